@@ -1,0 +1,288 @@
+"""The Chainer backend: NumPy on a CPU, CuPy on a CUDA device.
+
+Models, estimators and objectives compute through one `ChainerBackend`. Its functions take and give Chainer variables
+(or arrays, which count as constants); `+ - * /` and unary minus work on them with broadcasting.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import numpy as np
+
+from gsbench.backends import DeviceError
+from gsbench.backends.chainer_functions import softplus, straight_through
+from gsbench.backends.chainer_import import chainer
+from gsbench.backends.device_memory import DeviceMemoryPeak
+
+F = chainer.functions
+
+
+def cuda_problem() -> str | None:
+    """Why no CUDA device can be used here, or None if one can."""
+    try:
+        import cupy
+    except ImportError as error:
+        return f"CuPy cannot be imported ({str(error).strip().splitlines()[0]})"
+    try:
+        # cupy.is_available() raises on CuPy 13 without a driver; this one does too on some machines.
+        if not cupy.cuda.is_available():
+            return "CuPy finds no CUDA device"
+    except Exception as error:
+        return f"CuPy cannot ask for CUDA devices ({error})"
+    if not chainer.backends.cuda.available:
+        return "Chainer cannot use this CuPy"
+    return None
+
+
+def _device(name: str) -> Any:
+    """The Chainer device for "cpu" or "cuda:N"; raises DeviceError with the reason where it cannot be used."""
+    if name == "cpu":
+        return chainer.get_device("@numpy")
+    kind, _, index = name.partition(":")
+    if kind != "cuda" or not index.isdigit():
+        raise DeviceError(f"unknown device {name!r}; allowed: cpu, cuda:N (such as cuda:0)")
+    if problem := cuda_problem():
+        raise DeviceError(f"device {name!r} cannot be used: {problem}; allowed here: cpu")
+    count = chainer.backends.cuda.cupy.cuda.runtime.getDeviceCount()
+    if int(index) >= count:
+        raise DeviceError(f"no device {name!r}; allowed here: cpu, cuda:0 to cuda:{count - 1}")
+    return chainer.get_device(f"@cupy:{index}")
+
+
+class ChainerBackend:
+    """Array functions, random draws, optimiser and device of Chainer.
+
+    `dtype` is the dtype of parameters, activations and matrix products; `wide_dtype`, float32 at least, is that of
+    noise, log-softmax, sums over pixels and everything per example.
+    """
+
+    name = "chainer"
+
+    def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
+        self.device = device
+        self._device = _device(device)
+        self._device.use()
+        self.xp = self._device.xp
+        self.dtype = np.dtype(dtype)
+        self.wide_dtype = np.promote_types(self.dtype, np.float32)
+        # A float16 gradient of a mean over a batch of bounds would underflow; the optimiser divides it out again.
+        self.loss_scale = 1024.0 if self.dtype == np.float16 else None
+
+    # Arrays and parameters
+
+    def array(self, values: Any, dtype: Any = None) -> Any:
+        """`values` on the device, in the compute dtype or in `dtype`."""
+        return self.xp.asarray(values, dtype=dtype or self.dtype)
+
+    def integers(self, values: Any) -> Any:
+        """Class numbers on the device (int32, as Chainer's look-ups want them)."""
+        return self.xp.asarray(values, dtype=np.int32)
+
+    def to_numpy(self, x: Any) -> np.ndarray:
+        """The values of a variable or device array as a NumPy array."""
+        return chainer.backends.cuda.to_cpu(x.array if isinstance(x, chainer.Variable) else x)
+
+    def parameter(self, values: Any) -> Any:
+        return chainer.Parameter(self.array(values))
+
+    def gradient(self, parameter: Any) -> Any:
+        """The gradient array that the last backward pass left in `parameter`, or None."""
+        return parameter.grad
+
+    # Random draws: made on the device, never on the host
+
+    def generator(self, seed: int) -> Any:
+        """A random generator of the device. The same seed gives the same draws on the same kind of device."""
+        if self.xp is np:
+            return np.random.default_rng(seed)
+        return self.xp.random.Generator(self.xp.random.Philox4x3210(seed))
+
+    def normal(self, rng: Any, shape: tuple[int, ...]) -> Any:
+        """Standard normal draws, in the compute dtype."""
+        return rng.standard_normal(shape, dtype=self.wide_dtype).astype(self.dtype, copy=False)
+
+    def open_uniform(self, rng: Any, shape: tuple[int, ...]) -> Any:
+        """Uniform draws from the open interval (0, 1), in the wide dtype.
+
+        Generators draw from [0, 1). On the CPU zeros are redrawn. On a CUDA device, where to look for a zero would
+        stall the queue, one becomes half the smallest step between draws.
+        """
+        u = rng.random(shape, dtype=self.wide_dtype)
+        if self.xp is not np:
+            half_step = np.finfo(self.wide_dtype).eps / 4
+            return self.xp.where(u == 0, self.wide_dtype.type(half_step), u)
+        while (zeros := np.count_nonzero(u == 0)) > 0:
+            u[u == 0] = rng.random(zeros, dtype=self.wide_dtype)
+        return u
+
+    # Functions
+
+    def linear(self, x: Any, W: Any, b: Any = None) -> Any:
+        """x Wᵀ + b over the last axis. x [..., D], W [H, D], b [H] → [..., H]"""
+        return F.linear(x, W, b, n_batch_axes=x.ndim - 1)
+
+    def product(self, x: Any, W: Any) -> Any:
+        """x W over the last axis. x [..., K], W [K, H] → [..., H]"""
+        flat = F.matmul(F.reshape(x, (-1, x.shape[-1])), W)
+        return F.reshape(flat, (*x.shape[:-1], W.shape[1]))
+
+    def take_rows(self, W: Any, index: Any) -> Any:
+        """Rows of W. W [K, H], index int [...] → [..., H]"""
+        return F.embed_id(index, W)
+
+    def batch_norm(self, x: Any, gamma: Any, beta: Any, mean: Any, var: Any, training: bool) -> Any:
+        """Batch normalisation over all axes but the last; updates the running `mean` and `var` while training."""
+        flat = F.reshape(x, (-1, x.shape[-1]))
+        if training:
+            flat = F.batch_normalization(flat, gamma, beta, running_mean=mean, running_var=var)
+        else:
+            flat = F.fixed_batch_normalization(flat, gamma, beta, mean, var)
+        return F.reshape(flat, x.shape)
+
+    def relu(self, x: Any) -> Any:
+        return F.relu(x)
+
+    def elu(self, x: Any) -> Any:
+        return F.elu(x)
+
+    def exp(self, x: Any) -> Any:
+        return F.exp(x)
+
+    def softplus(self, x: Any) -> Any:
+        """log(1 + eˣ) without overflow in value or gradient."""
+        return softplus(x)
+
+    def log_softmax(self, x: Any) -> Any:
+        """Log-softmax over the last axis, in the wide dtype."""
+        return F.log_softmax(self.widen(x), axis=-1)
+
+    def softmax(self, x: Any) -> Any:
+        """Softmax over the last axis, in the wide dtype."""
+        return F.softmax(self.widen(x), axis=-1)
+
+    def sum(self, x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
+        """Sum, accumulated and given in the wide dtype."""
+        return F.sum(self.widen(x), axis=axis)
+
+    def mean(self, x: Any, axis: int | None = None) -> Any:
+        return F.mean(x, axis=axis)
+
+    def clip(self, x: Any, low: float, high: float) -> Any:
+        return F.clip(x, low, high)
+
+    def split_last(self, x: Any) -> tuple[Any, Any]:
+        """The two halves of the last axis: [..., 2D] → [..., D], [..., D]"""
+        return F.split_axis(x, 2, axis=-1)
+
+    def broadcast_to(self, x: Any, shape: tuple[int, ...]) -> Any:
+        return F.broadcast_to(x, shape)
+
+    def expand(self, x: Any, axis: int) -> Any:
+        """A new axis of length 1."""
+        return F.expand_dims(x, axis)
+
+    def swap(self, x: Any, axis_a: int, axis_b: int) -> Any:
+        return F.swapaxes(x, axis_a, axis_b)
+
+    def select_last(self, x: Any, index: Any) -> Any:
+        """The entry of the last axis that `index` names. x [..., B, K], index int [B] → [..., B]"""
+        flat = F.reshape(x, (-1, x.shape[-1]))
+        repeats = flat.shape[0] // index.shape[0]
+        return F.reshape(F.select_item(flat, self.xp.tile(index, repeats)), x.shape[:-1])
+
+    def widen(self, x: Any) -> Any:
+        """x in the wide dtype."""
+        return x if x.dtype == self.wide_dtype else F.cast(x, self.wide_dtype)
+
+    def narrow(self, x: Any) -> Any:
+        """x in the compute dtype."""
+        return x if x.dtype == self.dtype else F.cast(x, self.dtype)
+
+    def stop_gradient(self, x: Any) -> Any:
+        """The values of x as a constant."""
+        return x.array if isinstance(x, chainer.Variable) else x
+
+    def one_hot_argmax(self, scores: Any) -> Any:
+        """One-hot rows of the largest score of the last axis, in the compute dtype, as a constant."""
+        scores = self.stop_gradient(scores)
+        index = scores.argmax(axis=-1)
+        return (index[..., None] == self.xp.arange(scores.shape[-1])).astype(self.dtype)
+
+    def straight_through(self, hard: Any, soft: Any) -> Any:
+        """Forward the constant `hard`, backward as if it were `soft`."""
+        return straight_through(hard, soft)
+
+    # Training
+
+    def backward(self, loss: Any) -> None:
+        """Adds the gradients of the scalar `loss` to the parameters'."""
+        loss.backward(loss_scale=self.loss_scale)
+
+    def adam(self, parameters: dict[str, Any], learning_rate: float, beta1: float = 0.9) -> Adam:
+        return Adam(parameters, learning_rate, beta1, self.loss_scale)
+
+    @contextlib.contextmanager
+    def no_gradient(self) -> Any:
+        """Within it no graph is kept."""
+        with chainer.no_backprop_mode():
+            yield
+
+    # Device
+
+    def synchronize(self) -> None:
+        """Waits until the device has done all that was asked of it."""
+        if self.xp is not np:
+            self.xp.cuda.get_current_stream().synchronize()
+
+    def device_memory_peak(self) -> DeviceMemoryPeak | None:
+        """The meter of the device's memory pool, or None on a CPU."""
+        return None if self.xp is np else DeviceMemoryPeak()
+
+    def free_memory_bytes(self) -> int | None:
+        """Free bytes of the CUDA device, or None on a CPU."""
+        return None if self.xp is np else int(self.xp.cuda.runtime.memGetInfo()[0])
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        """Whether `error` says that memory ran out, on the host or on the device."""
+        if isinstance(error, MemoryError):
+            return True
+        return self.xp is not np and isinstance(error, self.xp.cuda.memory.OutOfMemoryError)
+
+    def versions(self) -> dict[str, str | None]:
+        """Versions for the record; CuPy's, CUDA's and the card's name are None where the CPU computes."""
+        found: dict[str, str | None] = {
+            "chainer_version": chainer.__version__,
+            "cupy_version": None,
+            "cuda_version": None,
+            "machine_gpu": None,
+        }
+        if self.xp is not np:
+            runtime = self.xp.cuda.runtime
+            found["cupy_version"] = self.xp.__version__
+            found["cuda_version"] = str(runtime.runtimeGetVersion())
+            found["machine_gpu"] = runtime.getDeviceProperties(self._device.device.id)["name"].decode()
+        return found
+
+
+class Adam:
+    """Chainer's Adam over named parameters (β2 0.999, ε 1e-8)."""
+
+    def __init__(
+        self, parameters: dict[str, Any], learning_rate: float, beta1: float, loss_scale: float | None
+    ) -> None:
+        self._chain = chainer.Chain()
+        with self._chain.init_scope():
+            for name, parameter in parameters.items():
+                setattr(self._chain, name.replace("/", "__"), parameter)
+        self._optimizer = chainer.optimizers.Adam(alpha=learning_rate, beta1=beta1).setup(self._chain)
+        if loss_scale is not None:
+            self._optimizer.set_loss_scale(loss_scale)
+            self._optimizer.use_fp32_update()
+
+    def clear_gradients(self) -> None:
+        self._chain.cleargrads()
+
+    def update(self) -> None:
+        self._optimizer.update()

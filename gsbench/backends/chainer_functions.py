@@ -1,0 +1,63 @@
+"""Two functions that Chainer lacks, or has with a flaw that a benchmark would show.
+
+Their gradients can be taken once (no double backpropagation).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gsbench.backends.chainer_import import chainer
+
+
+class Softplus(chainer.FunctionNode):
+    """y = log(1 + eˣ) = max(x, 0) + log1p(e^−|x|), dy/dx = σ(x) = (1 + tanh(x/2))/2.
+
+    Chainer's own overflows with a warning in the backward pass for float32 x > 88, and makes a temporary for each of
+    its elementwise passes.
+    """
+
+    def forward(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        self.retain_inputs((0,))
+        (x,) = inputs
+        xp = chainer.backend.get_array_module(x)
+        y = xp.abs(x)
+        xp.negative(y, out=y)
+        xp.exp(y, out=y)
+        xp.log1p(y, out=y)
+        y += xp.maximum(x, 0)
+        return (y,)
+
+    def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        x = self.get_retained_inputs()[0].array
+        xp = chainer.backend.get_array_module(x)
+        gx = x * x.dtype.type(0.5)
+        xp.tanh(gx, out=gx)
+        gx += 1
+        gx *= x.dtype.type(0.5)
+        gx *= grad_outputs[0].array
+        return (chainer.as_variable(gx),)
+
+
+def softplus(x: Any) -> Any:
+    """log(1 + eˣ), elementwise."""
+    return Softplus().apply((x,))[0]
+
+
+class StraightThrough(chainer.FunctionNode):
+    """Forward a constant, backward the identity to `soft`: exactly the constant, which hard + soft − sg(soft) is not."""
+
+    def __init__(self, hard: Any) -> None:
+        super().__init__()
+        self._hard = hard
+
+    def forward(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (self._hard,)
+
+    def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        return grad_outputs
+
+
+def straight_through(hard: Any, soft: Any) -> Any:
+    """`hard` with the gradient of `soft`; both of the same shape and dtype."""
+    return StraightThrough(hard).apply((soft,))[0]

@@ -1,0 +1,62 @@
+"""A case made ready to be measured: the model, one minibatch on the device, and what is timed as plain calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gsbench.backends import load_backend
+from gsbench.data import Dataset, split
+from gsbench.models import MODELS
+from gsbench.objective import loss, unlabelled_bound
+from gsbench.settings import N_PIXELS, Settings
+from gsbench.training import PARAMETERS, Batch, Batches, Trainer, stream_seed
+
+
+def random_batch(bk: Any, settings: Settings) -> Batch:
+    """A minibatch of random pixels and labels: for memory, which does not depend on their values."""
+    rng = np.random.default_rng(settings.seed)
+    x = (rng.random((2, settings.batch, N_PIXELS)) < 0.2).astype(np.float32)
+    y = rng.integers(settings.n_classes, size=settings.batch)
+    return Batch(bk.array(x[0]), bk.integers(y), bk.array(x[1]))
+
+
+def dataset_batch(bk: Any, settings: Settings, dataset: Dataset) -> Batch:
+    """The first minibatch of a run with these settings on `dataset`."""
+    parts = split(dataset, settings.labelled_per_class, seed=settings.seed)
+    return Batches(bk, dataset, parts, settings.batch, settings.seed, settings.binarize).next()
+
+
+class Case:
+    """`bound` is the unlabelled bound's forward and backward pass, `step` the full training step with its update.
+
+    `dataset` None: random pixels. Parameters depend on the seed, the model and K alone, so that all estimators start
+    from the same ones.
+    """
+
+    def __init__(self, settings: Settings, dataset: Dataset | None = None) -> None:
+        self.settings = settings
+        self.bk = load_backend(settings.backend, settings.device, settings.dtype)
+        seed = stream_seed(settings.seed, PARAMETERS)
+        self.model = MODELS[settings.model](self.bk, settings.make_config(), seed)
+        self.estimator = settings.make_estimator()
+        self.trainer = Trainer(self.model, self.estimator, n_mc=settings.n_mc, seed=settings.seed)
+        if dataset is None:
+            self.batch = random_batch(self.bk, settings)
+        else:
+            self.batch = dataset_batch(self.bk, settings, dataset)
+
+    def bound(self) -> None:
+        """The unlabelled bound, forward and backward, on the minibatch."""
+        self.trainer.optimizer.clear_gradients()
+        u = unlabelled_bound(
+            self.model, self.batch.x_unlabelled, self.estimator, self.trainer.rng, self.settings.n_mc
+        )
+        self.bk.backward(loss(self.model, u))
+        self.bk.synchronize()
+
+    def step(self) -> None:
+        """One full training step on the minibatch: labelled and unlabelled bound, classifier, Adam."""
+        self.trainer.step(self.batch)
+        self.bk.synchronize()

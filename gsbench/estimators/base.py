@@ -1,0 +1,59 @@
+"""The seam of the estimators of E_{y ~ w}[f(y)].
+
+An estimator is a frozen dataclass, its settings checked when it is made. It is called with f (the bound of one class,
+`gsbench.models.ClassBound`), the logits of q(y|a,x) and a generator, and gives the estimate and H(w), per draw of a and
+example. What it draws for y comes from the generator; a, ε_z and f are shared and none of its business.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar, NamedTuple
+
+
+class Estimate(NamedTuple):
+    """E_w[f] or its estimate, and H(w): both [N, B], in nats. The bound is the mean over N of their sum."""
+
+    expectation: Any
+    entropy: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimator:
+    """One estimator with its settings.
+
+    `exact` says that the estimate has no noise of its own; `calls(n_classes)` is how often f is taken for an example.
+    """
+
+    name: ClassVar[str] = ""
+    exact: ClassVar[bool] = False
+
+    def __call__(self, f: Any, logits_y: Any, rng: Any) -> Estimate:
+        """f as above, logits_y [N, B, K], rng of `bk.generator` → Estimate."""
+        raise NotImplementedError
+
+    def calls(self, n_classes: int) -> int:
+        """Calls of f for an example and draw of a."""
+        raise NotImplementedError
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings by name, for records."""
+        return dataclasses.asdict(self)
+
+    def __str__(self) -> str:
+        """The name with the settings that are not the defaults, such as `gumbel-softmax(tau=0.5)`."""
+        changed = [
+            f"{field.name}={getattr(self, field.name)!r}".replace("'", "")
+            for field in dataclasses.fields(self)
+            if getattr(self, field.name) != field.default
+        ]
+        return f"{self.name}({','.join(changed)})" if changed else self.name
+
+
+def check_temperature_and_draws(tau: float, draws: int) -> None:
+    """Raises ValueError unless tau > 0 is finite and draws >= 1 is an integer."""
+    if not isinstance(tau, (int, float)) or not 0 < tau < float("inf"):
+        raise ValueError(f"tau must be > 0 and finite, got {tau!r}")
+    if not isinstance(draws, int) or isinstance(draws, bool) or draws < 1:
+        raise ValueError(f"draws must be an integer >= 1, got {draws!r}")

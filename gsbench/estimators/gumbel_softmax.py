@@ -1,0 +1,45 @@
+"""One soft draw of the class: Gumbel-Softmax, the Concrete distribution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from gsbench.categorical import entropy, gumbel, gumbel_softmax
+from gsbench.estimators.base import Estimate, Estimator, check_temperature_and_draws
+from gsbench.models.labels import Points
+
+
+@dataclass(frozen=True)
+class GumbelSoftmax(Estimator):
+    """f(s) with s = softmax((log q + g)/τ), g = −log(−log u) (Jang et al. 2017, arXiv 1611.01144, eq. 2).
+
+    tau     temperature τ > 0. The estimate is biased, for s is no class; the bias vanishes as τ → 0, where the
+            variance of the gradient grows
+    draws   independent draws of s, of which f is averaged
+
+    Cost: `draws` calls of f an example.
+    """
+
+    name: ClassVar[str] = "gumbel-softmax"
+
+    tau: float = 1.0
+    draws: int = 1
+
+    def __post_init__(self) -> None:
+        check_temperature_and_draws(self.tau, self.draws)
+
+    def relax(self, bk: Any, log_q_y: Any, g: Any) -> Any:
+        """The point of the simplex at which f is taken, by its log q and noise, [..., K]."""
+        return gumbel_softmax(bk, log_q_y, g, self.tau)
+
+    def __call__(self, f: Any, logits_y: Any, rng: Any) -> Estimate:
+        bk = f.bk
+        n, batch, n_classes = logits_y.shape
+        log_q_y = bk.log_softmax(logits_y)  # [N, B, K]
+        g = gumbel(bk, rng, (n, self.draws, batch, n_classes))
+        y = self.relax(bk, bk.expand(log_q_y, 1), g)  # [N, S, B, K]
+        return Estimate(bk.mean(f(Points(y)), axis=1), entropy(bk, log_q_y))
+
+    def calls(self, n_classes: int) -> int:
+        return self.draws

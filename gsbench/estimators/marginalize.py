@@ -1,0 +1,43 @@
+"""The sum over all classes in one batch: the "rich man's technique" of the 2016 blog post."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from gsbench.categorical import entropy
+from gsbench.estimators.base import Estimate, Estimator
+from gsbench.models.labels import AllClasses
+
+CLASS_NOISE = ("shared", "independent")
+
+
+@dataclass(frozen=True)
+class Marginalize(Estimator):
+    """Σ_k q_k f(e_k), exactly, all K·B rows in one batch (Kingma et al. 2014, arXiv 1406.5298, eq. 7).
+
+    class_noise   "shared": one ε_z for all classes, as every other estimator has it. "independent": one of its own for
+                  each class, as the blog post's code draws it; then the sum has noise of its own
+
+    Cost: K calls of f an example; the activations of K·B rows are live at once.
+    """
+
+    name: ClassVar[str] = "marginalize"
+    exact: ClassVar[bool] = True
+
+    class_noise: str = "shared"
+
+    def __post_init__(self) -> None:
+        if self.class_noise not in CLASS_NOISE:
+            raise ValueError(f"class_noise must be one of {', '.join(CLASS_NOISE)}, got {self.class_noise!r}")
+
+    def __call__(self, f: Any, logits_y: Any, rng: Any) -> Estimate:
+        bk = f.bk
+        log_q_y = bk.log_softmax(logits_y)  # [N, B, K]
+        if self.class_noise == "independent":
+            f = f.with_noise_for_each_class(rng)
+        f_y = bk.swap(f(AllClasses()), 1, 2)  # [N, B, K]
+        return Estimate(bk.sum(bk.exp(log_q_y) * f_y, axis=-1), entropy(bk, log_q_y))
+
+    def calls(self, n_classes: int) -> int:
+        return n_classes

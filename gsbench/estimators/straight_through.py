@@ -1,0 +1,27 @@
+"""One hard draw of the class with the gradient of a soft one: the straight-through Gumbel estimator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from gsbench.categorical import straight_through
+from gsbench.estimators.gumbel_softmax import GumbelSoftmax
+
+
+@dataclass(frozen=True)
+class StraightThrough(GumbelSoftmax):
+    """f(D) with D = one_hot argmax(log q + g), backward with J(s)/τ (Jang et al. 2017, arXiv 1611.01144, section 2.2).
+
+    The value is unbiased, for D is an exact draw from q; the gradient is not.
+
+    tau     temperature τ > 0 of the soft draw s whose Jacobian the backward pass takes
+    draws   independent draws of D, of which f is averaged
+
+    Cost: `draws` calls of f an example.
+    """
+
+    name: ClassVar[str] = "straight-through"
+
+    def relax(self, bk: Any, log_q_y: Any, g: Any) -> Any:
+        return straight_through(bk, log_q_y, g, self.tau)

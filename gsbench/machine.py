@@ -1,0 +1,74 @@
+"""The conditions of a measurement: machine, linear algebra library, versions, commit."""
+
+from __future__ import annotations
+
+import functools
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+from threadpoolctl import threadpool_info
+
+import gsbench
+
+
+def blas() -> tuple[str, int | None]:
+    """The linear algebra library behind NumPy with its version and kernel, such as "openblas 0.3.29 SkylakeX", and its threads."""
+    for pool in threadpool_info():
+        if pool["user_api"] == "blas":
+            parts = (pool["internal_api"], pool.get("version"), pool.get("architecture"))
+            return " ".join(str(part) for part in parts if part), pool["num_threads"]
+    return "unknown", None
+
+
+def processor() -> str:
+    """The processor's name."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def commit() -> str | None:
+    """The commit of the source tree that gsbench is imported from, with "-dirty" where it was changed; else None."""
+    folder = Path(gsbench.__file__).resolve().parent.parent
+    if not (folder / ".git").exists():
+        return None
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+@functools.cache
+def _unchanging() -> dict[str, Any]:
+    packages = ("numpy", "scipy", "matplotlib", "pytest-benchmark")
+    return {
+        "machine_cpu": processor(),
+        "machine_cores": psutil.cpu_count(logical=False) or psutil.cpu_count(),
+        "machine_memory_bytes": psutil.virtual_memory().total,
+        "machine_os": f"{platform.system()} {platform.release()}",
+        "python_version": platform.python_version(),
+        "gsbench_version": gsbench.__version__,
+        "gsbench_commit": commit(),
+        **{f"{package.replace('-', '_')}_version": _version(package) for package in packages},
+    }
+
+
+def machine_fields(bk: Any) -> dict[str, Any]:
+    """Everything about the machine and the software that stands in a record, flat."""
+    library, threads = blas()
+    return {**_unchanging(), "machine_blas": library, "machine_blas_threads": threads, **bk.versions()}

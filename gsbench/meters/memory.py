@@ -1,0 +1,90 @@
+"""Bytes: live arrays over a step, the peak of a process, and what there is."""
+
+from __future__ import annotations
+
+import sys
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+
+@dataclass(frozen=True)
+class LivePeak:
+    """Peak bytes of live arrays over one step, `state_bytes` of which were live before it (parameters, the optimiser's
+    moments, the minibatch)."""
+
+    peak_bytes: int
+    state_bytes: int
+    meter: str
+
+
+class _HostPeak:
+    """tracemalloc, which sees NumPy's buffers, behind the same calls as the backend's device meter."""
+
+    meter = "tracemalloc"
+
+    def start(self) -> None:
+        tracemalloc.start()
+
+    def stop(self) -> None:
+        tracemalloc.stop()
+
+    def reset_peak(self) -> None:
+        tracemalloc.reset_peak()
+
+    @property
+    def current_bytes(self) -> int:
+        return tracemalloc.get_traced_memory()[0]
+
+    @property
+    def peak_bytes(self) -> int:
+        return tracemalloc.get_traced_memory()[1]
+
+
+def live_peak(make_step: Callable[[], Callable[[], object]], device_peak: Any = None) -> LivePeak:
+    """Builds a case under the meter, takes one step to warm up, and measures the next.
+
+    make_step     builds everything anew and gives the step, so that parameters and moments count as live arrays
+    device_peak   the device's meter, or None: host memory
+    """
+    meter = device_peak or _HostPeak()
+    meter.start()
+    try:
+        step = make_step()
+        step()
+        meter.reset_peak()
+        state = meter.current_bytes
+        step()
+        return LivePeak(meter.peak_bytes, state, meter.meter)
+    finally:
+        meter.stop()
+
+
+def process_peak() -> tuple[int | None, str]:
+    """Peak resident bytes of this process and the meter's name; (None, "not measured") where there is none.
+
+    Not `resource.getrusage`: a child inherits its parent's ru_maxrss.
+    """
+    status = Path("/proc/self/status")
+    if sys.platform == "linux" and status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024, "VmHWM"
+    info = psutil.Process().memory_info()
+    if hasattr(info, "peak_wset"):
+        return int(info.peak_wset), "psutil peak_wset"
+    return None, "not measured"
+
+
+def available_bytes() -> int:
+    """Host memory that can still be had, within the container's limit where one is set."""
+    free = int(psutil.virtual_memory().available)
+    limit = Path("/sys/fs/cgroup/memory.max")
+    used = Path("/sys/fs/cgroup/memory.current")
+    if limit.exists() and used.exists() and (text := limit.read_text().strip()).isdigit():
+        free = min(free, int(text) - int(used.read_text()))
+    return free

@@ -1,0 +1,77 @@
+"""Ratios of times, measured in pairs: what survives a noisy machine."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Baseline time over candidate time: the median over pairs and its bootstrap interval."""
+
+    median: float
+    low: float
+    high: float
+    confidence: float
+    pairs: int
+
+
+def bootstrap_median(values: np.ndarray, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
+    """The percentile bootstrap interval of the median of `values` [n], from 2,000 resamples."""
+    if np.ptp(values) == 0:  # scipy calls an interval of no width degenerate and gives NaN
+        return float(values[0]), float(values[0])
+    with warnings.catch_warnings():
+        # SciPy 1.15 renamed random_state to rng and warns of the old name some day; the oldest knows only that.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        interval = stats.bootstrap(
+            (values,),
+            np.median,
+            n_resamples=2000,
+            confidence_level=confidence,
+            method="percentile",
+            random_state=np.random.default_rng(seed),
+        ).confidence_interval
+    return float(interval.low), float(interval.high)
+
+
+class Pairs:
+    """Times two calls in turn. Each call of the object is one pair; pairs alternate between A B and B A.
+
+    Both calls must wait for their device before they return. `baseline_seconds` and `candidate_seconds` hold the
+    times, one entry a pair.
+    """
+
+    def __init__(self, baseline: Callable[[], object], candidate: Callable[[], object]) -> None:
+        self._calls = (baseline, candidate)
+        self._seconds: tuple[list[float], list[float]] = ([], [])
+
+    def __call__(self) -> None:
+        order = (0, 1) if len(self._seconds[0]) % 2 == 0 else (1, 0)
+        measured = [0.0, 0.0]
+        for i in order:
+            start = time.perf_counter()
+            self._calls[i]()
+            measured[i] = time.perf_counter() - start
+        for seconds, value in zip(self._seconds, measured, strict=True):
+            seconds.append(value)
+
+    @property
+    def baseline_seconds(self) -> list[float]:
+        return self._seconds[0]
+
+    @property
+    def candidate_seconds(self) -> list[float]:
+        return self._seconds[1]
+
+    def ratio(self, confidence: float = 0.95, seed: int = 0) -> Ratio:
+        """baseline / candidate: above 1 where the candidate is faster."""
+        log_ratio = np.log(self.baseline_seconds) - np.log(self.candidate_seconds)
+        low, high = bootstrap_median(log_ratio, confidence, seed)
+        median = float(np.exp(np.median(log_ratio)))
+        return Ratio(median, float(np.exp(low)), float(np.exp(high)), confidence, len(log_ratio))

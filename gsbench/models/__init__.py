@@ -1,0 +1,24 @@
+"""The models by name. Adding one is a file with a `Model` and a line in `MODELS`."""
+
+from __future__ import annotations
+
+from gsbench.models.adgm import ADGM
+from gsbench.models.base import ClassBound, Model, Noise
+from gsbench.models.config import PRESETS, ModelConfig, make_config
+from gsbench.models.labels import AllClasses, Labels, Points
+from gsbench.models.m2 import M2
+
+MODELS: dict[str, type[Model]] = {model.name: model for model in (ADGM, M2)}
+
+__all__ = [
+    "MODELS",
+    "PRESETS",
+    "AllClasses",
+    "ClassBound",
+    "Labels",
+    "Model",
+    "ModelConfig",
+    "Noise",
+    "Points",
+    "make_config",
+]

@@ -1,0 +1,63 @@
+"""The Auxiliary Deep Generative Model (Maaløe et al. 2016, arXiv 1602.05473)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gsbench.densities import (
+    bernoulli_log_density,
+    gaussian_draw,
+    gaussian_log_density,
+    gaussian_log_density_of_draw,
+)
+from gsbench.models.base import ClassBound, Model, Noise
+
+
+class ADGM(Model):
+    """Recognition q(a|x) q(y|a,x) q(z|a,x,y); generation p(y) p(z) p(x|y,z) p(a|x,y,z), with p(y) = 1/K, p(z) = N(0, I)."""
+
+    name = "adgm"
+
+    def _make_networks(self) -> None:
+        c = self.config
+        self.q_a_x = self._network("q_a_x", 2 * c.d_a, x=c.n_pixels)
+        self.q_y_ax = self._network("q_y_ax", c.n_classes, a=c.d_a, x=c.n_pixels)
+        self.q_z_axy = self._network("q_z_axy", 2 * c.d_z, a=c.d_a, x=c.n_pixels, y=c.n_classes)
+        self.p_x_yz = self._network("p_x_yz", c.n_pixels, y=c.n_classes, z=c.d_z)
+        self.p_a_xyz = self._network("p_a_xyz", 2 * c.d_a, x=c.n_pixels, y=c.n_classes, z=c.d_z)
+
+    def draw_noise(self, rng: Any, batch: int, n_mc: int = 1) -> Noise:
+        eps_a = self.bk.normal(rng, (n_mc, 1, batch, self.config.d_a))
+        return Noise(eps_a, self.bk.normal(rng, (n_mc, 1, batch, self.config.d_z)))
+
+    def _draw_a(self, x: Any, noise: Noise) -> tuple[Any, Any]:
+        """a [N, 1, B, D_a] and log σ²_a [1, 1, B, D_a] for x [1, 1, B, D_x]"""
+        mean_a, log_var_a = self._gaussian(self.q_a_x(x=x))
+        return gaussian_draw(self.bk, mean_a, log_var_a, noise.eps_a), log_var_a
+
+    def class_logits(self, x: Any, noise: Noise) -> Any:
+        x = x[None, None]
+        a, _ = self._draw_a(x, noise)
+        return self.q_y_ax(a=a, x=x)[:, 0]
+
+    def class_bound(self, x: Any, noise: Noise) -> ClassBound:
+        x = x[None, None]
+        a, log_var_a = self._draw_a(x, noise)
+        context = {
+            "a": a,
+            "log_q_a": gaussian_log_density_of_draw(self.bk, noise.eps_a, log_var_a),  # [N, 1, B]
+            "first_q_z": self.q_z_axy.first(a=a, x=x),  # [N, 1, B, H]
+            "first_p_a": self.p_a_xyz.first(x=x),  # [1, 1, B, H]
+        }
+        return ClassBound(self, x, noise, self.q_y_ax(a=a, x=x)[:, 0], context)
+
+    def bound_of(self, y: Any, f: ClassBound) -> Any:
+        bk, context = self.bk, f.context
+        mean_z, log_var_z = self._gaussian(self.q_z_axy.finish(context["first_q_z"] + self.q_z_axy.first_y(y)))
+        z = gaussian_draw(bk, mean_z, log_var_z, f.noise.eps_z)  # [N, C, B, D_z]
+        logits_x = self.p_x_yz.finish(self.p_x_yz.first(z=z) + self.p_x_yz.first_y(y))
+        first_p_a = self.p_a_xyz.first(z=z) + (context["first_p_a"] + self.p_a_xyz.first_y(y))
+        log_p_x = bernoulli_log_density(bk, f.x, logits_x)  # [N, C, B]
+        log_p_a = gaussian_log_density(bk, context["a"], *self._gaussian(self.p_a_xyz.finish(first_p_a)))
+        log_p_z_over_q_z = self._log_p_z_over_q_z(z, log_var_z, f.noise.eps_z)
+        return log_p_x + log_p_a + log_p_z_over_q_z + (self.log_p_y - context["log_q_a"])

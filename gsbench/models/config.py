@@ -1,0 +1,80 @@
+"""The sizes of a model, frozen, and the presets that name them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+NONLINEARITIES = ("relu", "elu")
+NORMS = ("none", "batch")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What is free in ADGM and M2.
+
+    n_classes        K, at least 2
+    n_pixels         D_x
+    d_a, d_z         latent dimensions (M2 has no a)
+    units            width of every hidden layer
+    layers           hidden layers of q(a|x) and q(y|a,x)
+    class_layers     hidden layers of the networks that take y: q(z|a,x,y), p(x|y,z), p(a|x,y,z)
+    nonlinearity     "relu" or "elu"
+    norm             "none", or "batch": batch normalisation before each nonlinearity. Then rows interact, and a soft y
+                     and a sum over the classes estimate different numbers (their statistics run over B and K·B rows)
+    init_std         standard deviation of the initial weights; None: 1/√(fan-in)
+    log_var_limits   every log σ² is clipped to these once, for the density and the draw alike; None: never
+
+    Raises ValueError that says what is allowed.
+    """
+
+    n_classes: int
+    n_pixels: int = 784
+    d_a: int = 100
+    d_z: int = 100
+    units: int = 500
+    layers: int = 2
+    class_layers: int = 2
+    nonlinearity: str = "relu"
+    norm: str = "none"
+    init_std: float | None = None
+    log_var_limits: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.n_classes < 2:
+            raise ValueError(f"n_classes must be >= 2, got {self.n_classes}")
+        for name in ("n_pixels", "d_a", "d_z", "units", "layers", "class_layers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+        if self.nonlinearity not in NONLINEARITIES:
+            raise ValueError(f"unknown nonlinearity {self.nonlinearity!r}; known: {', '.join(NONLINEARITIES)}")
+        if self.norm not in NORMS:
+            raise ValueError(f"unknown norm {self.norm!r}; known: {', '.join(NORMS)}")
+        if self.init_std is not None and not self.init_std > 0:
+            raise ValueError(f"init_std must be > 0 or None, got {self.init_std}")
+        if self.log_var_limits is not None and not self.log_var_limits[0] < self.log_var_limits[1]:
+            raise ValueError(f"log_var_limits must be (low, high) with low < high, got {self.log_var_limits}")
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # The networks of Maaløe et al. 2016's published code.
+    "default": {},
+    # The networks of the 2016 blog post: three ELU layers where y enters, batch norm, small initial weights.
+    "blog": {
+        "class_layers": 3,
+        "nonlinearity": "elu",
+        "norm": "batch",
+        "init_std": 0.01,
+        "log_var_limits": (math.log(0.01), math.log(10.0)),
+    },
+    # For tests and the quick run.
+    "small": {"units": 64, "d_a": 16, "d_z": 16},
+}
+
+
+def make_config(preset: str, n_classes: int, n_pixels: int = 784) -> ModelConfig:
+    """The ModelConfig of a preset at a class count; raises ValueError for an unknown preset."""
+    if preset not in PRESETS:
+        raise ValueError(f"unknown preset {preset!r}; known: {', '.join(PRESETS)}")
+    return ModelConfig(n_classes=n_classes, n_pixels=n_pixels, **PRESETS[preset])

@@ -1,0 +1,38 @@
+"""The ways in which y enters f(y), each by what it adds to a first layer: y W_y, with W_y [K, H].
+
+The result broadcasts to [N, C, B, H], where C counts the values of y at which f is taken at once. No one-hot matrix of
+K·B rows is ever built.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class AllClasses:
+    """y = e_k for every class at once: the rows of W_y, the same for every example. C = K."""
+
+    def first_layer(self, bk: Any, W_y: Any) -> Any:
+        return bk.expand(W_y, 1)  # [K, 1, H]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """y = e_{index_b}, the known class of each example b: a row look-up. index int [B], C = 1."""
+
+    index: Any
+
+    def first_layer(self, bk: Any, W_y: Any) -> Any:
+        return bk.take_rows(W_y, self.index)  # [B, H]
+
+
+@dataclass(frozen=True)
+class Points:
+    """y = points of the simplex [N, C, B, K] that may carry a gradient: a product forward and back."""
+
+    y: Any
+
+    def first_layer(self, bk: Any, W_y: Any) -> Any:
+        return bk.product(self.y, W_y)  # [N, C, B, H]

@@ -1,0 +1,39 @@
+"""M2, the semi-supervised variational autoencoder (Kingma et al. 2014, arXiv 1406.5298): what Jang et al. timed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gsbench.densities import bernoulli_log_density, gaussian_draw
+from gsbench.models.base import ClassBound, Model, Noise
+
+
+class M2(Model):
+    """Recognition q(y|x) q(z|x,y); generation p(y) p(z) p(x|y,z), with p(y) = 1/K, p(z) = N(0, I)."""
+
+    name = "m2"
+
+    def _make_networks(self) -> None:
+        c = self.config
+        self.q_y_x = self._network("q_y_x", c.n_classes, x=c.n_pixels)
+        self.q_z_xy = self._network("q_z_xy", 2 * c.d_z, x=c.n_pixels, y=c.n_classes)
+        self.p_x_yz = self._network("p_x_yz", c.n_pixels, y=c.n_classes, z=c.d_z)
+
+    def draw_noise(self, rng: Any, batch: int, n_mc: int = 1) -> Noise:
+        return Noise(None, self.bk.normal(rng, (n_mc, 1, batch, self.config.d_z)))
+
+    def class_logits(self, x: Any, noise: Noise) -> Any:
+        n_mc = noise.eps_z.shape[0]
+        return self.bk.broadcast_to(self.q_y_x(x=x[None]), (n_mc, x.shape[0], self.config.n_classes))
+
+    def class_bound(self, x: Any, noise: Noise) -> ClassBound:
+        context = {"first_q_z": self.q_z_xy.first(x=x[None, None])}  # [1, 1, B, H]
+        return ClassBound(self, x[None, None], noise, self.class_logits(x, noise), context)
+
+    def bound_of(self, y: Any, f: ClassBound) -> Any:
+        bk = self.bk
+        mean_z, log_var_z = self._gaussian(self.q_z_xy.finish(f.context["first_q_z"] + self.q_z_xy.first_y(y)))
+        z = gaussian_draw(bk, mean_z, log_var_z, f.noise.eps_z)  # [N, C, B, D_z]
+        logits_x = self.p_x_yz.finish(self.p_x_yz.first(z=z) + self.p_x_yz.first_y(y))
+        log_p_x = bernoulli_log_density(bk, f.x, logits_x)  # [N, C, B]
+        return log_p_x + self._log_p_z_over_q_z(z, log_var_z, f.noise.eps_z) + self.log_p_y

@@ -1,0 +1,101 @@
+"""A multilayer perceptron whose first layer is split over its inputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gsbench.models.config import ModelConfig
+
+# At K in the thousands a fan-in that counted every class would drown the y-signal: only one entry of y is not 0.
+Y_FAN_IN_LIMIT = 100
+
+
+class Network:
+    """h = φ(norm(Σ_i W_i u_i + b)), further hidden layers likewise, output W h + b.
+
+    inputs    name → dimension of each input u_i. W_i is [units, D_i]; for "y" it is [K, units], so that a constant
+              class is a contiguous row
+    n_out     output dimension
+
+    All weights of a layer start with one scale, from the summed fan-in of its inputs (y's counted as at most 100), as
+    the concatenated layer would.
+    """
+
+    def __init__(
+        self,
+        bk: Any,
+        name: str,
+        inputs: Mapping[str, int],
+        n_out: int,
+        n_layers: int,
+        config: ModelConfig,
+        rng: np.random.Generator,
+    ) -> None:
+        self.bk = bk
+        self.config = config
+        self.training = True
+        self.takes_y = "y" in inputs
+        self.parameters: dict[str, Any] = {}
+        self.running: list[tuple[Any, Any]] = []
+        self._name = name
+        self._phi = {"relu": bk.relu, "elu": bk.elu}[config.nonlinearity]
+        widths = [config.units] * n_layers
+        fan_in = sum(min(d, Y_FAN_IN_LIMIT) if u == "y" else d for u, d in inputs.items())
+        for u, d in inputs.items():
+            self._add_weight(f"W_{u}", (d, widths[0]) if u == "y" else (widths[0], d), fan_in, rng)
+        self._add_bias(1, widths[0])
+        for i, (d, width) in enumerate(zip(widths, [*widths[1:], n_out], strict=True), start=2):
+            self._add_weight(f"W{i}", (width, d), d, rng)
+            self._add_bias(i, width, hidden=i <= n_layers)
+        self._n_layers = n_layers
+
+    def _add_weight(self, key: str, shape: tuple[int, int], fan_in: int, rng: np.random.Generator) -> None:
+        std = self.config.init_std or 1 / math.sqrt(fan_in)
+        self.parameters[f"{self._name}/{key}"] = self.bk.parameter(std * rng.standard_normal(shape))
+
+    def _add_bias(self, layer: int, width: int, hidden: bool = True) -> None:
+        self.parameters[f"{self._name}/b{layer}"] = self.bk.parameter(np.zeros(width))
+        if hidden and self.config.norm == "batch":
+            self.parameters[f"{self._name}/gamma{layer}"] = self.bk.parameter(np.ones(width))
+            self.running.append((self.bk.array(np.zeros(width)), self.bk.array(np.ones(width))))
+
+    def _get(self, key: str) -> Any:
+        return self.parameters[f"{self._name}/{key}"]
+
+    def _before_norm(self, layer: int) -> Any:
+        """The bias of a layer, or None where the norm after the layer would cancel it (there it is the norm's β)."""
+        hidden = layer <= self._n_layers
+        return None if hidden and self.config.norm == "batch" else self._get(f"b{layer}")
+
+    def first(self, **inputs: Any) -> Any:
+        """Σ_i W_i u_i over the given inputs (not y), without the bias. u_i [..., D_i] → [..., H]"""
+        terms = [self.bk.linear(u, self._get(f"W_{name}")) for name, u in inputs.items()]
+        return sum(terms[1:], start=terms[0])
+
+    def first_y(self, y: Any) -> Any:
+        """y W_y with the first layer's bias, for y of `gsbench.models.labels`: what broadcasts to [N, C, B, H]."""
+        term = y.first_layer(self.bk, self._get("W_y"))
+        b = self._before_norm(1)
+        return term if b is None else term + b
+
+    def finish(self, h: Any) -> Any:
+        """The rest of the network after the first layer's sum and bias: [..., H] → [..., n_out]"""
+        for i in range(1, self._n_layers + 1):
+            h = self._phi(self._norm(h, i))
+            h = self.bk.linear(h, self._get(f"W{i + 1}"), self._before_norm(i + 1))
+        return h
+
+    def _norm(self, h: Any, layer: int) -> Any:
+        if self.config.norm == "none":
+            return h
+        gamma, beta = self._get(f"gamma{layer}"), self._get(f"b{layer}")
+        return self.bk.batch_norm(h, gamma, beta, *self.running[layer - 1], self.training)
+
+    def __call__(self, **inputs: Any) -> Any:
+        """The whole network for inputs without y. u_i [..., D_i] → [..., n_out]"""
+        h, b = self.first(**inputs), self._before_norm(1)
+        return self.finish(h if b is None else h + b)

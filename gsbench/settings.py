@@ -1,0 +1,86 @@
+"""What defines a case: frozen, checked when it is made, and whole in every record."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any
+
+from gsbench.backends import BACKENDS, DTYPES
+from gsbench.data import DATASETS, count_classes
+from gsbench.estimators import Estimator, parse_estimator
+from gsbench.models import MODELS, PRESETS, ModelConfig, make_config
+
+BINARIZE = ("dynamic", "none")
+N_PIXELS = 28 * 28  # of every data set here
+
+
+def available_cores() -> int:
+    """The processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """One case. `estimator` is a spelling that `parse_estimator` reads.
+
+    Raises ValueError that says what was wrong, what was got and what is allowed.
+    """
+
+    estimator: str = "marginalize"
+    model: str = "adgm"
+    preset: str = "default"
+    dataset: str = "glyphs"
+    n_classes: int = 10
+    batch: int = 100
+    n_mc: int = 1
+    dtype: str = "float32"
+    device: str = "cpu"
+    backend: str = "chainer"
+    threads: int = dataclasses.field(default_factory=available_cores)
+    seed: int = 0
+    binarize: str = "dynamic"
+    labelled_per_class: int = 10
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("model", MODELS),
+            ("preset", PRESETS),
+            ("dataset", DATASETS),
+            ("backend", BACKENDS),
+            ("dtype", DTYPES),
+            ("binarize", BINARIZE),
+        ):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"unknown {name} {getattr(self, name)!r}; known: {', '.join(allowed)}")
+        for name, least in (("n_classes", 2), ("batch", 1), ("n_mc", 1), ("threads", 1), ("seed", 0), ("labelled_per_class", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
+        if self.threads > available_cores():
+            raise ValueError(f"threads must be <= {available_cores()}, the cores of this machine, got {self.threads}")
+        # One spelling for each estimator, so that records of the same case agree.
+        object.__setattr__(self, "estimator", str(self.make_estimator()))
+
+    def make_estimator(self) -> Estimator:
+        return parse_estimator(self.estimator)
+
+    def make_config(self) -> ModelConfig:
+        return make_config(self.preset, self.n_classes, N_PIXELS)
+
+    def record_fields(self) -> dict[str, Any]:
+        """These settings, the estimator's own and the model's sizes, flat, as they stand in a record."""
+        estimator = {f"estimator_{key}": value for key, value in self.make_estimator().settings.items()}
+        config = dataclasses.asdict(self.make_config())
+        if config["log_var_limits"] is not None:
+            config["log_var_limits"] = list(config["log_var_limits"])
+        return {**dataclasses.asdict(self), **config, **estimator}
+
+
+def check_class_count(dataset: str, n_classes: int, data_dir: Any = None) -> None:
+    """Raises ValueError where the data set has fewer classes; the message says how many it has."""
+    most = count_classes(dataset, data_dir)
+    if most is not None and n_classes > most:
+        hint = "; --dataset synthetic has any number (for timing only)" if dataset != "synthetic" else ""
+        raise ValueError(f"data set {dataset!r} has {most} classes, got {n_classes}{hint}")
