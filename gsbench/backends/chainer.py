@@ -7,6 +7,7 @@ Models, estimators and objectives compute through one `ChainerBackend`. Its func
 from __future__ import annotations
 
 import contextlib
+import warnings
 from typing import Any
 
 import numpy as np
@@ -22,18 +23,26 @@ F = chainer.functions
 def cuda_problem() -> str | None:
     """Why no CUDA device can be used here, or None if one can."""
     try:
-        import cupy
-    except ImportError as error:
-        return f"CuPy cannot be imported ({str(error).strip().splitlines()[0]})"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is wrong is said by DeviceError
+            import cupy
+    except Exception as error:  # an old CuPy fails on a new NumPy with AttributeError
+        # CuPy frames its message with lines of "=" and advice; its cause says what is missing.
+        return f"CuPy cannot be imported ({_first_line(error.__cause__ or error)})"
     try:
         # cupy.is_available() raises on CuPy 13 without a driver; this one does too on some machines.
         if not cupy.cuda.is_available():
             return "CuPy finds no CUDA device"
     except Exception as error:
-        return f"CuPy cannot ask for CUDA devices ({error})"
+        return f"CuPy cannot ask for CUDA devices ({_first_line(error)})"
     if not chainer.backends.cuda.available:
-        return "Chainer cannot use this CuPy"
+        return f"Chainer cannot use this CuPy ({_first_line(chainer.backends.cuda._resolution_error)})"
     return None
+
+
+def _first_line(error: object) -> str:
+    """The first line of an error's message, or its type where it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _device(name: str) -> Any:
@@ -155,8 +164,13 @@ class ChainerBackend:
         return softplus(x)
 
     def log_softmax(self, x: Any) -> Any:
-        """Log-softmax over the last axis, in the wide dtype."""
-        return F.log_softmax(self.widen(x), axis=-1)
+        """Log-softmax over the last axis, in the wide dtype.
+
+        The largest goes off first: Chainer takes x − logsumexp(x), which at 1e4 is off by 5e-4 in float32, so that
+        the probabilities would not sum to 1.
+        """
+        x = self.widen(x)
+        return F.log_softmax(x - self.stop_gradient(x).max(axis=-1, keepdims=True), axis=-1)
 
     def softmax(self, x: Any) -> Any:
         """Softmax over the last axis, in the wide dtype."""

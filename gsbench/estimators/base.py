@@ -26,11 +26,14 @@ class Estimator:
     """
 
     name: ClassVar[str] = ""
-    exact: ClassVar[bool] = False
 
     def __call__(self, f: Any, logits_y: Any, rng: Any) -> Estimate:
         """f as above, logits_y [N, B, K], rng of `bk.generator` → Estimate."""
         raise NotImplementedError
+
+    @property
+    def exact(self) -> bool:
+        return False
 
     def calls(self, n_classes: int) -> int:
         """Calls of f for an example and draw of a."""

@@ -28,6 +28,7 @@ class GumbelSoftmax(Estimator):
 
     def __post_init__(self) -> None:
         check_temperature_and_draws(self.tau, self.draws)
+        object.__setattr__(self, "tau", float(self.tau))  # 2 is spelled as 2.0 is
 
     def relax(self, bk: Any, log_q_y: Any, g: Any) -> Any:
         """The point of the simplex at which f is taken, by its log q and noise, [..., K]."""

@@ -23,7 +23,6 @@ class Marginalize(Estimator):
     """
 
     name: ClassVar[str] = "marginalize"
-    exact: ClassVar[bool] = True
 
     class_noise: str = "shared"
 
@@ -38,6 +37,10 @@ class Marginalize(Estimator):
             f = f.with_noise_for_each_class(rng)
         f_y = bk.swap(f(AllClasses()), 1, 2)  # [N, B, K]
         return Estimate(bk.sum(bk.exp(log_q_y) * f_y, axis=-1), entropy(bk, log_q_y))
+
+    @property
+    def exact(self) -> bool:
+        return self.class_noise == "shared"
 
     def calls(self, n_classes: int) -> int:
         return n_classes

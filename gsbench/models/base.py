@@ -118,14 +118,15 @@ class Model:
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[None]:
         """Within it no graph is kept, and batch norm uses its running averages."""
+        before = [network.training for network in self.networks]
         for network in self.networks:
             network.training = False
         try:
             with self.bk.no_gradient():
                 yield
         finally:
-            for network in self.networks:
-                network.training = True
+            for network, training in zip(self.networks, before, strict=True):
+                network.training = training
 
     def q_y(self, x: Any, rng: Any, n_a: int = 1) -> Any:
         """q(y|a,x) averaged over `n_a` draws of a. x [B, D_x] → [B, K]"""

@@ -41,7 +41,7 @@ class Network:
         self.takes_y = "y" in inputs
         self.parameters: dict[str, Any] = {}
         self.running: list[tuple[Any, Any]] = []
-        self._name = name
+        self.name = name
         self._phi = {"relu": bk.relu, "elu": bk.elu}[config.nonlinearity]
         widths = [config.units] * n_layers
         fan_in = sum(min(d, Y_FAN_IN_LIMIT) if u == "y" else d for u, d in inputs.items())
@@ -55,16 +55,16 @@ class Network:
 
     def _add_weight(self, key: str, shape: tuple[int, int], fan_in: int, rng: np.random.Generator) -> None:
         std = self.config.init_std or 1 / math.sqrt(fan_in)
-        self.parameters[f"{self._name}/{key}"] = self.bk.parameter(std * rng.standard_normal(shape))
+        self.parameters[f"{self.name}/{key}"] = self.bk.parameter(std * rng.standard_normal(shape))
 
     def _add_bias(self, layer: int, width: int, hidden: bool = True) -> None:
-        self.parameters[f"{self._name}/b{layer}"] = self.bk.parameter(np.zeros(width))
+        self.parameters[f"{self.name}/b{layer}"] = self.bk.parameter(np.zeros(width))
         if hidden and self.config.norm == "batch":
-            self.parameters[f"{self._name}/gamma{layer}"] = self.bk.parameter(np.ones(width))
+            self.parameters[f"{self.name}/gamma{layer}"] = self.bk.parameter(np.ones(width))
             self.running.append((self.bk.array(np.zeros(width)), self.bk.array(np.ones(width))))
 
     def _get(self, key: str) -> Any:
-        return self.parameters[f"{self._name}/{key}"]
+        return self.parameters[f"{self.name}/{key}"]
 
     def _before_norm(self, layer: int) -> Any:
         """The bias of a layer, or None where the norm after the layer would cancel it (there it is the norm's β)."""

@@ -1,0 +1,248 @@
+"""Options, cases and records of `pytest bench/`."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from options import Options, add_options, read_options
+from threadpoolctl import threadpool_limits
+
+from gsbench.backends import load_backend
+from gsbench.data import Dataset, load_dataset
+from gsbench.machine import machine_fields
+from gsbench.meters.child import ChildResult, run_in_child
+from gsbench.meters.estimate import estimate_step_bytes
+from gsbench.records import Record, RecordFile, new_run_id
+from gsbench.report.glance import glance_text
+from gsbench.settings import Settings
+
+OPTIONS = pytest.StashKey[Options]()
+RUN = pytest.StashKey["Run"]()
+
+# A case whose estimate is above this share of the limit runs first in a child, for the estimate may be off by a half.
+TRIAL_SHARE = 0.5
+
+
+class Run:
+    """One session: its records, in the file as they come and in memory for the end, and what its cases share."""
+
+    def __init__(self, options: Options, folder: Path) -> None:
+        self.options = options
+        self.run_id = new_run_id()
+        self.file = RecordFile(folder / f"{self.run_id}.jsonl")
+        self.records: list[dict[str, Any]] = []
+        base = options.base
+        self.machine = machine_fields(load_backend(base.backend, base.device, base.dtype))
+        self.dataset = functools.lru_cache(maxsize=1)(self._dataset)
+        self.trial = functools.cache(self._trial)
+        self.estimate = functools.cache(estimate_step_bytes)
+
+    def _dataset(self, name: str, n_classes: int) -> Dataset:
+        return load_dataset(name, n_classes, data_dir=self.options.data_dir, seed=self.options.base.seed)
+
+    def _trial(self, settings: Settings) -> ChildResult:
+        return run_in_child(settings, self.options.memory_limit)
+
+    def add(self, record: Record) -> dict[str, Any]:
+        self.file.append(record)
+        self.records.append(record.flat())
+        return self.records[-1]
+
+
+class Recorder:
+    """Writes the one record of a test; `benchmark.extra_info` gets the same flat dict."""
+
+    def __init__(self, run: Run, case: str, group: str, settings: Settings, **changes: Any) -> None:
+        self.run, self.case, self.group = run, case, group
+        self.settings = settings
+        self.fields = {**settings.record_fields(), **changes}
+        self.written = False
+
+    def dataset(self) -> Dataset:
+        """The data set of the case, whose version and checksum go into the record."""
+        dataset = self.run.dataset(self.settings.dataset, self.settings.n_classes)
+        self.fields.update(dataset_version=dataset.version, dataset_checksum=dataset.checksum)
+        return dataset
+
+    def write(self, figures: dict[str, Any], status: str = "ok", reason: str = "") -> dict[str, Any]:
+        self.written = True
+        return self.run.add(
+            Record(
+                self.run.run_id,
+                self.group,
+                self.case,
+                self.fields,
+                self.run.machine,
+                figures,
+                status,
+                reason,
+            )
+        )
+
+    def skip(self, status: str, reason: str, **figures: Any) -> None:
+        """Records that the case was not measured, and why, and skips the test."""
+        self.write(figures, status, reason)
+        pytest.skip(f"{status}: {reason}")
+
+    def require_memory(self, *cases: Settings) -> None:
+        """Skips, recorded, where a case does not fit the memory limit: by its estimate, or in a trial in a child."""
+        limit = self.run.options.memory_limit
+        for settings in cases:
+            estimate = self.run.estimate(settings)
+            figures = {"estimate_bytes": estimate, "memory_limit_bytes": limit}
+            what = f"{settings.estimator} at K = {settings.n_classes}"
+            if estimate > limit:
+                self.skip("too-large", f"{what} needs about {estimate:.3g} bytes, the limit is {limit:.3g}", **figures)
+            if estimate > TRIAL_SHARE * limit and settings.device == "cpu":
+                trial = self.run.trial(settings)
+                if trial.status != "ok":
+                    self.skip(trial.status, f"{what}: {trial.reason}", **figures)
+
+
+def _records_folder(config: pytest.Config) -> Path:
+    """Beside pytest-benchmark's own files."""
+    storage = str(config.getoption("benchmark_storage", "file://./.benchmarks"))
+    folder = storage.removeprefix("file://") if storage.startswith("file://") else ".benchmarks"
+    return Path(folder) / "records"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    options = read_options(config)
+    config.stash[OPTIONS] = options
+    threadpool_limits(options.base.threads)
+    if config.option.verbose == 0:  # a line for each case: this is long work, and its progress is wanted
+        config.option.verbose = 1
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """model × n_classes × estimator, as far as a test asks for them by name."""
+    options = metafunc.config.stash[OPTIONS]
+    spelled = [str(estimator) for estimator in options.estimators]
+    values: dict[str, list[Any]] = {
+        "model": list(options.models),
+        "n_classes": list(options.classes),
+        "estimator": spelled,
+        "sampler": [name for name in spelled if name != "marginalize"],
+        "learner": [*spelled, "labels-only"],
+        "timed": ["bound", "step"],
+        "peer": list(options.peers),
+    }
+    for name in values:
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, values[name])
+
+
+def _n_classes(item: pytest.Item) -> int:
+    return item.callspec.params.get("n_classes", 0) if hasattr(item, "callspec") else 0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Small class counts first: a run that is stopped has whole rows of the comparison."""
+    items.sort(key=_n_classes)
+
+
+@pytest.fixture(scope="session")
+def run(pytestconfig: pytest.Config) -> Run:
+    if RUN not in pytestconfig.stash:
+        pytestconfig.stash[RUN] = Run(pytestconfig.stash[OPTIONS], _records_folder(pytestconfig))
+    return pytestconfig.stash[RUN]
+
+
+@pytest.fixture
+def options(pytestconfig: pytest.Config) -> Options:
+    return pytestconfig.stash[OPTIONS]
+
+
+@pytest.fixture
+def record(request: pytest.FixtureRequest, run: Run) -> Iterator[Any]:
+    """`record(group, settings, **changes)` makes the test's Recorder."""
+
+    def make(group: str, settings: Settings, **changes: Any) -> Recorder:
+        request.node.recorder = Recorder(run, request.node.name, group, settings, **changes)
+        return request.node.recorder
+
+    return make
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
+    """A case that failed or was skipped before it wrote its record gets one that says so."""
+    outcome = yield
+    report = outcome.get_result()
+    recorder = getattr(item, "recorder", None)
+    if recorder is None or recorder.written or call.excinfo is None:
+        return
+    reason = " ".join(str(call.excinfo.value).split()) or call.excinfo.typename
+    recorder.write({}, "skipped" if report.skipped else "failed", f"{call.excinfo.typename}: {reason}")
+
+
+class Eta:
+    """How long the cases that are left will take, from those that are done: each weighs what its K lets expect."""
+
+    def __init__(self) -> None:
+        self.started = time.perf_counter()
+        self.weights: dict[str, float] = {}
+        self.done = 0.0
+
+    @staticmethod
+    def weight(item: pytest.Item, options: Options) -> float:
+        if item.name.startswith("test_accuracy"):
+            return 3 + options.accuracy_seconds
+        return 2 + 0.05 * _n_classes(item)
+
+    def word(self, nodeid: str) -> str:
+        self.done += self.weights.pop(nodeid, 0.0)
+        if not self.weights:
+            return "last case"
+        # The weights are seconds on a usual machine: believed at first, and corrected by what was measured.
+        pace = (10 + time.perf_counter() - self.started) / (10 + self.done)
+        left = pace * sum(self.weights.values())
+        return f"{len(self.weights)} left, about {f'{left / 60:.0f} min' if left > 90 else f'{left:.0f} s'}"
+
+
+ETA = pytest.StashKey[Eta]()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    eta = session.config.stash[ETA] = Eta()
+    eta.weights = {item.nodeid: Eta.weight(item, session.config.stash[OPTIONS]) for item in session.items}
+
+
+def pytest_report_teststatus(report: Any, config: pytest.Config) -> Any:
+    """The verbose line of a case says how much is left."""
+    if not isinstance(report, pytest.TestReport) or ETA not in config.stash:
+        return None
+    if report.when == "call" or (report.when == "setup" and not report.passed):
+        letter = {"passed": ".", "skipped": "s", "failed": "F"}[report.outcome]
+        return report.outcome, letter, f"{report.outcome.upper()} ({config.stash[ETA].word(report.nodeid)})"
+    return None
+
+
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
+    base = config.stash[OPTIONS].base
+    machine_info["gsbench"] = machine_fields(load_backend(base.backend, base.device, base.dtype))
+
+
+def pytest_benchmark_update_json(config: pytest.Config, benchmarks: Any, output_json: dict[str, Any]) -> None:
+    """All records, those of cases that were skipped or failed too, of which pytest-benchmark keeps nothing."""
+    output_json["gsbench_records"] = config.stash[RUN].records if RUN in config.stash else []
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    run = config.stash.get(RUN, None)
+    if run is None or not run.records:
+        return
+    terminalreporter.section("gsbench: at a glance")
+    terminalreporter.write_line(glance_text(run.records))
+    terminalreporter.write_line(f"\nRecords, as they came: {run.file.path}")
+    terminalreporter.write_line(f"Figures and tables:     gsbench report {run.file.path}")

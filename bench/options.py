@@ -1,0 +1,175 @@
+"""The options of `pytest bench/`, each checked before anything runs."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import re
+from typing import Any
+
+import pytest
+
+from gsbench.backends import BACKENDS, DTYPES, load_backend
+from gsbench.data import DATASETS, count_classes
+from gsbench.estimators import ESTIMATORS, Estimator, parse_estimators
+from gsbench.meters.memory import available_bytes
+from gsbench.models import MODELS, PRESETS
+from gsbench.settings import BINARIZE, Settings, available_cores, check_class_count
+
+DEFAULT_CLASSES = (10, 20, 50, 100, 200)
+PEERS = ("plain-chainer",)
+UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3}
+
+
+def class_counts(text: str) -> tuple[int, ...]:
+    """"10,50" → (10, 50), sorted, each once; every count an integer >= 2."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or any(not part.isdigit() or int(part) < 2 for part in parts):
+        raise argparse.ArgumentTypeError(f"class counts are integers >= 2 such as 10,50,333, got {text!r}")
+    return tuple(sorted({int(part) for part in parts}))
+
+
+def names_of(what: str, known: Any) -> Any:
+    """A parser of comma-separated names out of `known`, each once."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+        unknown = [name for name in names if name not in known]
+        if unknown or not names:
+            got = repr(unknown[0]) if unknown else repr(text)
+            raise argparse.ArgumentTypeError(f"unknown {what} {got}; known: {', '.join(known)}")
+        return names
+
+    return parse
+
+
+def estimators(text: str) -> tuple[Estimator, ...]:
+    try:
+        return tuple(parse_estimators(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def byte_count(text: str) -> int:
+    """"8GiB", "500MB" or a plain number of bytes."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    if match is None or match[2].upper() not in UNITS or float(match[1]) <= 0:
+        raise argparse.ArgumentTypeError(f"a memory limit is a size such as 500MB, 8GiB or 8000000000, got {text!r}")
+    return int(float(match[1]) * UNITS[match[2].upper()])
+
+
+def at_least(least: int) -> Any:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"-?\d+", text.strip()) or int(text) < least:
+            raise argparse.ArgumentTypeError(f"must be an integer >= {least}, got {text!r}")
+        return int(text)
+
+    return parse
+
+
+def seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number of seconds > 0, got {text!r}")
+    return value
+
+
+def add_options(parser: pytest.Parser) -> None:
+    group = parser.getgroup("gsbench", "gsbench: what is measured")
+    add = group.addoption
+    listed = ",".join
+    add("--classes", type=class_counts, metavar="K,K,…", help="class counts, integers >= 2 (default: "
+        f"{listed(map(str, DEFAULT_CLASSES))}, as far as the data set has them)")
+    add("--estimators", type=estimators, default="marginalize,gumbel-softmax", metavar="NAME,…",
+        help=f"estimators, with settings if wanted, such as 'gumbel-softmax(tau=0.5)'; known: {listed(ESTIMATORS)} "
+        "(default: %(default)s)")
+    add("--models", type=names_of("model", MODELS), default="adgm", metavar="NAME,…",
+        help=f"models; known: {listed(MODELS)} (default: %(default)s)")
+    add("--preset", choices=list(PRESETS), default="default", help="the networks' sizes (default: %(default)s)")
+    add("--dataset", choices=list(DATASETS), default="glyphs",
+        help="data set; glyphs and synthetic need no files, any number of classes: synthetic (default: %(default)s)")
+    add("--data-dir", metavar="DIR", help="data folder with mnist/, fashion-mnist/, omniglot/ (default: the "
+        "environment variable GSBENCH_DATA)")
+    add("--batch", type=at_least(1), default="100", metavar="B",
+        help="unlabelled examples in a minibatch, and as many labelled ones (default: %(default)s)")
+    add("--n-mc", type=at_least(1), default="1", metavar="N", help="Monte-Carlo draws of a and z (default: %(default)s)")
+    add("--labels", type=at_least(1), default="10", metavar="n", help="labels a class (default: %(default)s)")
+    add("--binarize", choices=BINARIZE, default="dynamic", help="pixels drawn anew for each batch, or as they are "
+        "(default: %(default)s)")
+    add("--dtype", choices=DTYPES, default="float32", help="float16 on a CUDA device alone (default: %(default)s)")
+    add("--backend", choices=list(BACKENDS), default="chainer", help="the framework (default: %(default)s)")
+    add("--device", default="cpu", help="cpu or cuda:N (default: %(default)s)")
+    add("--threads", type=at_least(1), metavar="T", help="threads of the linear algebra library (default: all "
+        f"{available_cores()} cores)")
+    add("--seed", type=at_least(0), default="0", help="seed of the run (default: %(default)s)")
+    add("--memory-limit", type=byte_count, metavar="SIZE", help="what a case may hold, such as 8GiB (default: four "
+        "fifths of what is free)")
+    add("--accuracy-seconds", type=seconds, default="8", metavar="S",
+        help="training time of each short accuracy run (default: %(default)s)")
+    add("--accuracy-preset", choices=list(PRESETS), default="small",
+        help="the networks' sizes in the accuracy runs (default: %(default)s, so that seconds are enough)")
+    add("--peers", type=names_of("peer", PEERS), metavar="NAME,…",
+        help=f"also time these formulations that people use today, in pairs with gsbench's; known: {listed(PEERS)}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The checked options: `base` is the case but for model, estimator and class count."""
+
+    base: Settings
+    classes: tuple[int, ...]
+    estimators: tuple[Estimator, ...]
+    models: tuple[str, ...]
+    data_dir: str | None
+    memory_limit: int
+    accuracy_seconds: float
+    accuracy_preset: str
+    peers: tuple[str, ...]
+
+    def settings(self, model: str, n_classes: int, estimator: str = "marginalize", **changes: Any) -> Settings:
+        return dataclasses.replace(self.base, model=model, n_classes=n_classes, estimator=estimator, **changes)
+
+
+def _classes(option: Any, dataset: str, data_dir: str | None) -> tuple[int, ...]:
+    """The counts that were named, refused where there are not so many; else the defaults, cut to what there is."""
+    if option is not None:
+        check_class_count(dataset, max(option), data_dir)
+        return option
+    most = count_classes(dataset, data_dir)
+    return tuple(k for k in DEFAULT_CLASSES if most is None or k <= most)
+
+
+def read_options(config: pytest.Config) -> Options:
+    """The options of this run; raises pytest.UsageError that says what was wrong, what was got and what is allowed."""
+    get = config.getoption
+    try:
+        base = Settings(
+            preset=get("preset"),
+            dataset=get("dataset"),
+            batch=get("batch"),
+            n_mc=get("n_mc"),
+            labelled_per_class=get("labels"),
+            binarize=get("binarize"),
+            dtype=get("dtype"),
+            device=get("device"),
+            backend=get("backend"),
+            threads=get("threads") or available_cores(),
+            seed=get("seed"),
+        )
+        bk = load_backend(base.backend, base.device, base.dtype)
+        return Options(
+            base,
+            _classes(get("classes"), base.dataset, get("data_dir")),
+            get("estimators"),
+            get("models"),
+            get("data_dir"),
+            get("memory_limit") or int(0.8 * (bk.free_memory_bytes() or available_bytes())),
+            get("accuracy_seconds"),
+            get("accuracy_preset"),
+            get("peers") or (),
+        )
+    except (ValueError, OSError) as error:
+        raise pytest.UsageError(str(error)) from error

@@ -1,0 +1,60 @@
+"""Validation accuracy in a short, seeded training run, logged by step and by second of training."""
+
+import numpy as np
+import pytest
+
+from gsbench.backends import load_backend
+from gsbench.data import split
+from gsbench.estimators import parse_estimator
+from gsbench.models import MODELS
+from gsbench.training import PARAMETERS, Batches, Evaluation, Trainer, stream_seed, train
+
+VALIDATION_EXAMPLES = 2000  # evaluated at each point of the log; the last figure is of the whole validation set
+DRAWS_OF_A_AT_THE_END = 100
+MAX_STEPS = 100_000
+
+
+def test_accuracy(benchmark, record, options, model, n_classes, learner):
+    labels_only = learner == "labels-only"
+    spelled = "marginalize" if labels_only else learner
+    settings = options.settings(model, n_classes, spelled, preset=options.accuracy_preset)
+    recorder = record("accuracy", settings, estimator=learner)
+    if settings.dataset == "synthetic":
+        pytest.skip("the labels of synthetic data are random: there is no accuracy to measure")
+    if not labels_only:
+        recorder.require_memory(settings)
+    benchmark.group = f"accuracy {model} K={n_classes} (a whole run)"
+
+    dataset = recorder.dataset()
+    parts = split(dataset, settings.labelled_per_class, seed=settings.seed)
+    bk = load_backend(settings.backend, settings.device, settings.dtype)
+    net = MODELS[model](bk, settings.make_config(), stream_seed(settings.seed, PARAMETERS))
+    alpha = 0.1 * (len(parts.labelled) + len(parts.unlabelled)) / len(parts.labelled)
+    estimator = None if labels_only else parse_estimator(spelled)
+    trainer = Trainer(net, estimator, alpha, settings.n_mc, settings.seed)
+    batches = Batches(bk, dataset, parts, settings.batch, settings.seed, settings.binarize)
+    some = np.random.default_rng(settings.seed).permutation(parts.validation)[:VALIDATION_EXAMPLES]
+    validation = Evaluation.of(dataset, some, settings.seed, settings.binarize)
+
+    def whole_run():
+        return list(train(trainer, batches, validation, options.accuracy_seconds, MAX_STEPS))
+
+    log = benchmark.pedantic(whole_run, rounds=1)
+    whole = Evaluation.of(dataset, parts.validation, settings.seed, settings.binarize)
+    last = log[-1]
+    figures = {
+        "alpha": alpha,
+        "step": last.step,
+        "train_seconds": last.train_seconds,
+        "steps_per_second": last.step / last.train_seconds,
+        "examples_per_second": settings.batch * last.step / last.train_seconds,
+        "validation_accuracy": whole.accuracy(net, DRAWS_OF_A_AT_THE_END),
+        "test_accuracy": None,
+        "draws_of_a": DRAWS_OF_A_AT_THE_END,
+        "curve_draws_of_a": 1,
+        "curve_step": [point.step for point in log],
+        "curve_epoch": [point.epoch for point in log],
+        "curve_seconds": [point.train_seconds for point in log],
+        "curve_accuracy": [point.validation_accuracy for point in log],
+    }
+    benchmark.extra_info.update(recorder.write(figures))

@@ -1,0 +1,23 @@
+"""Peak memory of a full training step: live arrays, and the whole of a fresh process. A pass of its own, not timed."""
+
+from timing import out_of_memory_recorded
+
+from gsbench.case import Case
+from gsbench.meters.memory import live_peak
+
+
+def test_memory(benchmark, record, options, model, n_classes, estimator, run):
+    settings = options.settings(model, n_classes, estimator)
+    recorder = record("memory", settings)
+    recorder.require_memory(settings)
+    benchmark.group = f"memory {model} K={n_classes} (metered pass)"
+    figures = {"estimate_bytes": run.estimate(settings), "memory_limit_bytes": options.memory_limit}
+    with out_of_memory_recorded(recorder):
+        device_peak = Case(settings).bk.device_memory_peak()
+        peak = benchmark.pedantic(live_peak, args=(lambda: Case(settings).step, device_peak), rounds=1)
+    kind = "live" if device_peak is None else "device"
+    figures |= {f"{kind}_peak_bytes": peak.peak_bytes, f"{kind}_meter": peak.meter, "state_bytes": peak.state_bytes}
+    child = run.trial(settings)
+    figures |= {"process_peak_bytes": child.process_peak_bytes, "process_meter": child.process_meter}
+    status = "ok" if child.status == "ok" else child.status
+    benchmark.extra_info.update(recorder.write(figures, status, child.reason))

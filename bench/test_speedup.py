@@ -1,0 +1,33 @@
+"""How many times as fast as `marginalize` an estimator is: in pairs, in turn, in one process."""
+
+import pytest
+from timing import out_of_memory_recorded, skip_where_disabled, time_pairs
+
+from gsbench.case import Case
+
+
+def measure(benchmark, recorder, settings, timed):
+    skip_where_disabled(benchmark)
+    baseline = type(settings)(**{**vars(settings), "estimator": "marginalize"})
+    recorder.require_memory(baseline, settings)
+    benchmark.group = f"speedup {settings.model} K={settings.n_classes} {timed}"
+    with out_of_memory_recorded(recorder):
+        dataset = recorder.dataset()
+        calls = [getattr(Case(case, dataset), timed) for case in (baseline, settings)]
+        figures = time_pairs(benchmark, recorder, *calls)
+    benchmark.extra_info.update(recorder.write(figures))
+
+
+def test_speedup(benchmark, record, options, model, n_classes, sampler, timed):
+    settings = options.settings(model, n_classes, sampler)
+    recorder = record("speedup", settings, timed=timed, baseline="marginalize")
+    measure(benchmark, recorder, settings, timed)
+
+
+def test_speedup_m2_synthetic(benchmark, record, options, n_classes, sampler):
+    """The full step of M2 on random images and labels: what Jang et al. 2017 timed for their figure 5."""
+    settings = options.settings("m2", n_classes, sampler, dataset="synthetic")
+    recorder = record("speedup", settings, timed="step", baseline="marginalize")
+    if options.base.dataset == "synthetic" and "m2" in options.models:
+        pytest.skip("measured by test_speedup in this run")
+    measure(benchmark, recorder, settings, "step")

@@ -1,0 +1,88 @@
+"""What the timing cases share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from gsbench.case import Case
+from gsbench.meters.seconds import Pairs
+
+SECONDS = 1.5  # of measurement for a case, at the least
+MIN_ROUNDS, MAX_ROUNDS = 5, 200
+PAIR_SECONDS = 4.0
+MIN_PAIRS, MAX_PAIRS = 7, 100
+
+
+@contextmanager
+def out_of_memory_recorded(recorder: Any) -> Iterator[None]:
+    """Records that memory ran out, and skips the test, so that the run goes on."""
+    try:
+        yield
+    except Exception as error:
+        if not (isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"):
+            raise
+        figures = {
+            "estimate_bytes": recorder.run.estimate(recorder.settings),
+            "memory_limit_bytes": recorder.run.options.memory_limit,
+        }
+        recorder.skip("out-of-memory", f"{recorder.settings.estimator} ran out of memory: {error}", **figures)
+
+
+def rounds_for(call: Callable[[], object], seconds: float, least: int, most: int) -> int:
+    """Takes the call twice, to warm up and to time it, and gives the rounds that fill `seconds`."""
+    call()
+    start = time.perf_counter()
+    call()
+    once = max(time.perf_counter() - start, 1e-6)
+    return max(least, min(most, round(seconds / once)))
+
+
+def skip_where_disabled(benchmark: Any) -> None:
+    if benchmark.disabled:
+        pytest.skip("timing is disabled (--benchmark-disable)")
+
+
+def time_case(benchmark: Any, recorder: Any, what: str) -> None:
+    """Times `Case.bound` or `Case.step`; the record has its quartiles and throughput."""
+    skip_where_disabled(benchmark)
+    settings = recorder.settings
+    recorder.require_memory(settings)
+    benchmark.group = f"{what} {settings.model} K={settings.n_classes}"
+    with out_of_memory_recorded(recorder):
+        call = getattr(Case(settings, recorder.dataset()), what)
+        rounds = rounds_for(call, SECONDS, MIN_ROUNDS, MAX_ROUNDS)
+        benchmark.pedantic(call, rounds=rounds)
+    stats = benchmark.stats.stats
+    figures = {
+        f"{what}_seconds": stats.median,
+        f"{what}_seconds_q1": stats.q1,
+        f"{what}_seconds_q3": stats.q3,
+        f"{what}_seconds_min": stats.min,
+        "rounds": stats.rounds,
+        "examples_per_second": settings.batch / stats.median,
+    }
+    if what == "step":
+        figures["steps_per_second"] = 1 / stats.median
+    benchmark.extra_info.update(recorder.write(figures))
+
+
+def time_pairs(benchmark: Any, recorder: Any, baseline: Callable[[], object], candidate: Callable[[], object]) -> dict:
+    """Times the two calls in turn; a round of pytest-benchmark is one pair. Gives the ratio's figures."""
+    candidate()
+    pairs = Pairs(baseline, candidate)
+    rounds = rounds_for(pairs, PAIR_SECONDS, MIN_PAIRS, MAX_PAIRS)
+    pairs = Pairs(baseline, candidate)
+    benchmark.pedantic(pairs, rounds=rounds)
+    ratio = pairs.ratio(seed=recorder.settings.seed)
+    return {
+        "speedup": ratio.median,
+        "speedup_low": ratio.low,
+        "speedup_high": ratio.high,
+        "confidence": ratio.confidence,
+        "pairs": ratio.pairs,
+    }

@@ -1,0 +1,66 @@
+"""The command line. A command is a function that adds its parser, and a line in `COMMANDS`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gsbench import __version__
+
+
+def add_report(commands: Any) -> None:
+    """`gsbench report [FILE …]`."""
+    parser = commands.add_parser(
+        "report",
+        help="tables and figures from saved benchmark files",
+        description="Reads saved benchmark files (the newest run, or the files named) and writes tables, "
+        "figures and a page. Prints the page's path.",
+    )
+    parser.add_argument(
+        "files", nargs="*", type=Path, metavar="FILE", help=".json or .jsonl; several runs stand side by side"
+    )
+    parser.add_argument(
+        "--storage", type=Path, default=Path(".benchmarks"), metavar="DIR",
+        help="where the newest run is looked for when no file is named (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--name", help="the report's name (default: the time at which the newest run began)")
+    parser.add_argument(
+        "--output", type=Path, default=Path("reports"), metavar="DIR",
+        help="the report is written to DIR/NAME/ (default: %(default)s)",
+    )  # fmt: skip
+    parser.set_defaults(run=run_report)
+
+
+def run_report(arguments: argparse.Namespace) -> None:
+    from gsbench.report import make_report  # pandas and matplotlib take a second: not for --help
+
+    page = make_report(
+        arguments.files, storage=arguments.storage, name=arguments.name, output=arguments.output
+    )
+    print(page)
+
+
+COMMANDS = (add_report,)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="gsbench", description=sys.modules["gsbench"].__doc__)
+    parser.add_argument("--version", action="version", version=f"gsbench {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for add in COMMANDS:
+        add(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command. Returns 0, or 2 when what it was given cannot be used, which is said on stderr."""
+    arguments = make_parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except (ValueError, OSError) as error:
+        print(f"gsbench: error: {error}", file=sys.stderr)
+        return 2
+    return 0

@@ -1,0 +1,65 @@
+"""Where data sets are looked for and kept, and how a file is written whole and read whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import platformdirs
+
+from gsbench.data.base import DataFileError
+
+DATA_VARIABLE = "GSBENCH_DATA"
+CACHE_VARIABLE = "GSBENCH_CACHE"
+HOW_TO_NAME = f"name the data folder by the argument data_dir or the environment variable {DATA_VARIABLE}"
+
+
+def data_folder(data_dir: str | Path | None = None) -> Path | None:
+    """The folder that `data_dir` names, else the one that $GSBENCH_DATA names, else None.
+
+    Raises FileNotFoundError where the one named is not a folder.
+    """
+    named_by, name = "data_dir", data_dir
+    if name is None:
+        named_by, name = f"${DATA_VARIABLE}", os.environ.get(DATA_VARIABLE) or None
+    if name is None:
+        return None
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        raise FileNotFoundError(f"the data folder {str(folder)!r} (from {named_by}) is not a folder")
+    return folder
+
+
+def cache_folder() -> Path:
+    """The folder for what is made or downloaded: $GSBENCH_CACHE, else the user's cache folder."""
+    return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("gsbench")).expanduser()
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
+    """Let `write` fill a temporary file beside `path`, then rename it: no reader ever sees a part of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with open(draft, "xb") as file:
+            write(file)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def read_arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """The arrays `names` of an .npz file. Reading an array checks the CRC-32 that the file holds of it.
+
+    Raises FileNotFoundError where there is no such file, DataFileError where it cannot be read or lacks one
+    of them.
+    """
+    with open(path, "rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                return {name: archive[name] for name in names}
+        except Exception as error:  # zip, zlib and NumPy raise a dozen kinds of error over a damaged file
+            raise DataFileError(f"{path} is damaged or not of the right form: {error}") from error

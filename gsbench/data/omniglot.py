@@ -1,0 +1,72 @@
+"""`omniglot`: handwritten characters of many alphabets, by 20 people each (Lake et al., 2015).
+
+Read from `omniglot/omniglot28.npz` in the data folder, which holds, for n images of C characters,
+  images       uint8 [n, H, W], 0 is the paper;
+  labels       integers [n], 0 … C-1;
+  class_names  strings [C], "Alphabet/characterNN";
+  drawers      integers [n], 1 … 20: who drew the image.
+
+The split is by drawer, so that a model is tested on the hands of people whom it has not seen:
+1-12 train, 13-16 validation, 17-20 test.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from gsbench.data.base import TEST, TRAIN, VALIDATION, DataFileError, Dataset, check_n_classes
+from gsbench.data.locations import HOW_TO_NAME, read_arrays
+
+NAME = "omniglot"
+VERSION = "1"
+FILE = Path("omniglot") / "omniglot28.npz"
+LAST_TRAIN, LAST_VALIDATION, LAST_DRAWER = 12, 16, 20
+LICENCE = "MIT (Brenden Lake, 2015)"
+SOURCE = "https://github.com/brendenlake/omniglot"
+
+
+def load_omniglot(n_classes: int, folder: Path | None = None) -> Dataset:
+    """The first `n_classes` characters of the file in the data folder.
+
+    Raises FileNotFoundError where the file is missing, DataFileError where it is damaged or not of the form
+    above, ValueError where K is below 2 or above the number of characters.
+    """
+    path = _path(folder)
+    arrays = read_arrays(path, ["images", "labels", "class_names", "drawers"])
+    names = tuple(str(name) for name in arrays["class_names"].ravel())
+    check_n_classes(NAME, n_classes, len(names))
+    try:
+        labels, drawers = _integers(arrays, "labels"), _integers(arrays, "drawers")
+        whole = Dataset(NAME, VERSION, arrays["images"], labels, _part(drawers), names, LICENCE, SOURCE)
+    except ValueError as error:
+        raise DataFileError(f"{path} is not of the right form: {error}") from error
+    return whole.first_classes(n_classes)
+
+
+def count_omniglot(folder: Path | None = None) -> int:
+    """How many characters the file holds. Only their names are read."""
+    return read_arrays(_path(folder), ["class_names"])["class_names"].size
+
+
+def _path(folder: Path | None) -> Path:
+    if folder is None:
+        raise FileNotFoundError(f"omniglot is read from the data folder: {HOW_TO_NAME}, with {FILE} in it")
+    if not (folder / FILE).is_file():
+        raise FileNotFoundError(f"there is no {FILE} in the data folder {folder}")
+    return folder / FILE
+
+
+def _integers(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
+    if arrays[name].dtype.kind not in "iu":
+        raise ValueError(f"{name} must be integers, got {arrays[name].dtype}")
+    return arrays[name].astype(np.int64)
+
+
+def _part(drawers: np.ndarray) -> np.ndarray:
+    """uint8 [n]: the part that each drawer's images belong to."""
+    if drawers.min(initial=1) < 1 or drawers.max(initial=1) > LAST_DRAWER:
+        raise ValueError(f"drawers must be 1 … {LAST_DRAWER}, got {drawers.min()} … {drawers.max()}")
+    part = np.select([drawers <= LAST_TRAIN, drawers <= LAST_VALIDATION], [TRAIN, VALIDATION], TEST)
+    return part.astype(np.uint8)

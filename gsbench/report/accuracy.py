@@ -1,0 +1,66 @@
+"""Accuracy read at equal steps and at equal seconds, and the Pareto front of accuracy against speed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from gsbench.report.frame import measured
+
+BASELINE = "labels-only"
+PANEL = ["series", "model", "task", "n_classes"]
+READOUT = [*PANEL, "equal", "at", "estimator", "accuracy", "seeds"]
+
+
+def equal_readouts(curves: pd.DataFrame) -> pd.DataFrame:
+    """Accuracies of what was trained side by side, read where each had as much.
+
+    Of each panel (series, model, task, n_classes) the accuracy at the largest step that all its runs reached,
+    and at the largest second that all reached: the last evaluation not after it, nan where there was none.
+    `labels-only` bounds neither, as it is a mark to be held against and not a competitor: where it ended
+    sooner, its last accuracy counts. Several seeds of an estimator give their mean.
+
+    Returns a row for each (panel, `equal`: "step" or "second", estimator), with the common point `at`.
+    """
+    rows = []
+    for panel, of_panel in curves.groupby(PANEL, sort=True):
+        for equal, column in (("step", "step"), ("second", "seconds")):
+            at = _common_point(of_panel, column)
+            for estimator, of_estimator in of_panel.groupby("estimator", sort=True):
+                read = [_last_until(run, column, at) for _, run in of_estimator.groupby(["run_id", "case"])]
+                rows.append((*panel, equal, at, estimator, pd.Series(read).mean(), len(read)))
+    return pd.DataFrame(rows, columns=READOUT)
+
+
+def _common_point(curves: pd.DataFrame, column: str) -> float:
+    rivals = curves[curves["estimator"] != BASELINE]
+    return (rivals if len(rivals) else curves).groupby(["run_id", "case"])[column].max().min()
+
+
+def _last_until(run: pd.DataFrame, column: str, at: float) -> float:
+    reached = run[run[column] <= at]
+    return reached.loc[reached[column].idxmax(), "accuracy"] if len(reached) else float("nan")
+
+
+def speed_and_accuracy(frame: pd.DataFrame) -> pd.DataFrame:
+    """The accuracy rows that have both coordinates, with `training_steps_per_second` = step / train_seconds.
+
+    Both come from the one training run, so that the baselines, which no other group times, have a speed too.
+    """
+    rows = measured(frame, "accuracy", "step", "train_seconds", "validation_accuracy")
+    rows = rows[(rows["train_seconds"] > 0) & (rows["step"] > 0)]
+    return rows.assign(training_steps_per_second=rows["step"] / rows["train_seconds"])
+
+
+def pareto_front(speeds: Sequence[float], accuracies: Sequence[float]) -> list[int]:
+    """The points that no other one beats in both, by ascending speed; of equal points the first one.
+
+    Returns indices into the two sequences, which are of one length.
+    """
+    order = sorted(range(len(speeds)), key=lambda i: (-speeds[i], -accuracies[i], i))
+    front: list[int] = []
+    for i in order:
+        if not front or accuracies[i] > accuracies[front[-1]]:
+            front.append(i)
+    return front[::-1]

@@ -1,0 +1,87 @@
+"""Small helpers on matplotlib axes: plain logarithmic axes, lines by estimator, marks for what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from gsbench.report import text
+from gsbench.report.style import Look, by_estimator
+
+
+def plain_log(axis: Axis) -> None:
+    """Ticks that suit the span of a logarithmic axis, written as plain numbers. Call it when all is drawn."""
+    low, high = axis.get_view_interval()
+    if high / low < 6:
+        axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    else:
+        axis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 100 else (1.0, 2.0, 5.0)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+
+
+def class_axis(ax: Axes, counts: Iterable[float]) -> None:
+    """x is K, logarithmic, with ticks at the class counts measured, as many of them as are legible."""
+    ks = sorted(set(counts))
+    ax.set_xscale("log")
+    ax.set_xlim(ks[0] / 1.25, ks[-1] * 1.25)
+    distance = np.log(1.25**2 * ks[-1] / ks[0]) / 11
+    legible = [ks[0]]
+    for k in ks[1:]:
+        if np.log(k / legible[-1]) >= distance:
+            legible.append(k)
+    ax.xaxis.set_major_locator(FixedLocator(legible))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda k, _: f"{k:,.0f}"))
+    ax.xaxis.set_minor_locator(NullLocator())
+
+
+def draw_by_classes(
+    ax: Axes, rows: pd.DataFrame, look: Look, value: str, low: str | None = None, high: str | None = None
+) -> None:
+    """A line against K for each (estimator, series), with bars from `low` to `high` where they are given.
+
+    Several rows of one K (data sets, seeds) give their median.
+    """
+    columns = [column for column in (value, low, high) if column]
+    for estimator in by_estimator(rows["estimator"]):
+        for series in look.series:
+            own = rows[(rows["estimator"] == estimator) & (rows["series"] == series) & (rows[value] > 0)]
+            if own.empty:
+                continue
+            points = own.groupby("n_classes")[columns].median()
+            bars = None
+            if low and high:
+                reach = [points[value] - points[low], points[high] - points[value]]
+                bars = np.clip(np.nan_to_num(np.array(reach)), 0, None)
+            ax.errorbar(points.index, points[value], yerr=bars, **look.line(estimator, series))
+
+
+def leave_room(ax: Axes, marks: int) -> None:
+    """Raises the top of a logarithmic y axis so that `marks` lines of marks stand above all that is drawn."""
+    low, high = ax.get_ylim()
+    share = 0.03 + 0.075 * marks
+    ax.set_ylim(low, high * (high / low) ** (share / (1 - share)) if marks else high)
+
+
+def mark_lost(ax: Axes, lost: pd.DataFrame, look: Look, *, top: bool) -> None:
+    """An x at the edge of the panel for each case that does not fit in memory, by estimator and K.
+
+    At the top edge the memory that it is reckoned to need stands beside it. The x axis must be set already.
+    """
+    place = ax.get_xaxis_transform()
+    for rank, estimator in enumerate(by_estimator(lost["estimator"])):
+        own = lost[lost["estimator"] == estimator].groupby("n_classes")["estimate_bytes"].max()
+        height = 0.96 - 0.075 * rank if top else 0.04 + 0.075 * rank
+        colour = look.estimators[estimator][0]
+        for k, needed in own.items():
+            ax.plot([k], [height], "x", transform=place, color=colour, markeredgewidth=2)
+            if top and not np.isnan(needed):
+                ax.annotate(
+                    f"needs {text.size(needed)}", (k, height), xycoords=place, xytext=(-6, 0),
+                    textcoords="offset points", ha="right", va="center", fontsize=7.5, color=colour,
+                )  # fmt: skip

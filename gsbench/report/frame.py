@@ -1,0 +1,185 @@
+"""Records → one tidy pandas frame, a row a record; and the accuracy curves, a row an evaluation."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+
+import pandas as pd
+
+from gsbench.report.reading import Record, ReportError, recorded_at
+from gsbench.report.text import plain
+
+COMMON = ("schema_version", "run_id", "recorded_at", "group", "case", "status", "reason")
+SETTINGS = (
+    "estimator", "model", "preset", "dataset", "dataset_version", "dataset_checksum", "n_classes", "batch",
+    "n_mc", "dtype", "device", "backend", "threads", "seed", "binarize", "estimator_tau", "estimator_draws",
+    "units", "layers", "d_a", "d_z", "nonlinearity", "norm",
+)  # fmt: skip
+FIGURES = (
+    "bound_seconds", "bound_seconds_q1", "bound_seconds_q3", "bound_seconds_min", "step_seconds",
+    "step_seconds_q1", "step_seconds_q3", "step_seconds_min", "rounds", "steps_per_second",
+    "examples_per_second", "timed", "baseline", "speedup", "speedup_low", "speedup_high", "confidence",
+    "pairs", "live_peak_bytes", "live_meter", "process_peak_bytes", "process_meter", "device_peak_bytes",
+    "device_meter", "estimate_bytes", "memory_limit_bytes", "step", "train_seconds", "validation_accuracy",
+    "test_accuracy", "labelled_per_class", "draws_of_a",
+)  # fmt: skip
+MACHINE = (
+    "machine_cpu", "machine_cores", "machine_memory_bytes", "machine_os", "machine_gpu", "machine_blas",
+    "python_version", "numpy_version", "scipy_version", "chainer_version", "cupy_version", "cuda_version",
+    "gsbench_version", "gsbench_commit",
+)  # fmt: skip
+FIELDS = COMMON + SETTINGS + FIGURES + MACHINE
+CURVES = ("curve_step", "curve_epoch", "curve_seconds", "curve_accuracy")
+TEXT = {
+    *COMMON[1:], "estimator", "estimator_tau", "estimator_draws", "model", "preset", "dataset",
+    "dataset_version", "dataset_checksum", "dtype", "device", "backend", "binarize", "nonlinearity", "norm",
+    "timed", "baseline", "live_meter", "process_meter", "device_meter", *MACHINE,
+} - {"machine_cores", "machine_memory_bytes"}  # fmt: skip
+NUMBERS = tuple(field for field in FIELDS if field not in TEXT)
+
+# What makes two measurements of one model in one run incomparable, so that they are two series.
+SERIES_FIELDS = (
+    "device", "threads", "preset", "batch", "n_mc", "dtype", "backend", "units", "layers", "d_a", "d_z",
+    "nonlinearity", "norm",
+)  # fmt: skip
+# What makes two accuracies incomparable besides.
+TASK_FIELDS = ("dataset_version", "labelled_per_class", "binarize", "draws_of_a")
+
+_NOISE = re.compile(r"\((R|TM|C)\)|\bCPU\b|\bProcessor\b|\b\d+-Core\b|@.*", re.IGNORECASE)
+
+
+def make_frame(records: Sequence[Record]) -> pd.DataFrame:
+    """A row a record and a column a field, runs in the order of their start; four columns are added in front:
+
+    - `run`: a short label of the machine and the time;
+    - `series`: what must be told apart in one table or line: the run where there are several, and the
+      settings in which measurements of one model differ; "" where there is nothing to tell apart;
+    - `task`: what an accuracy was measured on, "" for other groups;
+    - `peak_bytes`: the memory figure of the device: `device_peak_bytes` if there, else `live_peak_bytes`,
+      else `process_peak_bytes`.
+
+    Every field of the schema has its column, numbers as float64 (nan where null), text as objects (None where
+    null); fields outside the schema follow by name, lists in them as JSON. The curves are left to
+    `make_curves`.
+    """
+    runs = _run_labels(records)
+    records = [record for run_id in runs for record in records if record["run_id"] == run_id]
+    others = sorted({key for record in records for key in record} - set(FIELDS) - set(CURVES))
+    frame = pd.DataFrame({field: _column(field, records) for field in (*FIELDS, *others)})
+    frame.insert(0, "run", pd.Series([runs[record["run_id"]] for record in records], dtype=object))
+    frame.insert(1, "series", _series(frame))
+    frame.insert(2, "task", _tasks(frame))
+    peaks = frame["device_peak_bytes"].fillna(frame["live_peak_bytes"]).fillna(frame["process_peak_bytes"])
+    frame.insert(3, "peak_bytes", peaks)
+    return frame
+
+
+def _column(field: str, records: Sequence[Record]) -> pd.Series:
+    cells = [record.get(field) for record in records]
+    if field not in NUMBERS:
+        return pd.Series([json.dumps(c) if isinstance(c, (list, dict)) else c for c in cells], dtype=object)
+    try:
+        return pd.Series([float("nan") if cell is None else float(cell) for cell in cells], dtype="float64")
+    except (TypeError, ValueError):
+        bad = next(
+            record for record in records if not isinstance(record.get(field), (int, float, type(None)))
+        )
+        raise ReportError(f"{field} of case {bad['case']!r} must be a number, got {bad[field]!r}") from None
+
+
+def _run_labels(records: Sequence[Record]) -> dict[str, str]:
+    """`run_id` → label, in the order in which the runs began; labels that fall together get their id
+    appended.
+    """
+    starts = {record["run_id"]: "" for record in records}
+    machines = dict.fromkeys(starts, "unknown machine")
+    for record in reversed(records):
+        time = recorded_at(record)
+        run_id = record["run_id"]
+        starts[run_id] = min(filter(None, [starts[run_id], time.isoformat() if time else ""]), default="")
+        machines[run_id] = record.get("machine_gpu") or record.get("machine_cpu") or machines[run_id]
+    order = sorted(starts, key=lambda run_id: (starts[run_id], run_id))
+    labels = {
+        i: ", ".join(filter(None, [_short(machines[i]), starts[i][:16].replace("T", " ")])) for i in order
+    }
+    taken = list(labels.values())
+    return {i: label if taken.count(label) == 1 else f"{label} ({i})" for i, label in labels.items()}
+
+
+def _short(machine: str) -> str:
+    """`Intel(R) Xeon(R) CPU @ 2.20GHz` → `Intel Xeon`."""
+    return " ".join(_NOISE.sub(" ", machine).split()) or machine
+
+
+def _series(frame: pd.DataFrame) -> pd.Series:
+    labels = pd.Series([""] * len(frame), dtype=object)
+    for _, rows in frame.groupby(["run", frame["model"].fillna("")], sort=False):
+        labels[rows.index] = _settings(rows, _distinguishing(rows, SERIES_FIELDS), [""] * len(rows))
+    if frame["run"].nunique() < 2:
+        return labels
+    pairs = zip(frame["run"], labels, strict=True)
+    return pd.Series([" · ".join(filter(None, pair)) for pair in pairs], dtype=object)
+
+
+def _tasks(frame: pd.DataFrame) -> pd.Series:
+    labels = pd.Series([""] * len(frame), dtype=object)
+    rows = frame[frame["group"] == "accuracy"]
+    fields = [field for field in _distinguishing(rows, ("dataset", *TASK_FIELDS)) if field != "dataset"]
+    labels[rows.index] = _settings(rows, fields, [plain(name) for name in rows["dataset"]])
+    return labels
+
+
+def _settings(rows: pd.DataFrame, fields: Sequence[str], heads: Sequence[str]) -> list[str]:
+    """For each row its head and its settings, such as `glyphs, labelled_per_class 20`; nulls are left out."""
+    columns = [
+        ["" if pd.isna(value) else f"{field} {plain(value)}" for value in rows[field]] for field in fields
+    ]
+    return [", ".join(filter(None, parts)) for parts in zip(heads, *columns, strict=True)]
+
+
+def _distinguishing(rows: pd.DataFrame, fields: Sequence[str]) -> list[str]:
+    """The fewest fields, taken in their order, that tell apart all that the fields can tell apart.
+
+    A field that is null in some rows and has one value in all others tells nothing.
+    """
+    chosen: list[str] = []
+    kinds = 1
+    for field in fields:
+        if rows[field].nunique() > 1 and (more := len(rows[[*chosen, field]].drop_duplicates())) > kinds:
+            chosen, kinds = [*chosen, field], more
+    return chosen
+
+
+def make_curves(records: Sequence[Record], frame: pd.DataFrame) -> pd.DataFrame:
+    """The accuracy curves, a row an evaluation: the case's settings, and `step`, `epoch`, `seconds`,
+    `accuracy`.
+    """
+    named = ["run", "series", "task", "run_id", "case", "model", "dataset", "n_classes", "estimator", "seed"]
+    cases = {(row["run_id"], row["case"]): row for row in frame[named].to_dict("records")}
+    points = [
+        {**cases[record["run_id"], record["case"]], **point}
+        for record in records
+        for point in _points(record)
+    ]
+    figures = [name.removeprefix("curve_") for name in CURVES]
+    curves = pd.DataFrame(points, columns=[*named, *figures])
+    return curves.astype(dict.fromkeys([*figures, "n_classes", "seed"], "float64"))
+
+
+def _points(record: Record) -> list[dict[str, float]]:
+    """The evaluations of one record; a null list gives nan; ReportError if lengths differ."""
+    lists = {name.removeprefix("curve_"): record[name] for name in CURVES if record.get(name)}
+    lengths = {name: len(values) for name, values in lists.items()}
+    if len(set(lengths.values())) > 1:
+        raise ReportError(f"the curves of case {record['case']!r} must be of one length, got {lengths}")
+    return [dict(zip(lists, point, strict=True)) for point in zip(*lists.values(), strict=True)]
+
+
+def measured(frame: pd.DataFrame, group: str, *needed: str) -> pd.DataFrame:
+    """The rows of a group that ended well and have the figures needed, an estimator, a model and a class
+    count.
+    """
+    rows = frame[(frame["group"] == group) & (frame["status"] == "ok")]
+    return rows.dropna(subset=["estimator", "model", "n_classes", *needed])

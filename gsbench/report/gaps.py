@@ -1,0 +1,120 @@
+"""What a report owns up to: what is missing, what was skipped or failed, and the conditions of it all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import pandas as pd
+
+from gsbench.report import text
+from gsbench.report.frame import FIELDS, MACHINE, SETTINGS
+from gsbench.report.reading import MAKE_A_RUN
+from gsbench.report.style import Plot, by_estimator
+from gsbench.report.text import markdown_cell, markdown_table, table_of_used
+
+GROUPS = {
+    "bound": "time of the unlabelled bound",
+    "step": "time of the full training step",
+    "speedup": "speed-up, measured in pairs",
+    "memory": "peak memory",
+    "accuracy": "accuracy",
+}
+SAME_CASES = (
+    "bound",
+    "step",
+    "memory",
+)  # groups that measure the same cases, so that each tells what the others lack
+SIZES = ("machine_memory_bytes", "memory_limit_bytes")
+
+
+def missing(frame: pd.DataFrame, plots: Mapping[str, Plot | None]) -> str:
+    """A list of the groups, cases and figures that are not there."""
+    lines = [line for run in text.values(frame, "run") for line in _missing_of_run(frame, run)]
+    lines += [
+        f"figure `{name}`: the records have nothing to draw it from"
+        for name, plot in plots.items()
+        if not plot
+    ]
+    others = frame[~frame["group"].isin(GROUPS)]["group"].value_counts(sort=False)
+    lines += [
+        f"group `{group}`: its {n} records stand in records.csv and in no figure"
+        for group, n in others.items()
+    ]
+    if not lines:
+        return "Nothing: every group was measured."
+    return (
+        "\n".join(f"- {markdown_cell(line)}" for line in lines)
+        + f"\n\nAll groups are measured by `{MAKE_A_RUN}`."
+    )
+
+
+def _missing_of_run(frame: pd.DataFrame, run: str) -> Iterator[str]:
+    rows = frame[frame["run"] == run]
+    of_run = f" in run {run}" if frame["run"].nunique() > 1 else ""
+    for group, what in GROUPS.items():
+        own = rows[rows["group"] == group]
+        if own.empty:
+            yield f"group `{group}` ({what}): no record{of_run}"
+        elif not (own["status"] == "ok").any():
+            yield f"group `{group}` ({what}): none of its {len(own)} cases ended well{of_run}"
+        for model, cases in _missing_cases(rows, group).items():
+            yield f"group `{group}`, {text.model_name(model)}: no record of {'; '.join(cases)}{of_run}"
+
+
+def _missing_cases(rows: pd.DataFrame, group: str) -> dict[str, list[str]]:
+    """By model the (K, estimator) that other records let one expect and of which there is no record."""
+    key = ["model", "n_classes", "estimator"]
+    own = rows[rows["group"] == group].dropna(subset=key)
+    if own.empty:
+        return {}
+    known = rows[rows["group"].isin(SAME_CASES if group in SAME_CASES else [group])].dropna(subset=key)
+    there = set(own[key].itertuples(index=False, name=None))
+    cases: dict[str, list[str]] = {}
+    for model, of_model in known.groupby("model"):
+        ks = sorted(set(of_model["n_classes"]))
+        for estimator in by_estimator(of_model["estimator"]):
+            lost = [k for k in ks if (model, k, estimator) not in there]
+            if lost:
+                cases.setdefault(model, []).append(f"{estimator} at K = {text.listed(lost)}")
+    return cases
+
+
+def not_ok(frame: pd.DataFrame) -> str:
+    """A table of the cases that were skipped, failed or did not fit, each with its reason."""
+    rows = frame[frame["status"] != "ok"]
+    if rows.empty:
+        return "None."
+    runs = rows["run"] if frame["run"].nunique() > 1 else [""] * len(rows)
+    models = [text.model_name(text.plain(model)) for model in rows["model"]]
+    needs, limits = ([_size(b) for b in rows[field]] for field in ("estimate_bytes", "memory_limit_bytes"))
+    statuses = map(text.status_name, rows["status"])
+    columns = [runs, rows["group"], rows["case"], models, rows["estimator"], rows["n_classes"], statuses,
+               rows["reason"], needs, limits]  # fmt: skip
+    headers = ["run", "group", "case", "model", "estimator", "K", "status", "reason", "needs", "limit"]
+    return table_of_used(headers, list(zip(*columns, strict=True)))
+
+
+def conditions(frame: pd.DataFrame) -> str:
+    """A table of the machine, the versions and the settings: a row a field, a column a run."""
+    others = [f for f in frame if f not in FIELDS and (f.startswith("machine_") or f.endswith("_version"))]
+    runs = {run: frame[frame["run"] == run] for run in text.values(frame, "run")}
+    rows = [["run_id", *(text.listed(text.values(rows, "run_id")) for rows in runs.values())]]
+    rows.append(
+        ["recorded from", *(min(text.values(rows, "recorded_at"), default="") for rows in runs.values())]
+    )
+    rows.append(
+        ["recorded until", *(max(text.values(rows, "recorded_at"), default="") for rows in runs.values())]
+    )
+    for field in (*MACHINE, *others, *SETTINGS, "labelled_per_class", "draws_of_a"):
+        cells = [_all_values(rows, field) for rows in runs.values()]
+        rows += [[field, *cells]] if any(cells) else []
+    return markdown_table(["", *runs], rows)
+
+
+def _all_values(rows: pd.DataFrame, field: str) -> str:
+    found = text.in_order(text.values(rows, field))
+    return ", ".join(_size(value) if field in SIZES else text.plain(value) for value in found)
+
+
+def _size(value: float) -> str:
+    return "" if pd.isna(value) else text.size(value)

@@ -1,0 +1,111 @@
+"""The page of a report, in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import pandas as pd
+
+from gsbench.report import gaps, text
+from gsbench.report.accuracy import PANEL, equal_readouts
+from gsbench.report.frame import measured
+from gsbench.report.glance import glance_markdown
+from gsbench.report.speedup_figure import HELD_AGAINST_JANG, JANG, jang
+from gsbench.report.style import Plot, by_estimator
+from gsbench.report.text import markdown_cell, markdown_table, table_of_used
+
+GLANCE_NOTE = (
+    "Step: median time of a full training step. Speed-up: how many times as fast as the baseline, measured "
+    "in pairs, in turn, in one process, with its interval. Examples/s: unlabelled examples per second. Peak "
+    "memory: of the live arrays over one step; on a GPU, of the device. Accuracy: last validation accuracy. "
+    f"{text.NOT_MEASURED}: not measured."
+)
+
+
+def make_page(
+    name: str,
+    notices: Sequence[str],
+    frame: pd.DataFrame,
+    curves: pd.DataFrame,
+    plots: Mapping[str, Plot | None],
+) -> str:
+    """The whole page: the one-glance table, the figures (those of `plots` that are not None, in their order),
+    the accuracies at equal steps and seconds, what is missing, and the conditions.
+    """
+    parts = [
+        f"# gsbench report: {markdown_cell(name)}",
+        _runs(frame),
+        *(f"> **Notice.** {markdown_cell(notice)}" for notice in notices),
+        f"## At a glance\n\n{glance_markdown(frame) or 'Nothing was measured.'}\n\n{GLANCE_NOTE}",
+    ]
+    for key, plot in plots.items():
+        parts.append(_figure(key, plot) if plot else "")
+        parts.append(_held_against_jang(frame) if key == "speedup" else "")
+    parts += [
+        _readouts(curves),
+        f"## Missing\n\n{gaps.missing(frame, plots)}",
+        f"## Skipped, failed and too large\n\n{gaps.not_ok(frame)}",
+        f"## Conditions\n\n{gaps.conditions(frame)}",
+        _files(curves),
+    ]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _runs(frame: pd.DataFrame) -> str:
+    counts = frame.groupby("run", sort=False)["status"].agg(["size", lambda status: (status == "ok").sum()])
+    rows = [(run, size, ok) for run, size, ok in counts.itertuples()]
+    return markdown_table(["run", "records", "of them ok"], rows)
+
+
+def _figure(key: str, plot: Plot) -> str:
+    alt = plot.title.replace("[", "(").replace("]", ")")
+    return f"## {plot.title}\n\n![{alt}]({key}.png)\n\n*{markdown_cell(plot.caption)}* ([SVG]({key}.svg))"
+
+
+def _held_against_jang(frame: pd.DataFrame) -> str:
+    """Our figures at the two K of Jang et al., where M2 on `synthetic` was measured there."""
+    rows = measured(frame, "speedup", "speedup")
+    model, dataset = HELD_AGAINST_JANG
+    rows = rows[(rows["model"] == model) & (rows["dataset"] == dataset) & (rows["timed"] == "step")]
+    rows = rows[rows["n_classes"].isin(JANG)]
+    if rows.empty:
+        return ""
+    medians = rows.groupby(["series", "n_classes", "estimator"])["speedup"].median()
+    cells = [(series, k, name, text.times(ours), jang(k)) for (series, k, name), ours in medians.items()]
+    return table_of_used(["", "K", "estimator", "M2 on synthetic, here", "Jang et al., fig. 5"], cells)
+
+
+def _readouts(curves: pd.DataFrame) -> str:
+    readouts = equal_readouts(curves)
+    if readouts.empty:
+        return ""
+    tables = []
+    for equal, title, write in (
+        ("step", "the largest step that all reached", text.plain),
+        ("second", "the largest second that all reached", text.seconds),
+    ):
+        own = readouts[readouts["equal"] == equal]
+        tables.append(f"At {title}:\n\n{_readout_table(own, write)}")
+    note = "Labels-only bounds neither: where it ended sooner, its last stands. Several seeds: their mean."
+    return "## Accuracy at equal steps and at equal seconds\n\n" + "\n\n".join([*tables, note])
+
+
+def _readout_table(readouts: pd.DataFrame, write: Callable[[float], str]) -> str:
+    estimators = by_estimator(readouts["estimator"])
+    rows = []
+    for (series, model, task, k, at), own in readouts.groupby([*PANEL, "at"], sort=True, dropna=False):
+        accuracies = dict(zip(own["estimator"], own["accuracy"], strict=True))
+        cells = [_percent(accuracies.get(estimator)) for estimator in estimators]
+        rows.append([series, text.model_name(model), task, k, write(at), *cells])
+    return table_of_used(["", "model", "data", "K", "at", *estimators], rows)
+
+
+def _percent(accuracy: float | None) -> str:
+    return text.NOT_MEASURED if accuracy is None or pd.isna(accuracy) else text.percent(accuracy)
+
+
+def _files(curves: pd.DataFrame) -> str:
+    more = "; [curves.csv](curves.csv): the accuracy curves, a row an evaluation" if len(curves) else ""
+    return (
+        f"## Files\n\n[records.csv](records.csv): all the records, a row each, with all their fields{more}."
+    )

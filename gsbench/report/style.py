@@ -1,0 +1,191 @@
+"""The look that all figures share: colours, markers and lines for names; settings of matplotlib; one sheet of
+panels.
+
+The colours are those of Okabe and Ito, which colour-blind readers can tell apart; a marker stands beside
+each.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+KNOWN = {
+    "marginalize": ("#0072B2", "o"),
+    "gumbel-softmax": ("#D55E00", "s"),
+    "straight-through": ("#009E73", "^"),
+    "labels-only": ("#000000", "D"),
+}
+# For other names; 3 colours and 8 markers have no common divisor, so that 24 pairs differ.
+OTHER_COLOURS = ("#CC79A7", "#56B4E9", "#E69F00")
+OTHER_MARKERS = ("v", "P", "X", "h", "<", "p", ">", "d")
+LINES = ("-", "--", ":", "-.")
+FILLS = ("full", "none", "left", "top")
+
+SETTINGS: dict[Any, Any] = {
+    "svg.hashsalt": "gsbench",  # the same data give the same file
+    "svg.fonttype": "none",  # text stays text: it can be searched, and read aloud
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "lines.markersize": 5.5,
+    "lines.linewidth": 1.4,
+    "errorbar.capsize": 2.5,
+    "legend.frameon": False,
+}
+
+
+@contextmanager
+def figure_settings() -> Iterator[None]:
+    """matplotlib with our settings and nobody else's, whatever the reader's own matplotlibrc says."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(SETTINGS)
+        yield
+
+
+def by_estimator(names: Iterable[str]) -> list[str]:
+    """The distinct names, the known ones first in their fixed order, the others by name."""
+    order = list(KNOWN)
+    return sorted(set(names), key=lambda name: (order.index(name) if name in KNOWN else len(order), name))
+
+
+@dataclass(frozen=True)
+class Look:
+    """How each estimator and each series is drawn in every figure of one report."""
+
+    estimators: dict[str, tuple[str, str]]  # name → (colour, marker)
+    series: dict[str, tuple[str, Any]]  # label → (line style, fill of the marker)
+
+    def marker(self, estimator: str, series: str) -> dict[str, Any]:
+        colour, marker = self.estimators[estimator]
+        return {
+            "color": colour,
+            "marker": marker,
+            "fillstyle": self.series[series][1],
+            "markeredgecolor": colour,
+        }
+
+    def line(self, estimator: str, series: str) -> dict[str, Any]:
+        return {**self.marker(estimator, series), "linestyle": self.series[series][0]}
+
+    def handles(self, estimators: Iterable[str], series: Iterable[str], lines: bool = True) -> list[Line2D]:
+        """Legend entries: one for each estimator, and one for each series where there are several."""
+        first = next(iter(self.series))
+        show = self.line if lines else lambda *names: {**self.marker(*names), "linestyle": ""}
+        entries = [Line2D([], [], label=name, **show(name, first)) for name in by_estimator(estimators)]
+        of_series = [label for label in self.series if label in set(series)]
+        if len(of_series) > 1:
+            for label in of_series:
+                line, fill = self.series[label]
+                style = {
+                    "color": "#555555",
+                    "marker": "o",
+                    "fillstyle": fill,
+                    "linestyle": line if lines else "",
+                }
+                entries.append(Line2D([], [], label=label, **style))
+        return entries
+
+
+def make_look(estimators: Iterable[str], series: Iterable[str]) -> Look:
+    """Fixed styles for the known estimators; the others take theirs by name order, series in their order."""
+    others = sorted(set(estimators) - set(KNOWN))
+    cycle = {n: (OTHER_COLOURS[i % 3], OTHER_MARKERS[i % 8]) for i, n in enumerate(others)}
+    lines = {s: (LINES[i % 4], FILLS[i % 4]) for i, s in enumerate(dict.fromkeys(series))}
+    return Look(KNOWN | cycle, lines)
+
+
+# Inches around and between the panels.
+LEFT, RIGHT, GAP_X, GAP_Y, X_LABEL = 0.8, 0.25, 0.35, 0.5, 0.55
+TITLE, LEGEND_LINE, CAPTION_LINE, PANEL_TITLE = 0.42, 0.22, 0.155, 0.3
+NARROWEST = 7.2
+CAPTION_SIZE = 7.5
+
+
+@dataclass(frozen=True)
+class Plot:
+    """What a figure function gives: the figure, with the title and the caption that stand on the page as
+    well.
+    """
+
+    title: str
+    caption: str
+    figure: Figure
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A figure and its panels: `axes` is an array of shape [rows, columns]."""
+
+    figure: Figure
+    axes: np.ndarray
+
+
+def _legend_lines(lengths: Sequence[int], width: float) -> int:
+    """The fewest lines in which labels of these lengths, set column by column, stay within `width` inches."""
+    for lines in range(1, len(lengths) + 1):
+        columns = [max(lengths[i : i + lines]) for i in range(0, len(lengths), lines)]
+        if sum(0.72 + 0.078 * length for length in columns) <= width:
+            return lines
+    return max(1, len(lengths))
+
+
+def make_sheet(
+    rows: int,
+    columns: int,
+    *,
+    title: str,
+    handles: Sequence[Artist],
+    caption: str,
+    panel: tuple[float, float] = (3.5, 2.7),
+    gaps: tuple[float, float] = (GAP_X, GAP_Y),
+    share: dict[str, Any] | None = None,
+) -> Sheet:
+    """A title, the legend under it, rows × columns panels of `panel` inches, and the caption under all.
+
+    Sizes are reckoned in inches beforehand, so that nothing is cut off or overlaps however many panels there
+    are.
+    """
+    gap_x, gap_y = gaps
+    width_of_gaps = LEFT + RIGHT + (columns - 1) * gap_x
+    width = max(NARROWEST, columns * panel[0] + width_of_gaps)
+    panel_width = (width - width_of_gaps) / columns
+    lines = textwrap.wrap(caption, int(width * 17))
+    legend_lines = _legend_lines([len(str(handle.get_label())) for handle in handles], width)
+    above = TITLE + legend_lines * LEGEND_LINE + PANEL_TITLE
+    below = X_LABEL + len(lines) * CAPTION_LINE + 0.1
+    height = above + rows * panel[1] + (rows - 1) * gap_y + below
+
+    figure = Figure(figsize=(width, height), dpi=160)
+    grid = figure.add_gridspec(
+        rows, columns,
+        left=LEFT / width, right=1 - RIGHT / width, top=1 - above / height, bottom=below / height,
+        wspace=gap_x / panel_width, hspace=gap_y / panel[1],
+    )  # fmt: skip
+    axes = grid.subplots(squeeze=False, **(share or {}))
+    left = 0.12 / width
+    figure.text(left, 1 - 0.12 / height, title, fontsize=11.5, fontweight="bold", va="top")
+    if handles:
+        place = (left, 1 - (TITLE - 0.06) / height)
+        figure.legend(
+            handles=list(handles), loc="upper left", bbox_to_anchor=place, borderaxespad=0, borderpad=0,
+            ncol=math.ceil(len(handles) / legend_lines), handlelength=2.6, columnspacing=1.8,
+        )  # fmt: skip
+    figure.text(left, 0.1 / height, "\n".join(lines), fontsize=CAPTION_SIZE, color="#444444", va="bottom")
+    return Sheet(figure, axes)

@@ -1,0 +1,133 @@
+"""How figures are written out: units, numbers, names, and the conditions under which rows were measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+from tabulate import tabulate
+
+NOT_MEASURED = "\N{EN DASH}"
+MODEL_NAMES = {"adgm": "ADGM", "m2": "M2"}
+STATUS_NAMES = {"too-large": "too large", "out-of-memory": "out of memory"}
+
+# The settings that a caption names, and how: `{}` is the value.
+CAPTION_SETTINGS = {
+    "preset": "preset {}",
+    "batch": "batch {}",
+    "n_mc": "N_MC = {}",
+    "dtype": "{}",
+    "backend": "backend {}",
+    "dataset": "data {}",
+    "labelled_per_class": "{} labels a class",
+}
+
+
+def seconds(value: float) -> str:
+    """Three digits with the unit that suits: 840 µs, 12.3 ms, 1.70 s."""
+    scale, unit = next((pair for pair in ((1.0, "s"), (1e-3, "ms")) if value >= pair[0]), (1e-6, "µs"))
+    return f"{three_digits(value / scale)} {unit}"
+
+
+def size(value: float) -> str:
+    """Bytes in the binary unit that suits: 12.0 MiB, 3.40 GiB."""
+    units = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
+    scale, unit = next((pair for pair in units if value >= pair[0]), (1, "B"))
+    return f"{three_digits(value / scale)} {unit}"
+
+
+def three_digits(value: float) -> str:
+    """At least three digits, never in powers of ten: 0.00123, 1.70, 12.3, 8,130."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    decimals = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{decimals}f}"
+
+
+def times(value: float) -> str:
+    """A ratio: 9.90 ×."""
+    return f"{three_digits(value)} \N{MULTIPLICATION SIGN}"
+
+
+def percent(value: float) -> str:
+    """A fraction as a percentage with one decimal: 0.9213 → 92.1 %."""
+    return f"{100 * value:.1f} %"
+
+
+def plain(value: Any) -> str:
+    """A setting as a reader writes it: whole numbers without a point, nothing where there is none."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return NOT_MEASURED
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
+
+
+def model_name(model: str) -> str:
+    return MODEL_NAMES.get(model, model)
+
+
+def status_name(status: str) -> str:
+    return STATUS_NAMES.get(status, status)
+
+
+def values(rows: pd.DataFrame, field: str) -> list[Any]:
+    """The distinct values of a field, nulls left out, in the order of first sight."""
+    return list(rows[field].dropna().unique())
+
+
+def listed(items: Iterable[Any]) -> str:
+    """`10`, `10 and 20`, `10, 20 and 50`."""
+    *head, last = [plain(item) for item in items]
+    return f"{', '.join(head)} and {last}" if head else last
+
+
+def conditions(rows: pd.DataFrame) -> str:
+    """The device and the settings of the rows, as the end of a figure's caption."""
+    parts = [_devices(rows)]
+    settings = [
+        form.format(listed(in_order(values(rows, field))))
+        for field, form in CAPTION_SETTINGS.items()
+        if values(rows, field)
+    ]
+    parts += [f"Settings: {', '.join(settings)}."] if settings else []
+    return " ".join(parts)
+
+
+def in_order(found: Iterable[Any]) -> list[Any]:
+    """Numbers by size, then all else by its text."""
+    return sorted(
+        found, key=lambda value: (isinstance(value, str), value if isinstance(value, float) else str(value))
+    )
+
+
+def _devices(rows: pd.DataFrame) -> str:
+    """`Device: cpu (AMD EPYC 7B13, 2 threads).`, one after the other where there are several."""
+    columns = ["device", "machine_cpu", "machine_gpu", "threads"]
+    devices = []
+    for device, cpu, gpu, threads in rows[columns].drop_duplicates().itertuples(index=False):
+        name = plain(cpu) if pd.isna(gpu) else plain(gpu)
+        many = f", {plain(threads)} thread{'' if threads == 1 else 's'}" if not pd.isna(threads) else ""
+        devices.append(f"{plain(device)} ({name}{many})")
+    return f"Device: {'; '.join(dict.fromkeys(devices))}."
+
+
+def markdown_cell(text: Any) -> str:
+    """Text that stands in a Markdown table as it is: one line, nothing taken for markup."""
+    line = " ".join(plain(text).split())
+    for character, written in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("*", "\\*")):
+        line = line.replace(character, written)
+    return line
+
+
+def markdown_table(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    cells = [[markdown_cell(cell) for cell in row] for row in rows]
+    return tabulate(
+        cells, headers=[markdown_cell(h) for h in headers], tablefmt="github", disable_numparse=True
+    )
+
+
+def table_of_used(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A Markdown table without the columns in which every cell is ""."""
+    used = [i for i in range(len(headers)) if any(row[i] != "" for row in rows)]
+    return markdown_table([headers[i] for i in used], [[row[i] for i in used] for row in rows])

@@ -1,0 +1,138 @@
+"""Small models, and what the tests of the mathematical core share. Plain functions, for `import
+core_fixtures`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from oracles import Oracle
+
+from gsbench.backends import load_backend
+from gsbench.backends.chainer import ChainerBackend
+from gsbench.models import MODELS, ModelConfig, Noise
+from gsbench.objective import loss
+
+SIZES = {"n_pixels": 6, "d_a": 3, "d_z": 4, "units": 5}
+BATCH = 4
+
+
+def backend(dtype: str = "float64") -> Any:
+    """The Chainer backend on the CPU; float16 too, which `load_backend` refuses there for its slowness."""
+    return ChainerBackend("cpu", dtype) if dtype == "float16" else load_backend("chainer", "cpu", dtype)
+
+
+def make_model(name: str, n_classes: int, dtype: str = "float64", seed: int = 0, **changes: Any) -> Any:
+    """A small model with no parameter at a special value: biases and norm gains are random too."""
+    model = MODELS[name](backend(dtype), ModelConfig(n_classes=n_classes, **{**SIZES, **changes}), seed)
+    rng = np.random.default_rng(seed + 1)
+    for key, p in model.parameters.items():
+        if "/b" in key or "/gamma" in key:
+            p.array[...] += 0.3 * rng.standard_normal(p.shape)
+    return model
+
+
+def make_pixels(batch: int = BATCH, seed: int = 5) -> np.ndarray:
+    """x float64 [B, 6] in [0, 1]: zeros, ones and values between. Exact in float16, so that every dtype sees
+    the same.
+    """
+    return np.random.default_rng(seed).integers(0, 9, (batch, SIZES["n_pixels"])) / 8
+
+
+def plain_noise(model: Any, noise: Noise) -> tuple[Any, np.ndarray]:
+    """The noise as the oracle takes it: ε_a [N, B, D_a] (M2: a list of None), ε_z [N, B, D_z]."""
+    eps_z = model.bk.to_numpy(noise.eps_z)[:, 0].astype(np.float64)
+    if noise.eps_a is None:
+        return [None] * len(eps_z), eps_z
+    return model.bk.to_numpy(noise.eps_a)[:, 0].astype(np.float64), eps_z
+
+
+def noise_of_seed(model: Any, seed: int, batch: int = BATCH, n_mc: int = 1) -> tuple[Any, np.ndarray, Any]:
+    """ε_a and ε_z as the oracle takes them, the first draws of the seed, and the generator after them."""
+    rng = model.bk.generator(seed)
+    eps_a, eps_z = plain_noise(model, model.draw_noise(rng, batch, n_mc))
+    return eps_a, eps_z, rng
+
+
+def replicated(model: Any, x: np.ndarray, copies: int, seed: int = 3) -> tuple[Any, Any]:
+    """f and logits [1, copies, K] of one example x [1, D_x] and one noise, copied: the rows are replicates,
+    which differ in the draws of y alone. The logits are a parameter, so that each row has a gradient of
+    its own.
+    """
+    bk = model.bk
+    noise = model.draw_noise(bk.generator(seed), 1)
+    noise = Noise(
+        *[None if eps is None else bk.xp.repeat(eps, copies, axis=2) for eps in (noise.eps_a, noise.eps_z)]
+    )
+    f = model.class_bound(bk.array(np.repeat(x, copies, axis=0)), noise)
+    return f, bk.parameter(bk.to_numpy(f.logits_y))
+
+
+def z_score(draws: np.ndarray, expected: float) -> float:
+    """How many standard errors the mean of independent draws lies from what is expected."""
+    return float((draws.mean() - expected) / (draws.std(ddof=1) / np.sqrt(len(draws))))
+
+
+def clear_gradients(model: Any) -> None:
+    for p in model.parameters.values():
+        p.cleargrad()
+
+
+def check_gradients(
+    model: Any, bound: Any, oracle: Oracle, value: Callable[[], np.ndarray], rtol: float
+) -> None:
+    """The gradients of −mean(bound) against central differences of the oracle's −mean(value()), for every
+    parameter array: along a random direction, and at its entries of largest and of some other gradient.
+    """
+    clear_gradients(model)
+    model.bk.backward(loss(model, bound))
+    rng = np.random.default_rng(11)
+    for name, p in model.parameters.items():
+        gradient = model.bk.to_numpy(model.bk.gradient(p)).astype(np.float64)
+        assert gradient.shape == p.shape, name
+        directions = [rng.standard_normal(p.shape)]
+        for entry in (np.argmax(abs(gradient)), rng.integers(gradient.size)):
+            directions.append(np.eye(1, gradient.size, entry).reshape(p.shape))
+        for direction in directions:
+            expected = oracle.slope(lambda: -value().mean(), name, direction)
+            np.testing.assert_allclose(
+                (gradient * direction).sum(),
+                expected,
+                rtol=rtol,
+                atol=rtol * abs(gradient).max() + 1e-9,
+                err_msg=name,
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class ToyBound:
+    """f(y) = h·c + ½ Σ h², h = y W_y + base: quadratic in y, and all that an estimator of E[f] needs of a
+    bound.
+    """
+
+    bk: Any
+    W_y: Any  # [K, H]
+    base: Any  # [N, 1, B, H]
+
+    @property
+    def n_classes(self) -> int:
+        return self.W_y.shape[0]
+
+    def __call__(self, y: Any) -> Any:
+        h = self.base + y.first_layer(self.bk, self.W_y)  # [N, C, B, H]
+        return self.bk.sum(h + 0.5 * h * h, axis=-1)
+
+    def plain(self, y: np.ndarray) -> np.ndarray:
+        """f at y [..., K] for the first example's base."""
+        h = self.bk.to_numpy(self.base)[0, 0, 0] + y @ self.bk.to_numpy(self.W_y)
+        return (h + 0.5 * h * h).sum(axis=-1)
+
+
+def toy_bound(bk: Any, n_classes: int, batch: int, seed: int = 2, width: int = 3) -> ToyBound:
+    """A ToyBound that is the same for all of `batch` examples."""
+    rng = np.random.default_rng(seed)
+    base = np.broadcast_to(rng.standard_normal(width), (1, 1, batch, width))
+    return ToyBound(bk, bk.array(1.5 * rng.standard_normal((n_classes, width))), bk.array(base))

@@ -1,0 +1,227 @@
+"""What gsbench computes, once more, in plain NumPy and float64: the oracle of its tests.
+
+Written from the formulas and not from the code, and doing all that the code avoids: every network runs on
+the concatenated input [x, a, one_hot(y)], every sum is a loop over draws and classes, every Gaussian
+density is taken at the drawn point. Only the parameters' values come from the model. Rows are examples: x
+[R, D_x], a [R, D_a], y [R, K].
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+# Chainer's batch normalisation: σ² + ε under the root, running average with this decay.
+BATCH_NORM_EPSILON = 2e-5
+BATCH_NORM_DECAY = 0.9
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """logits − log Σ_k exp(logits_k), over the last axis."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    return np.exp(log_softmax(logits))
+
+
+def one_hot(index: Any, n_classes: int) -> np.ndarray:
+    """int [...] → [..., K]"""
+    return np.eye(n_classes)[np.asarray(index)]
+
+
+def soft_point(log_q: np.ndarray, g: np.ndarray, tau: float) -> np.ndarray:
+    """s_i = exp((log q_i + g_i)/τ) / Σ_j exp((log q_j + g_j)/τ)"""
+    return softmax((log_q + g) / tau)
+
+
+def hard_point(log_q: np.ndarray, g: np.ndarray) -> np.ndarray:
+    """D = one_hot argmax_i(log q_i + g_i)"""
+    return one_hot(np.argmax(log_q + g, axis=-1), log_q.shape[-1])
+
+
+def jacobian(p: np.ndarray) -> np.ndarray:
+    """J(p) = diag(p) − p pᵀ, for one p [K]"""
+    return np.diag(p) - np.outer(p, p)
+
+
+def entropy(log_q: np.ndarray) -> np.ndarray:
+    """−Σ_k q_k log q_k"""
+    return -(np.exp(log_q) * log_q).sum(axis=-1)
+
+
+def gaussian_log_density(x: np.ndarray, mean: np.ndarray, log_var: np.ndarray) -> np.ndarray:
+    """Σ_d log [ exp(−(x − μ)²/2σ²) / √(2πσ²) ]"""
+    return (-((x - mean) ** 2) / (2 * np.exp(log_var)) - 0.5 * np.log(2 * np.pi) - 0.5 * log_var).sum(axis=-1)
+
+
+def bernoulli_log_density(x: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Σ_d [ x log σ(l) + (1 − x) log(1 − σ(l)) ]"""
+    log_p, log_not_p = -np.logaddexp(0, -logits), -np.logaddexp(0, logits)
+    return (x * log_p + (1 - x) * log_not_p).sum(axis=-1)
+
+
+class Oracle:
+    """ADGM or M2 with the parameters of `model`, copied.
+
+    `statistics` maps (network, layer) to the mean and variance that batch norm uses; None: those of the
+    rows it sees, which are then kept in `seen` as (mean, unbiased variance).
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.has_a = {"adgm": True, "m2": False}[model.name]
+        self.config = model.config
+        self.parameters = {
+            name: np.array(model.bk.to_numpy(p), dtype=np.float64) for name, p in model.parameters.items()
+        }
+        self.statistics: dict[tuple[str, int], tuple[np.ndarray, np.ndarray]] | None = None
+        self.seen: dict[tuple[str, int], tuple[np.ndarray, np.ndarray]] = {}
+
+    @contextlib.contextmanager
+    def moved(self, name: str, step: np.ndarray) -> Iterator[None]:
+        """Within it, the parameter array `name` is moved by `step`."""
+        before = self.parameters[name]
+        self.parameters[name] = before + step
+        try:
+            yield
+        finally:
+            self.parameters[name] = before
+
+    def slope(self, value: Callable[[], float], name: str, direction: np.ndarray, h: float = 1e-5) -> float:
+        """The derivative of value() along `direction` in the parameters `name`, by central differences."""
+        with self.moved(name, h * direction):
+            up = value()
+        with self.moved(name, -h * direction):
+            down = value()
+        return (up - down) / (2 * h)
+
+    # Networks
+
+    def network(self, name: str, **inputs: np.ndarray) -> np.ndarray:
+        """The network on the concatenation of its inputs, in the order given: [R, ΣD] → [R, n_out]"""
+        P = self.parameters
+        W = np.concatenate([P[f"{name}/W_{u}"].T if u == "y" else P[f"{name}/W_{u}"] for u in inputs], axis=1)
+        n_layers = sum(re.fullmatch(rf"{name}/W\d+", key) is not None for key in P)
+        h = np.concatenate(list(inputs.values()), axis=1) @ W.T
+        for layer in range(1, n_layers + 1):
+            h = self.nonlinearity(self.normalised(h, name, layer))
+            h = h @ P[f"{name}/W{layer + 1}"].T
+        return h + P[f"{name}/b{n_layers + 1}"]
+
+    def normalised(self, h: np.ndarray, name: str, layer: int) -> np.ndarray:
+        b = self.parameters[f"{name}/b{layer}"]
+        if self.config.norm == "none":
+            return h + b
+        if self.statistics is None:
+            mean, var = h.mean(axis=0), h.var(axis=0)
+            self.seen[name, layer] = (mean, h.var(axis=0, ddof=1))
+        else:
+            mean, var = self.statistics[name, layer]
+        return self.parameters[f"{name}/gamma{layer}"] * (h - mean) / np.sqrt(var + BATCH_NORM_EPSILON) + b
+
+    def nonlinearity(self, h: np.ndarray) -> np.ndarray:
+        return np.where(h > 0, h, 0.0 if self.config.nonlinearity == "relu" else np.expm1(np.minimum(h, 0)))
+
+    def gaussian(self, name: str, **inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and log σ², clipped once where the config has limits."""
+        mean, log_var = np.split(self.network(name, **inputs), 2, axis=1)
+        limits = self.config.log_var_limits
+        return mean, log_var if limits is None else np.clip(log_var, *limits)
+
+    # The model
+
+    def logits(self, x: np.ndarray, eps_a: Any) -> np.ndarray:
+        """The logits of q(y|a,x), a drawn with ε_a [R, D_a]: [R, K]"""
+        if not self.has_a:
+            return self.network("q_y_x", x=x)
+        mean_a, log_var_a = self.gaussian("q_a_x", x=x)
+        return self.network("q_y_ax", x=x, a=mean_a + np.exp(log_var_a / 2) * eps_a)
+
+    def bound(self, x: np.ndarray, eps_a: Any, eps_z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """f(y) = log p(x|y,z) + log p(a|x,y,z) + log p(y) + log p(z) − log q(a|x) − log q(z|a,x,y): [R]"""
+        f = np.full(len(x), math.log(1 / self.config.n_classes))
+        if self.has_a:
+            mean_a, log_var_a = self.gaussian("q_a_x", x=x)
+            a = mean_a + np.exp(log_var_a / 2) * eps_a
+            f = f - gaussian_log_density(a, mean_a, log_var_a)
+            mean_z, log_var_z = self.gaussian("q_z_axy", x=x, a=a, y=y)
+        else:
+            mean_z, log_var_z = self.gaussian("q_z_xy", x=x, y=y)
+        z = mean_z + np.exp(log_var_z / 2) * eps_z
+        f = (
+            f
+            - gaussian_log_density(z, mean_z, log_var_z)
+            + gaussian_log_density(z, np.zeros_like(z), np.zeros_like(z))
+        )
+        f = f + bernoulli_log_density(x, self.network("p_x_yz", y=y, z=z))
+        if self.has_a:
+            f = f + gaussian_log_density(a, *self.gaussian("p_a_xyz", x=x, y=y, z=z))
+        return f
+
+    # The bounds. Noise has its draw first: ε_a [N, B, D_a] (or [N] of None), ε_z [N, B, D_z].
+
+    def class_bounds(self, x: np.ndarray, eps_a: Any, eps_z: np.ndarray) -> np.ndarray:
+        """f(e_k) for each class: [N, B, K]"""
+        K = self.config.n_classes
+        return np.stack(
+            [
+                np.stack(
+                    [self.bound(x, eps_a[n], eps_z[n], one_hot([k] * len(x), K)) for k in range(K)], axis=-1
+                )
+                for n in range(len(eps_z))
+            ]
+        )
+
+    def unlabelled(self, x: np.ndarray, eps_a: Any, eps_z: np.ndarray) -> np.ndarray:
+        """U(x) = 1/N Σ_l { Σ_k q(k|a_l,x) f(e_k) + H(q(·|a_l,x)) }: [B]"""
+        f = self.class_bounds(x, eps_a, eps_z)
+        total = np.zeros(len(x))
+        for n in range(len(eps_z)):
+            log_q = log_softmax(self.logits(x, eps_a[n]))
+            for k in range(self.config.n_classes):
+                total += np.exp(log_q[:, k]) * f[n, :, k]
+            total += entropy(log_q)
+        return total / len(eps_z)
+
+    def sampled(
+        self, x: np.ndarray, eps_a: Any, eps_z: np.ndarray, g: np.ndarray, point: Callable[..., np.ndarray]
+    ) -> np.ndarray:
+        """1/N Σ_l { 1/S Σ_s f(y_ls) + H(q) }, y_ls = point(log q, g_ls), noise g [N, S, B, K]: [B]"""
+        total = np.zeros(len(x))
+        for n in range(len(eps_z)):
+            log_q = log_softmax(self.logits(x, eps_a[n]))
+            for g_s in g[n]:
+                total += self.bound(x, eps_a[n], eps_z[n], point(log_q, g_s)) / len(g[n])
+            total += entropy(log_q)
+        return total / len(eps_z)
+
+    def labelled(
+        self, x: np.ndarray, eps_a: Any, eps_z: np.ndarray, y: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """L(x, y) = 1/N Σ_l f(e_y), and 1/N Σ_l log q(y|a_l,x): [B], [B]"""
+        bound, log_q_y = np.zeros(len(x)), np.zeros(len(x))
+        for n in range(len(eps_z)):
+            bound += self.bound(x, eps_a[n], eps_z[n], one_hot(y, self.config.n_classes))
+            log_q_y += log_softmax(self.logits(x, eps_a[n]))[np.arange(len(x)), y]
+        return bound / len(eps_z), log_q_y / len(eps_z)
+
+    def unlabelled_in_one_batch(self, x: np.ndarray, eps_a: Any, eps_z: np.ndarray) -> np.ndarray:
+        """U(x) with all N·B rows of q(y|a,x) in one batch, and all N·K·B rows of f in another: batch norm's
+        U.
+        """
+        (N, B), K = eps_z.shape[:2], self.config.n_classes
+        rows_x, rows_a = np.tile(x, (N, 1)), np.concatenate(eps_a) if self.has_a else None
+        log_q = log_softmax(self.logits(rows_x, rows_a)).reshape(N, B, K)
+        f = self.bound(
+            np.tile(x, (N * K, 1)),
+            np.concatenate([eps_a[n] for n in range(N) for _ in range(K)]) if self.has_a else None,
+            np.concatenate([eps_z[n] for n in range(N) for _ in range(K)]),
+            np.tile(np.repeat(np.eye(K), B, axis=0), (N, 1)),
+        ).reshape(N, K, B)
+        return ((np.exp(log_q) * f.transpose(0, 2, 1)).sum(axis=-1) + entropy(log_q)).mean(axis=0)

@@ -1,0 +1,220 @@
+"""Records and benchmark files for the tests of the report. Every figure here is made up by a formula: none
+was measured.
+
+In all of them the step time is STEP_SECONDS[model] plus, for `marginalize`, K times a tenth of it, so that
+the speed-up at K is 1 + K / 10 for a sampling estimator of cost 1: a test can say what a table must show.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+ESTIMATORS = ("marginalize", "gumbel-softmax", "straight-through")
+COST = {"marginalize": 1.0, "gumbel-softmax": 1.0, "straight-through": 1.25}
+STEP_SECONDS = {"adgm": 0.020, "m2": 0.008}
+MEBIBYTE = 2**20
+MACHINE = {
+    "machine_cpu": "Example(R) Xample(TM) CPU @ 2.00GHz",
+    "machine_cores": 2,
+    "machine_memory_bytes": 16 * 2**30,
+    "machine_os": "Linux 6.1",
+    "machine_gpu": None,
+    "machine_blas": "openblas 0.3.21",
+    "python_version": "3.11.4",
+    "numpy_version": "1.23.5",
+    "scipy_version": "1.9.3",
+    "chainer_version": "7.8.1",
+    "cupy_version": None,
+    "cuda_version": None,
+    "gsbench_version": "0.1.0",
+    "gsbench_commit": "0123456789ab",
+}
+
+
+def make_record(group: str, number: int = 0, **fields: Any) -> dict[str, Any]:
+    """A flat record with all the common fields; `fields` replace them or join them. The case is made from
+    them.
+    """
+    record = {
+        "schema_version": 1,
+        "run_id": "20260102T030405-abcdef",
+        "recorded_at": f"2026-01-02T03:{4 + number // 60:02d}:{number % 60:02d}.500+00:00",
+        "group": group,
+        "status": "ok",
+        "reason": "",
+        "estimator": "marginalize",
+        "model": "adgm",
+        "preset": "default",
+        "dataset": "glyphs",
+        "dataset_version": "1",
+        "dataset_checksum": "00ff00ff",
+        "n_classes": 10,
+        "batch": 100,
+        "n_mc": 1,
+        "dtype": "float32",
+        "device": "cpu",
+        "backend": "chainer",
+        "threads": 2,
+        "seed": 0,
+        "binarize": "dynamic",
+        **MACHINE,
+        **fields,
+    }
+    name = "-".join(str(record[key]) for key in ("model", "dataset", "n_classes", "estimator"))
+    timed = f"-{record['timed']}" if "timed" in record else ""
+    return {"case": f"test_{group}[{name}{timed}]", **record}
+
+
+def step_seconds(model: str, estimator: str, k: int) -> float:
+    return STEP_SECONDS[model] * COST[estimator] * (1 + k / 10 if estimator == "marginalize" else 1)
+
+
+def true_speedup(estimator: str, k: int) -> float:
+    return (1 + k / 10) / COST[estimator]
+
+
+def timing_figures(prefix: str, seconds: float) -> dict[str, Any]:
+    figures = {
+        f"{prefix}_seconds": seconds,
+        f"{prefix}_seconds_q1": seconds * 0.97,
+        f"{prefix}_seconds_q3": seconds * 1.05,
+        f"{prefix}_seconds_min": seconds * 0.95,
+        "rounds": 20,
+        "examples_per_second": 100 / seconds,
+    }
+    return figures | ({"steps_per_second": 1 / seconds} if prefix == "step" else {})
+
+
+def speedup_figures(timed: str, times: float) -> dict[str, Any]:
+    return {
+        "timed": timed,
+        "baseline": "marginalize",
+        "speedup": times,
+        "speedup_low": times * 0.93,
+        "speedup_high": times * 1.08,
+        "confidence": 0.95,
+        "pairs": 15,
+    }
+
+
+def memory_figures(model: str, estimator: str, k: int) -> dict[str, Any]:
+    live = (
+        MEBIBYTE * (30 + (2.0 * k if estimator == "marginalize" else 0.05 * k)) * STEP_SECONDS[model] / 0.02
+    )
+    return {
+        "live_peak_bytes": int(live),
+        "live_meter": "tracemalloc",
+        "process_peak_bytes": int(live + 180 * MEBIBYTE),
+        "process_meter": "VmHWM",
+        "estimate_bytes": int(live * 1.1),
+        "memory_limit_bytes": 12 * 2**30,
+    }
+
+
+def accuracy_figures(estimator: str, k: int, seconds_a_step: float, n: int = 20) -> dict[str, Any]:
+    """`n` evaluations, one every 500 steps, an epoch each; the accuracy rises to a limit that depends on the
+    name.
+    """
+    limit = {"marginalize": 0.95, "gumbel-softmax": 0.94, "straight-through": 0.93, "labels-only": 0.81}[
+        estimator
+    ]
+    limit -= 0.03 * math.log10(k)
+    steps = [500 * (i + 1) for i in range(n)]
+    accuracy = [round(limit - (limit - 1 / k) * math.exp(-(i + 1) / 3), 4) for i in range(n)]
+    return {
+        "step": steps[-1],
+        "train_seconds": steps[-1] * seconds_a_step,
+        "validation_accuracy": accuracy[-1],
+        "test_accuracy": None,
+        "labelled_per_class": 10,
+        "draws_of_a": 1,
+        "curve_step": steps,
+        "curve_epoch": [float(i + 1) for i in range(n)],
+        "curve_seconds": [step * seconds_a_step for step in steps],
+        "curve_accuracy": accuracy,
+    }
+
+
+def make_run(
+    models: Iterable[str] = ("adgm", "m2"),
+    estimators: Iterable[str] = ESTIMATORS,
+    ks: Iterable[int] = (10, 20, 50, 100, 200),
+    accuracy_ks: Iterable[int] = (10, 100),
+    speed: float = 1.0,
+    **common: Any,
+) -> list[dict[str, Any]]:
+    """A whole run: every group, `marginalize` at K = 500 too large, one case failed and one skipped."""
+    records: list[dict[str, Any]] = []
+
+    def add(group: str, **fields: Any) -> None:
+        records.append(make_record(group, len(records), **{**common, **fields}))
+
+    models, estimators, ks = list(models), list(estimators), list(ks)
+    for model in models:
+        for k in ks:
+            for name in estimators:
+                case = {"model": model, "estimator": name, "n_classes": k}
+                seconds = step_seconds(model, name, k) / speed
+                add("bound", **case, **timing_figures("bound", 0.7 * seconds))
+                add("step", **case, **timing_figures("step", seconds))
+                add("memory", **case, **memory_figures(model, name, k))
+                if name != "marginalize":
+                    dataset = "synthetic" if model == "m2" else "glyphs"
+                    for timed, factor in (("step", 1.0), ("bound", 1.2)):
+                        add(
+                            "speedup",
+                            **case,
+                            dataset=dataset,
+                            **speedup_figures(timed, factor * true_speedup(name, k)),
+                        )
+        large = {"model": model, "n_classes": 500, "estimator": "marginalize", "estimate_bytes": 14 * 2**30}
+        for group in ("step", "memory"):
+            add(
+                group,
+                **large,
+                status="too-large",
+                reason="needs 14 GiB of 12 GiB",
+                memory_limit_bytes=12 * 2**30,
+            )
+    for model in models:
+        for k in accuracy_ks:
+            for name in [*estimators, "labels-only"]:
+                seconds = 0.3 * STEP_SECONDS[model] if name == "labels-only" else step_seconds(model, name, k)
+                figures = accuracy_figures(name, k, seconds / speed)
+                add("accuracy", model=model, n_classes=k, estimator=name, **figures)
+    add("step", n_classes=1000, status="failed", reason="ValueError: a | b <c>\nand a second line")
+    add("accuracy", dataset="omniglot", n_classes=242, status="skipped", reason="no data folder is named")
+    return records
+
+
+def write_lines(path: Path, records: Iterable[dict[str, Any]], rest: str = "") -> Path:
+    """A JSON-lines file; `rest` stands at its end without an end of line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(record) + "\n" for record in records) + rest, encoding="utf-8")
+    return path
+
+
+def write_saved(path: Path, records: Iterable[dict[str, Any]], ours: bool = True) -> Path:
+    """A file like pytest-benchmark's; with `ours` False the timings alone, in their `extra_info`, as older
+    files.
+    """
+    records = list(records)
+    timings = [r for r in records if r["group"] in ("bound", "step") and r["status"] == "ok"]
+    benchmarks = [
+        {"group": r["group"], "name": r["case"], "fullname": r["case"], "extra_info": r, "stats": {}}
+        for r in timings
+    ]
+    saved = {
+        "machine_info": {"node": "example"},
+        "commit_info": {"id": "0123456789ab"},
+        "benchmarks": benchmarks,
+        "datetime": "2026-01-02T03:10:00",
+        "version": "5.1.0",
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(saved | ({"gsbench_records": records} if ours else {})), encoding="utf-8")
+    return path

@@ -1,0 +1,140 @@
+"""What may import what, read from the import statements."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import gsbench
+
+PACKAGE = Path(gsbench.__file__).parent
+FRAMEWORKS = {"chainer", "chainerx", "cupy", "cupyx", "torch", "jax", "flax", "pyro", "tensorflow"}
+OUTSIDE = {"pytest", "bench", "tests", "conftest"}
+
+# The way of the data. Each module or package of gsbench may import those above it, and none below it.
+ORDER = [
+    "backends",
+    "categorical",
+    "densities",
+    "data",
+    "models",
+    "estimators",
+    "objective",
+    "training",
+    "settings",
+    "case",
+    "machine",
+    "meters",
+    "records",
+    "report",
+    "cli",
+    "__main__",
+]
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The full names that a file imports, wherever in it: `from a import b` gives "a.b"."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                raise AssertionError(
+                    f"{path.name}:{node.lineno}: write the import out, beginning with gsbench"
+                )
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def room(path: Path, package: Path) -> str:
+    """The module or package of the top level to which a file belongs; "" for gsbench/__init__.py."""
+    part = path.relative_to(package).parts[0].removesuffix(".py")
+    return "" if part == "__init__" else part
+
+
+def forbidden_imports(package: Path, names: set[str], allowed_in: str = "") -> list[str]:
+    """Where a file outside the room `allowed_in` imports one of the top-level `names`."""
+    return [
+        f"{path.relative_to(package)} imports {name}"
+        for path in sorted(package.rglob("*.py"))
+        for name in imports(path)
+        if name.split(".")[0] in names and (not allowed_in or room(path, package) != allowed_in)
+    ]
+
+
+def against_the_way(package: Path, order: list[str]) -> list[str]:
+    """Where a file imports a room of gsbench that stands below its own in `order`, or a room is in no order
+    at all.
+    """
+    rank = {"": -1, **{name: i for i, name in enumerate(order)}}
+    rooms = {room(path, package) for path in package.rglob("*.py")}
+    found = [f"{name}: place it in the order" for name in sorted(rooms - set(rank))]
+    for path in sorted(package.rglob("*.py")):
+        here = room(path, package)
+        for name in imports(path):
+            there = name.split(".")[1] if name.startswith("gsbench.") else ""
+            if there in rooms and here in rank and rank.get(there, -1) > rank[here]:
+                found.append(f"{path.relative_to(package)} imports {name}")
+    return found
+
+
+def test_no_framework_outside_the_backends():
+    assert forbidden_imports(PACKAGE, FRAMEWORKS, allowed_in="backends") == []
+
+
+def test_gsbench_imports_neither_pytest_nor_bench_nor_tests():
+    assert forbidden_imports(PACKAGE, OUTSIDE) == []
+
+
+def test_the_data_goes_one_way():
+    assert against_the_way(PACKAGE, ORDER) == []
+
+
+def test_the_oracle_knows_nothing_of_the_code():
+    assert {name.split(".")[0] for name in imports(Path(__file__).with_name("oracles.py"))} <= {
+        "__future__",
+        "collections",
+        "contextlib",
+        "math",
+        "numpy",
+        "re",
+        "typing",
+    }
+
+
+# The tests above find what they should
+
+
+@pytest.fixture
+def house(tmp_path):
+    """A package with every fault in it."""
+    (tmp_path / "backends").mkdir()
+    files = {
+        "__init__.py": "",
+        "backends/__init__.py": "import chainer\n",
+        "models.py": "def late():\n    from chainer import functions\n    from gsbench import objective\n",
+        "objective.py": "import gsbench.models\nimport numpy, pytest\n",
+        "attic.py": "import numpy\n",
+    }
+    for name, source in files.items():
+        (tmp_path / name).write_text(source, encoding="utf-8")
+    return tmp_path
+
+
+def test_faults_are_found(house):
+    assert forbidden_imports(house, FRAMEWORKS, allowed_in="backends") == [
+        "models.py imports chainer.functions"
+    ]
+    assert forbidden_imports(house, OUTSIDE) == ["objective.py imports pytest"]
+    assert against_the_way(house, ["backends", "models", "objective"]) == [
+        "attic: place it in the order",
+        "models.py imports gsbench.objective",
+    ]
+
+
+def test_relative_imports_are_refused(tmp_path):
+    (tmp_path / "models.py").write_text("from . import objective\n", encoding="utf-8")
+    with pytest.raises(AssertionError, match=r"models\.py:1: write the import out"):
+        against_the_way(tmp_path, ["models"])

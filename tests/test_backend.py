@@ -1,0 +1,369 @@
+"""The Chainer backend: its import, devices, functions and optimiser, and the meter of device memory."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import textwrap
+import types
+from pathlib import Path
+
+import numpy as np
+import oracles
+import pytest
+from core_fixtures import backend
+
+import gsbench
+from gsbench.backends import DeviceError, load_backend
+from gsbench.backends import chainer as chainer_backend
+
+needs_cupy = pytest.mark.skipif(importlib.util.find_spec("cupy") is None, reason="CuPy is not installed")
+
+
+def python(
+    code: str, *path: Path, warnings: str = "error", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs code in a fresh Python, each warning an error (or "always" shown), `path` searched first."""
+    root = Path(gsbench.__file__).parents[1]
+    search = os.pathsep.join(map(str, (*path, root)))
+    return subprocess.run(
+        [sys.executable, "-W", warnings, "-c", textwrap.dedent(code)],
+        env={**os.environ, "PYTHONPATH": search, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+USE_CPU_THEN_CUDA = """
+    from gsbench.backends import DeviceError, load_backend
+    bk = load_backend("chainer", "cpu", "float32")
+    assert float(bk.to_numpy(bk.sum(bk.parameter([1.0, 2.0])))) == 3.0
+    try:
+        load_backend("chainer", "cuda:0")
+    except DeviceError as error:
+        print(error)
+"""
+
+
+# Import
+
+
+def test_import_is_silent_with_every_warning_an_error():
+    done = python(
+        """
+        import numpy
+        had_sctypes = hasattr(numpy, "sctypes")
+        import gsbench.backends.chainer
+        assert hasattr(numpy, "sctypes") == had_sctypes  # what was lent for the import was taken back
+        """
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.slow
+def test_first_import_after_installation_is_silent_too(tmp_path):
+    """When Python compiles Chainer it warns of its string literals; an empty cache makes it compile again."""
+    done = python("import gsbench.backends.chainer", PYTHONPYCACHEPREFIX=str(tmp_path))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_import_leaves_the_warning_filters_and_float_errors_as_they_were():
+    done = python(
+        """
+        import warnings, numpy
+        before = list(warnings.filters), numpy.geterr()
+        import gsbench.backends.chainer
+        assert (list(warnings.filters)[:1], numpy.geterr()) == (before[0][:1], before[1])
+        """
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+FAKE_CUPY = {
+    "that finds no card": (
+        """
+        import types, warnings
+        warnings.warn("no driver", UserWarning)
+        __version__ = "13.6.0"
+        cuda = types.SimpleNamespace(is_available=lambda: False)
+        """,
+        "CuPy finds no CUDA device",
+    ),
+    "that cannot ask for cards": (
+        """
+        import types
+        def is_available():
+            raise RuntimeError("cudaErrorInsufficientDriver: driver too old\\n(more)")
+        cuda = types.SimpleNamespace(is_available=is_available)
+        """,
+        "CuPy cannot ask for CUDA devices (cudaErrorInsufficientDriver: driver too old)",
+    ),
+    "whose libraries are missing": (
+        """
+        import warnings
+        warnings.warn("CuPy may not function correctly", UserWarning)
+        try:
+            raise ImportError("libcublas.so.12: cannot open shared object file")
+        except ImportError as error:
+            raise ImportError("\\n=====\\nFailed to import CuPy.\\n\\nAdvice\\n=====\\n") from error
+        """,
+        "CuPy cannot be imported (libcublas.so.12: cannot open shared object file)",
+    ),
+    "that is too old for NumPy": (
+        "raise AttributeError('module numpy has no attribute bool')",
+        "CuPy cannot be imported (module numpy has no attribute bool)",
+    ),
+    "that says nothing": ("raise ImportError", "CuPy cannot be imported (ImportError)"),
+    "that Chainer cannot use": (
+        """
+        import types
+        cuda = types.SimpleNamespace(is_available=lambda: True)
+        """,
+        "Chainer cannot use this CuPy (",
+    ),
+}
+
+
+# A warning that is an error can end in an `except Exception` of Chainer's: "always" is the harder test.
+@pytest.mark.parametrize(
+    ("kind", "warnings"), [*((kind, "always") for kind in FAKE_CUPY), ("that finds no card", "error")]
+)
+def test_with_a_cupy(kind, warnings, tmp_path):
+    """The CPU works, with no warning; a CUDA device is a clear error. (In words: with a CuPy that finds no
+    card, …)
+    """
+    source, problem = FAKE_CUPY[kind]
+    (tmp_path / "cupy").mkdir()
+    (tmp_path / "cupy" / "__init__.py").write_text(textwrap.dedent(source), encoding="utf-8")
+    done = python(USE_CPU_THEN_CUDA, tmp_path, warnings=warnings)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"device 'cuda:0' cannot be used: {problem}")
+    assert done.stdout.endswith("; allowed here: cpu\n")
+    assert done.stdout.count("\n") == 1
+
+
+def cuda_is_usable() -> bool:
+    return chainer_backend.cuda_problem() is None
+
+
+@needs_cupy
+def test_with_the_real_cupy():
+    done = python(USE_CPU_THEN_CUDA, warnings="always")
+    assert (done.returncode, done.stderr) == (0, "")
+    if cuda_is_usable():
+        assert done.stdout == ""
+    else:
+        assert done.stdout.startswith("device 'cuda:0' cannot be used: C")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("cupy") is not None, reason="CuPy is installed")
+def test_without_cupy():
+    with pytest.raises(
+        DeviceError, match=r"device 'cuda:0' cannot be used: CuPy cannot be imported \(No module named"
+    ):
+        load_backend(device="cuda:0")
+
+
+# Devices and dtypes
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"name": "torch"}, "unknown backend 'torch'; known: chainer"),
+        ({"dtype": "float8"}, "unknown dtype 'float8'; known: float32, float64, float16"),
+        (
+            {"dtype": "float16"},
+            "dtype float16 needs a CUDA device, got device 'cpu'; on a CPU: float32, float64",
+        ),
+        ({"device": "gpu"}, r"unknown device 'gpu'; allowed: cpu, cuda:N"),
+        ({"device": "cuda"}, r"unknown device 'cuda'; allowed: cpu, cuda:N"),
+        ({"device": "cuda:-1"}, r"unknown device 'cuda:-1'; allowed: cpu, cuda:N"),
+    ],
+)
+def test_load_backend_says_what_is_allowed(settings, message):
+    with pytest.raises(ValueError, match=message):
+        load_backend(**settings)
+
+
+def test_a_card_number_that_is_not_there(monkeypatch):
+    runtime = types.SimpleNamespace(getDeviceCount=lambda: 2)
+    cupy = types.SimpleNamespace(cuda=types.SimpleNamespace(runtime=runtime))
+    monkeypatch.setattr(chainer_backend, "cuda_problem", lambda: None)
+    monkeypatch.setattr(chainer_backend.chainer.backends.cuda, "cupy", cupy)
+    with pytest.raises(DeviceError, match="no device 'cuda:2'; allowed here: cpu, cuda:0 to cuda:1"):
+        load_backend(device="cuda:2")
+
+
+def test_on_a_cpu_there_is_no_device_to_measure():
+    bk = backend("float32")
+    bk.synchronize()
+    assert bk.device_memory_peak() is None
+    assert bk.free_memory_bytes() is None
+    assert bk.is_out_of_memory(MemoryError())
+    assert not bk.is_out_of_memory(ValueError())
+    versions = bk.versions()
+    assert versions["chainer_version"] == "7.8.1"
+    assert versions["cupy_version"] is versions["cuda_version"] is versions["machine_gpu"] is None
+
+
+# Functions
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_compute_and_wide_dtypes(dtype):
+    bk = backend(dtype)
+    x = bk.parameter(np.ones((2, 3)))
+    wide = np.promote_types(dtype, np.float32)
+    assert bk.normal(bk.generator(0), (2, 3)).dtype == x.dtype == bk.array([1]).dtype == np.dtype(dtype)
+    for result in (
+        bk.log_softmax(x),
+        bk.softmax(x),
+        bk.sum(x),
+        bk.widen(x),
+        bk.open_uniform(bk.generator(0), (2,)),
+    ):
+        assert result.dtype == wide
+    assert bk.narrow(bk.widen(x)).dtype == np.dtype(dtype)
+
+
+def test_linear_product_and_look_ups_work_over_the_last_axis():
+    bk, rng = backend(), np.random.default_rng(0)
+    x, W, b = rng.standard_normal((2, 3, 4)), rng.standard_normal((5, 4)), rng.standard_normal(5)
+    np.testing.assert_allclose(
+        bk.to_numpy(bk.linear(bk.parameter(x), bk.parameter(W), bk.parameter(b))), x @ W.T + b
+    )
+    np.testing.assert_allclose(bk.to_numpy(bk.product(bk.parameter(x), bk.parameter(W.T))), x @ W.T)
+    index = np.array([4, 0, 0])
+    np.testing.assert_array_equal(bk.to_numpy(bk.take_rows(bk.parameter(W), bk.integers(index))), W[index])
+    picked = bk.to_numpy(bk.select_last(bk.parameter(x), bk.integers([3, 0, 1])))
+    np.testing.assert_array_equal(picked, [[x[n, b, k] for b, k in enumerate((3, 0, 1))] for n in range(2)])
+    halves = bk.split_last(bk.parameter(x))
+    np.testing.assert_array_equal(np.concatenate([bk.to_numpy(h) for h in halves], axis=-1), x)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_log_softmax_is_normalised_whatever_all_logits_share(dtype):
+    bk = backend(dtype)
+    values = np.array([[0.0, 1.0, 2.5], [8192, 8184, 8192], [-8192, -8192, -8192]])
+    q = np.exp(bk.to_numpy(bk.log_softmax(bk.parameter(values))).astype(np.float64))
+    np.testing.assert_allclose(q, oracles.softmax(values), rtol=2e-6)
+
+
+def test_stop_gradient_and_backward_accumulation():
+    bk = backend()
+    x = bk.parameter([2.0, 3.0])
+    bk.backward(bk.sum(x * bk.stop_gradient(x)))
+    np.testing.assert_array_equal(bk.gradient(x), [2, 3])
+    bk.backward(bk.sum(x))
+    np.testing.assert_array_equal(bk.gradient(x), [3, 4])  # added
+    with bk.no_gradient():
+        assert bk.sum(x).creator is None
+
+
+def test_a_generator_neither_takes_from_another_nor_reseeds_it():
+    bk = backend("float32")
+    alone = bk.normal(bk.generator(3), (4,))
+    rng, other = bk.generator(3), bk.generator(4)
+    first = bk.normal(rng, (2,))
+    bk.normal(other, (10,))
+    np.testing.assert_array_equal(np.concatenate([first, bk.normal(rng, (2,))]), alone)
+
+
+def test_adam_follows_its_formula():
+    """m, v with β1 and 0.999; θ −= α √(1 − β2ᵗ)/(1 − β1ᵗ) · m/(√v + ε)"""
+    bk = backend()
+    theta = np.array([1.0, -2.0, 0.5])
+    parameters = {"net/W_x": bk.parameter(theta.copy()), "net/b1": bk.parameter([[3.0]])}
+    optimizer = bk.adam(parameters, 0.01, beta1=0.8)
+    m = v = np.zeros(3)
+    for t in range(1, 4):
+        optimizer.clear_gradients()
+        x = parameters["net/W_x"]
+        bk.backward(bk.sum(x * x) + bk.sum(parameters["net/b1"]))
+        optimizer.update()
+        gradient = 2 * theta
+        m, v = 0.8 * m + 0.2 * gradient, 0.999 * v + 0.001 * gradient**2
+        theta = theta - 0.01 * np.sqrt(1 - 0.999**t) / (1 - 0.8**t) * m / (np.sqrt(v) + 1e-8)
+        np.testing.assert_allclose(x.array, theta, rtol=1e-12)
+    assert parameters["net/b1"].array[0, 0] == pytest.approx(3 - 3 * 0.01, rel=1e-5)
+
+
+def test_float16_steps_with_gradients_that_float16_would_lose():
+    """A gradient of 2e-8 is 0 in float16; with the loss scaled, Adam still sees it, and takes its step in
+    float32.
+    """
+    bk = backend("float16")
+    x = bk.parameter([1.0])
+    optimizer = bk.adam({"x": x}, 0.125)
+    optimizer.clear_gradients()
+    bk.backward(bk.sum(x) * 2e-8)
+    optimizer.update()
+    assert x.dtype == np.float16
+    root_v = np.sqrt(0.001) * 2e-8
+    step = 0.125 * np.sqrt(0.001) / 0.1 * 0.1 * 2e-8 / (root_v + 1e-8)
+    assert step > 0.005
+    assert float(x.array[0]) == pytest.approx(1 - step, abs=5e-4)
+
+
+# The meter of device memory
+
+
+class FakeHook:
+    """`cupy.cuda.MemoryHook` as far as the meter uses it."""
+
+    active: FakeHook | None = None
+
+    def __enter__(self):
+        FakeHook.active = self
+        return self
+
+    def __exit__(self, *_):
+        FakeHook.active = None
+
+
+def play_allocations(meter, hook):
+    """512 + 1024 live at once, then 256 more after a free: as the pool tells it."""
+    ours = {"device_id": 0, "pmem_id": 1}
+    hook.malloc_postprocess(size=500, mem_size=512, mem_ptr=1000, **ours)
+    hook.malloc_postprocess(size=1024, mem_size=1024, mem_ptr=2000, **ours)
+    hook.free_preprocess(mem_size=512, mem_ptr=1000, **ours)
+    assert (meter.current_bytes, meter.peak_bytes) == (1024, 1536)
+    meter.reset_peak()
+    assert meter.peak_bytes == 1024
+    hook.malloc_postprocess(size=256, mem_size=256, mem_ptr=3000, **ours)
+    hook.free_preprocess(mem_size=1024, mem_ptr=2000, **ours)
+    assert (meter.current_bytes, meter.peak_bytes) == (256, 1280)
+
+
+def test_device_memory_peak_with_a_fake_cupy(monkeypatch):
+    from gsbench.backends.device_memory import DeviceMemoryPeak
+
+    monkeypatch.setitem(
+        sys.modules, "cupy", types.SimpleNamespace(cuda=types.SimpleNamespace(MemoryHook=FakeHook))
+    )
+    meter = DeviceMemoryPeak()
+    meter.start()
+    assert FakeHook.active is meter.hook
+    play_allocations(meter, FakeHook.active)
+    meter.stop()
+    assert FakeHook.active is None
+
+
+@needs_cupy
+def test_device_memory_peak_with_the_real_cupy():
+    from gsbench.backends.device_memory import DeviceMemoryPeak
+
+    try:
+        meter = DeviceMemoryPeak()
+    except ImportError as error:
+        pytest.skip(f"CuPy cannot be imported ({error})")
+    meter.start()
+    play_allocations(meter, meter.hook)
+    meter.stop()
+    meter.start()  # it can be entered again
+    meter.stop()

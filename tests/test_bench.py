@@ -1,0 +1,258 @@
+"""The whole path as a user runs it, in subprocesses: benchmark → file → report."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TINY = ["--preset", "small", "--batch", "5", "--threads", "1", "--accuracy-seconds", "0.2"]
+
+
+def command(tmp_path, *options):
+    fixed = ["-p", "no:cacheprovider", f"--benchmark-storage=file://{tmp_path}/store"]
+    return [sys.executable, "-m", "pytest", "bench/", *fixed, *TINY, *options]
+
+
+def bench(tmp_path, *options):
+    return subprocess.run(command(tmp_path, *options), cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def report(tmp_path, *options):
+    arguments = ["report", "--output", str(tmp_path / "reports"), "--name", "tiny", *options]
+    return subprocess.run([sys.executable, "-m", "gsbench", *arguments], capture_output=True, text=True, timeout=120)
+
+
+def records(tmp_path):
+    (file,) = (tmp_path / "store" / "records").glob("*.jsonl")
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """One run of every group on a tiny grid, saved."""
+    folder = tmp_path_factory.mktemp("run")
+    options = ["--classes", "4,2", "--models", "adgm,m2", "--estimators", "marginalize,gumbel-softmax(tau=0.5)"]
+    return folder, bench(folder, "--benchmark-autosave", *options)
+
+
+def test_a_run_passes_and_shows_the_result_at_a_glance(finished):
+    folder, run = finished
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-2000:]
+    assert "at a glance" in run.stdout
+    glance = run.stdout[run.stdout.index("at a glance") :]
+    assert "gumbel-softmax(tau=0.5)" in glance
+    assert f"gsbench report {folder}/store/records" in glance
+    assert "left, about" in run.stdout
+
+
+def test_every_measurement_is_a_record(finished):
+    folder, _ = finished
+    found = records(folder)
+    assert len({r["case"] for r in found}) == len(found)
+    assert {r["status"] for r in found} == {"ok"}
+    by_group = {group: [r for r in found if r["group"] == group] for group in {r["group"] for r in found}}
+    # 2 class counts × 2 models × 2 estimators; speed-ups of the one sampler, of bound and step, and of M2 on synthetic
+    assert {group: len(rows) for group, rows in by_group.items()} == {
+        "bound": 8,
+        "step": 8,
+        "memory": 8,
+        "speedup": 10,
+        "accuracy": 12,
+    }
+    for row in by_group["step"]:
+        assert row["step_seconds_min"] <= row["step_seconds_q1"] <= row["step_seconds"] <= row["step_seconds_q3"]
+        assert row["examples_per_second"] == pytest.approx(5 / row["step_seconds"])
+    for row in by_group["speedup"]:
+        assert row["speedup_low"] <= row["speedup"] <= row["speedup_high"]
+        assert row["estimator_tau"] == 0.5
+    for row in by_group["memory"]:
+        assert row["live_meter"] == "tracemalloc"
+        assert 0 < row["state_bytes"] < row["live_peak_bytes"] < row["process_peak_bytes"]
+    for row in by_group["accuracy"]:
+        assert row["curve_step"][0] == 0
+        assert row["curve_step"][-1] == row["step"]
+        assert len(row["curve_seconds"]) == len(row["curve_accuracy"]) == len(row["curve_epoch"])
+        assert row["dataset_checksum"]
+        assert row["draws_of_a"] == 100
+    assert {r["estimator"] for r in by_group["accuracy"]} == {"marginalize", "gumbel-softmax(tau=0.5)", "labels-only"}
+
+
+def test_the_saved_file_has_the_records_and_the_machine(finished):
+    folder, _ = finished
+    (saved,) = (folder / "store").glob("*/*.json")
+    content = json.loads(saved.read_text())
+    assert content["gsbench_records"] == records(folder)
+    assert content["machine_info"]["gsbench"]["machine_blas"]
+    extra = [b["extra_info"] for b in content["benchmarks"]]
+    assert sorted(e["case"] for e in extra) == sorted(r["case"] for r in records(folder))
+    groups = {b["group"] for b in content["benchmarks"]}
+    assert "step adgm K=2" in groups
+
+
+def test_the_report_reads_the_newest_run(finished):
+    folder, _ = finished
+    made = report(folder, "--storage", str(folder / "store"))
+    assert made.returncode == 0, made.stderr
+    page = folder / "reports" / "tiny" / "report.md"
+    assert str(page) in made.stdout
+    assert "gumbel-softmax(tau=0.5)" in page.read_text()
+    assert len(list(page.parent.glob("*.png"))) == len(list(page.parent.glob("*.svg"))) >= 5
+
+
+def test_a_killed_run_keeps_what_it_had(tmp_path):
+    process = subprocess.Popen(
+        command(tmp_path, "--classes", "2,3", "--benchmark-autosave"),
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    store = tmp_path / "store" / "records"
+    while time.monotonic() < deadline:
+        files = list(store.glob("*.jsonl"))
+        if files and len(files[0].read_text().splitlines()) >= 3:
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    had = records(tmp_path)
+    assert 3 <= len(had) < 24
+    assert not list((tmp_path / "store").glob("*/*.json"))
+    made = report(tmp_path, "--storage", str(tmp_path / "store"))
+    assert made.returncode == 0, made.stderr
+    assert "K" in (tmp_path / "reports" / "tiny" / "report.md").read_text()
+
+
+def test_what_does_not_fit_is_recorded_and_the_run_goes_on(tmp_path):
+    options = ["--classes", "2,3000", "--dataset", "synthetic", "--batch", "20", "--memory-limit", "500MB"]
+    run = bench(tmp_path, *options, "--benchmark-autosave", "-k", "step")
+    assert run.returncode == 0, run.stdout[-3000:]
+    by_case = {r["case"]: r for r in records(tmp_path)}
+    large = by_case["test_step[adgm-3000-marginalize]"]
+    assert large["status"] == "too-large"
+    assert large["estimate_bytes"] > large["memory_limit_bytes"] == 500_000_000
+    assert by_case["test_step[adgm-3000-gumbel-softmax]"]["status"] == "ok"
+    (saved,) = (tmp_path / "store").glob("*/*.json")
+    assert large in json.loads(saved.read_text())["gsbench_records"]
+
+
+def test_what_may_not_fit_is_tried_in_a_child_first(tmp_path):
+    # The estimate, 270 MB, is within the limit; the process, with the libraries it imports, is not.
+    options = ["--classes", "150", "--dataset", "synthetic", "--batch", "100", "--memory-limit", "300MB"]
+    run = bench(tmp_path, *options, "-k", "test_bound and marginalize")
+    assert run.returncode == 0, run.stdout[-3000:]
+    (only,) = records(tmp_path)
+    assert only["status"] == "out-of-memory"
+    assert "a fresh process held" in only["reason"]
+
+
+def test_a_skipped_case_says_why(tmp_path):
+    run = bench(tmp_path, "--classes", "2", "--dataset", "synthetic", "-k", "test_accuracy and labels")
+    assert run.returncode == 0, run.stdout[-3000:]
+    (only,) = records(tmp_path)
+    assert only["status"] == "skipped"
+    assert "labels of synthetic data are random" in only["reason"]
+
+
+def test_a_failed_case_is_recorded(tmp_path):
+    damaged = tmp_path / "data" / "mnist"
+    damaged.mkdir(parents=True)
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (damaged / f"{name}-ubyte").write_bytes(b"\0\0\x08\x03")
+    options = ["--classes", "2", "--dataset", "mnist", "--data-dir", str(tmp_path / "data")]
+    run = bench(tmp_path, *options, "-k", "test_bound and marginalize")
+    assert run.returncode == 1
+    (only,) = records(tmp_path)
+    assert only["status"] == "failed"
+    assert "train-images-idx3-ubyte" in only["reason"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--classes", "1"], "class counts are integers >= 2 such as 10,50,333, got '1'"),
+        (["--classes", "ten"], "class counts are integers >= 2"),
+        (["--classes", ""], "class counts are integers >= 2"),
+        (["--classes", "1201"], "data set 'glyphs' has 1200 classes, got 1201; --dataset synthetic"),
+        (["--dataset", "mnist", "--classes", "11"], "data set 'mnist' has 10 classes, got 11"),
+        (["--dataset", "minst"], "invalid choice: 'minst'"),
+        (["--data-dir", "/nonexistent", "--dataset", "omniglot"], "/nonexistent"),
+        (["--estimators", "gumble"], "unknown estimator 'gumble'; known: marginalize"),
+        (["--estimators", "gumbel-softmax(tau=0)"], "tau must be > 0"),
+        (["--estimators", "gumbel-softmax(temperature=1)"], "has no setting 'temperature=1'; settings: tau, draws"),
+        (["--estimators", ""], "no estimator in ''"),
+        (["--models", "vae"], "unknown model 'vae'; known: adgm, m2"),
+        (["--preset", "huge"], "invalid choice: 'huge'"),
+        (["--batch", "0"], "must be an integer >= 1, got '0'"),
+        (["--n-mc", "1.5"], "must be an integer >= 1, got '1.5'"),
+        (["--labels", "-3"], "must be an integer >= 1, got '-3'"),
+        (["--dtype", "float8"], "invalid choice: 'float8'"),
+        (["--dtype", "float16"], "dtype float16 needs a CUDA device, got device 'cpu'"),
+        (["--device", "tpu"], "unknown device 'tpu'; allowed: cpu, cuda:N"),
+        (["--threads", "0"], "must be an integer >= 1, got '0'"),
+        (["--threads", "9999"], "threads must be <="),
+        (["--seed", "-1"], "must be an integer >= 0, got '-1'"),
+        (["--memory-limit", "lots"], "a memory limit is a size such as 500MB, 8GiB or 8000000000, got 'lots'"),
+        (["--memory-limit", "0"], "a memory limit is a size"),
+        (["--binarize", "static"], "invalid choice: 'static'"),
+        (["--accuracy-seconds", "0"], "must be a number of seconds > 0, got '0'"),
+        (["--accuracy-preset", "tiny"], "invalid choice: 'tiny'"),
+        (["--peers", "jax"], "unknown peer 'jax'; known: plain-chainer"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else "",
+)
+def test_a_bad_option_is_refused_before_anything_runs(pytester_process, options, message):
+    out = pytester_process(*options)
+    assert out.returncode == 4
+    assert message in out.stdout + out.stderr
+
+
+@pytest.fixture
+def pytester_process(tmp_path):
+    return lambda *options: bench(tmp_path, *options, "--collect-only")
+
+
+def test_cuda_without_a_card_is_a_clear_error(tmp_path):
+    out = bench(tmp_path, "--device", "cuda:0", "--collect-only")
+    if out.returncode == 0:
+        pytest.skip("this machine has a usable CUDA device")
+    assert out.returncode == 4
+    assert "device 'cuda:0' cannot be used" in out.stderr
+    assert "allowed here: cpu" in out.stderr
+
+
+def test_every_option_has_help():
+    shown = subprocess.run(
+        [sys.executable, "-m", "pytest", "bench/", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    ).stdout
+    for option in (
+        "classes estimators models preset dataset data-dir batch n-mc labels binarize dtype backend device threads "
+        "seed memory-limit accuracy-seconds accuracy-preset peers"
+    ).split():
+        assert f"  --{option}=" in shown, option
+
+
+def test_default_class_counts_are_cut_to_the_data_set(tmp_path):
+    shown = bench(tmp_path, "--dataset", "mnist", "--collect-only", "-q", "-k", "test_step").stdout
+    assert "test_step[adgm-10-marginalize]" in shown
+    assert "test_step[adgm-20-marginalize]" not in shown
+
+
+def test_class_counts_come_small_ones_first(tmp_path):
+    shown = bench(tmp_path, "--classes", "30,4", "--collect-only", "-q").stdout
+    order = [30 if "30" in line else 4 for line in shown.splitlines() if "::test_" in line]
+    assert order == sorted(order)
+
+
+@pytest.mark.skipif("GSBENCH_DATA" not in os.environ, reason="GSBENCH_DATA names no folder with the real MNIST")
+def test_the_real_mnist_runs(tmp_path):
+    run = bench(tmp_path, "--dataset", "mnist", "--batch", "50", "--accuracy-seconds", "3", "-k", "test_accuracy")
+    assert run.returncode == 0, run.stdout[-3000:]
+    accuracies = {r["estimator"]: r["validation_accuracy"] for r in records(tmp_path)}
+    assert all(accuracy > 0.5 for accuracy in accuracies.values()), accuracies

@@ -1,0 +1,268 @@
+"""Gumbel noise, the hard and the soft draw, the straight-through draw and the entropy."""
+
+from __future__ import annotations
+
+import types
+
+import numpy as np
+import oracles
+import pytest
+from core_fixtures import backend, z_score
+from scipy import stats
+
+from gsbench.categorical import entropy, gumbel, gumbel_max, gumbel_softmax, straight_through
+
+TAUS = (0.05, 0.5, 1.0, 10.0)
+
+
+class StubGenerator:
+    """Gives zeros first, as NumPy's float32 generator does once in 2²⁴ draws; then halves; at last the
+    largest draw.
+    """
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def random(self, shape, dtype):
+        self.calls += 1
+        u = np.full(shape, 1 - np.finfo(dtype).epsneg, dtype)
+        if self.calls == 1:
+            u[...] = 0
+        elif self.calls == 2:
+            u.flat[::2] = 0
+        return u
+
+
+# Noise
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_gumbel_noise_is_finite_where_the_generator_gives_zeros_and_its_largest_number(dtype):
+    bk, rng = backend(dtype), StubGenerator()
+    u = bk.open_uniform(rng, (3, 4))
+    assert rng.calls == 3
+    assert ((u > 0) & (u < 1)).all()
+    g = gumbel(bk, StubGenerator(), (3, 4))
+    assert np.isfinite(g).all()
+    assert g.dtype == bk.wide_dtype == np.promote_types(dtype, np.float32)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_open_uniform_of_a_device_mends_zeros_without_looking_for_them(dtype):
+    bk = backend(dtype)
+    bk.xp = types.SimpleNamespace(
+        where=np.where
+    )  # not NumPy, and with no count_nonzero that would stall a queue
+    rng = StubGenerator()
+    u = bk.open_uniform(rng, (5,))
+    assert rng.calls == 1
+    assert u.dtype == np.dtype(dtype)
+    assert ((u > 0) & (u < np.finfo(dtype).eps)).all()
+    assert np.isfinite(-np.log(-np.log(u))).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gumbel_noise_has_the_gumbel_distribution(dtype):
+    bk = backend(dtype)
+    g = gumbel(bk, bk.generator(0), (100, 500))
+    assert g.shape == (100, 500)
+    assert stats.kstest(g.ravel().astype(np.float64), "gumbel_r").pvalue > 1e-3
+    assert abs(z_score(g.ravel().astype(np.float64), np.euler_gamma)) < 4
+
+
+def test_same_seed_gives_the_same_noise_and_another_seed_another():
+    bk = backend("float32")
+    first = gumbel(bk, bk.generator(7), (50,))
+    np.testing.assert_array_equal(first, gumbel(bk, bk.generator(7), (50,)))
+    assert not np.any(first == gumbel(bk, bk.generator(8), (50,)))
+
+
+# Gumbel-Max
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n_classes", [2, 3, 7])
+def test_gumbel_max_draws_from_q(n_classes, dtype):
+    bk = backend(dtype)
+    log_q = oracles.log_softmax(1.2 * np.random.default_rng(n_classes).standard_normal(n_classes))
+    draws = gumbel_max(bk, log_q, gumbel(bk, bk.generator(1), (20_000, n_classes)))
+    assert draws.dtype == np.dtype(dtype)
+    assert set(np.unique(draws)) == {0, 1}
+    np.testing.assert_array_equal(draws.sum(axis=-1), 1)
+    assert stats.chisquare(draws.sum(axis=0), 20_000 * np.exp(log_q)).pvalue > 1e-3
+
+
+def test_gumbel_max_names_the_class_of_the_largest_sum():
+    bk = backend()
+    rng = np.random.default_rng(0)
+    log_q, g = rng.standard_normal((6, 5)), rng.standard_normal((6, 5))
+    np.testing.assert_array_equal(gumbel_max(bk, bk.parameter(log_q), g), oracles.hard_point(log_q, g))
+
+
+def test_gumbel_max_of_float16_does_not_tie_at_ten_thousand_classes():
+    """With noise of 2,048 values nearly every row would tie at its largest, and the first would win."""
+    bk, n, n_classes = backend("float16"), 400, 10_000
+    log_q = bk.log_softmax(bk.parameter(np.zeros((n, n_classes))))
+    assert log_q.dtype == np.float32
+    g = gumbel(bk, bk.generator(3), (n, n_classes))
+    draws = gumbel_max(bk, log_q, g)
+    assert draws.dtype == np.float16
+    scores = bk.to_numpy(log_q) + g
+    assert ((scores == scores.max(axis=-1, keepdims=True)).sum(axis=-1) > 1).sum() <= 2
+    winners = draws.argmax(axis=-1)
+    assert abs(winners.mean() - (n_classes - 1) / 2) < 4 * n_classes / np.sqrt(12 * n)
+
+
+def test_gumbel_max_of_float16_compares_in_float32():
+    """Both sums are the same number in float16, where the first would win."""
+    bk = backend("float16")
+    log_q = bk.log_softmax(bk.parameter(np.zeros((1, 2))))
+    g = np.array([[9.001, 9.003]], dtype=np.float32)
+    assert np.float16(g[0, 0]) == np.float16(g[0, 1])
+    np.testing.assert_array_equal(gumbel_max(bk, log_q, g), [[0, 1]])
+
+
+# Gumbel-Softmax
+
+
+@pytest.mark.parametrize("tau", TAUS)
+@pytest.mark.parametrize("n_classes", [2, 3, 7])
+def test_gumbel_softmax_given_its_noise(n_classes, tau):
+    bk = backend()
+    rng = np.random.default_rng(n_classes)
+    log_q, g = oracles.log_softmax(rng.standard_normal((4, n_classes))), rng.gumbel(size=(4, n_classes))
+    s = bk.to_numpy(gumbel_softmax(bk, bk.parameter(log_q), g, tau))
+    # Values below 1e-280 come out as 0 from one and as a denormal from the other.
+    np.testing.assert_allclose(s, oracles.soft_point(log_q, g, tau), rtol=1e-10, atol=1e-280)
+    np.testing.assert_allclose(s.sum(axis=-1), 1, rtol=1e-12)
+
+
+@pytest.mark.parametrize("tau", TAUS)
+@pytest.mark.parametrize("n_classes", [2, 7])
+def test_gradient_of_gumbel_softmax_given_its_noise_by_finite_differences(n_classes, tau):
+    bk = backend()
+    rng = np.random.default_rng(n_classes)
+    values, c = rng.standard_normal((2, 3, n_classes))
+    g = rng.gumbel(size=(3, n_classes))
+    logits = bk.parameter(values)
+    s = gumbel_softmax(bk, bk.log_softmax(logits), g, tau)
+    bk.backward(bk.sum(c * s))
+    gradient, h = bk.gradient(logits), 1e-6 * tau
+    for b, k in np.ndindex(values.shape):
+        step = np.zeros_like(values)
+        step[b, k] = h
+        up, down = (oracles.soft_point(oracles.log_softmax(values + e), g, tau) for e in (step, -step))
+        expected = (c * (up - down)).sum() / (2 * h)
+        assert gradient[b, k] == pytest.approx(expected, rel=1e-6, abs=1e-8 / tau)
+
+
+def test_gumbel_softmax_is_the_hard_draw_at_low_temperature_and_its_mean_is_q():
+    bk = backend()
+    log_q = oracles.log_softmax(np.array([0.3, -1.0, 1.1]))
+    g = gumbel(bk, bk.generator(2), (20_000, 3))
+    s = bk.to_numpy(gumbel_softmax(bk, bk.parameter(np.broadcast_to(log_q, g.shape)), g, 1e-7))
+    np.testing.assert_allclose(s, gumbel_max(bk, log_q, g), atol=1e-6)
+    for k in range(3):
+        assert abs(z_score(s[:, k], np.exp(log_q[k]))) < 4
+
+
+def test_gumbel_softmax_and_its_mean_are_uniform_at_high_temperature():
+    bk = backend()
+    log_q = bk.parameter(oracles.log_softmax(np.array([[0.3, -1.0, 1.1]])))
+    g = gumbel(bk, bk.generator(2), (1000, 3))
+    s = bk.to_numpy(gumbel_softmax(bk, log_q, g, 1e6))
+    np.testing.assert_allclose(s, 1 / 3, atol=1e-4)
+    # In between, the mean moves steadily from q towards 1/K.
+    distances = [
+        abs(bk.to_numpy(gumbel_softmax(bk, log_q, g, tau)).mean(axis=0) - 1 / 3).sum()
+        for tau in (0.01, 1, 3, 30, 300)
+    ]
+    assert distances == sorted(distances, reverse=True)
+    assert distances[-1] < 0.01 < 0.3 < distances[0]
+
+
+@pytest.mark.parametrize("tau", [0.0, -1.0, float("nan")])
+def test_temperature_must_be_positive(tau):
+    bk = backend()
+    for relax in (gumbel_softmax, straight_through):
+        with pytest.raises(ValueError, match=r"tau must be > 0, got (0\.0|-1\.0|nan)"):
+            relax(bk, bk.parameter(np.zeros((1, 3))), np.zeros((1, 3)), tau)
+
+
+# Straight-through
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_straight_through_is_exactly_one_hot_forward(dtype):
+    bk = backend(dtype)
+    log_q = bk.log_softmax(bk.parameter(np.random.default_rng(0).standard_normal((50, 7))))
+    g = gumbel(bk, bk.generator(4), (50, 7))
+    y = straight_through(bk, log_q, g, 0.7)
+    assert y.dtype == np.dtype(dtype)
+    np.testing.assert_array_equal(bk.to_numpy(y), oracles.hard_point(bk.to_numpy(log_q), g))
+
+
+@pytest.mark.parametrize("tau", TAUS)
+def test_straight_through_takes_the_jacobian_of_the_soft_draw_backward(tau):
+    """∂/∂logits = J(s) ∇_D / τ; log-softmax adds nothing, for J(s) 1 = 0."""
+    bk = backend()
+    rng = np.random.default_rng(1)
+    values, c = rng.standard_normal((2, 4, 5))
+    g = rng.gumbel(size=(4, 5))
+    logits = bk.parameter(values)
+    bk.backward(bk.sum(c * straight_through(bk, bk.log_softmax(logits), g, tau)))
+    s = oracles.soft_point(oracles.log_softmax(values), g, tau)
+    expected = [oracles.jacobian(s[b]) @ c[b] / tau for b in range(4)]
+    np.testing.assert_allclose(bk.gradient(logits), expected, rtol=1e-9, atol=1e-13)
+
+
+# Entropy
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 7, 1000])
+def test_entropy(n_classes):
+    bk = backend()
+    values = 2 * np.random.default_rng(0).standard_normal((3, n_classes))
+    got = bk.to_numpy(entropy(bk, bk.log_softmax(bk.parameter(values))))
+    np.testing.assert_allclose(got, stats.entropy(oracles.softmax(values), axis=-1), rtol=1e-12)
+
+
+def test_gradient_of_the_entropy_by_finite_differences():
+    bk = backend()
+    values = np.random.default_rng(0).standard_normal((2, 4))
+    logits = bk.parameter(values)
+    bk.backward(bk.sum(entropy(bk, bk.log_softmax(logits))))
+    h = 1e-6
+    for b, k in np.ndindex(values.shape):
+        step = np.zeros_like(values)
+        step[b, k] = h
+        up, down = (oracles.entropy(oracles.log_softmax(values + e)).sum() for e in (step, -step))
+        assert bk.gradient(logits)[b, k] == pytest.approx((up - down) / (2 * h), rel=1e-6, abs=1e-9)
+
+
+# The edge of what floats hold
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("tau", [0.05, 1.0])
+@pytest.mark.parametrize("n_classes", [2, 1000, 10_000])
+def test_everything_is_finite_at_logits_of_ten_thousand(n_classes, tau, dtype):
+    bk = backend(dtype)
+    values = np.random.default_rng(0).choice([-1e4, 0.0, 1e4], size=(6, n_classes))
+    values[0], values[1], values[2] = 1e4, -1e4, -1e4
+    values[2, 1] = 1e4  # rows: uniform, uniform, certain, mixed
+    logits = bk.parameter(values)
+    log_q = bk.log_softmax(logits)
+    g = gumbel(bk, bk.generator(0), (6, n_classes))
+    s, y, H = gumbel_softmax(bk, log_q, g, tau), straight_through(bk, log_q, g, tau), entropy(bk, log_q)
+    bk.backward(bk.sum(s * s) + bk.sum(y * y) + bk.sum(H))
+    for array in (log_q, s, y, H):
+        assert np.isfinite(bk.to_numpy(array)).all()
+    assert np.isfinite(bk.gradient(logits)).all()
+    np.testing.assert_allclose(
+        bk.to_numpy(H)[:3], [np.log(n_classes), np.log(n_classes), 0], rtol=1e-5, atol=1e-6
+    )
+    np.testing.assert_array_equal(bk.to_numpy(y)[2], oracles.one_hot(1, n_classes))
+    np.testing.assert_allclose(
+        bk.to_numpy(s).astype(np.float64).sum(axis=-1), 1, atol=2e-3 * (1 + (dtype == "float16"))
+    )

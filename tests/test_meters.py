@@ -1,0 +1,135 @@
+"""Meters: paired ratios, peak bytes, the estimate of them, and the fresh process."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from gsbench.case import Case
+from gsbench.meters.child import run_in_child
+from gsbench.meters.estimate import estimate_step_bytes
+from gsbench.meters.memory import available_bytes, live_peak
+from gsbench.meters.seconds import Pairs, bootstrap_median
+from gsbench.settings import Settings
+
+
+def test_pairs_alternate_in_order():
+    calls = []
+    pairs = Pairs(lambda: calls.append("A"), lambda: calls.append("B"))
+    for _ in range(4):
+        pairs()
+    assert "".join(calls) == "ABBAABBA"
+    assert len(pairs.baseline_seconds) == len(pairs.candidate_seconds) == 4
+
+
+def test_ratio_is_the_median_of_the_pairs_with_its_interval():
+    pairs = Pairs(lambda: None, lambda: None)
+    pairs.baseline_seconds.extend([2.0, 4.0, 6.0, 8.0, 100.0])
+    pairs.candidate_seconds.extend([1.0, 2.0, 3.0, 4.0, 1.0])
+    ratio = pairs.ratio()
+    assert ratio.median == pytest.approx(2)
+    assert ratio.low == pytest.approx(2)
+    assert ratio.high == pytest.approx(100)
+    assert (ratio.confidence, ratio.pairs) == (0.95, 5)
+
+
+def test_bootstrap_interval_covers_the_median_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    intervals = [bootstrap_median(rng.standard_normal(25)) for _ in range(300)]
+    covered = np.mean([low <= 0 <= high for low, high in intervals])
+    assert 0.90 <= covered <= 0.99
+
+
+def test_bootstrap_of_equal_values_is_that_value():
+    assert bootstrap_median(np.full(5, 0.3)) == (0.3, 0.3)
+
+
+@pytest.mark.parametrize("estimator", ["marginalize", "gumbel-softmax"])
+def test_an_estimator_is_as_fast_as_itself(estimator):
+    """Of 40 intervals of the speed-up of an estimator over itself, at least 34 contain 1."""
+    settings = Settings(preset="small", batch=20, n_classes=5, estimator=estimator, threads=1)
+    a, b = Case(settings), Case(settings)
+    a.bound(), b.bound()
+    inside = 0
+    for seed in range(40):
+        pairs = Pairs(a.bound, b.bound)
+        for _ in range(15):
+            pairs()
+        ratio = pairs.ratio(seed=seed)
+        inside += ratio.low <= 1 <= ratio.high
+    assert inside >= 34
+
+
+def test_live_peak_sees_arrays_of_a_step_and_the_state_before_it():
+    megabyte = np.zeros(125_000)
+
+    def make_step():
+        state = megabyte.copy()
+
+        def step():
+            return (state + 1).sum() + (state + 2 + np.ones_like(state)).sum()
+
+        return step
+
+    peak = live_peak(make_step)
+    assert peak.meter == "tracemalloc"
+    assert peak.state_bytes == pytest.approx(1e6, rel=0.05)
+    assert peak.peak_bytes == pytest.approx(4e6, rel=0.05)
+    assert not tracemalloc.is_tracing()
+
+
+CASES = [
+    Settings(preset="small", n_classes=50),
+    Settings(preset="small", n_classes=50, model="m2"),
+    Settings(preset="small", n_classes=20, n_mc=3, dtype="float64"),
+    Settings(preset="default", n_classes=30),
+    Settings(preset="default", n_classes=30, model="m2"),
+    Settings(preset="blog", n_classes=20),
+    Settings(preset="default", n_classes=30, estimator="gumbel-softmax"),
+    Settings(preset="small", n_classes=50, estimator="straight-through(draws=30)"),
+]
+
+
+@pytest.mark.parametrize("settings", CASES, ids=lambda s: f"{s.model}-{s.preset}-{s.estimator}-{s.dtype}")
+def test_memory_estimate_is_near_what_is_measured(settings):
+    Case(settings)  # what is imported and built once is no part of a step
+    measured = live_peak(lambda: Case(settings).step).peak_bytes
+    assert estimate_step_bytes(settings) == pytest.approx(measured, rel=0.3)
+
+
+def test_memory_estimate_grows_with_the_class_count_for_the_sum_alone():
+    def growth(estimator):
+        sizes = [estimate_step_bytes(Settings(preset="small", n_classes=k, estimator=estimator)) for k in (10, 1000)]
+        return sizes[1] / sizes[0]
+
+    assert growth("marginalize") > 50
+    assert growth("gumbel-softmax") < 4
+
+
+def test_fresh_process_tells_its_own_peak():
+    small, large = (
+        run_in_child(Settings(preset="small", n_classes=k, threads=1), limit_bytes=available_bytes()) for k in (2, 200)
+    )
+    assert (small.status, large.status) == ("ok", "ok")
+    more = estimate_step_bytes(Settings(preset="small", n_classes=200)) - estimate_step_bytes(
+        Settings(preset="small", n_classes=2)
+    )
+    assert large.process_peak_bytes - small.process_peak_bytes == pytest.approx(more, rel=0.4)
+
+
+def test_fresh_process_is_stopped_at_its_limit():
+    result = run_in_child(Settings(preset="small", n_classes=600, threads=1), limit_bytes=250_000_000)
+    assert result.status == "out-of-memory"
+    assert "250000000" in result.reason
+
+
+def test_fresh_process_that_fails_says_why():
+    settings = Settings(preset="small", threads=1)
+    object.__setattr__(settings, "model", "nonsense")
+    result = run_in_child(settings, limit_bytes=available_bytes())
+    assert result.status == "failed"
+    assert "unknown model 'nonsense'" in result.reason
+
+
+def test_available_bytes_is_what_a_process_could_have():
+    assert 10_000_000 < available_bytes() < 1e15

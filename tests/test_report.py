@@ -1,0 +1,266 @@
+"""The report as a whole: its folder, its page and its CSV files."""
+
+import re
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.image import imread
+from records_fixture import make_record, make_run, write_lines, write_saved
+
+from gsbench.report import FIGURES, ReportError, make_report
+from gsbench.report.frame import make_curves, make_frame
+from gsbench.report.gaps import missing
+from gsbench.report.style import make_look
+
+RUN = make_run(ks=(10, 100), accuracy_ks=(100,))
+STEPS = [record for record in RUN if record["group"] == "step"]  # one figure, quickly drawn
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """The folder of a report on one whole run, cut off at its end."""
+    folder = tmp_path_factory.mktemp("report")
+    path = write_lines(folder / "run.jsonl", RUN, rest='{"schema_version"')
+    return make_report([path], name="whole", output=folder / "reports").parent
+
+
+def page_of(folder):
+    return (folder / "report.md").read_text(encoding="utf-8")
+
+
+def test_the_folder_holds_the_page_the_csv_files_and_every_figure_twice(report):
+    names = {f"{name}.{suffix}" for name in FIGURES for suffix in ("png", "svg")}
+    assert {path.name for path in report.iterdir()} == {"report.md", "records.csv", "curves.csv", *names}
+    assert [path.name for path in report.parent.iterdir()] == ["whole"]
+
+
+def test_the_records_survive_the_csv_file(report):
+    read = pd.read_csv(report / "records.csv")
+    assert len(read) == len(RUN)
+    for field in ("step_seconds", "speedup", "live_peak_bytes", "n_classes", "validation_accuracy"):
+        expected = np.array([record.get(field) for record in RUN], dtype=float)
+        np.testing.assert_allclose(read[field], expected, rtol=1e-14)
+    assert read["case"].tolist() == [record["case"] for record in RUN]
+    assert ",100.0," not in (report / "records.csv").read_text()
+    assert len(pd.read_csv(report / "curves.csv")) == 20 * 8
+
+
+def test_the_page_opens_with_the_glance_and_the_pareto_figure(report):
+    headings = re.findall(r"^## (.*)$", page_of(report), re.MULTILINE)
+    assert headings[:2] == ["At a glance", "Accuracy against speed"]
+    assert headings[-4:] == ["Missing", "Skipped, failed and too large", "Conditions", "Files"]
+    glance = page_of(report).split("## ")[2]
+    assert "| 220 ms<br>1 (baseline)<br>455<br>230 MiB<br>88.9 %" in glance
+
+
+def test_the_page_shows_every_figure_with_the_device_and_the_settings(report):
+    page = page_of(report)
+    for name in FIGURES:
+        caption = page.split(f"]({name}.png)")[1].split("##")[0]
+        assert "Device: cpu (Example(R) Xample(TM) CPU @ 2.00GHz, 2 threads)." in caption
+        assert "Settings: preset default, batch 100, N_MC = 1, float32, backend chainer" in caption
+        assert f"[SVG]({name}.svg)" in caption
+
+
+def test_the_page_tells_what_was_cut_off_skipped_and_failed(report):
+    page = page_of(report)
+    assert f"> **Notice.** The last line of run.jsonl (line {len(RUN) + 1}) was cut off" in page
+    lost = page.split("## Skipped, failed and too large")[1].split("##")[0]
+    assert len([line for line in lost.splitlines() if line.startswith("| ")]) == 1 + 6
+    assert "| ValueError: a \\| b &lt;c&gt; and a second line |" in lost
+    assert re.search(r"\| too large +\| needs 14 GiB of 12 GiB +\| 14.0 GiB +\| 12.0 GiB", lost)
+    assert "no data folder is named" in lost
+
+
+def test_the_page_holds_our_speedup_against_the_published_one(report):
+    table = page_of(report).split("](speedup.png)")[1].split("##")[0]
+    assert re.search(r"\| 10 +\| gumbel-softmax +\| 2.00 × +\| 2 × ", table)  # noqa: RUF001
+    assert re.search(r"\| 100 +\| straight-through +\| 8.80 × +\| 9.9 × ", table)  # noqa: RUF001
+
+
+def test_the_page_has_the_accuracies_at_equal_steps_and_seconds(report):
+    steps, seconds = (
+        page_of(report).split("largest step that all reached")[1].split("largest second that all reached")
+    )
+    assert re.search(r"\| ADGM +\| glyphs +\| 100 +\| 10000 +\| 88.9 % +\| 87.9 % ", steps)
+    assert re.search(r"\| ADGM +\| glyphs +\| 100 +\| 200 s +\| 25.9 % +\| 87.9 % ", seconds)
+
+
+def test_the_page_has_the_conditions(report):
+    conditions = page_of(report).split("## Conditions")[1]
+    for field, value in (
+        ("machine_memory_bytes", "16.0 GiB"),
+        ("gsbench_commit", "0123456789ab"),
+        ("numpy_version", "1.23.5"),
+        ("dataset", "glyphs, omniglot, synthetic"),
+        ("threads", "2"),
+    ):
+        assert re.search(rf"\| {field} +\| {re.escape(value)} +\|", conditions)
+    assert "cupy_version" not in conditions
+
+
+LABELS = {
+    "pareto": [
+        "training steps per second → faster",
+        "validation accuracy (%) → better",
+        "ADGM, glyphs, K = 100",
+    ],
+    "steps_per_second": [
+        "number of classes K",
+        "training steps per second",
+        "ADGM",
+        "does not fit in memory",
+    ],
+    "speedup": [
+        "number of classes K",
+        "times as fast as marginalize",
+        "Jang et al. 2017, fig. 5 (GTX Titan X)",
+    ],
+    "peak_memory": [
+        "number of classes K",
+        "peak memory, live arrays (MiB)",
+        "peak memory, whole process (MiB)",
+    ],
+    "accuracy_curves": ["epoch", "training time (s)", "validation accuracy (%)", "labels-only"],
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_has_its_labels_and_is_not_blank(report, name):
+    svg = (report / f"{name}.svg").read_text(encoding="utf-8")
+    for label in LABELS[name]:
+        assert f">{label}</text>" in svg
+    pixels = imread(report / f"{name}.png")
+    assert pixels.shape[1] > 1000
+    blue = np.abs(pixels[..., :3] - np.array([0x00, 0x72, 0xB2]) / 255).max(axis=2) < 0.02
+    orange = np.abs(pixels[..., :3] - np.array([0xD5, 0x5E, 0x00]) / 255).max(axis=2) < 0.02
+    assert orange.sum() > 200
+    assert name == "speedup" or blue.sum() > 200
+
+
+def test_the_same_data_give_the_same_files_whatever_the_readers_own_matplotlib_settings(tmp_path, report):
+    with matplotlib.rc_context({"lines.linewidth": 9, "axes.facecolor": "red", "savefig.bbox": "tight"}):
+        again = make_report([write_saved(tmp_path / "run.json", RUN)], name="whole", output=tmp_path).parent
+        assert matplotlib.rcParams["lines.linewidth"] == 9
+    for file in report.iterdir():
+        if file.name != "report.md":  # its notice names the cut-off line
+            assert file.read_bytes() == (again / file.name).read_bytes(), file.name
+
+
+def test_several_runs_stand_side_by_side(tmp_path):
+    other = [{**r, "run_id": "b", "machine_gpu": "NVIDIA H200"} for r in STEPS if r["model"] == "adgm"]
+    other = [{**r, "recorded_at": r["recorded_at"].replace("01-02", "02-03")} for r in other]
+    paths = [write_saved(tmp_path / "b.json", other), write_lines(tmp_path / "a.jsonl", STEPS)]
+    folder = make_report(paths, output=tmp_path / "reports").parent
+    assert folder.name.startswith("2026-02-03-")  # the newest one's start
+    here, there = sorted(pd.read_csv(folder / "records.csv")["run"].unique())
+    assert here.startswith("Example Xample, 2026-01-02")
+    assert there.startswith("NVIDIA H200, 2026-02-03")
+    page = page_of(folder)
+    for title in (f"### ADGM · {here}", f"### ADGM · {there}", f"### M2 · {here}"):
+        assert title in page
+    assert f"### M2 · {there}" not in page
+    assert re.search(rf"\|  +\| {here} +\| {there} +\|", page.split("## Conditions")[1])
+    frame = pd.read_csv(folder / "records.csv")
+    assert frame["run"].value_counts(sort=False).to_dict() == {here: len(STEPS), there: len(other)}
+    svg = (folder / "steps_per_second.svg").read_text(encoding="utf-8")
+    assert here in svg
+    assert there in svg
+
+
+@pytest.mark.parametrize("group", ["bound", "step", "speedup", "memory", "accuracy"])
+def test_a_missing_group_is_named_and_the_rest_is_drawn(group):
+    run = make_run(models=["m2"], ks=(10,), accuracy_ks=(10,))
+    records = [record for record in run if record["group"] != group]
+    frame = make_frame(records)
+    look = make_look(frame["estimator"], frame["series"])
+    plots = {name: draw(frame, make_curves(records, frame), look) for name, draw in FIGURES.items()}
+    undrawn = {
+        "bound": [],
+        "step": ["steps_per_second"],
+        "speedup": ["speedup"],
+        "memory": ["peak_memory"],
+        "accuracy": ["pareto", "accuracy_curves"],
+    }[group]
+    assert [name for name, plot in plots.items() if plot is None] == undrawn
+    lines = missing(frame, plots).splitlines()
+    assert any(line.startswith(f"- group `{group}` (") and line.endswith(": no record") for line in lines)
+    for name in undrawn:
+        assert f"- figure `{name}`: the records have nothing to draw it from" in lines
+    assert "pytest bench/ --benchmark-autosave" in lines[-1]
+
+
+def test_nothing_is_missing_from_a_whole_run():
+    whole = [record for record in RUN if record["status"] == "ok"]
+    assert missing(make_frame(whole), {}) == "Nothing: every group was measured."
+
+
+def test_cases_that_a_killed_run_did_not_reach_are_named():
+    lost = ("memory", "straight-through", 100)
+    records = [r for r in RUN if r["status"] == "ok" and (r["group"], r["estimator"], r["n_classes"]) != lost]
+    lines = missing(make_frame(records), {}).splitlines()
+    assert [line for line in lines if line.startswith("- ")] == [
+        "- group `memory`, ADGM: no record of straight-through at K = 100",
+        "- group `memory`, M2: no record of straight-through at K = 100",
+    ]
+
+
+def test_a_group_that_no_figure_knows_is_named():
+    lines = missing(make_frame([make_record("peer", case=str(i)) for i in range(3)]), {})
+    assert "- group `peer`: its 3 records stand in records.csv and in no figure" in lines
+
+
+@pytest.mark.parametrize("status", ["failed", "skipped", "too-large", "out-of-memory"])
+def test_a_run_in_which_nothing_ended_well_is_a_report(tmp_path, status):
+    groups = ("bound", "step", "speedup", "memory", "accuracy")
+    records = [make_record(group, status=status, reason="no luck", estimate_bytes=2**40) for group in groups]
+    folder = make_report([write_lines(tmp_path / "a.jsonl", records)], name="a", output=tmp_path).parent
+    assert page_of(folder).count("no luck") == 5
+    assert page_of(folder).count("none of its 1 cases ended well") == 5
+    assert not list(folder.glob("*.png"))
+
+
+def test_a_case_that_failed_before_it_was_known_is_listed(tmp_path):
+    bare = {
+        "schema_version": 1,
+        "run_id": "x",
+        "group": "step",
+        "case": "c",
+        "status": "failed",
+        "reason": "early",
+    }
+    folder = make_report([write_lines(tmp_path / "a.jsonl", [bare])], output=tmp_path / "out").parent
+    assert folder.name == "x"
+    assert "early" in page_of(folder)
+
+
+def test_a_newer_report_replaces_an_older_one_and_nothing_else(tmp_path):
+    first = make_report([write_lines(tmp_path / "a.jsonl", STEPS)], name="a", output=tmp_path / "out").parent
+    assert (first / "steps_per_second.png").exists()
+    (first / "notes.txt").write_text("mine")
+    make_report([write_lines(tmp_path / "b.jsonl", [make_record("step")])], name="a", output=tmp_path / "out")
+    assert {path.name for path in first.iterdir()} == {"report.md", "records.csv", "notes.txt"}
+
+
+def test_a_report_that_fails_leaves_the_older_one_whole(tmp_path, monkeypatch):
+    folder = make_report([write_lines(tmp_path / "a.jsonl", STEPS)], name="a", output=tmp_path / "out").parent
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+
+    def fail(*_):
+        raise RuntimeError("no ink")
+
+    monkeypatch.setitem(FIGURES, "accuracy_curves", fail)
+    for name in ("a", "new"):
+        with pytest.raises(RuntimeError, match="no ink"):
+            make_report([write_lines(tmp_path / "b.jsonl", STEPS[:2])], name=name, output=tmp_path / "out")
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+    assert [file.name for file in folder.parent.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "a\\b"])
+def test_a_name_that_is_no_folders_is_refused(tmp_path, name):
+    with pytest.raises(ReportError, match="must be that of one folder"):
+        make_report([write_lines(tmp_path / "a.jsonl", RUN[:1])], name=name, output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,288 @@
+"""The tidy frame, the curves, the one-glance table, and accuracy at equal steps and seconds."""
+
+import pandas as pd
+import pytest
+from records_fixture import (
+    MEBIBYTE,
+    make_record,
+    make_run,
+    speedup_figures,
+    step_seconds,
+    timing_figures,
+    true_speedup,
+)
+
+from gsbench.report import text
+from gsbench.report.accuracy import equal_readouts, pareto_front
+from gsbench.report.frame import FIELDS, make_curves, make_frame
+from gsbench.report.glance import glance_markdown, glance_table, glance_text
+from gsbench.report.reading import ReportError
+from gsbench.report.style import KNOWN, make_look
+
+RUN = make_run()
+FRAME = make_frame(RUN)
+
+
+def test_a_row_a_record_and_a_column_a_field():
+    assert len(FRAME) == len(RUN)
+    assert set(FIELDS) < set(FRAME.columns)
+    assert not [name for name in FRAME if name.startswith("curve_")]
+    steps = FRAME[(FRAME["group"] == "step") & (FRAME["status"] == "ok")]
+    expected = [
+        step_seconds(m, e, int(k))
+        for m, e, k in steps[["model", "estimator", "n_classes"]].itertuples(index=False)
+    ]
+    assert steps["step_seconds"].tolist() == pytest.approx(expected)
+
+
+def test_fields_outside_the_schema_are_kept():
+    frame = make_frame(
+        [make_record("step", chunk=5, log_var_limits=[-1.0, 2.0]), make_record("peer", peer="pyro")]
+    )
+    assert frame["chunk"].tolist()[0] == 5
+    assert frame["log_var_limits"].tolist() == ["[-1.0, 2.0]", None]
+    assert frame["peer"].tolist() == [None, "pyro"]
+
+
+def test_a_number_that_is_none_is_an_error_that_names_the_case():
+    with pytest.raises(ReportError, match=r"batch of case 'test_step.*' must be a number, got 'many'"):
+        make_frame([make_record("step", batch="many")])
+
+
+def test_one_run_in_one_setting_has_nothing_to_tell_apart():
+    assert FRAME["run"].unique().tolist() == ["Example Xample, 2026-01-02 03:04"]
+    assert FRAME["series"].unique().tolist() == [""]
+
+
+def test_settings_that_differ_name_the_series_and_the_run_joins_them_where_there_are_several():
+    records = [
+        make_record("step", batch=batch, preset=preset, case=f"{batch}{preset}", run_id=run_id)
+        for run_id in ("b", "a")
+        for batch, preset in ((100, "default"), (200, "blog"), (200, "default"))
+    ]
+    one, two = make_frame(records[:3]), make_frame(records)
+    assert one["series"].tolist() == [
+        "preset default, batch 100",
+        "preset blog, batch 200",
+        "preset default, batch 200",
+    ]
+    # Both runs began at once on one machine, so that their ids tell them apart, in their order.
+    label = "Example Xample, 2026-01-02 03:04"
+    assert two["run"].tolist() == [f"{label} (a)"] * 3 + [f"{label} (b)"] * 3
+    assert two["series"][0] == f"{label} (a) · preset default, batch 100"
+
+
+def test_a_field_that_follows_from_another_is_not_repeated():
+    records = [
+        make_record("step", case=preset, preset=preset, units=units, norm=norm)
+        for preset, units, norm in (("default", 500, None), ("blog", 300, "batch"), ("small", 20, "batch"))
+    ]
+    assert make_frame(records)["series"].tolist() == ["preset default", "preset blog", "preset small"]
+
+
+def test_runs_stand_in_the_order_of_their_start_under_the_name_of_their_device():
+    late = make_record("step", run_id="a", recorded_at="2026-05-01T00:00:00Z", machine_gpu="NVIDIA H200")
+    frame = make_frame([late, make_record("step", run_id="b")])
+    assert frame["run"].unique().tolist() == [
+        "Example Xample, 2026-01-02 03:04",
+        "NVIDIA H200, 2026-05-01 00:00",
+    ]
+
+
+def test_the_task_of_an_accuracy_is_its_data_set_and_what_differs():
+    tens = make_record("accuracy", labelled_per_class=10, dataset_version="1")
+    more = make_record("accuracy", labelled_per_class=20, dataset_version="1", case="b")
+    other = make_record("accuracy", dataset="mnist", labelled_per_class=10, dataset_version="7", case="c")
+    assert make_frame([tens, other, make_record("step")])["task"].tolist() == ["glyphs", "mnist", ""]
+    assert make_frame([tens, more])["task"].tolist() == [
+        "glyphs, labelled_per_class 10",
+        "glyphs, labelled_per_class 20",
+    ]
+
+
+def test_the_peak_is_the_devices_where_there_is_one():
+    records = [
+        make_record("memory", live_peak_bytes=2, process_peak_bytes=3, device_peak_bytes=1),
+        make_record("memory", live_peak_bytes=2, process_peak_bytes=3, case="b"),
+        make_record("memory", process_peak_bytes=3, case="c"),
+    ]
+    assert make_frame(records)["peak_bytes"].tolist() == [1, 2, 3]
+
+
+def test_the_curves_have_a_row_an_evaluation():
+    curves = make_curves(RUN, FRAME)
+    accuracies = [record for record in RUN if record["group"] == "accuracy" and record["status"] == "ok"]
+    assert len(curves) == sum(len(record["curve_step"]) for record in accuracies)
+    first = curves[curves["case"] == accuracies[0]["case"]]
+    for name in ("step", "epoch", "seconds", "accuracy"):
+        assert first[name].tolist() == accuracies[0][f"curve_{name}"]
+
+
+def test_a_curve_without_epochs_is_a_curve_and_one_of_two_lengths_is_an_error():
+    points = {
+        "curve_step": [1, 2],
+        "curve_seconds": [0.1, 0.2],
+        "curve_accuracy": [0.5, 0.6],
+        "curve_epoch": None,
+    }
+    records = [make_record("accuracy", **points)]
+    curves = make_curves(records, make_frame(records))
+    assert curves["accuracy"].tolist() == [0.5, 0.6]
+    assert curves["epoch"].isna().all()
+    records[0]["curve_step"] = [1]
+    with pytest.raises(ReportError, match=r"curves of case 'test_accuracy.*' must be of one length, got"):
+        make_curves(records, make_frame(records))
+
+
+def test_the_glance_table_holds_every_figure():
+    table = glance_table(FRAME)
+    assert table.index.names == ["series", "model", "n_classes"]
+    for model in ("adgm", "m2"):
+        for k in (10, 20, 50, 100, 200):
+            row = table.loc[("", model, k)]
+            for name in ("marginalize", "gumbel-softmax", "straight-through"):
+                assert row[name, "step_seconds"] == pytest.approx(step_seconds(model, name, k))
+                assert row[name, "examples_per_second"] == pytest.approx(100 / step_seconds(model, name, k))
+            for name in ("gumbel-softmax", "straight-through"):  # of the step, not of the bound
+                times = true_speedup(name, k)
+                found = [row[name, f"speedup{end}"] for end in ("", "_low", "_high")]
+                assert found == pytest.approx([times, 0.93 * times, 1.08 * times])
+    assert table.loc[("", "adgm", 50), ("marginalize", "peak_bytes")] == 130 * MEBIBYTE
+    assert table.loc[("", "m2", 10), ("labels-only", "accuracy on glyphs")] == pytest.approx(0.779, abs=2e-3)
+    assert list(table.columns.unique("estimator")) == [*KNOWN]
+
+
+def test_several_seeds_and_data_sets_of_a_cell_give_their_median():
+    records = [
+        make_record("step", case=str(seed), seed=seed, dataset=data, **timing_figures("step", seconds))
+        for seed, data, seconds in ((0, "glyphs", 1.0), (1, "glyphs", 5.0), (0, "synthetic", 2.0))
+    ]
+    assert glance_table(make_frame(records))["marginalize", "step_seconds"].tolist() == [2.0]
+
+
+def test_the_glance_text_has_a_row_for_each_k_and_a_column_for_each_estimator():
+    shown = glance_text(RUN)
+    adgm, m2 = shown.split("\n\n")
+    assert adgm.startswith("ADGM\n")
+    assert m2.startswith("M2\n")
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in adgm.splitlines() if "|" in line]
+    assert lines[0] == ["K", "", "marginalize", "gumbel-softmax", "straight-through", "labels-only"]
+    start = next(i for i, line in enumerate(lines) if line[0] == "100")
+    assert lines[start] == ["100", "step", "220 ms", "20.0 ms", "25.0 ms", "–"]  # noqa: RUF001
+    assert lines[start + 1][1:5] == ["speed-up", "1 (baseline)", "11.0 × [10.2, 11.9]", "8.80 × [8.18, 9.50]"]  # noqa: RUF001
+    assert lines[start + 2][1:4] == ["examples/s", "455", "5,000"]
+    assert lines[start + 3][1:4] == ["peak memory", "230 MiB", "35.0 MiB"]
+    assert lines[start + 4][1:] == ["accuracy on glyphs", "88.9 %", "87.9 %", "86.9 %", "74.9 %"]
+
+
+def test_the_glance_says_what_became_of_a_case_without_a_figure():
+    shown = glance_text(RUN)
+    assert "too large (14.0 GiB)" in shown
+    assert "failed" in shown
+    assert "skipped" in shown
+
+
+@pytest.mark.parametrize("status", ["failed", "skipped", "out-of-memory"])
+def test_a_glance_at_cases_that_all_came_to_nothing(status):
+    shown = glance_text([make_record("step", status=status)])
+    assert text.status_name(status) in shown
+    assert glance_table(make_frame([make_record("step", status=status)])).empty
+
+
+def test_a_glance_at_nothing_is_nothing():
+    assert glance_text([]) == ""
+    assert glance_table(make_frame([])).empty
+    assert glance_text([make_record("step", model=None, n_classes=None, status="failed")]) == ""
+
+
+def test_a_speedup_without_its_interval_stands_alone():
+    record = make_record("speedup", estimator="gumbel-softmax", **speedup_figures("step", 3.0))
+    del record["speedup_low"], record["speedup_high"]
+    assert "| 3.00 × " in glance_text([record])  # noqa: RUF001
+    assert "[" not in glance_text([record])
+
+
+def test_the_glance_in_markdown_breaks_lines_within_cells():
+    assert "<br>speed-up<br>" in glance_markdown(FRAME)
+    assert "### ADGM\n" in glance_markdown(FRAME)
+
+
+def curve(estimator, points, seed=0):
+    steps, seconds, accuracies = zip(*points, strict=True)
+    figures = {
+        "curve_step": steps,
+        "curve_seconds": seconds,
+        "curve_accuracy": accuracies,
+        "curve_epoch": steps,
+    }
+    return make_record("accuracy", estimator=estimator, seed=seed, case=f"{estimator}{seed}", **figures)
+
+
+def test_accuracy_is_read_at_the_largest_step_and_second_that_all_reached():
+    records = [
+        curve("marginalize", [(1, 10, 0.1), (2, 20, 0.2), (3, 30, 0.3)]),
+        curve("gumbel-softmax", [(1, 3, 0.15), (2, 6, 0.25), (3, 9, 0.35), (4, 12, 0.45), (8, 24, 0.5)]),
+        curve("labels-only", [(1, 1, 0.05), (2, 2, 0.06)]),
+    ]
+    readouts = equal_readouts(make_curves(records, make_frame(records))).set_index(["equal", "estimator"])
+    assert readouts.loc["step", "at"].unique().tolist() == [3]
+    assert readouts.loc["step", "accuracy"].to_dict() == {
+        "marginalize": 0.3,
+        "gumbel-softmax": 0.35,
+        "labels-only": 0.06,
+    }
+    assert readouts.loc["second", "at"].unique().tolist() == [24]
+    assert readouts.loc["second", "accuracy"].to_dict() == {
+        "marginalize": 0.2,
+        "gumbel-softmax": 0.5,
+        "labels-only": 0.06,
+    }
+
+
+def test_seeds_are_averaged_and_what_was_not_evaluated_yet_is_not_a_number():
+    records = [
+        curve("marginalize", [(1, 10, 0.1), (2, 20, 0.2)]),
+        curve("gumbel-softmax", [(1, 1, 0.3), (2, 2, 0.4)]),
+        curve("gumbel-softmax", [(1, 1, 0.5), (2, 3, 0.6)], seed=1),
+    ]
+    readouts = equal_readouts(make_curves(records, make_frame(records))).set_index(["equal", "estimator"])
+    assert readouts.loc[("step", "gumbel-softmax"), ["accuracy", "seeds"]].tolist() == [0.5, 2]
+    assert readouts.loc[("second", "gumbel-softmax"), "accuracy"] == pytest.approx((0.4 + 0.5) / 2)
+    assert pd.isna(readouts.loc[("second", "marginalize"), "accuracy"])
+
+
+def test_the_pareto_front_is_what_nothing_beats_in_both():
+    speeds = [1.0, 2.0, 3.0, 3.0, 0.5, 2.0]
+    accuracies = [0.9, 0.8, 0.7, 0.6, 0.9, 0.8]
+    assert pareto_front(speeds, accuracies) == [0, 1, 2]
+    assert pareto_front([1.0], [0.5]) == [0]
+
+
+def test_styles_are_fixed_for_known_names_and_differ_for_all_others():
+    others = [f"estimator-{i}" for i in range(24)]
+    look = make_look([*others, *KNOWN], ["", "b", "c", "d"])
+    assert {name: look.estimators[name] for name in KNOWN} == KNOWN
+    assert len(set(look.estimators.values())) == 28
+    assert make_look(reversed(others), [""]).estimators[others[3]] == look.estimators[others[3]]
+    assert len({line for line, _ in look.series.values()}) == 4
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (text.seconds(0.00084), "840 µs"),
+        (text.seconds(0.0123), "12.3 ms"),
+        (text.seconds(1.7), "1.70 s"),
+        (text.seconds(0), "0 µs"),
+        (text.size(12 * MEBIBYTE), "12.0 MiB"),
+        (text.size(100), "100 B"),
+        (text.size(3.4 * 2**40), "3.40 TiB"),
+        (text.three_digits(8130.2), "8,130"),
+        (text.three_digits(0.00123), "0.00123"),
+        (text.percent(0.9213), "92.1 %"),
+        (text.listed([10.0, 20, "x"]), "10, 20 and x"),
+        (text.markdown_cell("a|b\n<c> & *d*"), "a\\|b &lt;c&gt; &amp; \\*d\\*"),
+    ],
+)
+def test_figures_are_written_with_their_units(written, expected):
+    assert written == expected

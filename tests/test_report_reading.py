@@ -1,0 +1,184 @@
+"""Reading benchmark files: what is taken, what is told, and what is refused by name."""
+
+import json
+import os
+
+import pytest
+from records_fixture import make_record, make_run, write_lines, write_saved
+
+from gsbench.report.reading import ReportError, read_files, read_newest
+
+RUN = make_run(models=["m2"], ks=[10, 20], accuracy_ks=[10])
+
+
+def test_both_kinds_give_the_same_records(tmp_path):
+    lines = read_files([write_lines(tmp_path / "a.jsonl", RUN)])
+    saved = read_files([write_saved(tmp_path / "a.json", RUN)])
+    assert lines.records == saved.records == tuple(RUN)
+    assert lines.notices == saved.notices == ()
+
+
+def test_the_same_run_in_both_kinds_is_taken_once(tmp_path):
+    paths = [write_lines(tmp_path / "a.jsonl", RUN), write_saved(tmp_path / "a.json", RUN)]
+    assert read_files(paths).records == tuple(RUN)
+
+
+def test_of_two_records_of_one_case_the_later_one_counts(tmp_path):
+    early = make_record("step", 0, step_seconds=1.0)
+    late = make_record("step", 5, step_seconds=2.0)
+    for order in ([early, late], [late, early]):
+        (record,) = read_files([write_lines(tmp_path / "a.jsonl", order)]).records
+        assert record["step_seconds"] == 2.0
+
+
+def test_the_same_case_of_two_runs_is_two_records(tmp_path):
+    other = [{**record, "run_id": "other"} for record in RUN]
+    paths = [write_lines(tmp_path / "a.jsonl", RUN), write_lines(tmp_path / "b.jsonl", other)]
+    assert len(read_files(paths).records) == 2 * len(RUN)
+
+
+def test_without_our_key_the_extra_infos_count(tmp_path):
+    records = read_files([write_saved(tmp_path / "old.json", RUN, ours=False)]).records
+    assert {record["group"] for record in records} == {"bound", "step"}
+    assert len(records) == 12
+
+
+@pytest.mark.parametrize("rest", ['{"schema_version": 1, "run_', '{"case": "caf\udcc3'])
+def test_a_cut_off_last_line_is_dropped_and_told(tmp_path, rest):
+    path = write_lines(tmp_path / "a.jsonl", RUN)
+    path.write_bytes(path.read_bytes() + rest.encode("utf-8", "surrogateescape"))
+    reading = read_files([path])
+    assert reading.records == tuple(RUN)
+    (notice,) = reading.notices
+    assert f"a.jsonl (line {len(RUN) + 1}) was cut off" in notice
+
+
+def test_a_whole_last_line_without_its_end_counts(tmp_path):
+    path = write_lines(tmp_path / "a.jsonl", RUN[:-1], rest=json.dumps(RUN[-1]))
+    assert read_files([path]).records == tuple(RUN)
+
+
+def test_empty_lines_are_nothing(tmp_path):
+    path = write_lines(tmp_path / "a.jsonl", RUN)
+    path.write_text("\n" + path.read_text() + "\n")
+    assert read_files([path]).records == tuple(RUN)
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("no json", "line 2 is not JSON"),
+        ("[1]", "line 2 is a JSON list"),
+        ("{}", "line 2 has schema_version None, this gsbench reads 1"),
+        ('{"schema_version": 2}', "line 2 has schema_version 2, this gsbench reads 1"),
+        ('{"schema_version": 1}', "line 2 needs the text 'run_id', got None"),
+        (json.dumps(make_record("step", case=3)), "line 2 needs the text 'case', got 3"),
+        (json.dumps(make_record("step", status="fine")), "status 'fine'; known: ok, skipped, failed"),
+    ],
+)
+def test_any_other_bad_line_is_an_error_that_names_file_and_line(tmp_path, line, why):
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join([json.dumps(RUN[0]), line, json.dumps(RUN[1])]) + "\n")
+    with pytest.raises(ReportError) as error:
+        read_files([path])
+    assert str(path) in str(error.value)
+    assert why in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("a.json", b"\x89PNG", "it is not JSON"),
+        ("a.json", b"[]", "it holds a JSON list"),
+        (
+            "a.json",
+            b'{"benchmarks": [{"name": "x", "extra_info": {}}, 7]}',
+            "it has neither 'gsbench_records' nor",
+        ),
+        ("a.json", b'{"benchmarks": null}', "it has neither 'gsbench_records' nor"),
+        ("a.json", b'{"gsbench_records": 3}', "'gsbench_records' is a JSON int"),
+        ("a.json", b'{"gsbench_records": []}', "it holds no whole record"),
+        ("a.jsonl", b"", "it holds no whole record"),
+        ("a.jsonl", b'{"schema_v', "it holds no whole record"),
+        ("a.csv", b"", "allowed are .jsonl and .json"),
+    ],
+)
+def test_what_is_no_benchmark_file_is_an_error_that_names_it(tmp_path, name, content, why):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ReportError) as error:
+        read_files([write_lines(tmp_path / "good.jsonl", RUN), path])
+    assert f"{path} is no gsbench benchmark file: " in str(error.value)
+    assert why in str(error.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ReportError, match=r"no such file: .*nowhere\.jsonl"):
+        read_files([tmp_path / "nowhere.jsonl"])
+
+
+def test_a_folder_is_no_file(tmp_path):
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(ReportError, match=r"cannot read .*a\.json"):
+        read_files([tmp_path / "a.json"])
+
+
+def renamed(run_id, day):
+    return [
+        {**record, "run_id": run_id, "recorded_at": record["recorded_at"].replace("01-02", day)}
+        for record in RUN
+    ]
+
+
+def test_the_newest_run_is_that_recorded_last_in_all_its_files(tmp_path):
+    write_lines(tmp_path / "deep" / "er" / "new.jsonl", renamed("new", "03-04")[:30])
+    write_saved(tmp_path / "Linux" / "0001_new.json", renamed("new", "03-04")[20:])
+    write_lines(tmp_path / "old.jsonl", renamed("old", "02-03"), rest='{"cut')
+    reading = read_newest(tmp_path)
+    assert {record["run_id"] for record in reading.records} == {"new"}
+    assert len(reading.records) == len(RUN)
+    assert reading.notices == ()  # the cut-off line is another run's
+
+
+def test_of_two_runs_at_once_the_one_written_to_last_is_the_newest(tmp_path):
+    def at(run_id, *times):
+        return [make_record("step", run_id=run_id, case=t, recorded_at=f"2026-05-01T{t}:00Z") for t in times]
+
+    write_lines(tmp_path / "a.jsonl", at("long", "10:00", "12:00", "10:30"))
+    write_lines(tmp_path / "b.jsonl", at("short", "11:00", "11:30"))
+    assert read_newest(tmp_path).records[0]["run_id"] == "long"
+
+
+def test_without_times_the_newest_file_counts(tmp_path):
+    def untimed(run_id):
+        return [{**record, "run_id": run_id, "recorded_at": None} for record in RUN]
+
+    for run_id, time in (("a", 2_000_000_000), ("b", 1_000_000_000)):
+        path = write_lines(tmp_path / f"{run_id}.jsonl", untimed(run_id))
+        os.utime(path, (time, time))
+    assert {record["run_id"] for record in read_newest(tmp_path).records} == {"a"}
+
+
+def test_the_letter_z_and_an_offset_are_both_understood(tmp_path):
+    write_lines(tmp_path / "a.jsonl", [make_record("step", run_id="a", recorded_at="2026-05-01T12:00:00Z")])
+    write_lines(
+        tmp_path / "b.jsonl", [make_record("step", run_id="b", recorded_at="2026-05-01T13:30:00+02:00")]
+    )
+    assert read_newest(tmp_path).records[0]["run_id"] == "a"
+
+
+def test_a_bad_file_in_the_storage_is_left_out_and_told(tmp_path):
+    write_lines(tmp_path / "good.jsonl", RUN)
+    (tmp_path / "foreign.json").write_text('{"benchmarks": []}')
+    reading = read_newest(tmp_path)
+    assert reading.records == tuple(RUN)
+    (notice,) = reading.notices
+    assert notice.startswith("Left out: foreign.json is no gsbench benchmark file")
+    assert str(tmp_path) not in notice  # a page is published; the reader's folders are not
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_no_run_is_an_error_that_says_how_to_make_one(tmp_path, exists):
+    storage = tmp_path if exists else tmp_path / "nowhere"
+    with pytest.raises(ReportError, match=r"no benchmark run under .*pytest bench/ --benchmark-autosave"):
+        read_newest(storage)

@@ -1,0 +1,235 @@
+"""Minibatches, the step, evaluation, and a run with its log."""
+
+import numpy as np
+import pytest
+
+from gsbench.backends import load_backend
+from gsbench.case import Case
+from gsbench.data import load_dataset, split
+from gsbench.estimators import parse_estimator
+from gsbench.models import MODELS, ModelConfig
+from gsbench.settings import Settings
+from gsbench.training import (
+    Batches,
+    Evaluation,
+    Trainer,
+    evaluation_steps,
+    minibatches,
+    pixels,
+    stream_seed,
+    train,
+)
+
+K = 3
+
+
+@pytest.fixture(scope="module")
+def data():
+    dataset = load_dataset("synthetic", K)
+    return dataset, split(dataset, labelled_per_class=4)
+
+
+@pytest.fixture
+def bk():
+    return load_backend("chainer", "cpu", "float32")
+
+
+def make_trainer(bk, estimator="gumbel-softmax", model="adgm", seed=0, **settings):
+    config = ModelConfig(n_classes=K, units=8, d_a=3, d_z=3)
+    made = None if estimator is None else parse_estimator(estimator)
+    return Trainer(MODELS[model](bk, config, seed), made, seed=seed, **settings)
+
+
+def values(trainer):
+    return {key: trainer.model.bk.to_numpy(p).copy() for key, p in trainer.model.parameters.items()}
+
+
+def test_streams_of_a_seed_differ():
+    seeds = {stream_seed(seed, stream) for seed in range(4) for stream in range(6)}
+    assert len(seeds) == 24
+
+
+def test_pixels_are_scaled_or_drawn_anew():
+    images = np.full((1, 28, 28), 51, np.uint8)  # 0.2
+    rng = np.random.default_rng(0)
+    assert pixels(images, "none", rng) == pytest.approx(np.full((1, 784), 0.2))
+    drawn = np.concatenate([pixels(images, "dynamic", rng) for _ in range(50)])
+    assert set(np.unique(drawn)) == {0.0, 1.0}
+    assert drawn.mean() == pytest.approx(0.2, abs=0.01)
+    assert len(np.unique(drawn, axis=0)) == 50
+
+
+def test_black_and_white_pixels_are_never_flipped():
+    images = np.array([[[0, 255]]], np.uint8)
+    rng = np.random.default_rng(0)
+    for _ in range(1000):
+        assert pixels(images, "dynamic", rng).tolist() == [[0.0, 1.0]]
+
+
+def test_minibatches_pass_over_all_examples_before_one_comes_again():
+    index = np.arange(10) + 5
+    stream = minibatches(index, 4, np.random.default_rng(0))
+    first_passes = np.concatenate([next(stream) for _ in range(5)])  # 20 examples: two passes
+    assert sorted(first_passes[:10]) == sorted(first_passes[10:]) == sorted(index)
+    assert list(first_passes[:10]) != list(first_passes[10:])
+
+
+def test_a_minibatch_may_be_larger_than_the_set():
+    batch = next(minibatches(np.arange(3), 7, np.random.default_rng(0)))
+    assert np.bincount(batch).tolist() in ([2, 2, 3], [2, 3, 2], [3, 2, 2])
+
+
+def test_batches_have_labelled_and_unlabelled_examples_apart(bk, data):
+    dataset, parts = data
+    batches = Batches(bk, dataset, parts, batch=6, seed=1, binarize="none")
+    batch = batches.next()
+    labelled = dataset.images[parts.labelled].reshape(-1, 784).astype(np.float32) / 255
+    for x, y in zip(batch.x_labelled, batch.y, strict=True):
+        match = np.flatnonzero((labelled == x).all(axis=1))
+        assert dataset.labels[parts.labelled][match[0]] == y
+    unlabelled = dataset.images[parts.unlabelled].reshape(-1, 784).astype(np.float32) / 255
+    assert all((unlabelled == x).all(axis=1).any() for x in batch.x_unlabelled)
+    assert batches.steps_per_epoch == len(parts.unlabelled) / 6
+
+
+def test_same_seed_same_batches(bk, data):
+    a, b, c = (Batches(bk, *data, batch=5, seed=seed) for seed in (1, 1, 2))
+    first, same, other = a.next(), b.next(), c.next()
+    assert (first.x_unlabelled == same.x_unlabelled).all()
+    assert (first.y == same.y).all()
+    assert not (first.x_unlabelled == other.x_unlabelled).all()
+
+
+@pytest.mark.parametrize("model", ["adgm", "m2"])
+@pytest.mark.parametrize("estimator", ["marginalize", "gumbel-softmax", "straight-through"])
+def test_a_step_moves_every_parameter(bk, data, model, estimator):
+    trainer = make_trainer(bk, estimator, model)
+    before = values(trainer)
+    loss = trainer.step(Batches(bk, *data, batch=8).next())
+    assert np.isfinite(bk.to_numpy(loss))
+    still = [key for key, value in values(trainer).items() if (value == before[key]).all()]
+    assert still == []
+
+
+def test_adam_moves_a_parameter_by_the_learning_rate_at_first(bk, data):
+    trainer = make_trainer(bk, learning_rate=1e-3)
+    before = values(trainer)
+    trainer.step(Batches(bk, *data, batch=8).next())
+    moved = np.abs(values(trainer)["p_x_yz/b3"] - before["p_x_yz/b3"])
+    assert moved == pytest.approx(np.full_like(moved, 1e-3), rel=1e-2)
+
+
+def test_labels_only_trains_the_classifier_alone(bk, data):
+    trainer = make_trainer(bk, None)
+    before = values(trainer)
+    trainer.step(Batches(bk, *data, batch=8).next())
+    moved = {key.split("/")[0] for key, value in values(trainer).items() if not (value == before[key]).all()}
+    assert moved == {"q_a_x", "q_y_ax"}
+
+
+def test_many_steps_lower_the_loss(bk, data):
+    batch = Batches(bk, *data, batch=20, binarize="none").next()
+    trainer = make_trainer(bk, "marginalize", learning_rate=3e-3)
+    losses = [float(bk.to_numpy(trainer.step(batch))) for _ in range(60)]
+    assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 5
+
+
+def test_same_seed_same_parameters(bk, data):
+    def after(seed):
+        trainer, batches = make_trainer(bk, seed=seed), Batches(bk, *data, batch=6, seed=seed)
+        for _ in range(3):
+            trainer.step(batches.next())
+        return values(trainer)["q_y_ax/W_x"]
+
+    assert (after(4) == after(4)).all()
+    assert not (after(4) == after(5)).all()
+
+
+class Oracle:
+    """A model whose q(y|a,x) is given: one draw of a is right with a probability of 0.7."""
+
+    def __init__(self, bk, labels):
+        self.bk, self.labels, self.seen = bk, labels, 0
+
+    def q_y(self, x, rng, n_a):
+        right = self.labels[self.seen : self.seen + len(x)]
+        self.seen += len(x)
+        votes = rng.random((n_a, len(x))) < 0.7
+        q = np.zeros((len(x), K), np.float32)
+        q[np.arange(len(x)), right] = votes.mean(axis=0)
+        q[np.arange(len(x)), (right + 1) % K] = 1 - votes.mean(axis=0)
+        return q
+
+
+def test_accuracy_is_of_the_mean_over_draws_of_a(bk):
+    labels = np.random.default_rng(0).integers(K, size=500)
+    evaluation = Evaluation(np.zeros((500, 4), np.float32), labels, seed=1)
+    assert evaluation.accuracy(Oracle(bk, labels), n_a=1) == pytest.approx(0.7, abs=0.06)
+    assert evaluation.accuracy(Oracle(bk, labels), n_a=101) > 0.99
+
+
+def test_accuracy_is_the_same_in_chunks_and_whenever_asked(bk, data):
+    dataset, parts = data
+    model = make_trainer(bk).model
+    evaluation = Evaluation.of(dataset, parts.validation, seed=3)
+    first = evaluation.accuracy(model, n_a=2)
+    assert first == evaluation.accuracy(model, n_a=2)
+    perfect = Oracle(bk, evaluation.labels)
+    assert evaluation.accuracy(perfect, n_a=400, rows=4000) > 0.99
+    assert perfect.seen == len(evaluation.labels)
+
+
+def test_evaluation_steps_are_a_quarter_apart():
+    steps = evaluation_steps()
+    first = [next(steps) for _ in range(30)]
+    assert first[:6] == [1, 2, 3, 4, 5, 6]
+    assert all(a < b <= round(a * 1.25) + 1 for a, b in zip(first, first[1:], strict=False))
+
+
+def test_a_run_logs_from_before_the_first_step_to_the_last(bk, data):
+    dataset, parts = data
+    batches = Batches(bk, dataset, parts, batch=10)
+    validation = Evaluation.of(dataset, parts.validation)
+    log = list(train(make_trainer(bk), batches, validation, seconds=1e9, max_steps=9))
+    assert [point.step for point in log] == [0, 1, 2, 3, 4, 5, 6, 8, 9]
+    assert log[0].train_seconds == 0
+    assert all(a.train_seconds < b.train_seconds for a, b in zip(log, log[1:], strict=False))
+    assert log[-1].epoch == 9 / batches.steps_per_epoch
+    assert all(0 <= point.validation_accuracy <= 1 for point in log)
+
+
+def test_a_run_ends_when_its_seconds_are_spent(bk, data):
+    dataset, parts = data
+    validation = Evaluation.of(dataset, parts.validation[:50])
+    log = list(train(make_trainer(bk), Batches(bk, *data, batch=10), validation, seconds=0.05, max_steps=10**6))
+    assert log[-1].train_seconds >= 0.05
+    assert log[-2].train_seconds < 0.05
+
+
+def test_a_run_that_diverges_says_so(bk, data):
+    dataset, parts = data
+    trainer = make_trainer(bk)
+    trainer.model.parameters["p_x_yz/b3"].array[...] = np.nan
+    validation = Evaluation.of(dataset, parts.validation[:10])
+    with pytest.raises(FloatingPointError, match="the loss is nan at step 1: the run diverged"):
+        list(train(trainer, Batches(bk, *data, batch=10), validation, seconds=1, max_steps=5))
+
+
+def test_estimators_of_a_case_start_from_the_same_parameters_and_minibatch():
+    a, b = (Case(Settings(preset="small", n_classes=K, batch=5, estimator=e)) for e in ("marginalize", "gumbel-softmax"))
+    for key, value in values(a.trainer).items():
+        assert (value == values(b.trainer)[key]).all()
+    assert (a.batch.x_unlabelled == b.batch.x_unlabelled).all()
+
+
+def test_a_case_on_a_data_set_sees_its_images(data):
+    dataset, _ = data
+    settings = Settings(preset="small", dataset="synthetic", n_classes=K, batch=5, binarize="none")
+    case = Case(settings, dataset)
+    flat = dataset.images.reshape(len(dataset.images), -1).astype(np.float32) / 255
+    assert all((flat == x).all(axis=1).any() for x in case.batch.x_unlabelled)
+    before = values(case.trainer)["q_y_ax/W_x"]
+    case.bound()
+    assert (values(case.trainer)["q_y_ax/W_x"] == before).all()  # the update is in the step only
+    case.step()
+    assert not (values(case.trainer)["q_y_ax/W_x"] == before).all()
