@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +31,17 @@ TRIAL_SHARE = 0.5
 class Run:
     """One session: its records, in the file as they come and in memory for the end, and what its cases share."""
 
-    def __init__(self, options: Options, folder: Path) -> None:
+    def __init__(self, options: Options, config: pytest.Config) -> None:
         self.options = options
+        # pytest-benchmark's own options say how long a case is measured.
+        self.max_time = float(config.getoption("benchmark_max_time"))
+        self.min_rounds = int(config.getoption("benchmark_min_rounds"))
         self.run_id = new_run_id()
-        self.file = RecordFile(folder / f"{self.run_id}.jsonl")
+        self.file = RecordFile(_records_folder(config) / f"{self.run_id}.jsonl")
         self.records: list[dict[str, Any]] = []
         base = options.base
         self.machine = machine_fields(load_backend(base.backend, base.device, base.dtype))
-        self.dataset = functools.lru_cache(maxsize=1)(self._dataset)
+        self.dataset = functools.lru_cache(maxsize=2)(self._dataset)
         self.trial = functools.cache(self._trial)
         self.estimate = functools.cache(estimate_step_bytes)
 
@@ -97,7 +100,11 @@ class Recorder:
             figures = {"estimate_bytes": estimate, "memory_limit_bytes": limit}
             what = f"{settings.estimator} at K = {settings.n_classes}"
             if estimate > limit:
-                self.skip("too-large", f"{what} needs about {estimate:.3g} bytes, the limit is {limit:.3g}", **figures)
+                self.skip(
+                    "too-large",
+                    f"{what} needs about {estimate:.3g} bytes, the limit is {limit:.3g}",
+                    **figures,
+                )
             if estimate > TRIAL_SHARE * limit and settings.device == "cpu":
                 trial = self.run.trial(settings)
                 if trial.status != "ok":
@@ -145,15 +152,20 @@ def _n_classes(item: pytest.Item) -> int:
     return item.callspec.params.get("n_classes", 0) if hasattr(item, "callspec") else 0
 
 
+def _asked_for(item: pytest.Item) -> bool:
+    """False for the place holder that pytest makes of a test without cases, such as that of peers without `--peers`."""
+    return not any("empty parameter set" in mark.kwargs.get("reason", "") for mark in item.iter_markers("skip"))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Small class counts first: a run that is stopped has whole rows of the comparison."""
-    items.sort(key=_n_classes)
+    items[:] = sorted(filter(_asked_for, items), key=_n_classes)
 
 
 @pytest.fixture(scope="session")
 def run(pytestconfig: pytest.Config) -> Run:
     if RUN not in pytestconfig.stash:
-        pytestconfig.stash[RUN] = Run(pytestconfig.stash[OPTIONS], _records_folder(pytestconfig))
+        pytestconfig.stash[RUN] = Run(pytestconfig.stash[OPTIONS], pytestconfig)
     return pytestconfig.stash[RUN]
 
 
@@ -163,7 +175,7 @@ def options(pytestconfig: pytest.Config) -> Options:
 
 
 @pytest.fixture
-def record(request: pytest.FixtureRequest, run: Run) -> Iterator[Any]:
+def record(request: pytest.FixtureRequest, run: Run) -> Any:
     """`record(group, settings, **changes)` makes the test's Recorder."""
 
     def make(group: str, settings: Settings, **changes: Any) -> Recorder:
@@ -173,16 +185,15 @@ def record(request: pytest.FixtureRequest, run: Run) -> Iterator[Any]:
     return make
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Generator[None, Any, Any]:
     """A case that failed or was skipped before it wrote its record gets one that says so."""
-    outcome = yield
-    report = outcome.get_result()
+    report = yield
     recorder = getattr(item, "recorder", None)
-    if recorder is None or recorder.written or call.excinfo is None:
-        return
-    reason = " ".join(str(call.excinfo.value).split()) or call.excinfo.typename
-    recorder.write({}, "skipped" if report.skipped else "failed", f"{call.excinfo.typename}: {reason}")
+    if recorder is not None and not recorder.written and call.excinfo is not None:
+        reason = f"{call.excinfo.typename}: {' '.join(str(call.excinfo.value).split())}"
+        recorder.write({}, "skipped" if report.skipped else "failed", reason)
+    return report
 
 
 class Eta:

@@ -17,12 +17,13 @@ from gsbench.models import MODELS, PRESETS
 from gsbench.settings import BINARIZE, Settings, available_cores, check_class_count
 
 DEFAULT_CLASSES = (10, 20, 50, 100, 200)
+DEFAULT_ESTIMATORS = "marginalize,gumbel-softmax"
 PEERS = ("plain-chainer",)
 UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3}
 
 
 def class_counts(text: str) -> tuple[int, ...]:
-    """"10,50" → (10, 50), sorted, each once; every count an integer >= 2."""
+    """ "10,50" → (10, 50), sorted, each once; every count an integer >= 2."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts or any(not part.isdigit() or int(part) < 2 for part in parts):
         raise argparse.ArgumentTypeError(f"class counts are integers >= 2 such as 10,50,333, got {text!r}")
@@ -51,7 +52,7 @@ def estimators(text: str) -> tuple[Estimator, ...]:
 
 
 def byte_count(text: str) -> int:
-    """"8GiB", "500MB" or a plain number of bytes."""
+    """ "8GiB", "500MB" or a plain number of bytes."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
     if match is None or match[2].upper() not in UNITS or float(match[1]) <= 0:
         raise argparse.ArgumentTypeError(f"a memory limit is a size such as 500MB, 8GiB or 8000000000, got {text!r}")
@@ -81,38 +82,106 @@ def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("gsbench", "gsbench: what is measured")
     add = group.addoption
     listed = ",".join
-    add("--classes", type=class_counts, metavar="K,K,…", help="class counts, integers >= 2 (default: "
-        f"{listed(map(str, DEFAULT_CLASSES))}, as far as the data set has them)")
-    add("--estimators", type=estimators, default="marginalize,gumbel-softmax", metavar="NAME,…",
+    add(
+        "--classes",
+        type=class_counts,
+        metavar="K,K,…",
+        help="class counts, integers >= 2 (default: "
+        f"{listed(map(str, DEFAULT_CLASSES))}, as far as the data set has them)",
+    )
+    add(
+        "--estimators",
+        type=estimators,
+        default=tuple(parse_estimators(DEFAULT_ESTIMATORS)),
+        metavar="NAME,…",
         help=f"estimators, with settings if wanted, such as 'gumbel-softmax(tau=0.5)'; known: {listed(ESTIMATORS)} "
-        "(default: %(default)s)")
-    add("--models", type=names_of("model", MODELS), default="adgm", metavar="NAME,…",
-        help=f"models; known: {listed(MODELS)} (default: %(default)s)")
-    add("--preset", choices=list(PRESETS), default="default", help="the networks' sizes (default: %(default)s)")
-    add("--dataset", choices=list(DATASETS), default="glyphs",
-        help="data set; glyphs and synthetic need no files, any number of classes: synthetic (default: %(default)s)")
-    add("--data-dir", metavar="DIR", help="data folder with mnist/, fashion-mnist/, omniglot/ (default: the "
-        "environment variable GSBENCH_DATA)")
-    add("--batch", type=at_least(1), default="100", metavar="B",
-        help="unlabelled examples in a minibatch, and as many labelled ones (default: %(default)s)")
-    add("--n-mc", type=at_least(1), default="1", metavar="N", help="Monte-Carlo draws of a and z (default: %(default)s)")
-    add("--labels", type=at_least(1), default="10", metavar="n", help="labels a class (default: %(default)s)")
-    add("--binarize", choices=BINARIZE, default="dynamic", help="pixels drawn anew for each batch, or as they are "
-        "(default: %(default)s)")
-    add("--dtype", choices=DTYPES, default="float32", help="float16 on a CUDA device alone (default: %(default)s)")
+        f"(default: {DEFAULT_ESTIMATORS})",
+    )
+    add(
+        "--models",
+        type=names_of("model", MODELS),
+        default=("adgm",),
+        metavar="NAME,…",
+        help=f"models; known: {listed(MODELS)} (default: adgm)",
+    )
+    add(
+        "--preset",
+        choices=list(PRESETS),
+        default="default",
+        help="the networks' sizes (default: %(default)s)",
+    )
+    add(
+        "--dataset",
+        choices=list(DATASETS),
+        default="glyphs",
+        help="data set; glyphs and synthetic need no files, any number of classes: synthetic (default: %(default)s)",
+    )
+    add(
+        "--data-dir",
+        metavar="DIR",
+        help="data folder with mnist/, fashion-mnist/, omniglot/ (default: the environment variable GSBENCH_DATA)",
+    )
+    add(
+        "--batch",
+        type=at_least(1),
+        default=100,
+        metavar="B",
+        help="unlabelled examples in a minibatch, and as many labelled ones (default: %(default)s)",
+    )
+    add(
+        "--n-mc",
+        type=at_least(1),
+        default=1,
+        metavar="N",
+        help="Monte-Carlo draws of a and z (default: %(default)s)",
+    )
+    add("--labels", type=at_least(1), default=10, metavar="n", help="labels a class (default: %(default)s)")
+    add(
+        "--binarize",
+        choices=BINARIZE,
+        default="dynamic",
+        help="pixels drawn anew for each batch, or as they are (default: %(default)s)",
+    )
+    add(
+        "--dtype",
+        choices=DTYPES,
+        default="float32",
+        help="float16 on a CUDA device alone (default: %(default)s)",
+    )
     add("--backend", choices=list(BACKENDS), default="chainer", help="the framework (default: %(default)s)")
     add("--device", default="cpu", help="cpu or cuda:N (default: %(default)s)")
-    add("--threads", type=at_least(1), metavar="T", help="threads of the linear algebra library (default: all "
-        f"{available_cores()} cores)")
-    add("--seed", type=at_least(0), default="0", help="seed of the run (default: %(default)s)")
-    add("--memory-limit", type=byte_count, metavar="SIZE", help="what a case may hold, such as 8GiB (default: four "
-        "fifths of what is free)")
-    add("--accuracy-seconds", type=seconds, default="8", metavar="S",
-        help="training time of each short accuracy run (default: %(default)s)")
-    add("--accuracy-preset", choices=list(PRESETS), default="small",
-        help="the networks' sizes in the accuracy runs (default: %(default)s, so that seconds are enough)")
-    add("--peers", type=names_of("peer", PEERS), metavar="NAME,…",
-        help=f"also time these formulations that people use today, in pairs with gsbench's; known: {listed(PEERS)}")
+    add(
+        "--threads",
+        type=at_least(1),
+        metavar="T",
+        help=f"threads of the linear algebra library (default: all {available_cores()} cores)",
+    )
+    add("--seed", type=at_least(0), default=0, help="seed of the run (default: %(default)s)")
+    add(
+        "--memory-limit",
+        type=byte_count,
+        metavar="SIZE",
+        help="what a case may hold, such as 8GiB (default: four fifths of what is free)",
+    )
+    add(
+        "--accuracy-seconds",
+        type=seconds,
+        default=8.0,
+        metavar="S",
+        help="training time of each short accuracy run (default: %(default)s)",
+    )
+    add(
+        "--accuracy-preset",
+        choices=list(PRESETS),
+        default="small",
+        help="the networks' sizes in the accuracy runs (default: %(default)s, so that seconds are enough)",
+    )
+    add(
+        "--peers",
+        type=names_of("peer", PEERS),
+        metavar="NAME,…",
+        help=f"also time these formulations that people use today, in pairs with gsbench's; known: {listed(PEERS)}",
+    )
 
 
 @dataclasses.dataclass(frozen=True)

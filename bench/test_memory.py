@@ -16,7 +16,11 @@ def test_memory(benchmark, record, options, model, n_classes, estimator, run):
         device_peak = Case(settings).bk.device_memory_peak()
         peak = benchmark.pedantic(live_peak, args=(lambda: Case(settings).step, device_peak), rounds=1)
     kind = "live" if device_peak is None else "device"
-    figures |= {f"{kind}_peak_bytes": peak.peak_bytes, f"{kind}_meter": peak.meter, "state_bytes": peak.state_bytes}
+    figures |= {
+        f"{kind}_peak_bytes": peak.peak_bytes,
+        f"{kind}_meter": peak.meter,
+        "state_bytes": peak.state_bytes,
+    }
     child = run.trial(settings)
     figures |= {"process_peak_bytes": child.process_peak_bytes, "process_meter": child.process_meter}
     status = "ok" if child.status == "ok" else child.status

@@ -12,10 +12,9 @@ import pytest
 from gsbench.case import Case
 from gsbench.meters.seconds import Pairs
 
-SECONDS = 1.5  # of measurement for a case, at the least
-MIN_ROUNDS, MAX_ROUNDS = 5, 200
-PAIR_SECONDS = 4.0
-MIN_PAIRS, MAX_PAIRS = 7, 100
+MAX_ROUNDS = 200
+# An interval of a ratio wants more than a median does: this many times the seconds, and this many rounds more.
+PAIR_SECONDS_FACTOR, MORE_PAIRS = 3, 2
 
 
 @contextmanager
@@ -33,13 +32,13 @@ def out_of_memory_recorded(recorder: Any) -> Iterator[None]:
         recorder.skip("out-of-memory", f"{recorder.settings.estimator} ran out of memory: {error}", **figures)
 
 
-def rounds_for(call: Callable[[], object], seconds: float, least: int, most: int) -> int:
+def rounds_for(call: Callable[[], object], seconds: float, least: int) -> int:
     """Takes the call twice, to warm up and to time it, and gives the rounds that fill `seconds`."""
     call()
     start = time.perf_counter()
     call()
     once = max(time.perf_counter() - start, 1e-6)
-    return max(least, min(most, round(seconds / once)))
+    return max(least, min(MAX_ROUNDS, round(seconds / once)))
 
 
 def skip_where_disabled(benchmark: Any) -> None:
@@ -55,7 +54,7 @@ def time_case(benchmark: Any, recorder: Any, what: str) -> None:
     benchmark.group = f"{what} {settings.model} K={settings.n_classes}"
     with out_of_memory_recorded(recorder):
         call = getattr(Case(settings, recorder.dataset()), what)
-        rounds = rounds_for(call, SECONDS, MIN_ROUNDS, MAX_ROUNDS)
+        rounds = rounds_for(call, recorder.run.max_time, recorder.run.min_rounds)
         benchmark.pedantic(call, rounds=rounds)
     stats = benchmark.stats.stats
     figures = {
@@ -73,9 +72,9 @@ def time_case(benchmark: Any, recorder: Any, what: str) -> None:
 
 def time_pairs(benchmark: Any, recorder: Any, baseline: Callable[[], object], candidate: Callable[[], object]) -> dict:
     """Times the two calls in turn; a round of pytest-benchmark is one pair. Gives the ratio's figures."""
-    candidate()
-    pairs = Pairs(baseline, candidate)
-    rounds = rounds_for(pairs, PAIR_SECONDS, MIN_PAIRS, MAX_PAIRS)
+    run = recorder.run
+    seconds, least = PAIR_SECONDS_FACTOR * run.max_time, run.min_rounds + MORE_PAIRS
+    rounds = rounds_for(Pairs(baseline, candidate), seconds, least)
     pairs = Pairs(baseline, candidate)
     benchmark.pedantic(pairs, rounds=rounds)
     ratio = pairs.ratio(seed=recorder.settings.seed)

@@ -50,9 +50,7 @@ class Case:
     def bound(self) -> None:
         """The unlabelled bound, forward and backward, on the minibatch."""
         self.trainer.optimizer.clear_gradients()
-        u = unlabelled_bound(
-            self.model, self.batch.x_unlabelled, self.estimator, self.trainer.rng, self.settings.n_mc
-        )
+        u = unlabelled_bound(self.model, self.batch.x_unlabelled, self.estimator, self.trainer.rng, self.settings.n_mc)
         self.bk.backward(loss(self.model, u))
         self.bk.synchronize()
 

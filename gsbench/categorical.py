@@ -1,4 +1,5 @@
-"""The categorical distribution and its relaxations (Jang et al. 2017, arXiv 1611.01144; Maddison et al. 2017, 1611.00712).
+"""The categorical distribution and its relaxations (Jang et al. 2017, arXiv 1611.01144; Maddison et al. 2017, arXiv
+1611.00712).
 
 Pure functions of a backend `bk`, a generator `rng` and arrays whose last axis is the class. `log_q` is a normalised
 log probability (of `bk.log_softmax`). Everything stays in log space: logits of ±1e4 and K = 10,000 are fine.

@@ -37,9 +37,7 @@ def add_report(commands: Any) -> None:
 def run_report(arguments: argparse.Namespace) -> None:
     from gsbench.report import make_report  # pandas and matplotlib take a second: not for --help
 
-    page = make_report(
-        arguments.files, storage=arguments.storage, name=arguments.name, output=arguments.output
-    )
+    page = make_report(arguments.files, storage=arguments.storage, name=arguments.name, output=arguments.output)
     print(page)
 
 

@@ -16,7 +16,7 @@ import gsbench
 
 
 def blas() -> tuple[str, int | None]:
-    """The linear algebra library behind NumPy with its version and kernel, such as "openblas 0.3.29 SkylakeX", and its threads."""
+    """The library behind NumPy's matrix products, such as "openblas 0.3.29 SkylakeX" (its kernel), and its threads."""
     for pool in threadpool_info():
         if pool["user_api"] == "blas":
             parts = (pool["internal_api"], pool.get("version"), pool.get("architecture"))

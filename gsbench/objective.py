@@ -1,4 +1,7 @@
-"""The bounds and the training loss (Maaløe et al. 2016, arXiv 1602.05473). Bounds are per example, in nats, maximised."""
+"""The bounds and the training loss (Maaløe et al. 2016, arXiv 1602.05473).
+
+Bounds are per example, in nats, and maximised.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,14 @@ def loss(model: Any, bound: Any) -> Any:
 
 
 def training_loss(
-    model: Any, x_labelled: Any, y: Any, x_unlabelled: Any, estimator: Any, alpha: float, rng: Any, n_mc: int = 1
+    model: Any,
+    x_labelled: Any,
+    y: Any,
+    x_unlabelled: Any,
+    estimator: Any,
+    alpha: float,
+    rng: Any,
+    n_mc: int = 1,
 ) -> Any:
     """−J, J = mean_labelled[ L(x, y) + α log q(y|a,x) ] + mean_unlabelled[ U(x) ]. → []"""
     bound, log_q_y = labelled_bound(model, x_labelled, y, rng, n_mc)

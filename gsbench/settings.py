@@ -55,7 +55,14 @@ class Settings:
         ):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"unknown {name} {getattr(self, name)!r}; known: {', '.join(allowed)}")
-        for name, least in (("n_classes", 2), ("batch", 1), ("n_mc", 1), ("threads", 1), ("seed", 0), ("labelled_per_class", 1)):
+        for name, least in (
+            ("n_classes", 2),
+            ("batch", 1),
+            ("n_mc", 1),
+            ("threads", 1),
+            ("seed", 0),
+            ("labelled_per_class", 1),
+        ):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
         if self.threads > available_cores():

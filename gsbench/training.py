@@ -158,14 +158,16 @@ class Progress:
 
 
 def evaluation_steps() -> Iterator[int]:
-    """The steps after which a run is evaluated, the same for every run: 1, 2, 3, 4, 5, 7, 9, 12, … about a quarter apart."""
+    """The steps after which every run is evaluated, about a quarter apart: 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 19, …"""
     step = 1
     while True:
         yield step
         step = max(step + 1, round(step * 1.25))
 
 
-def train(trainer: Trainer, batches: Batches, validation: Evaluation, seconds: float, max_steps: int) -> Iterator[Progress]:
+def train(
+    trainer: Trainer, batches: Batches, validation: Evaluation, seconds: float, max_steps: int
+) -> Iterator[Progress]:
     """Trains for `seconds` of training time or `max_steps`, whichever comes first (one step at least).
 
     Yields the log: before the first step, at `evaluation_steps`, and after the last step.

@@ -102,9 +102,7 @@ def speedup_figures(timed: str, times: float) -> dict[str, Any]:
 
 
 def memory_figures(model: str, estimator: str, k: int) -> dict[str, Any]:
-    live = (
-        MEBIBYTE * (30 + (2.0 * k if estimator == "marginalize" else 0.05 * k)) * STEP_SECONDS[model] / 0.02
-    )
+    live = MEBIBYTE * (30 + (2.0 * k if estimator == "marginalize" else 0.05 * k)) * STEP_SECONDS[model] / 0.02
     return {
         "live_peak_bytes": int(live),
         "live_meter": "tracemalloc",
@@ -119,9 +117,7 @@ def accuracy_figures(estimator: str, k: int, seconds_a_step: float, n: int = 20)
     """`n` evaluations, one every 500 steps, an epoch each; the accuracy rises to a limit that depends on the
     name.
     """
-    limit = {"marginalize": 0.95, "gumbel-softmax": 0.94, "straight-through": 0.93, "labels-only": 0.81}[
-        estimator
-    ]
+    limit = {"marginalize": 0.95, "gumbel-softmax": 0.94, "straight-through": 0.93, "labels-only": 0.81}[estimator]
     limit -= 0.03 * math.log10(k)
     steps = [500 * (i + 1) for i in range(n)]
     accuracy = [round(limit - (limit - 1 / k) * math.exp(-(i + 1) / 3), 4) for i in range(n)]
@@ -205,8 +201,7 @@ def write_saved(path: Path, records: Iterable[dict[str, Any]], ours: bool = True
     records = list(records)
     timings = [r for r in records if r["group"] in ("bound", "step") and r["status"] == "ok"]
     benchmarks = [
-        {"group": r["group"], "name": r["case"], "fullname": r["case"], "extra_info": r, "stats": {}}
-        for r in timings
+        {"group": r["group"], "name": r["case"], "fullname": r["case"], "extra_info": r, "stats": {}} for r in timings
     ]
     saved = {
         "machine_info": {"node": "example"},

@@ -10,8 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from gsbench.backends.chainer import cuda_problem
+
+pytest_plugins = ["pytester"]
+
 ROOT = Path(__file__).parent.parent
-TINY = ["--preset", "small", "--batch", "5", "--threads", "1", "--accuracy-seconds", "0.2"]
+SHORT = ["--accuracy-seconds", "0.2", "--benchmark-max-time", "0.05", "--benchmark-min-rounds", "3"]
+TINY = ["--preset", "small", "--batch", "5", "--threads", "1", *SHORT]
 
 
 def command(tmp_path, *options):
@@ -37,7 +42,14 @@ def records(tmp_path):
 def finished(tmp_path_factory):
     """One run of every group on a tiny grid, saved."""
     folder = tmp_path_factory.mktemp("run")
-    options = ["--classes", "4,2", "--models", "adgm,m2", "--estimators", "marginalize,gumbel-softmax(tau=0.5)"]
+    options = [
+        "--classes",
+        "4,2",
+        "--models",
+        "adgm,m2",
+        "--estimators",
+        "marginalize,gumbel-softmax(tau=0.5)",
+    ]
     return folder, bench(folder, "--benchmark-autosave", *options)
 
 
@@ -80,7 +92,11 @@ def test_every_measurement_is_a_record(finished):
         assert len(row["curve_seconds"]) == len(row["curve_accuracy"]) == len(row["curve_epoch"])
         assert row["dataset_checksum"]
         assert row["draws_of_a"] == 100
-    assert {r["estimator"] for r in by_group["accuracy"]} == {"marginalize", "gumbel-softmax(tau=0.5)", "labels-only"}
+    assert {r["estimator"] for r in by_group["accuracy"]} == {
+        "marginalize",
+        "gumbel-softmax(tau=0.5)",
+        "labels-only",
+    }
 
 
 def test_the_saved_file_has_the_records_and_the_machine(finished):
@@ -185,7 +201,10 @@ def test_a_failed_case_is_recorded(tmp_path):
         (["--data-dir", "/nonexistent", "--dataset", "omniglot"], "/nonexistent"),
         (["--estimators", "gumble"], "unknown estimator 'gumble'; known: marginalize"),
         (["--estimators", "gumbel-softmax(tau=0)"], "tau must be > 0"),
-        (["--estimators", "gumbel-softmax(temperature=1)"], "has no setting 'temperature=1'; settings: tau, draws"),
+        (
+            ["--estimators", "gumbel-softmax(temperature=1)"],
+            "has no setting 'temperature=1'; settings: tau, draws",
+        ),
         (["--estimators", ""], "no estimator in ''"),
         (["--models", "vae"], "unknown model 'vae'; known: adgm, m2"),
         (["--preset", "huge"], "invalid choice: 'huge'"),
@@ -198,7 +217,10 @@ def test_a_failed_case_is_recorded(tmp_path):
         (["--threads", "0"], "must be an integer >= 1, got '0'"),
         (["--threads", "9999"], "threads must be <="),
         (["--seed", "-1"], "must be an integer >= 0, got '-1'"),
-        (["--memory-limit", "lots"], "a memory limit is a size such as 500MB, 8GiB or 8000000000, got 'lots'"),
+        (
+            ["--memory-limit", "lots"],
+            "a memory limit is a size such as 500MB, 8GiB or 8000000000, got 'lots'",
+        ),
         (["--memory-limit", "0"], "a memory limit is a size"),
         (["--binarize", "static"], "invalid choice: 'static'"),
         (["--accuracy-seconds", "0"], "must be a number of seconds > 0, got '0'"),
@@ -207,45 +229,51 @@ def test_a_failed_case_is_recorded(tmp_path):
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",
 )
-def test_a_bad_option_is_refused_before_anything_runs(pytester_process, options, message):
-    out = pytester_process(*options)
-    assert out.returncode == 4
-    assert message in out.stdout + out.stderr
+def test_a_bad_option_is_refused_before_anything_runs(collect, options, message):
+    out = collect(*options)
+    assert out.ret == pytest.ExitCode.USAGE_ERROR
+    assert message in out.stdout.str() + out.stderr.str()
 
 
 @pytest.fixture
-def pytester_process(tmp_path):
-    return lambda *options: bench(tmp_path, *options, "--collect-only")
+def collect(pytester):
+    """Collects the benchmark's cases in this process, which has imported all that they need."""
+    fixed = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), "-p", "no:cacheprovider", "--collect-only"]
+    return lambda *options: pytester.runpytest_inprocess(str(ROOT / "bench"), *fixed, *options)
 
 
-def test_cuda_without_a_card_is_a_clear_error(tmp_path):
-    out = bench(tmp_path, "--device", "cuda:0", "--collect-only")
-    if out.returncode == 0:
-        pytest.skip("this machine has a usable CUDA device")
-    assert out.returncode == 4
-    assert "device 'cuda:0' cannot be used" in out.stderr
-    assert "allowed here: cpu" in out.stderr
+@pytest.mark.skipif(cuda_problem() is None, reason="this machine has a usable CUDA device")
+def test_cuda_without_a_card_is_a_clear_error(collect):
+    out = collect("--device", "cuda:0")
+    assert out.ret == pytest.ExitCode.USAGE_ERROR
+    assert "device 'cuda:0' cannot be used" in out.stderr.str()
+    assert "allowed here: cpu" in out.stderr.str()
 
 
 def test_every_option_has_help():
     shown = subprocess.run(
-        [sys.executable, "-m", "pytest", "bench/", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "pytest", "bench/", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
     ).stdout
-    for option in (
+    names = (
         "classes estimators models preset dataset data-dir batch n-mc labels binarize dtype backend device threads "
         "seed memory-limit accuracy-seconds accuracy-preset peers"
-    ).split():
+    )
+    for option in names.split():
         assert f"  --{option}=" in shown, option
 
 
-def test_default_class_counts_are_cut_to_the_data_set(tmp_path):
-    shown = bench(tmp_path, "--dataset", "mnist", "--collect-only", "-q", "-k", "test_step").stdout
+def test_default_class_counts_are_cut_to_the_data_set(collect):
+    shown = collect("--dataset", "mnist", "-q", "-k", "test_step").stdout.str()
     assert "test_step[adgm-10-marginalize]" in shown
     assert "test_step[adgm-20-marginalize]" not in shown
 
 
-def test_class_counts_come_small_ones_first(tmp_path):
-    shown = bench(tmp_path, "--classes", "30,4", "--collect-only", "-q").stdout
+def test_class_counts_come_small_ones_first(collect):
+    shown = collect("--classes", "30,4", "-q").stdout.str()
     order = [30 if "30" in line else 4 for line in shown.splitlines() if "::test_" in line]
     assert order == sorted(order)
 

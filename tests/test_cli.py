@@ -69,10 +69,6 @@ def test_the_module_runs_and_tells_its_version():
 
 
 def test_the_command_line_does_not_load_what_it_does_not_need():
-    code = (
-        "import sys, gsbench.cli; print([m for m in ('pandas', 'matplotlib', 'chainer') if m in sys.modules])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
+    code = "import sys, gsbench.cli; print([m for m in ('pandas', 'matplotlib', 'chainer') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "[]\n"

@@ -16,7 +16,7 @@ from gsbench.data.glyphs import code_points, load_glyphs
 
 
 @pytest.fixture(autouse=True)
-def cache_folder(tmp_path, monkeypatch):
+def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("GSBENCH_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache" / "glyphs"
 
@@ -31,7 +31,7 @@ def polygon(*corners):
 
 
 def test_the_bytes_are_the_same_on_every_machine():
-    """If this fails, earlier records are of another data set than what is made now, and VERSION must go up."""
+    """If this fails, earlier records are of another data set than is made now, and VERSION must go up."""
     data = load_glyphs(12, train_per_class=20, test_per_class=5)
     assert (data.version, data.checksum) == ("1", "1593491010672957")
 
@@ -66,6 +66,8 @@ def test_train_and_test_and_classes_draw_from_separate_streams():
     faces = draw_faces(ord("0"))
     images = [sample_class(faces, 20, key, Distortion()) for key in ((TRAIN, 0), (TEST, 0), (TRAIN, 1))]
     assert len({image.tobytes() for image in np.concatenate(images)}) == 60
+    data = load_glyphs(3, train_per_class=20, test_per_class=20)
+    assert len({image.tobytes() for image in data.images}) == 120
 
 
 @pytest.mark.parametrize(("n_classes", "train", "test"), [(10, 6000, 1000), (7, 8571, 1428), (1200, 50, 10)])
@@ -224,19 +226,19 @@ def refuse(*_):
     raise AssertionError("drawn anew")
 
 
-def test_a_set_is_made_once(cache_folder, monkeypatch):
+def test_a_set_is_made_once(own_cache, monkeypatch):
     made = small()
     monkeypatch.setattr(glyphs, "draw_faces", refuse)
     kept = small()
     assert kept.checksum == made.checksum
     assert not kept.images.flags.writeable
-    assert len(list(cache_folder.iterdir())) == 1
+    assert len(list(own_cache.iterdir())) == 1
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "garbage", "flipped", "other images"])
-def test_a_damaged_cache_is_made_anew(cache_folder, monkeypatch, damage):
+def test_a_damaged_cache_is_made_anew(own_cache, monkeypatch, damage):
     made = small()
-    (path,) = cache_folder.iterdir()
+    (path,) = own_cache.iterdir()
     whole = path.read_bytes()
     middle = len(whole) // 3
     flipped = whole[:middle] + bytes([whole[middle] ^ 0x55]) + whole[middle + 1 :]
@@ -259,7 +261,7 @@ def test_the_file_name_holds_all_settings(monkeypatch):
     assert len(names) == 6
 
 
-def test_an_interrupted_write_leaves_nothing(cache_folder, monkeypatch):
+def test_an_interrupted_write_leaves_nothing(own_cache, monkeypatch):
     def interrupted(file, **arrays):
         file.write(b"half")
         raise KeyboardInterrupt
@@ -267,7 +269,7 @@ def test_an_interrupted_write_leaves_nothing(cache_folder, monkeypatch):
     monkeypatch.setattr(glyphs.np, "savez_compressed", interrupted)
     with pytest.raises(KeyboardInterrupt):
         small()
-    assert list(cache_folder.iterdir()) == []
+    assert list(own_cache.iterdir()) == []
 
 
 def test_a_cache_that_cannot_be_written_is_a_warning(tmp_path, monkeypatch):

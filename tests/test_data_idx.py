@@ -21,7 +21,7 @@ from gsbench.data.mnist import FASHION_MNIST, MNIST, IdxFile, IdxSet, load_idx_s
 
 
 @pytest.fixture(autouse=True)
-def cache_folder(tmp_path, monkeypatch):
+def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("GSBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     return tmp_path / "cache"
@@ -155,14 +155,14 @@ def test_a_wrong_file_is_an_error_that_names_it(tmp_path, name, array, message):
     assert str(folder / name) in str(caught.value)
 
 
-def test_a_missing_file_is_an_error_that_names_it_and_is_not_downloaded(tmp_path, cache_folder):
+def test_a_missing_file_is_an_error_that_names_it_and_is_not_downloaded(tmp_path, own_cache):
     folder = write_all(tmp_path / "tiny", gz=True)
     (folder / "t10k-labels-idx1-ubyte.gz").unlink()
     with pytest.raises(
         FileNotFoundError, match=r"no t10k-labels-idx1-ubyte or t10k-labels-idx1-ubyte.gz in .*tiny"
     ):
         load_idx_set(TINY, 10, tmp_path)
-    assert not cache_folder.exists()
+    assert not own_cache.exists()
 
 
 # ---------------------------------------------------------------- the download
@@ -206,14 +206,14 @@ def from_mirrors(*urls):
     return dataclasses.replace(TINY, mirrors=urls)
 
 
-def test_files_are_downloaded_once(tmp_path, mirror, cache_folder):
+def test_files_are_downloaded_once(tmp_path, mirror, own_cache):
     handler, folder, url = mirror
     first = load_idx_set(from_mirrors(url), 10, None)
     assert sorted(handler.requests) == sorted(f"/{name}.gz" for name in CONTENT)
     second = load_idx_set(from_mirrors(url), 10, tmp_path)  # a data folder without a folder `tiny`
     assert len(handler.requests) == 4
     assert first.checksum == second.checksum
-    assert sorted(os.listdir(cache_folder / "tiny")) == sorted(os.listdir(folder))
+    assert sorted(os.listdir(own_cache / "tiny")) == sorted(os.listdir(folder))
 
 
 def test_the_next_mirror_is_asked_where_one_fails(mirror):
@@ -223,7 +223,7 @@ def test_the_next_mirror_is_asked_where_one_fails(mirror):
 
 
 @pytest.mark.parametrize("fault", ["cut", "altered"])
-def test_a_wrong_download_leaves_no_file(mirror, cache_folder, fault):
+def test_a_wrong_download_leaves_no_file(mirror, own_cache, fault):
     handler, folder, url = mirror
     path = folder / "train-images-idx3-ubyte.gz"
     whole = path.read_bytes()
@@ -233,16 +233,16 @@ def test_a_wrong_download_leaves_no_file(mirror, cache_folder, fault):
         path.write_bytes(packed(idx_bytes(np.zeros((40, 4, 3), np.uint8))))
     with pytest.raises(ConnectionError, match=r"could not download train-images-idx3-ubyte\.gz of tiny"):
         load_idx_set(from_mirrors(url), 10, None)
-    assert list((cache_folder / "tiny").iterdir()) == []
+    assert list((own_cache / "tiny").iterdir()) == []
     handler.cut = False
     path.write_bytes(whole)
     assert len(load_idx_set(from_mirrors(url), 10, None).images) == 60
 
 
-def test_a_download_altered_on_disk_is_fetched_again(mirror, cache_folder):
+def test_a_download_altered_on_disk_is_fetched_again(mirror, own_cache):
     handler, _, url = mirror
     checksum = load_idx_set(from_mirrors(url), 10, None).checksum
-    kept = cache_folder / "tiny" / "train-images-idx3-ubyte.gz"
+    kept = own_cache / "tiny" / "train-images-idx3-ubyte.gz"
     kept.write_bytes(kept.read_bytes()[:-3])
     assert load_idx_set(from_mirrors(url), 10, None).checksum == checksum
     assert len(handler.requests) == 5

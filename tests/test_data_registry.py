@@ -21,16 +21,6 @@ def skip_without_files(name):
         pytest.skip(f"no folder {name} in $GSBENCH_DATA")
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return str(tmp_path_factory.mktemp("cache"))
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(cache, monkeypatch):
-    monkeypatch.setenv("GSBENCH_CACHE", cache)
-
-
 @pytest.fixture(params=list(DATASETS))
 def name(request):
     skip_without_files(request.param)

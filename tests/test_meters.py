@@ -67,7 +67,8 @@ def test_live_peak_sees_arrays_of_a_step_and_the_state_before_it():
         state = megabyte.copy()
 
         def step():
-            return (state + 1).sum() + (state + 2 + np.ones_like(state)).sum()
+            a, b, c = state + 1, state + 2, state + 3
+            return a.sum() + b.sum() + c.sum()
 
         return step
 

@@ -31,6 +31,7 @@ def test_plain_chainer_gives_the_same_bound(pair):
 def test_plain_chainer_gives_the_same_gradient(pair):
     bk, model, plain, x, eps_a, eps_z = pair
     bk.backward(loss(model, unlabelled_bound(model, x, parse_estimator("marginalize"), bk.generator(3))))
+    plain.cleargrads()
     bk.backward(loss(model, plain.unlabelled_bound(x, eps_a, eps_z)))
     last = list(plain.p_x_yz.children())[-1].W.grad
     np.testing.assert_allclose(last, bk.gradient(model.parameters["p_x_yz/W3"]), rtol=1e-3, atol=1e-6)

@@ -27,9 +27,24 @@ def test_a_record_is_flat_and_has_its_conditions():
     assert flat["schema_version"] == SCHEMA_VERSION
     assert (flat["status"], flat["reason"], flat["step_seconds"]) == ("ok", "", 0.25)
     assert not any(isinstance(value, dict) for value in flat.values())
-    for key in ("machine_cpu", "machine_blas", "numpy_version", "chainer_version", "python_version", "machine_os"):
+    for key in (
+        "machine_cpu",
+        "machine_blas",
+        "numpy_version",
+        "chainer_version",
+        "python_version",
+        "machine_os",
+    ):
         assert flat[key], key
-    for key in ("cupy_version", "cuda_version", "machine_gpu", "gsbench_commit", "seed", "n_classes", "threads"):
+    for key in (
+        "cupy_version",
+        "cuda_version",
+        "machine_gpu",
+        "gsbench_commit",
+        "seed",
+        "n_classes",
+        "threads",
+    ):
         assert key in flat, key
     assert json.loads(json.dumps(flat)) == flat
 

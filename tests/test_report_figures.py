@@ -23,9 +23,7 @@ def draw(name, records):
 def lines_in(axes):
     """The data of the lines drawn, by colour."""
     return {
-        line.get_color(): line.get_xydata()
-        for line in axes.lines
-        if line.get_marker() not in ("None", "_", "|", "x")
+        line.get_color(): line.get_xydata() for line in axes.lines if line.get_marker() not in ("None", "_", "|", "x")
     }
 
 
@@ -51,6 +49,20 @@ def test_the_figures_draw_the_figures():
     np.testing.assert_allclose(lines_in(by_second)["#D55E00"][:, 0], 0.02 * 500 * np.arange(1, 21))
 
 
+def bars_in(axes, number):
+    """The ends [n, 2] of the error bars of the numbered line."""
+    (bars,) = axes.containers[number][2]
+    return np.array([segment[:, 1] for segment in bars.get_segments()])
+
+
+def test_the_bars_are_the_quartiles_and_the_interval():
+    rates = bars_in(draw("steps_per_second", RUN).figure.axes[0], 0)
+    np.testing.assert_allclose(rates, [(1 / (s * 1.05), 1 / (s * 0.97)) for s in (0.04, 0.22)])
+    times = np.array([true_speedup("gumbel-softmax", k) for k in (10, 100)])
+    interval = bars_in(draw("speedup", RUN).figure.axes[0], 0)
+    np.testing.assert_allclose(interval, np.stack([0.93 * times, 1.08 * times], axis=1))
+
+
 def test_the_published_points_stand_beside_m2_on_synthetic_alone():
     plot = draw("speedup", RUN)
     with_theirs = {ax.get_title(): lines_in(ax) for ax in plot.figure.axes if "#000000" in lines_in(ax)}
@@ -71,11 +83,7 @@ def test_the_published_points_are_drawn_where_m2_was_not_measured():
 
 def test_several_runs_differ_by_their_lines():
     axes = draw("steps_per_second", [*RUN, *OTHER]).figure.axes[0]
-    dashes = {
-        line.get_linestyle()
-        for line in axes.lines
-        if line.get_color() == "#0072B2" and line.get_marker() == "o"
-    }
+    dashes = {line.get_linestyle() for line in axes.lines if line.get_color() == "#0072B2" and line.get_marker() == "o"}
     assert dashes == {"-", "--"}
 
 
@@ -106,11 +114,7 @@ def test_a_case_that_does_not_fit_is_marked_with_what_it_needs():
         [make_record("step", step_seconds=0.0), make_record("memory", live_peak_bytes=0)],
         [make_record("accuracy", step=1, train_seconds=0.0, validation_accuracy=0.0)],
         [make_record("accuracy", step=1, train_seconds=1.0, validation_accuracy=0.5, curve_accuracy=[0.5])],
-        [
-            make_record(
-                "accuracy", estimator="labels-only", step=1, train_seconds=1.0, validation_accuracy=0.5
-            )
-        ],
+        [make_record("accuracy", estimator="labels-only", step=1, train_seconds=1.0, validation_accuracy=0.5)],
     ],
     ids=["single", "many", "odd-speedup", "no-quartiles", "zeros", "no-time", "no-curve", "labels-only"],
 )

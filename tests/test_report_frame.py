@@ -29,16 +29,13 @@ def test_a_row_a_record_and_a_column_a_field():
     assert not [name for name in FRAME if name.startswith("curve_")]
     steps = FRAME[(FRAME["group"] == "step") & (FRAME["status"] == "ok")]
     expected = [
-        step_seconds(m, e, int(k))
-        for m, e, k in steps[["model", "estimator", "n_classes"]].itertuples(index=False)
+        step_seconds(m, e, int(k)) for m, e, k in steps[["model", "estimator", "n_classes"]].itertuples(index=False)
     ]
     assert steps["step_seconds"].tolist() == pytest.approx(expected)
 
 
 def test_fields_outside_the_schema_are_kept():
-    frame = make_frame(
-        [make_record("step", chunk=5, log_var_limits=[-1.0, 2.0]), make_record("peer", peer="pyro")]
-    )
+    frame = make_frame([make_record("step", chunk=5, log_var_limits=[-1.0, 2.0]), make_record("peer", peer="pyro")])
     assert frame["chunk"].tolist()[0] == 5
     assert frame["log_var_limits"].tolist() == ["[-1.0, 2.0]", None]
     assert frame["peer"].tolist() == [None, "pyro"]
@@ -100,6 +97,26 @@ def test_the_task_of_an_accuracy_is_its_data_set_and_what_differs():
     ]
 
 
+def test_accuracies_in_another_preset_stand_in_the_one_table_and_say_so():
+    timed = make_record("step", preset="default", units=500, **timing_figures("step", 0.1))
+    learnt = make_record("accuracy", preset="small", units=50, validation_accuracy=0.75)
+    frame = make_frame([timed, learnt])
+    assert frame["series"].tolist() == ["", ""]
+    assert frame["task"].tolist() == ["", "glyphs, preset small"]
+    (row,) = glance_table(frame)["marginalize"].to_dict("records")
+    assert row["step_seconds"] == 0.1
+    assert row["accuracy on glyphs, preset small"] == 0.75
+
+
+def test_synthetic_data_count_in_the_glance_where_no_other_were_timed():
+    common = {"estimator": "gumbel-softmax", "timed": "step"}
+    drawn = make_record("speedup", dataset="glyphs", speedup=3.0, **common)
+    random = make_record("speedup", dataset="synthetic", speedup=5.0, **common)
+    alone = make_record("speedup", dataset="synthetic", speedup=7.0, n_classes=20, **common)
+    table = glance_table(make_frame([random, drawn, alone]))
+    assert table["gumbel-softmax", "speedup"].tolist() == [3.0, 7.0]
+
+
 def test_the_peak_is_the_devices_where_there_is_one():
     records = [
         make_record("memory", live_peak_bytes=2, process_peak_bytes=3, device_peak_bytes=1),
@@ -155,7 +172,7 @@ def test_the_glance_table_holds_every_figure():
 def test_several_seeds_and_data_sets_of_a_cell_give_their_median():
     records = [
         make_record("step", case=str(seed), seed=seed, dataset=data, **timing_figures("step", seconds))
-        for seed, data, seconds in ((0, "glyphs", 1.0), (1, "glyphs", 5.0), (0, "synthetic", 2.0))
+        for seed, data, seconds in ((0, "glyphs", 1.0), (1, "glyphs", 5.0), (0, "mnist", 2.0))
     ]
     assert glance_table(make_frame(records))["marginalize", "step_seconds"].tolist() == [2.0]
 

@@ -124,10 +124,7 @@ def test_a_folder_is_no_file(tmp_path):
 
 
 def renamed(run_id, day):
-    return [
-        {**record, "run_id": run_id, "recorded_at": record["recorded_at"].replace("01-02", day)}
-        for record in RUN
-    ]
+    return [{**record, "run_id": run_id, "recorded_at": record["recorded_at"].replace("01-02", day)} for record in RUN]
 
 
 def test_the_newest_run_is_that_recorded_last_in_all_its_files(tmp_path):
@@ -161,9 +158,7 @@ def test_without_times_the_newest_file_counts(tmp_path):
 
 def test_the_letter_z_and_an_offset_are_both_understood(tmp_path):
     write_lines(tmp_path / "a.jsonl", [make_record("step", run_id="a", recorded_at="2026-05-01T12:00:00Z")])
-    write_lines(
-        tmp_path / "b.jsonl", [make_record("step", run_id="b", recorded_at="2026-05-01T13:30:00+02:00")]
-    )
+    write_lines(tmp_path / "b.jsonl", [make_record("step", run_id="b", recorded_at="2026-05-01T13:30:00+02:00")])
     assert read_newest(tmp_path).records[0]["run_id"] == "a"
 
 

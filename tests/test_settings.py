@@ -74,7 +74,13 @@ def test_bad_model_configs_are_refused(bad, message):
 
 def test_presets_have_the_published_sizes():
     default, blog = make_config("default", 10), make_config("blog", 10)
-    assert (default.units, default.layers, default.class_layers, default.d_a, default.d_z) == (500, 2, 2, 100, 100)
+    assert (default.units, default.layers, default.class_layers, default.d_a, default.d_z) == (
+        500,
+        2,
+        2,
+        100,
+        100,
+    )
     assert (default.nonlinearity, default.norm) == ("relu", "none")
     assert (blog.layers, blog.class_layers, blog.nonlinearity, blog.norm) == (2, 3, "elu", "batch")
     with pytest.raises(ValueError, match="unknown preset"):

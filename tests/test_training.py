@@ -1,5 +1,7 @@
 """Minibatches, the step, evaluation, and a run with its log."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -183,7 +185,7 @@ def test_evaluation_steps_are_a_quarter_apart():
     steps = evaluation_steps()
     first = [next(steps) for _ in range(30)]
     assert first[:6] == [1, 2, 3, 4, 5, 6]
-    assert all(a < b <= round(a * 1.25) + 1 for a, b in zip(first, first[1:], strict=False))
+    assert all(a < b <= round(a * 1.25) + 1 for a, b in itertools.pairwise(first))
 
 
 def test_a_run_logs_from_before_the_first_step_to_the_last(bk, data):
@@ -193,7 +195,7 @@ def test_a_run_logs_from_before_the_first_step_to_the_last(bk, data):
     log = list(train(make_trainer(bk), batches, validation, seconds=1e9, max_steps=9))
     assert [point.step for point in log] == [0, 1, 2, 3, 4, 5, 6, 8, 9]
     assert log[0].train_seconds == 0
-    assert all(a.train_seconds < b.train_seconds for a, b in zip(log, log[1:], strict=False))
+    assert all(a.train_seconds < b.train_seconds for a, b in itertools.pairwise(log))
     assert log[-1].epoch == 9 / batches.steps_per_epoch
     assert all(0 <= point.validation_accuracy <= 1 for point in log)
 
@@ -216,7 +218,9 @@ def test_a_run_that_diverges_says_so(bk, data):
 
 
 def test_estimators_of_a_case_start_from_the_same_parameters_and_minibatch():
-    a, b = (Case(Settings(preset="small", n_classes=K, batch=5, estimator=e)) for e in ("marginalize", "gumbel-softmax"))
+    a, b = (
+        Case(Settings(preset="small", n_classes=K, batch=5, estimator=e)) for e in ("marginalize", "gumbel-softmax")
+    )
     for key, value in values(a.trainer).items():
         assert (value == values(b.trainer)[key]).all()
     assert (a.batch.x_unlabelled == b.batch.x_unlabelled).all()

@@ -5,6 +5,7 @@ Chainer's own layers and functions, with one draw of a.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ class MLP(chainer.ChainList):
     """Linear layers with ReLU between them."""
 
     def __init__(self, sizes: list[int]) -> None:
-        super().__init__(*(L.Linear(d, h) for d, h in zip(sizes, sizes[1:], strict=False)))
+        super().__init__(*(L.Linear(d, h) for d, h in itertools.pairwise(sizes)))
 
     def __call__(self, *inputs: Any) -> Any:
         h = F.concat(inputs, axis=1) if len(inputs) > 1 else inputs[0]

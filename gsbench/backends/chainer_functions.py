@@ -45,7 +45,7 @@ def softplus(x: Any) -> Any:
 
 
 class StraightThrough(chainer.FunctionNode):
-    """Forward a constant, backward the identity to `soft`: exactly the constant, which hard + soft − sg(soft) is not."""
+    """Forward a constant, backward the identity to `soft`. hard + soft − sg(soft) would round: it is not one-hot."""
 
     def __init__(self, hard: Any) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ from gsbench.models.base import ClassBound, Model, Noise
 
 
 class ADGM(Model):
-    """Recognition q(a|x) q(y|a,x) q(z|a,x,y); generation p(y) p(z) p(x|y,z) p(a|x,y,z), with p(y) = 1/K, p(z) = N(0, I)."""
+    """Recognition q(a|x) q(y|a,x) q(z|a,x,y); generation p(y) p(z) p(x|y,z) p(a|x,y,z); p(y) = 1/K, p(z) = N(0, I)."""
 
     name = "adgm"
 

@@ -17,7 +17,7 @@ from gsbench.models.network import Network
 
 @dataclasses.dataclass(frozen=True)
 class Noise:
-    """The draws of one step, shared by all classes and every call of f: ε_a [N, 1, B, D_a] (None in M2), ε_z [N, 1, B, D_z]."""
+    """One step's draws, shared by all classes and calls of f: ε_a [N, 1, B, D_a] (None in M2), ε_z [N, 1, B, D_z]."""
 
     eps_a: Any
     eps_z: Any

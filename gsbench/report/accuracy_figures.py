@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from gsbench.report import text
-from gsbench.report.accuracy import BASELINE, pareto_front, speed_and_accuracy
+from gsbench.report.accuracy import pareto_front, speed_and_accuracy
 from gsbench.report.axes import plain_log
 from gsbench.report.style import Look, Plot, by_estimator, make_sheet
 
@@ -30,14 +30,13 @@ def pareto(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Plot | None
     lines = _lines_of_panels(subjects)
     title = "Accuracy against speed"
     caption = (
-        "Up and to the right is better; the grey line is the Pareto front, in which labels-only does not "
-        "count. Last validation accuracy of each training run, and its steps per second without the "
-        f"evaluations.{left_out} {text.conditions(rows)}"
+        "Up and to the right is better; the grey line is the Pareto front. Last validation accuracy of each "
+        f"training run, and its steps per second without the evaluations.{left_out} {text.conditions(rows)}"
     )
     handles = look.handles(rows["estimator"], rows["series"], lines=False)
     columns = max(map(len, lines))
     sheet = make_sheet(
-        len(lines), columns, title=title, handles=handles, caption=caption, panel=(2.7, 2.3), gaps=(0.6, 0.85)
+        len(lines), columns, title=title, handles=handles, caption=caption, panel=(2.7, 2.3), gaps=(0.6, 0.95)
     )
     for axes, line in zip(sheet.axes, lines, strict=True):
         axes[0].set_ylabel("validation accuracy (%) → better")
@@ -62,13 +61,10 @@ def _pareto_panel(ax: Axes, rows: pd.DataFrame, look: Look) -> None:
     rows = rows.assign(percent=100 * rows["validation_accuracy"])
     speed = "training_steps_per_second"
     ax.set(xscale="log", xlabel="training steps per second → faster")
-    for name, series, x, y in zip(
-        rows["estimator"], rows["series"], rows[speed], rows["percent"], strict=True
-    ):
+    for name, series, x, y in zip(rows["estimator"], rows["series"], rows[speed], rows["percent"], strict=True):
         ax.plot([x], [y], linestyle="", markersize=8, **look.marker(name, series))
     _widen(ax, rows[speed], rows["percent"])
-    rivals = rows[rows["estimator"] != BASELINE]
-    for series, own in rivals.groupby("series"):
+    for series, own in rows.groupby("series"):
         _draw_front(ax, own[speed].tolist(), own["percent"].tolist(), look.series[series][0])
     plain_log(ax.xaxis)
 
@@ -100,15 +96,13 @@ def accuracy_curves(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Pl
     caption = f"Seconds of training, without the evaluations.{left_out} {text.conditions(cases)}"
     handles = look.handles(curves["estimator"], curves["series"])
     sheet = make_sheet(
-        len(subjects), 2, title=title, handles=handles, caption=caption, panel=(3.5, 2.2), gaps=(0.35, 0.9),
+        len(subjects), 2, title=title, handles=handles, caption=caption, panel=(3.5, 2.2), gaps=(0.35, 0.95),
         share={"sharey": "row"},
     )  # fmt: skip
     for (by_epoch, by_second), subject in zip(sheet.axes, subjects, strict=True):
         own = _of_subject(curves, subject)
-        by_epoch.set(
-            title=f"{_subject_title(subject)}, by epoch", xlabel="epoch", ylabel="validation accuracy (%)"
-        )
-        by_second.set(title=f"{_subject_title(subject)}, by second", xlabel="training time (s)", xscale="log")
+        by_epoch.set(title=_subject_title(subject), xlabel="epoch", ylabel="validation accuracy (%)")
+        by_second.set(title=_subject_title(subject), xlabel="training time (s)", xscale="log")
         _draw_curves(by_epoch, own.dropna(subset=["epoch"]), "epoch", look)
         _draw_curves(by_second, own[own["seconds"] > 0], "seconds", look)
         by_epoch.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
@@ -137,7 +131,7 @@ def _of_subject(rows: pd.DataFrame, subject: tuple[str, str, float]) -> pd.DataF
 
 def _subject_title(subject: tuple[str, str, float]) -> str:
     model, task, k = subject
-    return f"{text.model_name(model)}, {task}, K = {k:,.0f}"
+    return f"{text.model_name(model)}, K = {k:,.0f}\n{task}"
 
 
 def spread(items: Sequence[Any], most: int) -> tuple[list[Any], str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
+from matplotlib.axis import Axis, XAxis
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from gsbench.report import text
@@ -17,10 +17,11 @@ from gsbench.report.style import Look, by_estimator
 def plain_log(axis: Axis) -> None:
     """Ticks that suit the span of a logarithmic axis, written as plain numbers. Call it when all is drawn."""
     low, high = axis.get_view_interval()
+    widest = 100 if isinstance(axis, XAxis) else 1000  # numbers side by side need more room
     if high / low < 6:
         axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     else:
-        axis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 100 else (1.0, 2.0, 5.0)))
+        axis.set_major_locator(LogLocator(subs=(1.0,) if high / low > widest else (1.0, 2.0, 5.0)))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
 

@@ -27,9 +27,7 @@ def steps_per_second(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> P
     rows = rows[rows["step_seconds"] > 0]
     if rows.empty:
         return None
-    rows = rows.assign(
-        rate=1 / rows["step_seconds"], low=1 / rows["step_seconds_q3"], high=1 / rows["step_seconds_q1"]
-    )
+    rows = rows.assign(rate=1 / rows["step_seconds"], low=1 / rows["step_seconds_q3"], high=1 / rows["step_seconds_q1"])
     lost = lost_cases(frame, ["step"])
     title = "Training steps per second against the number of classes"
     caption = (

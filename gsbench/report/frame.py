@@ -56,7 +56,8 @@ def make_frame(records: Sequence[Record]) -> pd.DataFrame:
     - `run`: a short label of the machine and the time;
     - `series`: what must be told apart in one table or line: the run where there are several, and the
       settings in which measurements of one model differ; "" where there is nothing to tell apart;
-    - `task`: what an accuracy was measured on, "" for other groups;
+    - `task`: what an accuracy was measured on, with the settings in which it differs from what was timed; "" for
+      other groups;
     - `peak_bytes`: the memory figure of the device: `device_peak_bytes` if there, else `live_peak_bytes`,
       else `process_peak_bytes`.
 
@@ -83,9 +84,7 @@ def _column(field: str, records: Sequence[Record]) -> pd.Series:
     try:
         return pd.Series([float("nan") if cell is None else float(cell) for cell in cells], dtype="float64")
     except (TypeError, ValueError):
-        bad = next(
-            record for record in records if not isinstance(record.get(field), (int, float, type(None)))
-        )
+        bad = next(record for record in records if not isinstance(record.get(field), (int, float, type(None))))
         raise ReportError(f"{field} of case {bad['case']!r} must be a number, got {bad[field]!r}") from None
 
 
@@ -101,9 +100,7 @@ def _run_labels(records: Sequence[Record]) -> dict[str, str]:
         starts[run_id] = min(filter(None, [starts[run_id], time.isoformat() if time else ""]), default="")
         machines[run_id] = record.get("machine_gpu") or record.get("machine_cpu") or machines[run_id]
     order = sorted(starts, key=lambda run_id: (starts[run_id], run_id))
-    labels = {
-        i: ", ".join(filter(None, [_short(machines[i]), starts[i][:16].replace("T", " ")])) for i in order
-    }
+    labels = {i: ", ".join(filter(None, [_short(machines[i]), starts[i][:16].replace("T", " ")])) for i in order}
     taken = list(labels.values())
     return {i: label if taken.count(label) == 1 else f"{label} ({i})" for i, label in labels.items()}
 
@@ -114,8 +111,9 @@ def _short(machine: str) -> str:
 
 
 def _series(frame: pd.DataFrame) -> pd.Series:
+    """Accuracies and the other groups are told apart each among themselves: see `_tasks` for what is between them."""
     labels = pd.Series([""] * len(frame), dtype=object)
-    for _, rows in frame.groupby(["run", frame["model"].fillna("")], sort=False):
+    for _, rows in frame.groupby(["run", frame["model"].fillna(""), frame["group"] == "accuracy"], sort=False):
         labels[rows.index] = _settings(rows, _distinguishing(rows, SERIES_FIELDS), [""] * len(rows))
     if frame["run"].nunique() < 2:
         return labels
@@ -124,18 +122,20 @@ def _series(frame: pd.DataFrame) -> pd.Series:
 
 
 def _tasks(frame: pd.DataFrame) -> pd.Series:
+    """The data set, what differs between the accuracies, and what in them differs from the other groups."""
     labels = pd.Series([""] * len(frame), dtype=object)
-    rows = frame[frame["group"] == "accuracy"]
+    is_accuracy = frame["group"] == "accuracy"
+    rows, others = frame[is_accuracy], frame[~is_accuracy]
     fields = [field for field in _distinguishing(rows, ("dataset", *TASK_FIELDS)) if field != "dataset"]
+    kinds = {field: (set(rows[field].dropna()), set(others[field].dropna())) for field in SERIES_FIELDS}
+    fields += _distinguishing(frame, [field for field, (own, timed) in kinds.items() if own and timed and own != timed])
     labels[rows.index] = _settings(rows, fields, [plain(name) for name in rows["dataset"]])
     return labels
 
 
 def _settings(rows: pd.DataFrame, fields: Sequence[str], heads: Sequence[str]) -> list[str]:
     """For each row its head and its settings, such as `glyphs, labelled_per_class 20`; nulls are left out."""
-    columns = [
-        ["" if pd.isna(value) else f"{field} {plain(value)}" for value in rows[field]] for field in fields
-    ]
+    columns = [["" if pd.isna(value) else f"{field} {plain(value)}" for value in rows[field]] for field in fields]
     return [", ".join(filter(None, parts)) for parts in zip(heads, *columns, strict=True)]
 
 
@@ -158,11 +158,7 @@ def make_curves(records: Sequence[Record], frame: pd.DataFrame) -> pd.DataFrame:
     """
     named = ["run", "series", "task", "run_id", "case", "model", "dataset", "n_classes", "estimator", "seed"]
     cases = {(row["run_id"], row["case"]): row for row in frame[named].to_dict("records")}
-    points = [
-        {**cases[record["run_id"], record["case"]], **point}
-        for record in records
-        for point in _points(record)
-    ]
+    points = [{**cases[record["run_id"], record["case"]], **point} for record in records for point in _points(record)]
     figures = [name.removeprefix("curve_") for name in CURVES]
     curves = pd.DataFrame(points, columns=[*named, *figures])
     return curves.astype(dict.fromkeys([*figures, "n_classes", "seed"], "float64"))

@@ -30,22 +30,12 @@ SIZES = ("machine_memory_bytes", "memory_limit_bytes")
 def missing(frame: pd.DataFrame, plots: Mapping[str, Plot | None]) -> str:
     """A list of the groups, cases and figures that are not there."""
     lines = [line for run in text.values(frame, "run") for line in _missing_of_run(frame, run)]
-    lines += [
-        f"figure `{name}`: the records have nothing to draw it from"
-        for name, plot in plots.items()
-        if not plot
-    ]
+    lines += [f"figure `{name}`: the records have nothing to draw it from" for name, plot in plots.items() if not plot]
     others = frame[~frame["group"].isin(GROUPS)]["group"].value_counts(sort=False)
-    lines += [
-        f"group `{group}`: its {n} records stand in records.csv and in no figure"
-        for group, n in others.items()
-    ]
+    lines += [f"group `{group}`: its {n} records stand in records.csv and in no figure" for group, n in others.items()]
     if not lines:
         return "Nothing: every group was measured."
-    return (
-        "\n".join(f"- {markdown_cell(line)}" for line in lines)
-        + f"\n\nAll groups are measured by `{MAKE_A_RUN}`."
-    )
+    return "\n".join(f"- {markdown_cell(line)}" for line in lines) + f"\n\nAll groups are measured by `{MAKE_A_RUN}`."
 
 
 def _missing_of_run(frame: pd.DataFrame, run: str) -> Iterator[str]:
@@ -99,12 +89,8 @@ def conditions(frame: pd.DataFrame) -> str:
     others = [f for f in frame if f not in FIELDS and (f.startswith("machine_") or f.endswith("_version"))]
     runs = {run: frame[frame["run"] == run] for run in text.values(frame, "run")}
     rows = [["run_id", *(text.listed(text.values(rows, "run_id")) for rows in runs.values())]]
-    rows.append(
-        ["recorded from", *(min(text.values(rows, "recorded_at"), default="") for rows in runs.values())]
-    )
-    rows.append(
-        ["recorded until", *(max(text.values(rows, "recorded_at"), default="") for rows in runs.values())]
-    )
+    rows.append(["recorded from", *(min(text.values(rows, "recorded_at"), default="") for rows in runs.values())])
+    rows.append(["recorded until", *(max(text.values(rows, "recorded_at"), default="") for rows in runs.values())])
     for field in (*MACHINE, *others, *SETTINGS, "labelled_per_class", "draws_of_a"):
         cells = [_all_values(rows, field) for rows in runs.values()]
         rows += [[field, *cells]] if any(cells) else []

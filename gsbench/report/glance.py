@@ -44,8 +44,8 @@ def glance_table(frame: pd.DataFrame) -> pd.DataFrame:
     Index: (series, model, n_classes). Columns: (estimator, figure), figures being `step_seconds`, `speedup`
     over the baseline with `speedup_low` and `speedup_high`, `examples_per_second`, `peak_bytes` and
     `accuracy on <task>`. Time and memory do not depend on what the images show, so data sets are not told
-    apart there; several measurements of one cell (data sets, seeds) give their median. nan where nothing was
-    measured.
+    apart there; `synthetic` counts where no other was measured. Several measurements of one cell (data sets,
+    seeds) give their median. nan where nothing was measured.
     """
     cells = _cells(frame)
     table = cells.unstack(["estimator", "figure"])
@@ -68,6 +68,9 @@ def _long(frame: pd.DataFrame, group: str, field: str, figure: str) -> pd.DataFr
     rows = measured(frame, group, field)
     if group == "speedup":
         rows = rows[rows["timed"] == "step"]
+    is_real = rows["dataset"] != "synthetic"
+    has_real = is_real.groupby([rows[name] for name in [*KEY, "estimator"]]).transform("any")
+    rows = rows[is_real | ~has_real]
     long = rows[[*KEY, "estimator"]].assign(figure=figure, value=rows[field])
     return long.astype({"n_classes": "int64"})
 

@@ -36,7 +36,7 @@ def make_page(
         f"# gsbench report: {markdown_cell(name)}",
         _runs(frame),
         *(f"> **Notice.** {markdown_cell(notice)}" for notice in notices),
-        f"## At a glance\n\n{glance_markdown(frame) or 'Nothing was measured.'}\n\n{GLANCE_NOTE}",
+        f"## At a glance\n\n{glance_markdown(frame) or 'Nothing was measured.'}\n\n{GLANCE_NOTE}{_timed_under(frame)}",
     ]
     for key, plot in plots.items():
         parts.append(_figure(key, plot) if plot else "")
@@ -49,6 +49,11 @@ def make_page(
         _files(curves),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _timed_under(frame: pd.DataFrame) -> str:
+    timed = frame[frame["group"].isin(["step", "speedup", "memory"]) & (frame["status"] == "ok")]
+    return f" Time and memory: {markdown_cell(text.conditions(timed))}" if len(timed) else ""
 
 
 def _runs(frame: pd.DataFrame) -> str:
@@ -106,6 +111,4 @@ def _percent(accuracy: float | None) -> str:
 
 def _files(curves: pd.DataFrame) -> str:
     more = "; [curves.csv](curves.csv): the accuracy curves, a row an evaluation" if len(curves) else ""
-    return (
-        f"## Files\n\n[records.csv](records.csv): all the records, a row each, with all their fields{more}."
-    )
+    return f"## Files\n\n[records.csv](records.csv): all the records, a row each, with all their fields{more}."

@@ -129,9 +129,7 @@ def _read_saved(path: Path, content: bytes) -> Reading:
     else:
         found = [info for info in _extra_infos(saved) if "schema_version" in info]
         if not found:
-            raise _not_ours(
-                path, "it has neither 'gsbench_records' nor an 'extra_info' with 'schema_version'"
-            )
+            raise _not_ours(path, "it has neither 'gsbench_records' nor an 'extra_info' with 'schema_version'")
     if not isinstance(found, list):
         raise _not_ours(path, f"'gsbench_records' is a JSON {type(found).__name__}, not a list")
     return Reading(tuple(_check(record, path, f"record {number}") for number, record in enumerate(found, 1)))
@@ -139,11 +137,7 @@ def _read_saved(path: Path, content: bytes) -> Reading:
 
 def _extra_infos(saved: Record) -> list[Record]:
     benchmarks = saved.get("benchmarks")
-    infos = (
-        [b.get("extra_info") for b in benchmarks if isinstance(b, dict)]
-        if isinstance(benchmarks, list)
-        else []
-    )
+    infos = [b.get("extra_info") for b in benchmarks if isinstance(b, dict)] if isinstance(benchmarks, list) else []
     return [info for info in infos if isinstance(info, dict)]
 
 

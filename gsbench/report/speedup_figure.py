@@ -57,9 +57,7 @@ def speedup(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Plot | Non
         line[0].set_ylabel("times as fast as marginalize")
         for ax, subject in zip(line, subjects, strict=True):
             held = what == "step" and subject == HELD_AGAINST_JANG
-            own = rows[
-                (rows["timed"] == what) & (rows["model"] == subject[0]) & (rows["dataset"] == subject[1])
-            ]
+            own = rows[(rows["timed"] == what) & (rows["model"] == subject[0]) & (rows["dataset"] == subject[1])]
             ax.set_title(_panel_title(what, *subject, held=held))
             _draw_panel(ax, own, look, held)
             class_axis(ax, [*rows["n_classes"], *JANG])
@@ -72,17 +70,16 @@ def speedup(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Plot | Non
 def _draw_panel(ax: Axes, rows: pd.DataFrame, look: Look, held: bool) -> None:
     ax.axhline(1, color="#777777", linewidth=1)
     draw_by_classes(ax, rows, look, "speedup", "speedup_low", "speedup_high")
+    ground: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
     if held:
         ax.plot(list(JANG), list(JANG.values()), **JANG_STYLE)
         for k, theirs in JANG.items():
             ax.annotate(
-                jang(k), (k, theirs), xytext=(9, -9), textcoords="offset points", va="top", fontsize=8,
-                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
-            )  # fmt: skip
+                jang(k), (k, theirs), xytext=(9, -9), textcoords="offset points", va="top", fontsize=8, bbox=ground
+            )
     if rows.empty:
-        ax.text(
-            0.5, 0.45, "not measured in these records", transform=ax.transAxes, ha="center", color="#555555"
-        )
+        told: dict[str, Any] = {"ha": "center", "va": "center", "color": "#555555", "bbox": ground}
+        ax.text(0.5, 0.5, "not measured in these records", transform=ax.transAxes, **told)
 
 
 def _panel_title(what: str, model: str, dataset: str, held: bool) -> str:

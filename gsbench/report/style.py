@@ -113,7 +113,7 @@ def make_look(estimators: Iterable[str], series: Iterable[str]) -> Look:
 
 # Inches around and between the panels.
 LEFT, RIGHT, GAP_X, GAP_Y, X_LABEL = 0.8, 0.25, 0.35, 0.5, 0.55
-TITLE, LEGEND_LINE, CAPTION_LINE, PANEL_TITLE = 0.42, 0.22, 0.155, 0.3
+TITLE, LEGEND_LINE, CAPTION_LINE, PANEL_TITLE = 0.42, 0.22, 0.155, 0.42
 NARROWEST = 7.2
 CAPTION_SIZE = 7.5
 

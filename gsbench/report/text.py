@@ -96,9 +96,7 @@ def conditions(rows: pd.DataFrame) -> str:
 
 def in_order(found: Iterable[Any]) -> list[Any]:
     """Numbers by size, then all else by its text."""
-    return sorted(
-        found, key=lambda value: (isinstance(value, str), value if isinstance(value, float) else str(value))
-    )
+    return sorted(found, key=lambda value: (isinstance(value, str), value if isinstance(value, float) else str(value)))
 
 
 def _devices(rows: pd.DataFrame) -> str:
@@ -122,9 +120,7 @@ def markdown_cell(text: Any) -> str:
 
 def markdown_table(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     cells = [[markdown_cell(cell) for cell in row] for row in rows]
-    return tabulate(
-        cells, headers=[markdown_cell(h) for h in headers], tablefmt="github", disable_numparse=True
-    )
+    return tabulate(cells, headers=[markdown_cell(h) for h in headers], tablefmt="github", disable_numparse=True)
 
 
 def table_of_used(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
