@@ -157,8 +157,9 @@ def _asked_for(item: pytest.Item) -> bool:
     return not any("empty parameter set" in mark.kwargs.get("reason", "") for mark in item.iter_markers("skip"))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Small class counts first: a run that is stopped has whole rows of the comparison."""
+    config.hook.pytest_deselected(items=[item for item in items if not _asked_for(item)])
     items[:] = sorted(filter(_asked_for, items), key=_n_classes)
 
 
