@@ -81,6 +81,14 @@ def test_the_published_points_are_drawn_where_m2_was_not_measured():
     assert "not measured in these records" in [written.get_text() for written in theirs.texts]
 
 
+def test_a_panel_of_a_speedup_that_was_not_measured_is_not_shown():
+    lost = [r for r in RUN if (r["model"], r.get("timed")) != ("m2", "bound")]
+    shown = [ax for ax in draw("speedup", lost).figure.axes if ax.get_visible()]
+    assert [ax.get_title().split(":")[0] for ax in shown] == ["ADGM on glyphs", "M2 on synthetic", "ADGM on glyphs"]
+    assert [ax.get_xlabel() for ax in shown] == ["", "number of classes K", "number of classes K"]
+    assert [ax.get_ylabel() != "" for ax in shown] == [True, False, True]
+
+
 def test_several_runs_differ_by_their_lines():
     axes = draw("steps_per_second", [*RUN, *OTHER]).figure.axes[0]
     dashes = {line.get_linestyle() for line in axes.lines if line.get_color() == "#0072B2" and line.get_marker() == "o"}

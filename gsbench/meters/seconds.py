@@ -22,7 +22,12 @@ class Ratio:
     pairs: int
 
 
-def bootstrap_median(values: np.ndarray, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
+# Of few values, the percentile bootstrap of a median covers less than its name says: at 95 %, 87 % of the true ratios
+# with 7 pairs and 89 % with 15 (tests/test_meters.py has the experiment). At 99 % it covers at least 95 % of them.
+CONFIDENCE = 0.99
+
+
+def bootstrap_median(values: np.ndarray, confidence: float = CONFIDENCE, seed: int = 0) -> tuple[float, float]:
     """The percentile bootstrap interval of the median of `values` [n], from 2,000 resamples."""
     if np.ptp(values) == 0:  # scipy calls an interval of no width degenerate and gives NaN
         return float(values[0]), float(values[0])
@@ -69,7 +74,7 @@ class Pairs:
     def candidate_seconds(self) -> list[float]:
         return self._seconds[1]
 
-    def ratio(self, confidence: float = 0.95, seed: int = 0) -> Ratio:
+    def ratio(self, confidence: float = CONFIDENCE, seed: int = 0) -> Ratio:
         """baseline / candidate: above 1 where the candidate is faster."""
         log_ratio = np.log(self.baseline_seconds) - np.log(self.candidate_seconds)
         low, high = bootstrap_median(log_ratio, confidence, seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -54,17 +55,28 @@ def speedup(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Plot | Non
     )  # fmt: skip
     sheet.axes[0, 0].set_yscale("log")
     for line, what in zip(sheet.axes, timed, strict=True):
-        line[0].set_ylabel("times as fast as marginalize")
         for ax, subject in zip(line, subjects, strict=True):
             held = what == "step" and subject == HELD_AGAINST_JANG
             own = rows[(rows["timed"] == what) & (rows["model"] == subject[0]) & (rows["dataset"] == subject[1])]
+            ax.set_visible(held or not own.empty)
             ax.set_title(_panel_title(what, *subject, held=held))
             _draw_panel(ax, own, look, held)
             class_axis(ax, [*rows["n_classes"], *JANG])
-    for ax in sheet.axes[-1]:
-        ax.set_xlabel("number of classes K")
+    _label_outer(sheet.axes)
     plain_log(sheet.axes[0, 0].yaxis)
     return Plot(title, caption, sheet.figure)
+
+
+def _label_outer(axes: np.ndarray) -> None:
+    """Labels the first visible panel of each row on its left, and the last visible one of each column below."""
+    for line in axes:
+        first = next(ax for ax in line if ax.get_visible())
+        first.set_ylabel("times as fast as marginalize")
+        first.tick_params(labelleft=True)
+    for column in axes.T:
+        last = [ax for ax in column if ax.get_visible()][-1]
+        last.set_xlabel("number of classes K")
+        last.tick_params(labelbottom=True)
 
 
 def _draw_panel(ax: Axes, rows: pd.DataFrame, look: Look, held: bool) -> None:
