@@ -206,8 +206,8 @@ def test_cases_that_a_killed_run_did_not_reach_are_named():
 
 
 def test_a_group_that_no_figure_knows_is_named():
-    lines = missing(make_frame([make_record("peer", case=str(i)) for i in range(3)]), {})
-    assert "- group `peer`: its 3 records stand in records.csv and in no figure" in lines
+    lines = missing(make_frame([make_record("gradient", case=str(i)) for i in range(3)]), {})
+    assert "- group `gradient`: its 3 records stand in records.csv and in no figure" in lines
 
 
 @pytest.mark.parametrize("status", ["failed", "skipped", "too-large", "out-of-memory"])
@@ -262,3 +262,15 @@ def test_a_name_that_is_no_folders_is_refused(tmp_path, name):
     with pytest.raises(ReportError, match="must be that of one folder"):
         make_report([write_lines(tmp_path / "a.jsonl", RUN[:1])], name=name, output=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_peers_have_a_table_of_their_own_and_are_not_missed_where_nobody_asked(tmp_path):
+    figures = {"baseline": "plain-chainer", "timed": "bound", "speedup": 1.5, "speedup_low": 1.4, "speedup_high": 1.75}
+    records = [make_record("peer", n_classes=k, **figures) for k in (100, 10)]
+    path = write_lines(tmp_path / "run.jsonl", records)
+    page = page_of(make_report([path], output=tmp_path, name="peers").parent)
+    table = page.split("## Beside other formulations")[1].split("##")[0]
+    rows = [line for line in table.splitlines() if "plain-chainer" in line]
+    assert [row.split("|")[1].strip() for row in rows] == ["10", "100"]
+    assert all("1.50 × [1.40, 1.75]" in row for row in rows)
+    assert "`peer`" not in page[page.index("## Missing") :]

@@ -19,11 +19,8 @@ GROUPS = {
     "memory": "peak memory",
     "accuracy": "accuracy",
 }
-SAME_CASES = (
-    "bound",
-    "step",
-    "memory",
-)  # groups that measure the same cases, so that each tells what the others lack
+OPTIONAL_GROUPS = ("peer",)  # not missed where they were not asked for
+SAME_CASES = ("bound", "step", "memory")  # groups that measure the same cases, so that each tells what the others lack
 SIZES = ("machine_memory_bytes", "memory_limit_bytes")
 
 
@@ -31,7 +28,7 @@ def missing(frame: pd.DataFrame, plots: Mapping[str, Plot | None]) -> str:
     """A list of the groups, cases and figures that are not there."""
     lines = [line for run in text.values(frame, "run") for line in _missing_of_run(frame, run)]
     lines += [f"figure `{name}`: the records have nothing to draw it from" for name, plot in plots.items() if not plot]
-    others = frame[~frame["group"].isin(GROUPS)]["group"].value_counts(sort=False)
+    others = frame[~frame["group"].isin([*GROUPS, *OPTIONAL_GROUPS])]["group"].value_counts(sort=False)
     lines += [f"group `{group}`: its {n} records stand in records.csv and in no figure" for group, n in others.items()]
     if not lines:
         return "Nothing: every group was measured."

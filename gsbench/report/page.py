@@ -42,6 +42,7 @@ def make_page(
         parts.append(_figure(key, plot) if plot else "")
         parts.append(_held_against_jang(frame) if key == "speedup" else "")
     parts += [
+        _peers(frame),
         _readouts(curves),
         f"## Missing\n\n{gaps.missing(frame, plots)}",
         f"## Skipped, failed and too large\n\n{gaps.not_ok(frame)}",
@@ -78,6 +79,26 @@ def _held_against_jang(frame: pd.DataFrame) -> str:
     medians = rows.groupby(["series", "n_classes", "estimator"])["speedup"].median()
     cells = [(series, k, name, text.times(ours), jang(k)) for (series, k, name), ours in medians.items()]
     return table_of_used(["", "K", "estimator", "M2 on synthetic, here", "Jang et al., fig. 5"], cells)
+
+
+def _peers(frame: pd.DataFrame) -> str:
+    """How many times as fast as the formulations that people use today gsbench's own are."""
+    rows = measured(frame, "peer", "speedup").sort_values(["n_classes", "baseline"])
+    if rows.empty:
+        return ""
+    cells = [
+        (
+            row.series,
+            text.plain(row.n_classes),
+            row.estimator,
+            row.baseline,
+            f"{text.times(row.speedup)} [{text.three_digits(row.speedup_low)}, {text.three_digits(row.speedup_high)}]",
+        )
+        for row in rows.itertuples()
+    ]
+    table = table_of_used(["", "K", "gsbench", "peer", "times as fast as the peer"], cells)
+    note = f"The unlabelled bound, forward and backward, in pairs, in turn. {text.conditions(rows)}"
+    return f"## Beside other formulations\n\n{table}\n\n{markdown_cell(note)}"
 
 
 def _readouts(curves: pd.DataFrame) -> str:
