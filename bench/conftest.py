@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from options import Options, add_options, read_options
+from options import Options, add_options, check_data, read_options
 from threadpoolctl import threadpool_limits
 
 from gsbench.backends import load_backend
@@ -125,7 +125,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     options = read_options(config)
     config.stash[OPTIONS] = options
-    threadpool_limits(options.base.threads)
     if config.option.verbose == 0:  # a line for each case: this is long work, and its progress is wanted
         config.option.verbose = 1
 
@@ -225,8 +224,12 @@ ETA = pytest.StashKey[Eta]()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
+    options = session.config.stash[OPTIONS]
+    if session.items and not session.config.option.collectonly:
+        threadpool_limits(options.base.threads)
+        check_data(options)
     eta = session.config.stash[ETA] = Eta()
-    eta.weights = {item.nodeid: Eta.weight(item, session.config.stash[OPTIONS]) for item in session.items}
+    eta.weights = {item.nodeid: Eta.weight(item, options) for item in session.items}
 
 
 def pytest_report_teststatus(report: Any, config: pytest.Config) -> Any:

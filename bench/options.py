@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gsbench.backends import BACKENDS, DTYPES, load_backend
-from gsbench.data import DATASETS, count_classes
+from gsbench.data import DATASETS, count_classes, load_dataset, split
 from gsbench.estimators import ESTIMATORS, Estimator, parse_estimators
 from gsbench.meters.memory import available_bytes
 from gsbench.models import MODELS, PRESETS
@@ -209,6 +209,19 @@ def _classes(option: Any, dataset: str, data_dir: str | None) -> tuple[int, ...]
         return option
     most = count_classes(dataset, data_dir)
     return tuple(k for k in DEFAULT_CLASSES if most is None or k <= most)
+
+
+def check_data(options: Options) -> None:
+    """Raises pytest.UsageError where the data set cannot be had, or has too few examples of a class for its split.
+
+    The largest class count has the fewest examples of each class.
+    """
+    base = options.base
+    try:
+        dataset = load_dataset(base.dataset, max(options.classes), data_dir=options.data_dir, seed=base.seed)
+        split(dataset, base.labelled_per_class, seed=base.seed)
+    except (ValueError, OSError) as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 def read_options(config: pytest.Config) -> Options:

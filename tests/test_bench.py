@@ -176,17 +176,32 @@ def test_a_skipped_case_says_why(tmp_path):
     assert "labels of synthetic data are random" in only["reason"]
 
 
-def test_a_failed_case_is_recorded(tmp_path):
+def test_a_failed_case_is_recorded(tmp_path, monkeypatch):
+    breaks = "import gsbench.case\ndef bound(self): raise RuntimeError('it broke')\ngsbench.case.Case.bound = bound\n"
+    (tmp_path / "breaks.py").write_text(breaks)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    run = bench(tmp_path, "-p", "breaks", "--classes", "2", "--dataset", "synthetic", "-k", "bound and marginalize")
+    assert run.returncode == 1
+    (only,) = records(tmp_path)
+    assert only["status"] == "failed"
+    assert only["reason"] == "RuntimeError: it broke"
+
+
+def test_damaged_data_is_refused_before_anything_runs(tmp_path):
     damaged = tmp_path / "data" / "mnist"
     damaged.mkdir(parents=True)
     for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
         (damaged / f"{name}-ubyte").write_bytes(b"\0\0\x08\x03")
-    options = ["--classes", "2", "--dataset", "mnist", "--data-dir", str(tmp_path / "data")]
-    run = bench(tmp_path, *options, "-k", "test_bound and marginalize")
-    assert run.returncode == 1
-    (only,) = records(tmp_path)
-    assert only["status"] == "failed"
-    assert "train-images-idx3-ubyte" in only["reason"]
+    run = bench(tmp_path, "--classes", "2", "--dataset", "mnist", "--data-dir", str(tmp_path / "data"))
+    assert run.returncode == 4
+    assert "train-images-idx3-ubyte" in run.stderr
+    assert not (tmp_path / "store" / "records").exists()
+
+
+def test_more_labels_than_a_class_has_are_refused_before_anything_runs(tmp_path):
+    run = bench(tmp_path, "--classes", "2,5", "--dataset", "synthetic", "--labels", "999999")
+    assert run.returncode == 4
+    assert "999999" in run.stderr
 
 
 @pytest.mark.parametrize(

@@ -44,10 +44,9 @@ def test_bootstrap_of_equal_values_is_that_value():
     assert bootstrap_median(np.full(5, 0.3)) == (0.3, 0.3)
 
 
-@pytest.mark.parametrize("estimator", ["marginalize", "gumbel-softmax"])
-def test_an_estimator_is_as_fast_as_itself(estimator):
+def test_an_estimator_is_as_fast_as_itself():
     """Of 40 intervals of the speed-up of an estimator over itself, at least 34 contain 1."""
-    settings = Settings(preset="small", batch=20, n_classes=5, estimator=estimator, threads=1)
+    settings = Settings(preset="small", batch=20, n_classes=5, estimator="gumbel-softmax", threads=1)
     a, b = Case(settings), Case(settings)
     a.bound(), b.bound()
     inside = 0
