@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+import warnings
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from gsbench.settings import Settings
 
 OPTIONS = pytest.StashKey[Options]()
 RUN = pytest.StashKey["Run"]()
+LIMITS = pytest.StashKey[threadpool_limits]()
 
 # A case whose estimate is above this share of the limit runs first in a child, for the estimate may be off by a half.
 TRIAL_SHARE = 0.5
@@ -40,7 +42,8 @@ class Run:
         self.file = RecordFile(_records_folder(config) / f"{self.run_id}.jsonl")
         self.records: list[dict[str, Any]] = []
         base = options.base
-        self.machine = machine_fields(load_backend(base.backend, base.device, base.dtype))
+        self.bk = load_backend(base.backend, base.device, base.dtype)
+        self.machine = machine_fields(self.bk)
         self.dataset = functools.lru_cache(maxsize=2)(self._dataset)
         self.trial = functools.cache(self._trial)
         self.estimate = functools.cache(estimate_step_bytes)
@@ -49,11 +52,12 @@ class Run:
         return load_dataset(name, n_classes, data_dir=self.options.data_dir, seed=self.options.base.seed)
 
     def _trial(self, settings: Settings) -> ChildResult:
-        return run_in_child(settings, self.options.memory_limit)
+        on_host = settings.device == "cpu"  # the limit is the device's memory, which bounds no process on the host
+        return run_in_child(settings, self.options.memory_limit if on_host else None)
 
     def add(self, record: Record) -> dict[str, Any]:
-        self.file.append(record)
         self.records.append(record.flat())
+        self.file.append(record)
         return self.records[-1]
 
 
@@ -66,6 +70,10 @@ class Recorder:
         self.fields = {**settings.record_fields(), **changes}
         self.written = False
 
+    def drop_estimator_settings(self) -> None:
+        """For a case without an estimator."""
+        self.fields = {key: v for key, v in self.fields.items() if not key.startswith("estimator_")}
+
     def dataset(self) -> Dataset:
         """The data set of the case, whose version and checksum go into the record."""
         dataset = self.run.dataset(self.settings.dataset, self.settings.n_classes)
@@ -73,8 +81,7 @@ class Recorder:
         return dataset
 
     def write(self, figures: dict[str, Any], status: str = "ok", reason: str = "") -> dict[str, Any]:
-        self.written = True
-        return self.run.add(
+        added = self.run.add(
             Record(
                 self.run.run_id,
                 self.group,
@@ -86,6 +93,8 @@ class Recorder:
                 reason,
             )
         )
+        self.written = True
+        return added
 
     def skip(self, status: str, reason: str, **figures: Any) -> None:
         """Records that the case was not measured, and why, and skips the test."""
@@ -107,14 +116,16 @@ class Recorder:
                 )
             if estimate > TRIAL_SHARE * limit and settings.device == "cpu":
                 trial = self.run.trial(settings)
+                if trial.status == "failed":
+                    raise RuntimeError(f"the trial of {what} in a fresh process failed: {trial.reason}")
                 if trial.status != "ok":
                     self.skip(trial.status, f"{what}: {trial.reason}", **figures)
 
 
 def _records_folder(config: pytest.Config) -> Path:
-    """Beside pytest-benchmark's own files."""
-    storage = str(config.getoption("benchmark_storage", "file://./.benchmarks"))
-    folder = storage.removeprefix("file://") if storage.startswith("file://") else ".benchmarks"
+    """Beside pytest-benchmark's own files, where it keeps files."""
+    storage = str(config.getoption("benchmark_storage"))
+    folder = ".benchmarks" if storage.startswith("elasticsearch+") else storage.removeprefix("file://")
     return Path(folder) / "records"
 
 
@@ -123,8 +134,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    options = read_options(config)
-    config.stash[OPTIONS] = options
+    if getattr(config.option, "numprocesses", None):
+        raise pytest.UsageError(
+            "the benchmark runs in one process, for its cases would disturb each other: leave out -n"
+        )
+    config.stash[OPTIONS] = read_options(config)
+    # Warnings are errors in our tests. In a user's run, that of some library must not cost a measurement.
+    config.addinivalue_line("filterwarnings", "default")
     if config.option.verbose == 0:  # a line for each case: this is long work, and its progress is wanted
         config.option.verbose = 1
 
@@ -164,8 +180,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def run(pytestconfig: pytest.Config) -> Run:
-    if RUN not in pytestconfig.stash:
-        pytestconfig.stash[RUN] = Run(pytestconfig.stash[OPTIONS], pytestconfig)
     return pytestconfig.stash[RUN]
 
 
@@ -226,10 +240,27 @@ ETA = pytest.StashKey[Eta]()
 def pytest_collection_finish(session: pytest.Session) -> None:
     options = session.config.stash[OPTIONS]
     if session.items and not session.config.option.collectonly:
-        threadpool_limits(options.base.threads)
+        session.config.stash[LIMITS] = threadpool_limits(options.base.threads)
         check_data(options)
+        try:
+            session.config.stash[RUN] = Run(options, session.config)
+        except OSError as error:
+            raise pytest.UsageError(f"records cannot be written: {error}") from error
     eta = session.config.stash[ETA] = Eta()
     eta.weights = {item.nodeid: Eta.weight(item, options) for item in session.items}
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish() -> Generator[None, Any, Any]:
+    """pytest-benchmark warns here that it has nothing to save; pytest's own filters do not reach it everywhere."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        return (yield)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if LIMITS in config.stash:
+        config.stash[LIMITS].restore_original_limits()
 
 
 def pytest_report_teststatus(report: Any, config: pytest.Config) -> Any:
@@ -243,8 +274,8 @@ def pytest_report_teststatus(report: Any, config: pytest.Config) -> Any:
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
-    base = config.stash[OPTIONS].base
-    machine_info["gsbench"] = machine_fields(load_backend(base.backend, base.device, base.dtype))
+    if RUN in config.stash:
+        machine_info["gsbench"] = config.stash[RUN].machine
 
 
 def pytest_benchmark_update_json(config: pytest.Config, benchmarks: Any, output_json: dict[str, Any]) -> None:

@@ -208,7 +208,9 @@ def _classes(option: Any, dataset: str, data_dir: str | None) -> tuple[int, ...]
         check_class_count(dataset, max(option), data_dir)
         return option
     most = count_classes(dataset, data_dir)
-    return tuple(k for k in DEFAULT_CLASSES if most is None or k <= most)
+    if most is None:
+        return DEFAULT_CLASSES
+    return tuple(k for k in DEFAULT_CLASSES if k <= most) or (most,)
 
 
 def check_data(options: Options) -> None:
@@ -219,9 +221,28 @@ def check_data(options: Options) -> None:
     base = options.base
     try:
         dataset = load_dataset(base.dataset, max(options.classes), data_dir=options.data_dir, seed=base.seed)
-        split(dataset, base.labelled_per_class, seed=base.seed)
+        parts = split(dataset, base.labelled_per_class, seed=base.seed)
+        if len(parts.unlabelled) == 0:
+            raise ValueError(f"--labels {base.labelled_per_class} leaves no unlabelled image of {base.dataset!r}")
     except (ValueError, OSError) as error:
         raise pytest.UsageError(str(error)) from error
+    except MemoryError as error:
+        k = max(options.classes)
+        raise pytest.UsageError(
+            f"data set {base.dataset!r} with {k} classes does not fit in memory: {error}"
+        ) from error
+
+
+def _check_peers(options: Options) -> None:
+    """The peers are one formulation of one case; raises ValueError for any other."""
+    base, config = options.base, options.base.make_config()
+    got = (base.device, base.dtype, base.n_mc, config.nonlinearity, config.norm, "adgm" in options.models)
+    if options.peers and got != ("cpu", "float32", 1, "relu", "none", True):
+        raise ValueError(
+            "--peers are written for --models adgm, --device cpu, --dtype float32, --n-mc 1 and a preset with relu and "
+            f"no norm; got models {', '.join(options.models)}, device {base.device}, dtype {base.dtype}, "
+            f"n_mc {base.n_mc}, preset {base.preset}"
+        )
 
 
 def read_options(config: pytest.Config) -> Options:
@@ -242,7 +263,7 @@ def read_options(config: pytest.Config) -> Options:
             seed=get("seed"),
         )
         bk = load_backend(base.backend, base.device, base.dtype)
-        return Options(
+        options = Options(
             base,
             _classes(get("classes"), base.dataset, get("data_dir")),
             get("estimators"),
@@ -253,5 +274,7 @@ def read_options(config: pytest.Config) -> Options:
             get("accuracy_preset"),
             get("peers") or (),
         )
+        _check_peers(options)
+        return options
     except (ValueError, OSError) as error:
         raise pytest.UsageError(str(error)) from error

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from timing import out_of_memory_recorded
 
 from gsbench.backends import load_backend
 from gsbench.data import split
@@ -19,6 +20,8 @@ def test_accuracy(benchmark, record, options, model, n_classes, learner):
     spelled = "marginalize" if labels_only else learner
     settings = options.settings(model, n_classes, spelled, preset=options.accuracy_preset)
     recorder = record("accuracy", settings, estimator=learner)
+    if labels_only:
+        recorder.drop_estimator_settings()
     if settings.dataset == "synthetic":
         pytest.skip("the labels of synthetic data are random: there is no accuracy to measure")
     if not labels_only:
@@ -39,22 +42,23 @@ def test_accuracy(benchmark, record, options, model, n_classes, learner):
     def whole_run():
         return list(train(trainer, batches, validation, options.accuracy_seconds, MAX_STEPS))
 
-    log = benchmark.pedantic(whole_run, rounds=1)
+    with out_of_memory_recorded(recorder):
+        log = benchmark.pedantic(whole_run, rounds=1)
     last = log[-1]
+    draws_of_a = DRAWS_OF_A_AT_THE_END if net.has_a else 1
     figures = {
         "alpha": alpha,
         "step": last.step,
         "train_seconds": last.train_seconds,
         "steps_per_second": last.step / last.train_seconds,
-        "examples_per_second": settings.batch * last.step / last.train_seconds,
-        "validation_accuracy": validation.accuracy(net, DRAWS_OF_A_AT_THE_END),
+        "validation_accuracy": validation.accuracy(net, draws_of_a),
         "validation_examples": len(some),
-        "test_accuracy": None,
-        "draws_of_a": DRAWS_OF_A_AT_THE_END,
+        "draws_of_a": draws_of_a,
         "curve_draws_of_a": 1,
         "curve_step": [point.step for point in log],
         "curve_epoch": [point.epoch for point in log],
         "curve_seconds": [point.train_seconds for point in log],
         "curve_accuracy": [point.validation_accuracy for point in log],
+        "curve_loss": [point.loss for point in log],
     }
     benchmark.extra_info.update(recorder.write(figures))

@@ -1,5 +1,8 @@
 """Peak memory of a full training step: live arrays, and the whole of a fresh process. A pass of its own, not timed."""
 
+import gc
+
+import pytest
 from timing import out_of_memory_recorded
 
 from gsbench.case import Case
@@ -12,16 +15,15 @@ def test_memory(benchmark, record, options, model, n_classes, estimator, run):
     recorder.require_memory(settings)
     benchmark.group = f"memory {model} K={n_classes} (metered pass)"
     figures = {"estimate_bytes": run.estimate(settings), "memory_limit_bytes": options.memory_limit}
+    dataset = recorder.dataset()
+    gc.collect()  # what earlier cases left is no part of this one
     with out_of_memory_recorded(recorder):
-        device_peak = Case(settings).bk.device_memory_peak()
-        peak = benchmark.pedantic(live_peak, args=(lambda: Case(settings).step, device_peak), rounds=1)
+        device_peak = run.bk.device_memory_peak()
+        peak = benchmark.pedantic(live_peak, args=(lambda: Case(settings, dataset).step, device_peak), rounds=1)
     kind = "live" if device_peak is None else "device"
-    figures |= {
-        f"{kind}_peak_bytes": peak.peak_bytes,
-        f"{kind}_meter": peak.meter,
-        "state_bytes": peak.state_bytes,
-    }
+    figures |= {f"{kind}_peak_bytes": peak.peak_bytes, f"{kind}_meter": peak.meter, "state_bytes": peak.state_bytes}
     child = run.trial(settings)
     figures |= {"process_peak_bytes": child.process_peak_bytes, "process_meter": child.process_meter}
-    status = "ok" if child.status == "ok" else child.status
-    benchmark.extra_info.update(recorder.write(figures, status, child.reason))
+    benchmark.extra_info.update(recorder.write(figures, child.status, child.reason))
+    if child.status == "failed":
+        pytest.fail(f"the fresh process failed: {child.reason}")

@@ -1,5 +1,7 @@
 """How many times as fast as `marginalize` an estimator is: in pairs, in turn, in one process."""
 
+import dataclasses
+
 import pytest
 from timing import out_of_memory_recorded, skip_where_disabled, time_pairs
 
@@ -8,7 +10,7 @@ from gsbench.case import Case
 
 def measure(benchmark, recorder, settings, timed):
     skip_where_disabled(benchmark)
-    baseline = type(settings)(**{**vars(settings), "estimator": "marginalize"})
+    baseline = dataclasses.replace(settings, estimator="marginalize")
     recorder.require_memory(baseline, settings)
     benchmark.group = f"speedup {settings.model} K={settings.n_classes} {timed}"
     with out_of_memory_recorded(recorder):

@@ -23,7 +23,7 @@ def out_of_memory_recorded(recorder: Any) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not (isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"):
+        if not recorder.run.bk.is_out_of_memory(error):
             raise
         figures = {
             "estimate_bytes": recorder.run.estimate(recorder.settings),

@@ -29,6 +29,8 @@ def pixels(images: np.ndarray, binarize: str, rng: np.random.Generator) -> np.nd
 
 def minibatches(index: np.ndarray, batch: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Minibatches of `batch` entries of `index`, for ever: one shuffled pass follows another, with no gap between."""
+    if len(index) == 0:
+        raise ValueError("there are no examples to make minibatches of")
     left = index[:0]
     while True:
         while len(left) < batch:
@@ -148,13 +150,17 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Progress:
-    """One line of a run's log; `train_seconds` is without evaluation and data."""
+    """One line of a run's log.
+
+    `train_seconds` is without evaluation and data; the first step's part of it includes what it allocates.
+    `epoch` counts passes over the unlabelled examples, also of a run on the labels alone, whose steps are as many.
+    """
 
     step: int
     epoch: float
     train_seconds: float
     validation_accuracy: float
-    loss: float
+    loss: float | None  # of the last step's minibatch; None before the first
 
 
 def evaluation_steps() -> Iterator[int]:
@@ -174,7 +180,8 @@ def train(
     Raises FloatingPointError where the loss is not finite.
     """
     bk = trainer.model.bk
-    spent, value = 0.0, float("nan")
+    spent: float = 0
+    value: float | None = None
 
     def progress(step: int) -> Progress:
         accuracy = validation.accuracy(trainer.model)

@@ -125,7 +125,6 @@ def accuracy_figures(estimator: str, k: int, seconds_a_step: float, n: int = 20)
         "step": steps[-1],
         "train_seconds": steps[-1] * seconds_a_step,
         "validation_accuracy": accuracy[-1],
-        "test_accuracy": None,
         "labelled_per_class": 10,
         "draws_of_a": 1,
         "curve_step": steps,

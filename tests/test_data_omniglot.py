@@ -15,7 +15,7 @@ def arrays(n_classes=5):
     """A small set of the form that the module describes: 20 drawers, image value = class."""
     labels = np.repeat(np.arange(n_classes), 20).astype(np.int16)
     return {
-        "images": np.repeat(labels.astype(np.uint8), 6).reshape(-1, 3, 2),
+        "images": np.repeat(labels.astype(np.uint8), 28 * 28).reshape(-1, 28, 28),
         "labels": labels,
         "class_names": np.array([f"Greek/character{k + 1:02d}" for k in range(n_classes)]),
         "drawers": np.tile(np.arange(1, 21, dtype=np.uint8), n_classes),
@@ -94,8 +94,9 @@ def test_a_damaged_file_is_an_error_that_names_it(tmp_path, damage):
         ({"drawers": np.arange(1, 20)}, "differ in length"),
         ({"labels": np.full(100, 5)}, "labels of data set 'omniglot' must be 0 … 4, got 5 … 5"),
         ({"labels": np.zeros(100)}, "labels must be integers, got float64"),
-        ({"images": np.zeros((100, 3, 2))}, "images of data set 'omniglot' must be uint8"),
-        ({"images": np.zeros((99, 3, 2), np.uint8)}, "differ in length"),
+        ({"images": np.zeros((100, 28, 28))}, "images of data set 'omniglot' must be uint8"),
+        ({"images": np.zeros((99, 28, 28), np.uint8)}, "differ in length"),
+        ({"images": np.zeros((100, 32, 32), np.uint8)}, "images must be \\[n, 28, 28\\], got \\[100, 32, 32\\]"),
         ({"images": np.array(["pickled"] * 100, object)}, "pickle"),
         ({"labels": None}, "labels"),
     ],

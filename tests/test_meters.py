@@ -52,7 +52,7 @@ def test_an_estimator_is_as_fast_as_itself():
     inside = 0
     for seed in range(40):
         pairs = Pairs(a.bound, b.bound)
-        for _ in range(15):
+        for _ in range(7):  # the fewest that the benchmark takes
             pairs()
         ratio = pairs.ratio(seed=seed)
         inside += ratio.low <= 1 <= ratio.high
@@ -121,6 +121,16 @@ def test_fresh_process_is_stopped_at_its_limit():
     result = run_in_child(Settings(preset="small", n_classes=600, threads=1), limit_bytes=250_000_000)
     assert result.status == "out-of-memory"
     assert "250000000" in result.reason
+
+
+def test_fresh_process_that_takes_too_long_is_ended():
+    result = run_in_child(Settings(preset="small", threads=1), limit_bytes=None, timeout_seconds=0.05)
+    assert result.status == "failed"
+    assert "took longer than 0.05 s" in result.reason
+
+
+def test_memory_estimate_takes_no_memory_itself():
+    assert estimate_step_bytes(Settings(n_classes=10_000_000)) > 1e12
 
 
 def test_fresh_process_that_fails_says_why():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gsbench.backends import load_backend
+from gsbench.backends.chainer import ChainerBackend
 from gsbench.case import Case
 from gsbench.data import load_dataset, split
 from gsbench.estimators import parse_estimator
@@ -81,6 +82,11 @@ def test_a_minibatch_may_be_larger_than_the_set():
     assert np.bincount(batch).tolist() in ([2, 2, 3], [2, 3, 2], [3, 2, 2])
 
 
+def test_minibatches_of_nothing_are_refused():
+    with pytest.raises(ValueError, match="no examples"):
+        next(minibatches(np.arange(0), 4, np.random.default_rng(0)))
+
+
 def test_batches_have_labelled_and_unlabelled_examples_apart(bk, data):
     dataset, parts = data
     batches = Batches(bk, dataset, parts, batch=6, seed=1, binarize="none")
@@ -151,11 +157,12 @@ class Oracle:
     """A model whose q(y|a,x) is given: one draw of a is right with a probability of 0.7."""
 
     def __init__(self, bk, labels):
-        self.bk, self.labels, self.seen = bk, labels, 0
+        self.bk, self.labels, self.seen, self.calls = bk, labels, 0, 0
 
     def q_y(self, x, rng, n_a):
         right = self.labels[self.seen : self.seen + len(x)]
         self.seen += len(x)
+        self.calls += 1
         votes = rng.random((n_a, len(x))) < 0.7
         q = np.zeros((len(x), K), np.float32)
         q[np.arange(len(x)), right] = votes.mean(axis=0)
@@ -170,15 +177,19 @@ def test_accuracy_is_of_the_mean_over_draws_of_a(bk):
     assert evaluation.accuracy(Oracle(bk, labels), n_a=101) > 0.99
 
 
-def test_accuracy_is_the_same_in_chunks_and_whenever_asked(bk, data):
+def test_accuracy_is_the_same_whenever_asked_and_of_all_examples_in_any_chunks(bk, data):
     dataset, parts = data
     model = make_trainer(bk).model
     evaluation = Evaluation.of(dataset, parts.validation, seed=3)
     first = evaluation.accuracy(model, n_a=2)
     assert first == evaluation.accuracy(model, n_a=2)
-    perfect = Oracle(bk, evaluation.labels)
-    assert evaluation.accuracy(perfect, n_a=400, rows=4000) > 0.99
-    assert perfect.seen == len(evaluation.labels)
+    sizes = {}
+    for rows in (1, 700, 10**6):
+        sizes[rows] = perfect = Oracle(bk, evaluation.labels)
+        assert evaluation.accuracy(perfect, n_a=100, rows=rows) > 0.99
+        assert perfect.seen == len(evaluation.labels)
+    assert sizes[1].calls == len(evaluation.labels)
+    assert sizes[10**6].calls == 1
 
 
 def test_evaluation_steps_are_a_quarter_apart():
@@ -194,7 +205,7 @@ def test_a_run_logs_from_before_the_first_step_to_the_last(bk, data):
     validation = Evaluation.of(dataset, parts.validation)
     log = list(train(make_trainer(bk), batches, validation, seconds=1e9, max_steps=9))
     assert [point.step for point in log] == [0, 1, 2, 3, 4, 5, 6, 8, 9]
-    assert log[0].train_seconds == 0
+    assert (log[0].train_seconds, log[0].loss) == (0, None)
     assert all(a.train_seconds < b.train_seconds for a, b in itertools.pairwise(log))
     assert log[-1].epoch == 9 / batches.steps_per_epoch
     assert all(0 <= point.validation_accuracy <= 1 for point in log)
@@ -237,3 +248,12 @@ def test_a_case_on_a_data_set_sees_its_images(data):
     assert (values(case.trainer)["q_y_ax/W_x"] == before).all()  # the update is in the step only
     case.step()
     assert not (values(case.trainer)["q_y_ax/W_x"] == before).all()
+
+
+def test_float16_trains_with_its_gradients_scaled(data):
+    """The arithmetic of `--dtype float16`, which the options allow on a CUDA device alone."""
+    trainer = make_trainer(ChainerBackend("cpu", "float16"), "gumbel-softmax", learning_rate=3e-3)
+    batch = Batches(trainer.model.bk, *data, batch=20, binarize="none").next()
+    losses = [float(trainer.model.bk.to_numpy(trainer.step(batch))) for _ in range(40)]
+    assert {value.dtype for value in values(trainer).values()} == {np.dtype("float16")}
+    assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 5

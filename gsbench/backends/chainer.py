@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,10 @@ class ChainerBackend:
 
     def parameter(self, values: Any) -> Any:
         return chainer.Parameter(self.array(values))
+
+    def new_parameter(self, shape: tuple[int, ...], draw: Callable[[], np.ndarray]) -> Any:
+        """A parameter of `shape` with the values that `draw()` gives."""
+        return self.parameter(draw())
 
     def gradient(self, parameter: Any) -> Any:
         """The gradient array that the last backward pass left in `parameter`, or None."""

@@ -12,7 +12,8 @@ from typing import Any
 class DeviceMemoryPeak:
     """Counts live bytes of CuPy's pool and their peak between `start` and `stop`.
 
-    `current_bytes` and `peak_bytes` count what was allocated since `start`.
+    `current_bytes` and `peak_bytes` count what was allocated since `start`; what was there before is not counted when
+    it is freed either.
     """
 
     meter = "cupy.cuda.MemoryHook"
@@ -23,18 +24,26 @@ class DeviceMemoryPeak:
         peak = self
         self.current_bytes = 0
         self.peak_bytes = 0
+        self._bytes_at: dict[int, int] = {}  # of the live allocations, by address
 
         class Hook(cupy.cuda.MemoryHook):
             name = "gsbench-peak"
 
             def malloc_postprocess(self, **event: Any) -> None:
-                peak.current_bytes += event["mem_size"]
-                peak.peak_bytes = max(peak.peak_bytes, peak.current_bytes)
+                peak._allocated(event["mem_ptr"], event["mem_size"])
 
             def free_preprocess(self, **event: Any) -> None:
-                peak.current_bytes -= event["mem_size"]
+                peak._freed(event["mem_ptr"])
 
         self.hook = Hook()
+
+    def _allocated(self, address: int, size: int) -> None:
+        self._bytes_at[address] = size
+        self.current_bytes += size
+        self.peak_bytes = max(self.peak_bytes, self.current_bytes)
+
+    def _freed(self, address: int) -> None:
+        self.current_bytes -= self._bytes_at.pop(address, 0)
 
     def start(self) -> None:
         self.hook.__enter__()

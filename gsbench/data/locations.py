@@ -15,7 +15,7 @@ from gsbench.data.base import DataFileError
 
 DATA_VARIABLE = "GSBENCH_DATA"
 CACHE_VARIABLE = "GSBENCH_CACHE"
-HOW_TO_NAME = f"name the data folder by the argument data_dir or the environment variable {DATA_VARIABLE}"
+HOW_TO_NAME = f"name the data folder by --data-dir (data_dir in Python) or the environment variable {DATA_VARIABLE}"
 
 
 def data_folder(data_dir: str | Path | None = None) -> Path | None:

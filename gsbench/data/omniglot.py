@@ -40,6 +40,8 @@ def load_omniglot(n_classes: int, folder: Path | None = None) -> Dataset:
     try:
         labels, drawers = _integers(arrays, "labels"), _integers(arrays, "drawers")
         whole = Dataset(NAME, VERSION, arrays["images"], labels, _part(drawers), names, LICENCE, SOURCE)
+        if whole.images.shape[1:] != (28, 28):
+            raise ValueError(f"images must be [n, 28, 28], got {list(whole.images.shape)}")
     except ValueError as error:
         raise DataFileError(f"{path} is not of the right form: {error}") from error
     return whole.first_classes(n_classes)

@@ -10,17 +10,21 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import signal
 import subprocess
 import sys
+import tempfile
 import time
-from typing import Any
 
 import psutil
+from threadpoolctl import threadpool_limits
 
+from gsbench.case import Case
 from gsbench.meters.memory import process_peak
 from gsbench.settings import Settings
 
 POLL_SECONDS = 0.02
+TIMEOUT_SECONDS = 900.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,45 +37,49 @@ class ChildResult:
     process_meter: str = "not measured"
 
 
-def _kill_above(process: subprocess.Popen, limit_bytes: int) -> int | None:
-    """Waits for the process and kills it once its resident size is above the limit; gives that size, or None."""
+def _watch(process: subprocess.Popen, limit_bytes: int | None, timeout_seconds: float) -> ChildResult | None:
+    """Waits for the process. Kills it, and says why, once it holds more than the limit or takes too long."""
     watched = psutil.Process(process.pid)
+    deadline = time.monotonic() + timeout_seconds
     while process.poll() is None:
         with contextlib.suppress(psutil.NoSuchProcess):
             resident = watched.memory_info().rss
-            if resident > limit_bytes:
+            if limit_bytes is not None and resident > limit_bytes:
                 process.kill()
-                return resident
+                reason = f"a fresh process held {resident} bytes, the limit is {limit_bytes}"
+                return ChildResult("out-of-memory", reason)
+        if time.monotonic() > deadline:
+            process.kill()
+            return ChildResult("failed", f"two steps in a fresh process took longer than {timeout_seconds:g} s")
         time.sleep(POLL_SECONDS)
     return None
 
 
-def run_in_child(settings: Settings, limit_bytes: int) -> ChildResult:
-    """Two steps of the case in a fresh process that may hold `limit_bytes` of host memory."""
+def run_in_child(settings: Settings, limit_bytes: int | None, timeout_seconds: float = TIMEOUT_SECONDS) -> ChildResult:
+    """Two steps of the case in a fresh process that may hold `limit_bytes` of host memory (None: any number)."""
     command = [sys.executable, "-W", "ignore", "-m", "gsbench.meters.child"]
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, **pipes) as process:
-        assert process.stdin is not None
-        process.stdin.write(json.dumps(dataclasses.asdict(settings)))
-        process.stdin.close()
-        process.stdin = None
-        killed_at = _kill_above(process, limit_bytes)
-        out, err = process.communicate()
-    if killed_at is not None:
-        return ChildResult("out-of-memory", f"a fresh process held {killed_at} bytes, the limit is {limit_bytes}")
-    if process.returncode < 0:
-        return ChildResult("out-of-memory", f"a fresh process was ended by signal {-process.returncode}")
-    if process.returncode != 0:
-        return ChildResult("failed", (err.strip().splitlines() or ["no message"])[-1])
-    return ChildResult(**json.loads(out))
+    with (
+        tempfile.TemporaryFile("w+") as given,
+        tempfile.TemporaryFile("w+") as out,
+        tempfile.TemporaryFile("w+") as err,
+    ):
+        json.dump(dataclasses.asdict(settings), given)
+        given.seek(0)
+        with subprocess.Popen(command, stdin=given, stdout=out, stderr=err) as process:
+            ended = _watch(process, limit_bytes, timeout_seconds)
+        out.seek(0), err.seek(0)
+        if ended is not None:
+            return ended
+        if process.returncode == -signal.SIGKILL:  # as the system ends a process when memory is short
+            return ChildResult("out-of-memory", "a fresh process was killed by the system")
+        if process.returncode != 0:
+            last = (err.read().strip().splitlines() or ["no message"])[-1]
+            return ChildResult("failed", f"{last} (exit status {process.returncode})")
+        return ChildResult(**json.load(out))
 
 
 def main() -> None:
     """Reads settings from standard input, takes two steps, prints the result."""
-    from threadpoolctl import threadpool_limits
-
-    from gsbench.case import Case
-
     settings = Settings(**json.load(sys.stdin))
     threadpool_limits(settings.threads)
     case = Case(settings)

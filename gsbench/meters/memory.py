@@ -81,10 +81,15 @@ def process_peak() -> tuple[int | None, str]:
 
 
 def available_bytes() -> int:
-    """Host memory that can still be had, within the container's limit where one is set."""
+    """Host memory that can still be had, within the limit of the control group (version 2) where one is set."""
     free = int(psutil.virtual_memory().available)
-    limit = Path("/sys/fs/cgroup/memory.max")
-    used = Path("/sys/fs/cgroup/memory.current")
-    if limit.exists() and used.exists() and (text := limit.read_text().strip()).isdigit():
-        free = min(free, int(text) - int(used.read_text()))
-    return free
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit, used = ((group / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    except OSError:
+        return free
+    if not limit.isdigit():
+        return free
+    # What files were read into is counted as used, and given back on demand.
+    return min(free, max(0, int(limit) - int(used) + int(counts.get("inactive_file", 0))))

@@ -29,8 +29,6 @@ CONFIDENCE = 0.99
 
 def bootstrap_median(values: np.ndarray, confidence: float = CONFIDENCE, seed: int = 0) -> tuple[float, float]:
     """The percentile bootstrap interval of the median of `values` [n], from 2,000 resamples."""
-    if np.ptp(values) == 0:  # scipy calls an interval of no width degenerate and gives NaN
-        return float(values[0]), float(values[0])
     with warnings.catch_warnings():
         # SciPy 1.15 renamed random_state to rng and warns of the old name some day; the oldest knows only that.
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -17,6 +17,7 @@ class ADGM(Model):
     """Recognition q(a|x) q(y|a,x) q(z|a,x,y); generation p(y) p(z) p(x|y,z) p(a|x,y,z); p(y) = 1/K, p(z) = N(0, I)."""
 
     name = "adgm"
+    has_a = True
 
     def _make_networks(self) -> None:
         c = self.config

@@ -65,6 +65,7 @@ class Model:
     """
 
     name = ""
+    has_a = False  # whether q(y|a,x) depends on draws of a
 
     def __init__(self, bk: Any, config: ModelConfig, seed: int = 0) -> None:
         self.bk = bk

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -55,12 +55,15 @@ class Network:
 
     def _add_weight(self, key: str, shape: tuple[int, int], fan_in: int, rng: np.random.Generator) -> None:
         std = self.config.init_std or 1 / math.sqrt(fan_in)
-        self.parameters[f"{self.name}/{key}"] = self.bk.parameter(std * rng.standard_normal(shape))
+        self._add(key, shape, lambda: std * rng.standard_normal(shape))
+
+    def _add(self, key: str, shape: tuple[int, ...], draw: Callable[[], np.ndarray]) -> None:
+        self.parameters[f"{self.name}/{key}"] = self.bk.new_parameter(shape, draw)
 
     def _add_bias(self, layer: int, width: int, hidden: bool = True) -> None:
-        self.parameters[f"{self.name}/b{layer}"] = self.bk.parameter(np.zeros(width))
+        self._add(f"b{layer}", (width,), lambda: np.zeros(width))
         if hidden and self.config.norm == "batch":
-            self.parameters[f"{self.name}/gamma{layer}"] = self.bk.parameter(np.ones(width))
+            self._add(f"gamma{layer}", (width,), lambda: np.ones(width))
             self.running.append((self.bk.array(np.zeros(width)), self.bk.array(np.ones(width))))
 
     def _get(self, key: str) -> Any:

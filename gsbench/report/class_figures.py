@@ -60,7 +60,7 @@ def peak_memory(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Plot |
     if not meters:
         return None
     rows = rows.assign(**{meter: rows[meter] / 2**20 for meter in meters})
-    lost = lost_cases(frame, ["memory", "step", "bound", "accuracy"])
+    lost = lost_cases(frame, ["memory", "step", "bound"])
     title = "Peak memory against the number of classes"
     caption = f"Peak memory of one full training step{_meter_names(rows, meters)}. {text.conditions(rows)}"
     models = sorted({*rows["model"], *lost["model"]})

@@ -23,7 +23,7 @@ FIGURES = (
     "examples_per_second", "timed", "baseline", "speedup", "speedup_low", "speedup_high", "confidence",
     "pairs", "live_peak_bytes", "live_meter", "process_peak_bytes", "process_meter", "device_peak_bytes",
     "device_meter", "estimate_bytes", "memory_limit_bytes", "step", "train_seconds", "validation_accuracy",
-    "test_accuracy", "labelled_per_class", "draws_of_a",
+    "labelled_per_class", "draws_of_a",
 )  # fmt: skip
 MACHINE = (
     "machine_cpu", "machine_cores", "machine_memory_bytes", "machine_os", "machine_gpu", "machine_blas",

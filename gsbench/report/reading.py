@@ -9,10 +9,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from gsbench.records import SCHEMA_VERSION, STATUSES
+
 Record = dict[str, Any]
 
-SCHEMA_VERSION = 1
-STATUSES = ("ok", "skipped", "failed", "too-large", "out-of-memory")
 REQUIRED = ("run_id", "group", "case", "status")
 MAKE_A_RUN = "pytest bench/ --benchmark-autosave"
 
