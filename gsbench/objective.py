@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from gsbench.models import Labels
+from gsbench.estimators import Estimator
+from gsbench.models import Labels, Model
 
 
-def unlabelled_bound(model: Any, x: Any, estimator: Any, rng: Any, n_mc: int = 1) -> Any:
+def unlabelled_bound(model: Model, x: Any, estimator: Estimator, rng: Any, n_mc: int = 1) -> Any:
     """U(x) = 1/N Σ_l { E_{y ~ w(y|a_l,x)}[ f(y) ] + H(w(·|a_l,x)) }, the expectation by `estimator`.
 
     x [B, D_x] in [0, 1] → [B]. The entropy is in every estimator's bound. `rng` draws ε_a and ε_z first and what the
@@ -21,7 +22,7 @@ def unlabelled_bound(model: Any, x: Any, estimator: Any, rng: Any, n_mc: int = 1
     return model.bk.mean(expectation + entropy, axis=0)
 
 
-def labelled_bound(model: Any, x: Any, y: Any, rng: Any, n_mc: int = 1) -> tuple[Any, Any]:
+def labelled_bound(model: Model, x: Any, y: Any, rng: Any, n_mc: int = 1) -> tuple[Any, Any]:
     """L(x, y) = 1/N Σ_l f(e_y) and log q(y|x) = 1/N Σ_l log q(y|a_l,x). x [B, D_x], y int [B] → [B], [B]"""
     bk = model.bk
     f = model.class_bound(x, model.draw_noise(rng, x.shape[0], n_mc))
@@ -29,24 +30,24 @@ def labelled_bound(model: Any, x: Any, y: Any, rng: Any, n_mc: int = 1) -> tuple
     return bound, bk.mean(bk.select_last(bk.log_softmax(f.logits_y), y), axis=0)
 
 
-def classifier_log_likelihood(model: Any, x: Any, y: Any, rng: Any, n_mc: int = 1) -> Any:
+def classifier_log_likelihood(model: Model, x: Any, y: Any, rng: Any, n_mc: int = 1) -> Any:
     """1/N Σ_l log q(y|a_l,x) alone: x [B, D_x], y int [B] → [B]"""
     bk = model.bk
     logits_y = model.class_logits(x, model.draw_noise(rng, x.shape[0], n_mc))
     return bk.mean(bk.select_last(bk.log_softmax(logits_y), y), axis=0)
 
 
-def loss(model: Any, bound: Any) -> Any:
+def loss(model: Model, bound: Any) -> Any:
     """−mean over examples: the one place where a bound that is maximised becomes a loss that is minimised. [B] → []"""
     return -model.bk.mean(bound)
 
 
 def training_loss(
-    model: Any,
+    model: Model,
     x_labelled: Any,
     y: Any,
     x_unlabelled: Any,
-    estimator: Any,
+    estimator: Estimator,
     alpha: float,
     rng: Any,
     n_mc: int = 1,

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from gsbench.data import Dataset, Split
+from gsbench.estimators import Estimator
+from gsbench.models import Model
 from gsbench.objective import classifier_log_likelihood, loss, training_loss
 
 # Streams of one run's seed: what one draws never shifts what another does.
@@ -82,8 +84,8 @@ class Trainer:
 
     def __init__(
         self,
-        model: Any,
-        estimator: Any,
+        model: Model,
+        estimator: Estimator | None,
         alpha: float = 1.0,
         n_mc: int = 1,
         seed: int = 0,
@@ -133,7 +135,7 @@ class Evaluation:
         rng = np.random.default_rng(stream_seed(seed, EVALUATION))
         return cls(pixels(dataset.images[index], binarize, rng), dataset.labels[index], stream_seed(seed, EVALUATION))
 
-    def accuracy(self, model: Any, n_a: int = 1, rows: int = 20_000) -> float:
+    def accuracy(self, model: Model, n_a: int = 1, rows: int = 20_000) -> float:
         """Share of examples where the argmax of q(y|a,x), averaged over `n_a` draws of a, is the label.
 
         `rows` bounds the rows (draws × examples) that are computed at once.

@@ -7,8 +7,11 @@ example. What it draws for y comes from the generator; a, ε_z and f are shared 
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from typing import Any, ClassVar, NamedTuple
+
+from gsbench.models import ClassBound
 
 
 class Estimate(NamedTuple):
@@ -19,7 +22,7 @@ class Estimate(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Estimator:
+class Estimator(abc.ABC):
     """One estimator with its settings.
 
     `exact` says that the estimate has no noise of its own; `calls(n_classes)` is how often f is taken for an example.
@@ -27,17 +30,17 @@ class Estimator:
 
     name: ClassVar[str] = ""
 
-    def __call__(self, f: Any, logits_y: Any, rng: Any) -> Estimate:
+    @abc.abstractmethod
+    def __call__(self, f: ClassBound, logits_y: Any, rng: Any) -> Estimate:
         """f as above, logits_y [N, B, K], rng of `bk.generator` → Estimate."""
-        raise NotImplementedError
 
     @property
     def exact(self) -> bool:
         return False
 
+    @abc.abstractmethod
     def calls(self, n_classes: int) -> int:
         """Calls of f for an example and draw of a."""
-        raise NotImplementedError
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from gsbench.categorical import entropy, gumbel, gumbel_softmax
 from gsbench.estimators.base import Estimate, Estimator, check_temperature_and_draws
-from gsbench.models.labels import Points
+from gsbench.models import ClassBound, Points
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class GumbelSoftmax(Estimator):
         """The point of the simplex at which f is taken, by its log q and noise, [..., K]."""
         return gumbel_softmax(bk, log_q_y, g, self.tau)
 
-    def __call__(self, f: Any, logits_y: Any, rng: Any) -> Estimate:
+    def __call__(self, f: ClassBound, logits_y: Any, rng: Any) -> Estimate:
         bk = f.bk
         n, batch, n_classes = logits_y.shape
         log_q_y = bk.log_softmax(logits_y)  # [N, B, K]

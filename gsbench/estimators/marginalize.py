@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from gsbench.categorical import entropy
 from gsbench.estimators.base import Estimate, Estimator
-from gsbench.models.labels import AllClasses
+from gsbench.models import AllClasses, ClassBound
 
 CLASS_NOISE = ("shared", "independent")
 
@@ -30,7 +30,7 @@ class Marginalize(Estimator):
         if self.class_noise not in CLASS_NOISE:
             raise ValueError(f"class_noise must be one of {', '.join(CLASS_NOISE)}, got {self.class_noise!r}")
 
-    def __call__(self, f: Any, logits_y: Any, rng: Any) -> Estimate:
+    def __call__(self, f: ClassBound, logits_y: Any, rng: Any) -> Estimate:
         bk = f.bk
         log_q_y = bk.log_softmax(logits_y)  # [N, B, K]
         if self.class_noise == "independent":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import dataclasses
 import math
@@ -57,7 +58,7 @@ class ClassBound:
         return dataclasses.replace(self, noise=dataclasses.replace(self.noise, eps_z=eps_z))
 
 
-class Model:
+class Model(abc.ABC):
     """The networks of a deep generative model with a class y, and its f(y).
 
     A subclass makes its networks in `_make_networks` and says in `class_bound`, `bound_of` and `class_logits` how they
@@ -75,24 +76,25 @@ class Model:
         self._make_networks()
         self.log_p_y = -math.log(config.n_classes)
 
+    @abc.abstractmethod
     def _make_networks(self) -> None:
-        raise NotImplementedError
+        """Makes the networks by `_network`, always in the same order, for they draw from one generator."""
 
+    @abc.abstractmethod
     def class_bound(self, x: Any, noise: Noise) -> ClassBound:
         """f for pixels x [B, D_x] in [0, 1], with q(y|a,x)'s logits."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def bound_of(self, y: Any, f: ClassBound) -> Any:
         """f(y): [N, C, B], in nats, in the wide dtype."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def class_logits(self, x: Any, noise: Noise) -> Any:
         """The logits of q(y|a,x) alone. x [B, D_x] → [N, B, K]"""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def draw_noise(self, rng: Any, batch: int, n_mc: int = 1) -> Noise:
         """ε_a, then ε_z, drawn once a step."""
-        raise NotImplementedError
 
     def _network(self, name: str, n_out: int, **inputs: int) -> Network:
         n_layers = self.config.class_layers if "y" in inputs else self.config.layers
