@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gsbench.backends import DeviceError
-from gsbench.backends.chainer_functions import softplus, straight_through
+from gsbench.backends.chainer_functions import linear, softplus, straight_through
 from gsbench.backends.chainer_import import chainer
 from gsbench.backends.device_memory import DeviceMemoryPeak
 
@@ -137,7 +137,7 @@ class ChainerBackend:
 
     def linear(self, x: Any, W: Any, b: Any = None) -> Any:
         """x Wᵀ + b over the last axis. x [..., D], W [H, D], b [H] → [..., H]"""
-        return F.linear(x, W, b, n_batch_axes=x.ndim - 1)
+        return linear(x, W, b)
 
     def product(self, x: Any, W: Any) -> Any:
         """x W over the last axis. x [..., K], W [K, H] → [..., H]"""

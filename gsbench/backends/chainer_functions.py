@@ -1,4 +1,4 @@
-"""Two functions that Chainer lacks, or has with a flaw that a benchmark would show.
+"""Functions that Chainer lacks, or has with a cost or a flaw that a benchmark would show.
 
 Their gradients can be taken once (no double backpropagation).
 """
@@ -8,6 +8,37 @@ from __future__ import annotations
 from typing import Any
 
 from gsbench.backends.chainer_import import chainer
+
+
+class Linear(chainer.FunctionNode):
+    """y = x Wᵀ + b over the last axis: x [..., D], W [H, D], b [H] → [..., H].
+
+    Chainer's own puts a reshape before and after, and makes each of its gradients a node again: for a minibatch of a
+    hundred rows, the nodes of a step then cost as much as its products.
+    """
+
+    def forward(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        self.retain_inputs((0, 1))
+        x, W = inputs[:2]
+        y = x.reshape(-1, x.shape[-1]).dot(W.T)
+        if len(inputs) == 3:
+            y += inputs[2]
+        return (y.reshape(*x.shape[:-1], W.shape[0]),)
+
+    def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        x, W = (variable.array for variable in self.get_retained_inputs())
+        gy = grad_outputs[0].array.reshape(-1, W.shape[0])
+        gradients = {
+            0: lambda: gy.dot(W).reshape(x.shape),
+            1: lambda: gy.T.dot(x.reshape(-1, x.shape[-1])),
+            2: lambda: gy.sum(axis=0),
+        }
+        return tuple(chainer.as_variable(gradients[i]()) for i in indexes)
+
+
+def linear(x: Any, W: Any, b: Any = None) -> Any:
+    """x Wᵀ + b over the last axis."""
+    return Linear().apply((x, W) if b is None else (x, W, b))[0]
 
 
 class Softplus(chainer.FunctionNode):
