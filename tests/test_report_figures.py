@@ -133,3 +133,16 @@ def test_odd_records_are_drawn_without_a_warning(records):
             with figure_settings():
                 plot.figure.set_dpi(40)
                 FigureCanvasAgg(plot.figure).draw()
+
+
+def test_the_axis_of_epochs_ends_soon_after_the_estimators_where_labels_only_goes_on():
+    def run(estimator, last):
+        curve = {"curve_step": [0, 1], "curve_epoch": [0.0, last], "curve_seconds": [0.0, 1.0]}
+        return make_record("accuracy", estimator=estimator, **curve, curve_accuracy=[0.1, 0.8])
+
+    plot = draw("accuracy_curves", [run("marginalize", 0.4), run("labels-only", 9.0)])
+    by_epoch = plot.figure.axes[0]
+    assert 0.4 < by_epoch.get_xlim()[1] < 1
+    assert "labels-only may go on" in plot.caption
+    alone = draw("accuracy_curves", [run("marginalize", 0.4), run("labels-only", 0.5)])
+    assert alone.figure.axes[0].get_xlim()[1] > 0.5

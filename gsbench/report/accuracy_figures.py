@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from gsbench.report import text
-from gsbench.report.accuracy import pareto_front, speed_and_accuracy
+from gsbench.report.accuracy import BASELINE, pareto_front, speed_and_accuracy
 from gsbench.report.axes import plain_log
 from gsbench.report.style import Look, Plot, by_estimator, make_sheet
 
@@ -93,7 +93,8 @@ def accuracy_curves(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Pl
     subjects, left_out = spread(_subjects(curves), MOST_ROWS)
     title = "Validation accuracy as training goes on"
     cases = frame[frame["case"].isin(curves["case"]) & (frame["group"] == "accuracy")]
-    caption = f"Seconds of training, without the evaluations.{left_out} {text.conditions(cases)}"
+    beyond = " By epoch, labels-only may go on beyond the panel." if BASELINE in set(curves["estimator"]) else ""
+    caption = f"Seconds of training, without the evaluations.{beyond}{left_out} {text.conditions(cases)}"
     handles = look.handles(curves["estimator"], curves["series"])
     sheet = make_sheet(
         len(subjects), 2, title=title, handles=handles, caption=caption, panel=(3.5, 2.2), gaps=(0.35, 0.95),
@@ -104,10 +105,18 @@ def accuracy_curves(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Pl
         by_epoch.set(title=_subject_title(subject), xlabel="epoch", ylabel="validation accuracy (%)")
         by_second.set(title=_subject_title(subject), xlabel="training time (s)", xscale="log")
         _draw_curves(by_epoch, own.dropna(subset=["epoch"]), "epoch", look)
+        _end_with_competitors(by_epoch, own)
         _draw_curves(by_second, own[own["seconds"] > 0], "seconds", look)
         by_epoch.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
         plain_log(by_second.xaxis)
     return Plot(title, caption, sheet.figure)
+
+
+def _end_with_competitors(ax: Axes, curves: pd.DataFrame) -> None:
+    """Lets the axis of epochs end soon after the estimators' runs: labels-only, in as many seconds, goes far beyond."""
+    last = curves[curves["estimator"] != BASELINE]["epoch"].max()
+    if last > 0 and curves["epoch"].max() > 1.5 * last:
+        ax.set_xlim(-0.05 * last, 1.5 * last)
 
 
 def _draw_curves(ax: Axes, curves: pd.DataFrame, column: str, look: Look) -> None:
