@@ -12,6 +12,7 @@ import pytest
 from gsbench.backends import BACKENDS, DTYPES, load_backend
 from gsbench.data import DATASETS, count_classes, load_dataset, split
 from gsbench.estimators import ESTIMATORS, Estimator, parse_estimators
+from gsbench.machine import blas
 from gsbench.meters.memory import available_bytes
 from gsbench.models import MODELS, PRESETS
 from gsbench.settings import BINARIZE, Settings, available_cores, check_class_count
@@ -54,9 +55,12 @@ def estimators(text: str) -> tuple[Estimator, ...]:
 def byte_count(text: str) -> int:
     """ "8GiB", "500MB" or a plain number of bytes."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
-    if match is None or match[2].upper() not in UNITS or float(match[1]) <= 0:
-        raise argparse.ArgumentTypeError(f"a memory limit is a size such as 500MB, 8GiB or 8000000000, got {text!r}")
-    return int(float(match[1]) * UNITS[match[2].upper()])
+    size = int(float(match[1]) * UNITS[match[2].upper()]) if match and match[2].upper() in UNITS else 0
+    if size < UNITS["MB"]:
+        raise argparse.ArgumentTypeError(
+            f"a memory limit is a size of at least 1MB, such as 500MB, 8GiB or 8000000000, got {text!r}"
+        )
+    return size
 
 
 def at_least(least: int) -> Any:
@@ -76,6 +80,11 @@ def seconds(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a number of seconds > 0, got {text!r}")
     return value
+
+
+def default_threads() -> int:
+    """The threads that the linear algebra library would take by itself: all cores, or what its variables allow."""
+    return min(blas()[1] or available_cores(), available_cores())
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -154,7 +163,7 @@ def add_options(parser: pytest.Parser) -> None:
         "--threads",
         type=at_least(1),
         metavar="T",
-        help=f"threads of the linear algebra library (default: all {available_cores()} cores)",
+        help=f"threads of the linear algebra library (default: {default_threads()}, all cores, or OMP_NUM_THREADS)",
     )
     add("--seed", type=at_least(0), default=0, help="seed of the run (default: %(default)s)")
     add(
@@ -259,7 +268,7 @@ def read_options(config: pytest.Config) -> Options:
             dtype=get("dtype"),
             device=get("device"),
             backend=get("backend"),
-            threads=get("threads") or available_cores(),
+            threads=get("threads") or default_threads(),
             seed=get("seed"),
         )
         bk = load_backend(base.backend, base.device, base.dtype)

@@ -35,9 +35,13 @@ def add_report(commands: Any) -> None:
 
 
 def run_report(arguments: argparse.Namespace) -> None:
-    from gsbench.report import make_report  # pandas and matplotlib take a second: not for --help
+    from gsbench.report import read_runs, write_report  # pandas and matplotlib take a second: not for --help
 
-    page = make_report(arguments.files, storage=arguments.storage, name=arguments.name, output=arguments.output)
+    reading = read_runs(arguments.files, arguments.storage)
+    page = write_report(reading, name=arguments.name, output=arguments.output)
+    for run_id in dict.fromkeys(record["run_id"] for record in reading.records):
+        statuses = [record["status"] for record in reading.records if record["run_id"] == run_id]
+        print(f"run {run_id}: {len(statuses)} records, {statuses.count('ok')} of them ok", file=sys.stderr)
     print(page)
 
 

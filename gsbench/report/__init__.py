@@ -16,7 +16,16 @@ from gsbench.report.page import make_page
 from gsbench.report.reading import Reading, ReportError, read_files, read_newest, recorded_at
 from gsbench.report.style import Plot, figure_settings, make_look
 
-__all__ = ["FIGURES", "ReportError", "glance_table", "glance_text", "make_frame", "make_report"]
+__all__ = [
+    "FIGURES",
+    "ReportError",
+    "glance_table",
+    "glance_text",
+    "make_frame",
+    "make_report",
+    "read_runs",
+    "write_report",
+]
 
 PAGE, RECORDS, CURVES = "report.md", "records.csv", "curves.csv"
 FORMATS = ("png", "svg")
@@ -36,7 +45,17 @@ def make_report(
     page's path. The same records give the same files. Raises ReportError when a file is missing or is no
     benchmark file.
     """
-    reading = read_files([Path(path) for path in paths]) if paths else read_newest(Path(storage))
+    reading = read_runs(paths, storage)
+    return write_report(reading, name=name, output=output)
+
+
+def read_runs(paths: Sequence[str | Path] = (), storage: str | Path = ".benchmarks") -> Reading:
+    """The records of the files named, or of the newest run under `storage`. Raises ReportError."""
+    return read_files([Path(path) for path in paths]) if paths else read_newest(Path(storage))
+
+
+def write_report(reading: Reading, *, name: str | None = None, output: str | Path = "reports") -> Path:
+    """Writes the page, the CSV files and the figures of what was read, and returns the page's path."""
     folder = Path(output) / check_name(default_name(reading) if name is None else name)
     frame = make_frame(reading.records)
     curves = make_curves(reading.records, frame)
