@@ -21,6 +21,8 @@ GLANCE_NOTE = (
     f"{text.NOT_MEASURED}: not measured."
 )
 
+NO_GLANCE = "No full step, paired speed-up, peak memory or accuracy was measured."
+
 
 def make_page(
     name: str,
@@ -36,7 +38,7 @@ def make_page(
         f"# gsbench report: {markdown_cell(name)}",
         _runs(frame),
         *(f"> **Notice.** {markdown_cell(notice)}" for notice in notices),
-        f"## At a glance\n\n{glance_markdown(frame) or 'Nothing was measured.'}\n\n{GLANCE_NOTE}{_timed_under(frame)}",
+        f"## At a glance\n\n{glance_markdown(frame) or NO_GLANCE}\n\n{GLANCE_NOTE}{_timed_under(frame)}",
     ]
     for key, plot in plots.items():
         parts.append(_figure(key, plot) if plot else "")
