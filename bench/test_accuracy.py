@@ -44,14 +44,15 @@ def test_accuracy(benchmark, record, options, model, n_classes, learner):
 
     with out_of_memory_recorded(recorder):
         log = benchmark.pedantic(whole_run, rounds=1)
+        draws_of_a = DRAWS_OF_A_AT_THE_END if net.has_a else 1
+        accuracy = validation.accuracy(net, draws_of_a)
     last = log[-1]
-    draws_of_a = DRAWS_OF_A_AT_THE_END if net.has_a else 1
     figures = {
         "alpha": alpha,
         "step": last.step,
         "train_seconds": last.train_seconds,
         "steps_per_second": last.step / last.train_seconds,
-        "validation_accuracy": validation.accuracy(net, draws_of_a),
+        "validation_accuracy": accuracy,
         "validation_examples": len(some),
         "draws_of_a": draws_of_a,
         "curve_draws_of_a": 1,

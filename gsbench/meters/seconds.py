@@ -23,7 +23,7 @@ class Ratio:
 
 
 # Of few values, the percentile bootstrap of a median covers less than its name says: at 95 %, 87 % of the true ratios
-# with 7 pairs and 89 % with 15 (tests/test_meters.py has the experiment). At 99 % it covers at least 95 % of them.
+# with 7 pairs and 89 % with 15 (an estimator against itself). At 99 % it covers at least 95 % (tests/test_meters.py).
 CONFIDENCE = 0.99
 
 
