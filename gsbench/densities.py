@@ -1,40 +1,36 @@
 """Log densities, summed over the last axis (the event): [..., D] → [...], in nats and in the backend's wide dtype.
 
-Pure functions of a backend `bk` and arrays that broadcast. Gaussians are diagonal, given by mean and log σ².
+Pure functions of a backend `bk` and arrays that broadcast. Gaussians are diagonal. A *head* [..., 2D] is the output of
+a network that stands for one: its mean μ beside log σ²; `limits` clips every log σ² once, for density and draw alike.
+The backend has value and derivative of each in one pass.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-LOG_2PI = math.log(2 * math.pi)
+Limits = tuple[float, float] | None
 
 
-def gaussian_log_density(bk: Any, x: Any, mean: Any, log_var: Any) -> Any:
+def gaussian_log_density(bk: Any, x: Any, head: Any, limits: Limits = None) -> Any:
     """log N(x; μ, σ²) = −½ Σ_d [ log 2π + log σ²_d + (x_d − μ_d)²/σ²_d ]"""
-    difference = x - mean
-    return -0.5 * (x.shape[-1] * LOG_2PI + bk.sum(log_var + difference * difference * bk.exp(-log_var), axis=-1))
+    return bk.gaussian_log_density(x, head, limits)
 
 
 def standard_gaussian_log_density(bk: Any, x: Any) -> Any:
     """log N(x; 0, I) = −½ Σ_d [ log 2π + x_d² ]"""
-    return -0.5 * (x.shape[-1] * LOG_2PI + bk.sum(x * x, axis=-1))
+    return bk.standard_gaussian_log_density(x)
 
 
-def gaussian_log_density_of_draw(bk: Any, noise: Any, log_var: Any) -> Any:
-    """log N(μ + σ ε; μ, σ²) = −½ Σ_d [ log 2π + log σ²_d + ε_d² ]: the density of a reparametrised draw at itself.
+def gaussian_draw(bk: Any, head: Any, noise: Any, limits: Limits = None) -> tuple[Any, Any]:
+    """x = μ + σ ε, and its log density at itself, log N(x; μ, σ²) = −½ Σ_d [ log 2π + log σ²_d + ε_d² ].
 
-    Its gradient by μ and log σ² is the whole one, through the draw and the density together.
+    noise ε [..., D] is a constant. The density's gradient by μ and log σ² is the whole one, through the draw and the
+    density together. → [..., D], [...]
     """
-    return -0.5 * (noise.shape[-1] * LOG_2PI + bk.sum(log_var + noise * noise, axis=-1))
-
-
-def gaussian_draw(bk: Any, mean: Any, log_var: Any, noise: Any) -> Any:
-    """x = μ + σ ε"""
-    return mean + bk.exp(0.5 * log_var) * noise
+    return bk.gaussian_draw(head, noise, limits)
 
 
 def bernoulli_log_density(bk: Any, x: Any, logits: Any) -> Any:
-    """log Bernoulli(x; σ(l)) = Σ_d [ x_d l_d − log(1 + exp l_d) ], for x in [0, 1]"""
-    return bk.sum(x * logits - bk.softplus(logits), axis=-1)
+    """log Bernoulli(x; σ(l)) = Σ_d [ x_d l_d − log(1 + exp l_d) ], for constant x in [0, 1]"""
+    return bk.bernoulli_log_density(x, logits)

@@ -17,10 +17,11 @@ import gsbench
 
 def blas() -> tuple[str, int | None]:
     """The library behind NumPy's matrix products, such as "openblas 0.3.29 SkylakeX" (its kernel), and its threads."""
-    for pool in threadpool_info():
-        if pool["user_api"] == "blas":
-            parts = (pool["internal_api"], pool.get("version"), pool.get("architecture"))
-            return " ".join(str(part) for part in parts if part), pool["num_threads"]
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    # SciPy and others bring libraries of their own. NumPy's lies beside NumPy, or is the system's only one.
+    for pool in sorted(pools, key=lambda pool: "numpy" not in Path(pool["filepath"]).parent.name):
+        parts = (pool["internal_api"], pool.get("version"), pool.get("architecture"))
+        return " ".join(str(part) for part in parts if part), pool["num_threads"]
     return "unknown", None
 
 

@@ -15,8 +15,10 @@ def unlabelled_bound(model: Model, x: Any, estimator: Estimator, rng: Any, n_mc:
     """U(x) = 1/N Σ_l { E_{y ~ w(y|a_l,x)}[ f(y) ] + H(w(·|a_l,x)) }, the expectation by `estimator`.
 
     x [B, D_x] in [0, 1] → [B]. The entropy is in every estimator's bound. `rng` draws ε_a and ε_z first and what the
-    estimator needs after them, so that at one seed every estimator sees the same a and f.
+    estimator needs after them, so that at one seed every estimator sees the same a and f. Raises ValueError where the
+    estimator is not defined for the model.
     """
+    estimator.check(model.config)
     f = model.class_bound(x, model.draw_noise(rng, x.shape[0], n_mc))
     expectation, entropy = estimator(f, f.logits_y, rng)
     return model.bk.mean(expectation + entropy, axis=0)

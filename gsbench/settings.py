@@ -69,6 +69,7 @@ class Settings:
             raise ValueError(f"threads must be <= {available_cores()}, the cores of this machine, got {self.threads}")
         # One spelling for each estimator, so that records of the same case agree.
         object.__setattr__(self, "estimator", str(self.make_estimator()))
+        self.make_estimator().check(self.make_config())
 
     def make_estimator(self) -> Estimator:
         return parse_estimator(self.estimator)

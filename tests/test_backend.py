@@ -231,19 +231,126 @@ def test_compute_and_wide_dtypes(dtype):
     assert bk.narrow(bk.widen(x)).dtype == np.dtype(dtype)
 
 
-def test_linear_product_and_look_ups_work_over_the_last_axis():
+RNG = np.random.default_rng(0)
+W, BIAS, WIDE, ROWS = (RNG.standard_normal(shape) for shape in ((5, 4), 5, (2, 3, 5), (3, 1, 5)))
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize(
+    ("x", "terms"),
+    [
+        (RNG.standard_normal((2, 3, 4)), ()),
+        (RNG.standard_normal((2, 3, 4)), (BIAS,)),
+        (RNG.standard_normal((2, 3, 4)), (WIDE, BIAS)),
+        (RNG.standard_normal((1, 3, 4)), (WIDE,)),  # the product is smaller than the sum
+        (RNG.standard_normal((4, 3, 2, 4)), (ROWS, WIDE[:, None, :2][:1])),
+        (None, (WIDE,)),
+        (None, (WIDE, BIAS, WIDE[:1])),
+        (None, (WIDE[:1], ROWS[:, :, None], BIAS)),  # no term has the shape of the sum
+    ],
+)
+def test_affine_and_its_gradients(x, terms, relu):
+    bk = backend()
+    inputs = [*terms] if x is None else [x, W, *terms]
+
+    def plain(*values):
+        total = sum(values) if x is None else sum(values[2:], start=np.matmul(values[0], values[1].T))
+        return np.maximum(total, 0) if relu else total
+
+    variables = [bk.parameter(value) for value in inputs]
+    if x is None:
+        y = bk.affine(None, None, tuple(variables), relu)
+    else:
+        y = bk.affine(variables[0], variables[1], tuple(variables[2:]), relu)
+    np.testing.assert_allclose(bk.to_numpy(y), plain(*inputs), rtol=1e-13)
+    for variable, value in zip(variables, inputs, strict=True):
+        np.testing.assert_array_equal(bk.to_numpy(variable), value)  # nothing is written into an input
+    w = np.random.default_rng(1).standard_normal(y.shape)
+    bk.backward(bk.sum(y * w))
+    for i, (variable, value) in enumerate(zip(variables, inputs, strict=True)):
+        assert bk.gradient(variable).shape == value.shape
+        direction = np.random.default_rng(i).standard_normal(value.shape)
+        moved = [
+            (plain(*(v + step * direction if j == i else v for j, v in enumerate(inputs))) * w).sum()
+            for step in (1e-7, -1e-7)
+        ]
+        slope = (moved[0] - moved[1]) / 2e-7
+        np.testing.assert_allclose((bk.gradient(variable) * direction).sum(), slope, rtol=1e-5, atol=1e-6)
+
+
+def test_product_and_look_ups_work_over_the_last_axis():
     bk, rng = backend(), np.random.default_rng(0)
-    x, W, b = rng.standard_normal((2, 3, 4)), rng.standard_normal((5, 4)), rng.standard_normal(5)
-    np.testing.assert_allclose(
-        bk.to_numpy(bk.linear(bk.parameter(x), bk.parameter(W), bk.parameter(b))), x @ W.T + b
-    )
+    x = rng.standard_normal((2, 3, 4))
     np.testing.assert_allclose(bk.to_numpy(bk.product(bk.parameter(x), bk.parameter(W.T))), x @ W.T)
-    index = np.array([4, 0, 0])
-    np.testing.assert_array_equal(bk.to_numpy(bk.take_rows(bk.parameter(W), bk.integers(index))), W[index])
     picked = bk.to_numpy(bk.select_last(bk.parameter(x), bk.integers([3, 0, 1])))
     np.testing.assert_array_equal(picked, [[x[n, b, k] for b, k in enumerate((3, 0, 1))] for n in range(2)])
-    halves = bk.split_last(bk.parameter(x))
-    np.testing.assert_array_equal(np.concatenate([bk.to_numpy(h) for h in halves], axis=-1), x)
+
+
+def test_look_ups_are_products_with_a_one_hot_matrix_in_value_and_gradient():
+    bk, rng = backend(), np.random.default_rng(0)
+    index = np.array([[4, 0, 0], [1, 4, 4]])  # rows that are taken more than once
+    one_hot, g = np.eye(5)[index], rng.standard_normal((2, 3, 4))
+    for look_up in (
+        lambda y, rows: bk.take_rows(rows, bk.integers(index)),
+        lambda y, rows: bk.look_up(y, rows),
+        lambda y, rows: bk.product(y, rows),
+    ):
+        y, rows = bk.parameter(one_hot), bk.parameter(W)
+        taken = look_up(y, rows)
+        np.testing.assert_array_equal(bk.to_numpy(taken), W[index])
+        bk.backward(bk.sum(taken * g))
+        np.testing.assert_allclose(bk.gradient(rows), np.einsum("nbk,nbh->kh", one_hot, g))
+        if bk.gradient(y) is not None:  # take_rows has no y
+            np.testing.assert_allclose(bk.gradient(y), g @ W.T)
+
+
+def test_weighted_sum_has_the_gradients_that_it_was_given_for_a_mean_and_refuses_other_losses():
+    bk, f = backend(), np.arange(6.0).reshape(2, 3)
+
+    def result():
+        w, x = bk.parameter(np.ones((2, 3)) / 3), bk.parameter([1.0, 2.0])
+        return w, x, bk.weighted_sum(w, f, {"x": x}, {"x": np.array([10.0, 20.0])})
+
+    w, x, total = result()
+    np.testing.assert_allclose(bk.to_numpy(total), [1, 4])
+    bk.backward(-bk.mean(total))
+    np.testing.assert_allclose(bk.gradient(w), -f / 2)
+    np.testing.assert_allclose(bk.gradient(x), [-5, -10])
+    w, x, total = result()
+    with pytest.raises(ValueError, match=r"weights all examples and draws alike; got weights from 1\.0 to 2\.0"):
+        bk.backward(bk.sum(total * np.array([1.0, 2.0])))
+
+
+def test_gradients_by_leaves_leave_the_originals_alone():
+    bk = backend()
+    x, unused = bk.parameter([1.0, 2.0]), bk.parameter([3.0])
+    leaves = {"x": bk.leaf(x), "unused": bk.leaf(unused)}
+    found = bk.gradients(leaves["x"] * leaves["x"], np.array([1.0, 10.0]), leaves)
+    assert list(found) == ["x"]
+    np.testing.assert_array_equal(found["x"], [2, 40])
+    assert bk.gradient(x) is None
+    assert bk.keeps_graph
+    with bk.no_gradient():
+        assert not bk.keeps_graph
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_adam_is_that_of_the_paper(dtype):
+    """Kingma & Ba 2015, algorithm 1, in the form without bias-corrected moments at the end of its section 2."""
+    bk, rng = backend(dtype), np.random.default_rng(0)
+    p = bk.parameter(rng.standard_normal((3, 4)))
+    idle = bk.parameter([1.0])
+    adam = bk.adam({"p": p, "idle": idle}, 0.01, beta1=0.8)
+    theta, m, v = bk.to_numpy(p).astype(np.float64), 0.0, 0.0
+    for t in range(1, 6):
+        adam.clear_gradients()
+        bk.backward(bk.sum(p * p * p))
+        g = 3 * theta**2
+        m, v = 0.8 * m + 0.2 * g, 0.999 * v + 0.001 * g**2
+        theta = theta - 0.01 * np.sqrt(1 - 0.999**t) / (1 - 0.8**t) * m / (np.sqrt(v) + 1e-8)
+        adam.update()
+        np.testing.assert_allclose(bk.to_numpy(p), theta, rtol=2e-6 if dtype == "float32" else 1e-12)
+    np.testing.assert_array_equal(bk.to_numpy(idle), [1])  # it has no gradient
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])

@@ -19,6 +19,12 @@ class DeviceError(ValueError):
     """A device was asked for that cannot be used here; the message says why and what can be."""
 
 
+def chunk_bytes(device: str) -> int:
+    """What the activations of a chunk of work may hold: about the last cache of a processor, whatever its size, so that
+    equal settings give equal numbers; a card wants more rows at once (a guess: not measured on one)."""
+    return 2**25 if device == "cpu" else 2**29
+
+
 def load_backend(name: str = "chainer", device: str = "cpu", dtype: str = "float32") -> Any:
     """The backend `name` on `device` ("cpu" or "cuda:N"), computing in `dtype`.
 

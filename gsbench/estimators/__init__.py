@@ -10,12 +10,14 @@ from typing import Any
 from gsbench.estimators.base import Estimate, Estimator
 from gsbench.estimators.gumbel_softmax import GumbelSoftmax
 from gsbench.estimators.marginalize import Marginalize
+from gsbench.estimators.marginalize_streamed import MarginalizeStreamed
 from gsbench.estimators.straight_through import StraightThrough
 
 ESTIMATORS: dict[str, type[Estimator]] = {
     estimator.name: estimator
     for estimator in (
         Marginalize,
+        MarginalizeStreamed,
         GumbelSoftmax,
         StraightThrough,
     )

@@ -11,7 +11,7 @@ import abc
 import dataclasses
 from typing import Any, ClassVar, NamedTuple
 
-from gsbench.models import ClassBound
+from gsbench.models import ClassBound, Model, ModelConfig
 
 
 class Estimate(NamedTuple):
@@ -21,18 +21,32 @@ class Estimate(NamedTuple):
     entropy: Any
 
 
+Y_ENTERS = {
+    "classes": "constant classes, the same for every draw of a: rows of W_y",
+    "draws": "constant classes, other ones for every draw of a and example: a look-up of rows of W_y",
+    "hard": "one-hot y with a gradient: a look-up forward, a product backward",
+    "soft": "any other y with a gradient: a product forward, and one for each of its two gradients",
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class Estimator(abc.ABC):
     """One estimator with its settings.
 
     `exact` says that the estimate has no noise of its own; `calls(n_classes)` is how often f is taken for an example.
+    `y_enters`, one of `Y_ENTERS`, says how y enters a first layer, from which its matrix products are counted.
     """
 
     name: ClassVar[str] = ""
+    y_enters: ClassVar[str] = "soft"
 
     @abc.abstractmethod
     def __call__(self, f: ClassBound, logits_y: Any, rng: Any) -> Estimate:
         """f as above, logits_y [N, B, K], rng of `bk.generator` → Estimate."""
+
+    def check(self, config: ModelConfig) -> None:
+        """Raises ValueError where the estimator is not defined for such a model."""
+        return None
 
     @property
     def exact(self) -> bool:
@@ -41,6 +55,10 @@ class Estimator(abc.ABC):
     @abc.abstractmethod
     def calls(self, n_classes: int) -> int:
         """Calls of f for an example and draw of a."""
+
+    def classes_at_once(self, model: Model, rows: int) -> int:
+        """Values of y whose activations are live at once, for `rows` draws and examples."""
+        return self.calls(model.config.n_classes)
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -22,6 +22,7 @@ class GumbelSoftmax(Estimator):
     """
 
     name: ClassVar[str] = "gumbel-softmax"
+    points: ClassVar[type] = Points  # how f takes what `relax` gives
 
     tau: float = 1.0
     draws: int = 1
@@ -40,7 +41,7 @@ class GumbelSoftmax(Estimator):
         log_q_y = bk.log_softmax(logits_y)  # [N, B, K]
         g = gumbel(bk, rng, (n, self.draws, batch, n_classes))
         y = self.relax(bk, bk.expand(log_q_y, 1), g)  # [N, S, B, K]
-        return Estimate(bk.mean(f(Points(y)), axis=1), entropy(bk, log_q_y))
+        return Estimate(bk.mean(f(self.points(y)), axis=1), entropy(bk, log_q_y))
 
     def calls(self, n_classes: int) -> int:
         return self.draws

@@ -23,6 +23,7 @@ class Marginalize(Estimator):
     """
 
     name: ClassVar[str] = "marginalize"
+    y_enters: ClassVar[str] = "classes"
 
     class_noise: str = "shared"
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from gsbench.categorical import straight_through
 from gsbench.estimators.gumbel_softmax import GumbelSoftmax
+from gsbench.models import HardPoints
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class StraightThrough(GumbelSoftmax):
     """
 
     name: ClassVar[str] = "straight-through"
+    points: ClassVar[type] = HardPoints
+    y_enters: ClassVar[str] = "hard"
 
     def relax(self, bk: Any, log_q_y: Any, g: Any) -> Any:
         return straight_through(bk, log_q_y, g, self.tau)

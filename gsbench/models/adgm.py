@@ -8,7 +8,7 @@ from gsbench.densities import (
     bernoulli_log_density,
     gaussian_draw,
     gaussian_log_density,
-    gaussian_log_density_of_draw,
+    standard_gaussian_log_density,
 )
 from gsbench.models.base import ClassBound, Model, Noise
 
@@ -32,33 +32,31 @@ class ADGM(Model):
         return Noise(eps_a, self.bk.normal(rng, (n_mc, 1, batch, self.config.d_z)))
 
     def _draw_a(self, x: Any, noise: Noise) -> tuple[Any, Any]:
-        """a [N, 1, B, D_a] and log σ²_a [1, 1, B, D_a] for x [1, 1, B, D_x]"""
-        mean_a, log_var_a = self._gaussian(self.q_a_x(x=x))
-        return gaussian_draw(self.bk, mean_a, log_var_a, noise.eps_a), log_var_a
+        """a [N, 1, B, D_a] and log q(a|x) [N, 1, B] for x [1, 1, B, D_x]"""
+        return gaussian_draw(self.bk, self.q_a_x(x=x), noise.eps_a, self.config.log_var_limits)
 
     def class_logits(self, x: Any, noise: Noise) -> Any:
         x = x[None, None]
         a, _ = self._draw_a(x, noise)
-        return self.q_y_ax(a=a, x=x)[:, 0]
+        return self.q_y_ax(x=x, a=a)[:, 0]
 
     def class_bound(self, x: Any, noise: Noise) -> ClassBound:
         x = x[None, None]
-        a, log_var_a = self._draw_a(x, noise)
+        a, log_q_a = self._draw_a(x, noise)
         context = {
             "a": a,
-            "log_q_a": gaussian_log_density_of_draw(self.bk, noise.eps_a, log_var_a),  # [N, 1, B]
-            "first_q_z": self.q_z_axy.first(a=a, x=x),  # [N, 1, B, H]
+            "log_q_a": log_q_a,  # [N, 1, B]
+            "first_q_z": self.q_z_axy.first(x=x, a=a),  # [N, 1, B, H]
             "first_p_a": self.p_a_xyz.first(x=x),  # [1, 1, B, H]
         }
-        return ClassBound(self, x, noise, self.q_y_ax(a=a, x=x)[:, 0], context)
+        return ClassBound(self, x, noise, self.q_y_ax(x=x, a=a)[:, 0], context)
 
     def bound_of(self, y: Any, f: ClassBound) -> Any:
-        bk, context = self.bk, f.context
-        mean_z, log_var_z = self._gaussian(self.q_z_axy.finish(context["first_q_z"] + self.q_z_axy.first_y(y)))
-        z = gaussian_draw(bk, mean_z, log_var_z, f.noise.eps_z)  # [N, C, B, D_z]
-        logits_x = self.p_x_yz.finish(self.p_x_yz.first(z=z) + self.p_x_yz.first_y(y))
-        first_p_a = self.p_a_xyz.first(z=z) + (context["first_p_a"] + self.p_a_xyz.first_y(y))
-        log_p_x = bernoulli_log_density(bk, f.x, logits_x)  # [N, C, B]
-        log_p_a = gaussian_log_density(bk, context["a"], *self._gaussian(self.p_a_xyz.finish(first_p_a)))
-        log_p_z_over_q_z = self._log_p_z_over_q_z(z, log_var_z, f.noise.eps_z)
-        return log_p_x + log_p_a + log_p_z_over_q_z + (self.log_p_y - context["log_q_a"])
+        bk, context, limits = self.bk, f.context, self.config.log_var_limits
+        z, log_q_z = gaussian_draw(bk, self.q_z_axy(y=y, plus=context["first_q_z"]), f.noise.eps_z, limits)
+        log_p_x = bernoulli_log_density(bk, f.x, self.p_x_yz(y=y, z=z))  # [N, C, B]
+        log_p_a = gaussian_log_density(
+            bk, context["a"], self.p_a_xyz(y=y, z=z, plus=context["first_p_a"]), limits
+        )
+        log_p_z = standard_gaussian_log_density(bk, z)
+        return log_p_x + log_p_a + log_p_z - log_q_z + (self.log_p_y - context["log_q_a"])

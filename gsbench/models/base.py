@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import copy
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from gsbench.densities import gaussian_log_density_of_draw, standard_gaussian_log_density
 from gsbench.models.config import ModelConfig
 from gsbench.models.network import Network
 
@@ -38,7 +38,7 @@ class ClassBound:
     x: Any  # [1, 1, B, D_x]
     noise: Noise
     logits_y: Any  # [N, B, K]
-    context: Any
+    context: dict[str, Any]
 
     def __call__(self, y: Any) -> Any:
         return self.model.bound_of(y, self)
@@ -50,6 +50,27 @@ class ClassBound:
     @property
     def n_classes(self) -> int:
         return self.model.config.n_classes
+
+    @property
+    def floats_per_row(self) -> int:
+        return self.model.floats_per_row
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """All variables of which f is a function, by name: parameters, and what was computed once an example."""
+        networks = (network for network in self.model.networks if network.takes_y)
+        parameters = {key: p for network in networks for key, p in network.parameters.items()}
+        return {**parameters, **{f"context/{key}": value for key, value in self.context.items()}}
+
+    @property
+    def class_rows(self) -> frozenset[str]:
+        """Those of `inputs` that have a row for each class, [K, H]."""
+        return frozenset(f"{network.name}/W_y" for network in self.model.networks if network.takes_y)
+
+    def with_inputs(self, inputs: Mapping[str, Any]) -> ClassBound:
+        """f with others in place of its inputs; with some of the rows of each `class_rows`, f of those classes."""
+        context = {key: inputs[f"context/{key}"] for key in self.context}
+        return dataclasses.replace(self, model=self.model.with_parameters(inputs), context=context)
 
     def with_noise_for_each_class(self, rng: Any) -> ClassBound:
         """f with an ε_z of its own for each class, [N, K, B, D_z], as the 2016 blog post draws it."""
@@ -103,20 +124,32 @@ class Model(abc.ABC):
         return network
 
     @property
+    def floats_per_row(self) -> int:
+        """Numbers that are live for each row (draw, class, example) at the peak of f's forward and backward pass.
+
+        That peak is the backward pass: the hidden layers of the networks that take y (twice where batch norm keeps its
+        input), the derivative of the pixels' log density and the gradient made of it, and the latents' means, log
+        variances, draws and derivatives. tests/test_meters.py holds it against tracemalloc.
+        """
+        c = self.config
+        n_hidden = sum(network.takes_y for network in self.networks) * c.class_layers
+        hidden = n_hidden * c.units * (2 if c.norm == "batch" else 1)
+        return hidden + 2 * c.n_pixels + 5 * (c.d_z + self.has_a * c.d_a)
+
+    @property
     def parameters(self) -> dict[str, Any]:
         """All parameters by name, such as "q_y_ax/W_x"."""
         return {key: p for network in self.networks for key, p in network.parameters.items()}
 
-    def _gaussian(self, out: Any) -> tuple[Any, Any]:
-        """Mean and log σ² of a Gaussian head: [..., 2D] → [..., D], [..., D]"""
-        mean, log_var = self.bk.split_last(out)
-        limits = self.config.log_var_limits
-        return mean, log_var if limits is None else self.bk.clip(log_var, *limits)
-
-    def _log_p_z_over_q_z(self, z: Any, log_var_z: Any, eps_z: Any) -> Any:
-        """log p(z) − log q(z|·) at z = μ + σ ε."""
-        log_p_z = standard_gaussian_log_density(self.bk, z)
-        return log_p_z - gaussian_log_density_of_draw(self.bk, eps_z, log_var_z)
+    def with_parameters(self, parameters: Mapping[str, Any]) -> Model:
+        """The same model with others in place of the parameters that are named."""
+        twin = copy.copy(self)
+        twin.networks = []
+        for attribute, network in vars(self).items():
+            if isinstance(network, Network):
+                twin.networks.append(network.with_parameters(parameters))
+                setattr(twin, attribute, twin.networks[-1])
+        return twin
 
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[None]:

@@ -36,3 +36,14 @@ class Points:
 
     def first_layer(self, bk: Any, W_y: Any) -> Any:
         return bk.product(self.y, W_y)  # [N, C, B, H]
+
+
+@dataclass(frozen=True)
+class HardPoints:
+    """y = one-hot rows [N, C, B, K] that carry a gradient: a look-up forward, and a product back, for ∂f/∂y is wanted
+    for all K classes."""
+
+    y: Any
+
+    def first_layer(self, bk: Any, W_y: Any) -> Any:
+        return bk.look_up(self.y, W_y)  # [N, C, B, H]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gsbench.densities import bernoulli_log_density, gaussian_draw
+from gsbench.densities import bernoulli_log_density, gaussian_draw, standard_gaussian_log_density
 from gsbench.models.base import ClassBound, Model, Noise
 
 
@@ -31,9 +31,7 @@ class M2(Model):
         return ClassBound(self, x[None, None], noise, self.class_logits(x, noise), context)
 
     def bound_of(self, y: Any, f: ClassBound) -> Any:
-        bk = self.bk
-        mean_z, log_var_z = self._gaussian(self.q_z_xy.finish(f.context["first_q_z"] + self.q_z_xy.first_y(y)))
-        z = gaussian_draw(bk, mean_z, log_var_z, f.noise.eps_z)  # [N, C, B, D_z]
-        logits_x = self.p_x_yz.finish(self.p_x_yz.first(z=z) + self.p_x_yz.first_y(y))
-        log_p_x = bernoulli_log_density(bk, f.x, logits_x)  # [N, C, B]
-        return log_p_x + self._log_p_z_over_q_z(z, log_var_z, f.noise.eps_z) + self.log_p_y
+        head_z = self.q_z_xy(y=y, plus=f.context["first_q_z"])
+        z, log_q_z = gaussian_draw(self.bk, head_z, f.noise.eps_z, self.config.log_var_limits)  # [N, C, B, D_z]
+        log_p_x = bernoulli_log_density(self.bk, f.x, self.p_x_yz(y=y, z=z))  # [N, C, B]
+        return log_p_x + standard_gaussian_log_density(self.bk, z) - log_q_z + self.log_p_y

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -42,7 +44,6 @@ class Network:
         self.parameters: dict[str, Any] = {}
         self.running: list[tuple[Any, Any]] = []
         self.name = name
-        self._phi = {"relu": bk.relu, "elu": bk.elu}[config.nonlinearity]
         widths = [config.units] * n_layers
         fan_in = sum(min(d, Y_FAN_IN_LIMIT) if u == "y" else d for u, d in inputs.items())
         for u, d in inputs.items():
@@ -69,36 +70,62 @@ class Network:
     def _get(self, key: str) -> Any:
         return self.parameters[f"{self.name}/{key}"]
 
+    def with_parameters(self, parameters: Mapping[str, Any]) -> Network:
+        """The same network with others in place of the parameters that are named."""
+        twin = copy.copy(self)
+        twin.parameters = {key: parameters.get(key, p) for key, p in self.parameters.items()}
+        return twin
+
     def _before_norm(self, layer: int) -> Any:
         """The bias of a layer, or None where the norm after the layer would cancel it (there it is the norm's β)."""
         hidden = layer <= self._n_layers
         return None if hidden and self.config.norm == "batch" else self._get(f"b{layer}")
 
     def first(self, **inputs: Any) -> Any:
-        """Σ_i W_i u_i over the given inputs (not y), without the bias. u_i [..., D_i] → [..., H]"""
-        terms = [self.bk.linear(u, self._get(f"W_{name}")) for name, u in inputs.items()]
-        return sum(terms[1:], start=terms[0])
+        """Σ_i W_i u_i over the given inputs (not y), without the bias: the part of the first layer that can be shared.
+        u_i [..., D_i] → [..., H]"""
+        return self._first(inputs, ())
 
-    def first_y(self, y: Any) -> Any:
-        """y W_y with the first layer's bias, for y of `gsbench.models.labels`: what broadcasts to [N, C, B, H]."""
-        term = y.first_layer(self.bk, self._get("W_y"))
-        b = self._before_norm(1)
+    def _first(self, inputs: Mapping[str, Any], terms: tuple[Any, ...], relu: bool = False) -> Any:
+        """φ(Σ_i W_i u_i + Σ terms), the last product with the terms in one pass."""
+        if not inputs:
+            return self.bk.affine(None, None, terms, relu)
+        *others, last = inputs
+        products = [self.bk.affine(inputs[u], self._get(f"W_{u}")) for u in others]
+        return self.bk.affine(inputs[last], self._get(f"W_{last}"), (*products, *terms), relu)
+
+    def _y_and_bias(self, y: Any) -> Any:
+        """y W_y plus the first layer's bias: rows that broadcast to [N, C, B, H]."""
+        term, b = y.first_layer(self.bk, self._get("W_y")), self._before_norm(1)
         return term if b is None else term + b
 
-    def finish(self, h: Any) -> Any:
-        """The rest of the network after the first layer's sum and bias: [..., H] → [..., n_out]"""
-        for i in range(1, self._n_layers + 1):
-            h = self._phi(self._norm(h, i))
-            h = self.bk.linear(h, self._get(f"W{i + 1}"), self._before_norm(i + 1))
-        return h
+    def __call__(self, *, y: Any = None, plus: Any = None, **inputs: Any) -> Any:
+        """The whole network.
+
+        y       the class, of `gsbench.models.labels`, where the network takes one
+        plus    a part of the first layer that `first` gave
+        inputs  the other inputs u_i [..., D_i]
+        """
+        bias = self._before_norm(1) if y is None else self._y_and_bias(y)
+        terms = tuple(term for term in (plus, bias) if term is not None)
+        h = self._hidden(1, lambda relu: self._first(inputs, terms, relu))
+        for i in range(2, self._n_layers + 1):
+            h = self._hidden(i, functools.partial(self._layer, i, h))
+        return self._layer(self._n_layers + 1, h)
+
+    def _layer(self, i: int, h: Any, relu: bool = False) -> Any:
+        b = self._before_norm(i)
+        return self.bk.affine(h, self._get(f"W{i}"), () if b is None else (b,), relu)
+
+    def _hidden(self, i: int, layer: Callable[[bool], Any]) -> Any:
+        """φ(norm(·)) of a layer, which can take the rectifier itself."""
+        if self.config.norm == "none" and self.config.nonlinearity == "relu":
+            return layer(True)
+        h = self._norm(layer(False), i)
+        return self.bk.affine(None, None, (h,), relu=True) if self.config.nonlinearity == "relu" else self.bk.elu(h)
 
     def _norm(self, h: Any, layer: int) -> Any:
         if self.config.norm == "none":
             return h
         gamma, beta = self._get(f"gamma{layer}"), self._get(f"b{layer}")
         return self.bk.batch_norm(h, gamma, beta, *self.running[layer - 1], self.training)
-
-    def __call__(self, **inputs: Any) -> Any:
-        """The whole network for inputs without y. u_i [..., D_i] → [..., n_out]"""
-        h, b = self.first(**inputs), self._before_norm(1)
-        return self.finish(h if b is None else h + b)

@@ -1,0 +1,195 @@
+"""The log densities' nodes: the value and its derivatives in one pass forward, a product with the gradient back.
+
+Forward, each node forms the derivative of a row's log density by its inputs (an array that it needs anyway), so that
+nothing else has to be kept. Arrays come as [..., D], log densities as [...], in float32 at least. Gradients can be
+taken once.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from gsbench.backends import cuda_kernels
+from gsbench.backends.chainer_functions import sum_to
+from gsbench.backends.chainer_import import chainer
+
+LOG_2PI = math.log(2 * math.pi)
+Limits = tuple[float, float] | None
+
+
+def _sum(x: Any) -> Any:
+    """Σ over the last axis, accumulated in float32 at least."""
+    return x.sum(axis=-1, dtype=np.promote_types(x.dtype, np.float32))
+
+
+def _squares(x: Any) -> Any:
+    """Σ_d x_d², accumulated in float32 at least."""
+    return _sum(x * x)
+
+
+def _scaled(derivative: Any, g: Any) -> Any:
+    """g · derivative, into the derivative, which is used once. derivative [..., D], g [...]"""
+    derivative *= g[..., None].astype(derivative.dtype, copy=False)
+    return derivative
+
+
+class BernoulliLogDensity(chainer.FunctionNode):
+    """Σ_d [ x_d l_d − log(1 + exp l_d) ] for constant x; ∂/∂l = x − σ(l). Logits l [..., D], x broadcasts to it."""
+
+    def __init__(self, x: Any) -> None:
+        super().__init__()
+        self._x = x
+
+    def forward(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        (logits,) = inputs
+        xp = chainer.backend.get_array_module(logits)
+        if xp is np:
+            value, self._derivative = _bernoulli(self._x, logits)
+        else:
+            value, self._derivative = cuda_kernels.bernoulli(xp, self._x, logits)
+        return (value,)
+
+    def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (chainer.as_variable(_scaled(self._derivative, grad_outputs[0].array)),)
+
+
+def _bernoulli(x: np.ndarray, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The Bernoulli log density of x and its derivative by the logits, by passes in place.
+
+    With x' = x − ½: x l − log(1 + eˡ) = x' l − |l|/2 − log(1 + e^−|l|), and x − σ(l) = x' − tanh(l/2)/2. Nothing
+    overflows, and for binary x the first two terms cancel exactly.
+    """
+    half = logits.dtype.type(0.5)
+    x = np.asarray(x, logits.dtype) - half
+    absolute = np.abs(logits)
+    terms = x * logits
+    absolute *= half
+    terms -= absolute
+    absolute *= -2
+    np.exp(absolute, out=absolute)
+    np.log1p(absolute, out=absolute)
+    terms -= absolute
+    derivative = np.multiply(logits, half, out=absolute)
+    np.tanh(derivative, out=derivative)
+    derivative *= -half
+    derivative += x
+    return _sum(terms), derivative
+
+
+class GaussianDraw(chainer.FunctionNode):
+    """z = μ + σ ε and log q(z) = −½ Σ_d [ log 2π + log σ²_d + ε_d² ] for constant noise ε [..., D].
+
+    The input is a head [..., 2D], μ beside log σ²; `limits` clips log σ². The gradient of log q(z) is the whole one,
+    through the draw and the density together.
+    """
+
+    def __init__(self, noise: Any, limits: Limits) -> None:
+        super().__init__()
+        self._noise, self._limits = noise, limits
+
+    def forward(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        (head,) = inputs
+        noise, d = self._noise, self._noise.shape[-1]
+        xp = chainer.backend.get_array_module(head)
+        log_var, self._inside = _clipped(xp, head[..., d:], self._limits)
+        deviation = xp.exp(log_var * head.dtype.type(0.5))
+        self._deviation = deviation * noise
+        log_q = (_sum(log_var) + (_squares(noise) + d * LOG_2PI)) * -0.5
+        self._shape = head.shape
+        return head[..., :d] + self._deviation, log_q.astype(np.promote_types(head.dtype, np.float32), copy=False)
+
+    def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        g_z, g_log_q = (None if g is None else g.array for g in grad_outputs)
+        deviation, d = self._deviation, self._deviation.shape[-1]
+        xp = chainer.backend.get_array_module(deviation)
+        g = xp.empty((*deviation.shape[:-1], 2 * d), deviation.dtype)
+        if g_z is None:
+            g[...] = 0
+        else:
+            g[..., :d] = g_z
+            xp.multiply(g_z, deviation, out=g[..., d:])
+        if g_log_q is not None:
+            g[..., d:] -= g_log_q[..., None].astype(g.dtype, copy=False)
+        g[..., d:] *= g.dtype.type(0.5)
+        if self._inside is not None:
+            g[..., d:] *= self._inside
+        return (chainer.as_variable(sum_to(g, self._shape)),)
+
+
+def _clipped(xp: Any, log_var: Any, limits: Limits) -> tuple[Any, Any]:
+    """log σ² within the limits, and where it was within them (None: everywhere)."""
+    if limits is None:
+        return log_var, None
+    return xp.clip(log_var, *limits), (limits[0] <= log_var) & (log_var <= limits[1])
+
+
+class StandardGaussianLogDensity(chainer.FunctionNode):
+    """−½ Σ_d [ log 2π + z_d² ]"""
+
+    def forward(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        self.retain_inputs((0,))
+        (z,) = inputs
+        return ((_squares(z) + z.shape[-1] * LOG_2PI) * -0.5,)
+
+    def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        z = self.get_retained_inputs()[0].array
+        return (chainer.as_variable(z * -grad_outputs[0].array[..., None].astype(z.dtype, copy=False)),)
+
+
+class GaussianLogDensity(chainer.FunctionNode):
+    """−½ Σ_d [ log 2π + log σ²_d + (x_d − μ_d)²/σ²_d ] of x [..., D], by a head [..., 2D], μ beside log σ².
+
+    With v = (x − μ)/σ²: ∂/∂μ = v = −∂/∂x, ∂/∂log σ² = ½ [ (x − μ) v − 1 ]. `limits` clips log σ².
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        super().__init__()
+        self._limits = limits
+
+    def forward(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        x, head = inputs
+        xp = chainer.backend.get_array_module(head)
+        d = x.shape[-1]
+        log_var, self._inside = _clipped(xp, head[..., d:], self._limits)
+        difference = x - head[..., :d]
+        derivative = xp.empty((*difference.shape[:-1], 2 * d), head.dtype)
+        v, squares = derivative[..., :d], derivative[..., d:]
+        xp.multiply(xp.exp(-log_var), difference, out=v)
+        xp.multiply(v, difference, out=squares)
+        value = (_sum(squares + log_var) + d * LOG_2PI) * -0.5
+        squares -= 1
+        squares *= head.dtype.type(0.5)
+        self._derivative, self._shapes = derivative, (x.shape, head.shape)
+        return (value,)
+
+    def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        x_shape, head_shape = self._shapes
+        g = _scaled(self._derivative, grad_outputs[0].array)
+        d = x_shape[-1]
+        if self._inside is not None:
+            g[..., d:] *= self._inside
+        gradients = {0: lambda: -sum_to(g[..., :d], x_shape), 1: lambda: sum_to(g, head_shape)}
+        return tuple(chainer.as_variable(gradients[i]()) for i in indexes)
+
+
+def bernoulli_log_density(x: Any, logits: Any) -> Any:
+    """log Bernoulli(x; σ(logits)) for constant x."""
+    return BernoulliLogDensity(x).apply((logits,))[0]
+
+
+def gaussian_draw(head: Any, noise: Any, limits: Limits) -> tuple[Any, Any]:
+    """z = μ + σ ε and its log density at itself."""
+    return GaussianDraw(noise, limits).apply((head,))
+
+
+def standard_gaussian_log_density(z: Any) -> Any:
+    """log N(z; 0, I)"""
+    return StandardGaussianLogDensity().apply((z,))[0]
+
+
+def gaussian_log_density(x: Any, head: Any, limits: Limits) -> Any:
+    """log N(x; μ, σ²)"""
+    return GaussianLogDensity(limits).apply((x, head))[0]

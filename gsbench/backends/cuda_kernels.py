@@ -1,0 +1,2 @@
+def bernoulli(xp, x, logits):
+    raise NotImplementedError
