@@ -7,14 +7,27 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.image import imread
-from records_fixture import make_record, make_run, write_lines, write_saved
+from records_fixture import (
+    chunk_records,
+    make_record,
+    make_run,
+    peer_records,
+    speedup_figures,
+    write_lines,
+    write_saved,
+)
 
 from gsbench.report import FIGURES, ReportError, make_report
+from gsbench.report.figures import OPTIONAL
 from gsbench.report.frame import make_curves, make_frame
 from gsbench.report.gaps import missing
 from gsbench.report.style import make_look
 
-RUN = make_run(ks=(10, 100), accuracy_ks=(100,))
+RUN = [
+    *make_run(ks=(10, 100), accuracy_ks=(100,)),
+    *peer_records((10, 100)),
+    *chunk_records((10, 100), (1, 5, 10, 100)),
+]
 STEPS = [record for record in RUN if record["group"] == "step"]  # one figure, quickly drawn
 
 
@@ -44,7 +57,7 @@ def test_the_records_survive_the_csv_file(report):
         np.testing.assert_allclose(read[field], expected, rtol=1e-14)
     assert read["case"].tolist() == [record["case"] for record in RUN]
     assert ",100.0," not in (report / "records.csv").read_text()
-    assert len(pd.read_csv(report / "curves.csv")) == 20 * 8
+    assert len(pd.read_csv(report / "curves.csv")) == 20 * 10
 
 
 def test_the_page_opens_with_the_glance_and_the_pareto_figure(report):
@@ -52,7 +65,8 @@ def test_the_page_opens_with_the_glance_and_the_pareto_figure(report):
     assert headings[:2] == ["At a glance", "Accuracy against speed"]
     assert headings[-4:] == ["Missing", "Skipped, failed and too large", "Conditions", "Files"]
     glance = page_of(report).split("## ")[2]
-    assert "| 220 ms<br>1 (baseline)<br>455<br>230 MiB<br>88.9 %" in glance
+    assert "| 120 ms<br>1 (baseline)<br>833<br>75.0 MiB<br>88.9 %" in glance
+    assert "as fast as the baseline, marginalize-streamed, measured" in page_of(report)
 
 
 def test_the_page_shows_every_figure_with_the_device_and_the_settings(report):
@@ -61,6 +75,8 @@ def test_the_page_shows_every_figure_with_the_device_and_the_settings(report):
         caption = page.split(f"]({name}.png)")[1].split("##")[0]
         assert "Device: cpu (Example(R) Xample(TM) CPU @ 2.00GHz, 2 threads)." in caption
         assert "Settings: preset default, batch 100, N_MC = 1, float32, backend chainer" in caption
+        if name in ("speedup", "peers", "chunk_sizes", "fraction_of_peak"):
+            assert re.search(r"9[59] % bootstrap interval", caption)
         assert f"[SVG]({name}.svg)" in caption
 
 
@@ -76,14 +92,48 @@ def test_the_page_tells_what_was_cut_off_skipped_and_failed(report):
 
 def test_the_page_holds_our_speedup_against_the_published_one(report):
     table = page_of(report).split("](speedup.png)")[1].split("##")[0]
-    assert re.search(r"\| 10 +\| gumbel-softmax +\| 2.00 × +\| 2 × ", table)
-    assert re.search(r"\| 100 +\| straight-through +\| 8.80 × +\| 9.9 × ", table)
+    assert re.search(r"\| 10 +\| gumbel-softmax +\| 1.50 × +\| 2 × ", table)
+    assert re.search(r"\| 100 +\| straight-through +\| 4.80 × +\| 9.9 × ", table)
+
+
+def cells_of(table):
+    """The cells of a Markdown table, by row, its headers first."""
+    rows = [line for line in table.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row.split("|")[1:-1]] for row in [rows[0], *rows[2:]]]
+
+
+def test_the_page_has_the_ratios_to_peers_with_times_and_memory(report):
+    section = page_of(report).split("## Beside other formulations")[1].split("## ")[0]
+    headers, *rows = cells_of(section)
+    assert headers == [
+        *("K", "gsbench", "peer", "timed", "times as fast", "peer's time", "gsbench's time", "peer's memory"),
+        "gsbench's memory",
+    ]
+    assert len(rows) == 2 * (4 + 4 + 4)
+    memory = ["1.27 GiB (1,000 MiB)", "150 MiB (50.0 MiB)"]
+    assert rows[4] == [
+        *("10", "marginalize-streamed", "plain-chainer", "unlabelled step", "1.20 × [1.08, 1.44]", "36.0 ms"),
+        *("30.0 ms", *memory),
+    ]
+    assert [row[3] for row in rows[8:12]] == ["unlabelled step", "unlabelled step", "full step", "full step"]
+    assert "Chainer 7.8.1, PyTorch 2.13.0+cpu, Pyro 1.9.1." in section
+
+
+def test_the_page_has_the_share_of_the_peak_and_what_it_is_made_of(report):
+    section = page_of(report).split("](fraction_of_peak.png)")[1].split("## ")[0]
+    headers, *rows = cells_of(section)
+    assert headers[4:] == ["operations", "time", "per class", "machine's peak", "share of it"]
+    assert len(rows) == 2 * 2 * 4 * 2
+    assert rows[10] == [
+        *("ADGM", "100", "marginalize-streamed", "bound", "6.72 GFLOP", "84.0 ms", "840 µs"),
+        *("160 GFLOP/s (2048x2048x2048)", "50.0 % [45.0, 52.5]"),
+    ]
 
 
 def test_the_page_has_the_accuracies_at_equal_steps_and_seconds(report):
     steps, seconds = page_of(report).split("largest step that all reached")[1].split("largest second that all reached")
-    assert re.search(r"\| ADGM +\| glyphs +\| 100 +\| 10000 +\| 88.9 % +\| 87.9 % ", steps)
-    assert re.search(r"\| ADGM +\| glyphs +\| 100 +\| 200 s +\| 25.9 % +\| 87.9 % ", seconds)
+    assert re.search(r"\| ADGM +\| glyphs +\| 100 +\| 10000 +\| 88.9 % +\| 88.9 % +\| 87.9 % ", steps)
+    assert re.search(r"\| ADGM +\| glyphs +\| 100 +\| 200 s +\| 25.9 % +\| 56.6 % +\| 87.9 % ", seconds)
 
 
 def test_the_page_has_the_conditions(report):
@@ -113,7 +163,7 @@ LABELS = {
     ],
     "speedup": [
         "number of classes K",
-        "times as fast as marginalize",
+        "times as fast as marginalize-streamed",
         "Jang et al. 2017, fig. 5 (GTX Titan X)",
     ],
     "peak_memory": [
@@ -121,6 +171,10 @@ LABELS = {
         "peak memory, live arrays (MiB)",
         "peak memory, whole process (MiB)",
     ],
+    "time_per_class": ["number of classes K", "time of the bound per class (ms)", "ADGM", "marginalize-streamed"],
+    "peers": ["times as fast as the peer → faster", "gsbench: the exact sum", "K = 100", "plain-torch, full step"],
+    "fraction_of_peak": ["number of classes K", "share of the peak", "ADGM: unlabelled bound", "100 %"],
+    "chunk_sizes": ["classes in a chunk", "times as fast as the default chunk", "peak of live arrays (MiB)", "K = 100"],
     "accuracy_curves": ["epoch", "training time (s)", "validation accuracy (%)", "labels-only"],
 }
 
@@ -133,9 +187,12 @@ def test_every_figure_has_its_labels_and_is_not_blank(report, name):
     pixels = imread(report / f"{name}.png")
     assert pixels.shape[1] > 1000
     blue = np.abs(pixels[..., :3] - np.array([0x00, 0x72, 0xB2]) / 255).max(axis=2) < 0.02
-    orange = np.abs(pixels[..., :3] - np.array([0xD5, 0x5E, 0x00]) / 255).max(axis=2) < 0.02
-    assert orange.sum() > 200
-    assert name == "speedup" or blue.sum() > 200
+    light_blue = np.abs(pixels[..., :3] - np.array([0x56, 0xB4, 0xE9]) / 255).max(axis=2) < 0.02
+    if name == "chunk_sizes":  # its colours are those of K
+        assert (np.ptp(pixels[..., :3], axis=2) > 0.2).sum() > 200
+    else:
+        assert blue.sum() > 200
+        assert name == "speedup" or light_blue.sum() > 200
 
 
 def test_the_same_data_give_the_same_files_whatever_the_readers_own_matplotlib_settings(tmp_path, report):
@@ -168,7 +225,7 @@ def test_several_runs_stand_side_by_side(tmp_path):
     assert there in svg
 
 
-@pytest.mark.parametrize("group", ["bound", "step", "speedup", "memory", "accuracy"])
+@pytest.mark.parametrize("group", ["bound", "step", "speedup", "memory", "accuracy", "roofline"])
 def test_a_missing_group_is_named_and_the_rest_is_drawn(group):
     run = make_run(models=["m2"], ks=(10,), accuracy_ks=(10,))
     records = [record for record in run if record["group"] != group]
@@ -181,8 +238,10 @@ def test_a_missing_group_is_named_and_the_rest_is_drawn(group):
         "speedup": ["speedup"],
         "memory": ["peak_memory"],
         "accuracy": ["pareto", "accuracy_curves"],
+        "roofline": ["fraction_of_peak"],
     }[group]
-    assert [name for name, plot in plots.items() if plot is None] == undrawn
+    assert [name for name, plot in plots.items() if plot is None and name not in OPTIONAL] == undrawn
+    assert not any(f"figure `{name}`" in missing(frame, plots) for name in OPTIONAL)
     lines = missing(frame, plots).splitlines()
     assert any(line.startswith(f"- group `{group}` (") and line.endswith(": no record") for line in lines)
     for name in undrawn:
@@ -193,6 +252,12 @@ def test_a_missing_group_is_named_and_the_rest_is_drawn(group):
 def test_nothing_is_missing_from_a_whole_run():
     whole = [record for record in RUN if record["status"] == "ok"]
     assert missing(make_frame(whole), {}) == "Nothing: every group was measured."
+
+
+@pytest.mark.parametrize(("group", "figure"), [("peer", "peers"), ("chunk", "chunk_sizes")])
+def test_a_figure_of_what_was_asked_for_and_came_to_nothing_is_named(group, figure):
+    lines = missing(make_frame([make_record(group, status="skipped")]), {figure: None}).splitlines()
+    assert f"- figure `{figure}`: the records have nothing to draw it from" in lines
 
 
 def test_cases_that_a_killed_run_did_not_reach_are_named():
@@ -212,11 +277,11 @@ def test_a_group_that_no_figure_knows_is_named():
 
 @pytest.mark.parametrize("status", ["failed", "skipped", "too-large", "out-of-memory"])
 def test_a_run_in_which_nothing_ended_well_is_a_report(tmp_path, status):
-    groups = ("bound", "step", "speedup", "memory", "accuracy")
+    groups = ("bound", "step", "speedup", "memory", "accuracy", "roofline")
     records = [make_record(group, status=status, reason="no luck", estimate_bytes=2**40) for group in groups]
     folder = make_report([write_lines(tmp_path / "a.jsonl", records)], name="a", output=tmp_path).parent
-    assert page_of(folder).count("no luck") == 5
-    assert page_of(folder).count("none of its 1 cases ended well") == 5
+    assert page_of(folder).count("no luck") == 6
+    assert page_of(folder).count("none of its 1 cases ended well") == 6
     assert not list(folder.glob("*.png"))
 
 
@@ -270,7 +335,45 @@ def test_peers_have_a_table_of_their_own_and_are_not_missed_where_nobody_asked(t
     path = write_lines(tmp_path / "run.jsonl", records)
     page = page_of(make_report([path], output=tmp_path, name="peers").parent)
     table = page.split("## Beside other formulations")[1].split("##")[0]
-    rows = [line for line in table.splitlines() if "plain-chainer" in line]
-    assert [row.split("|")[1].strip() for row in rows] == ["10", "100"]
-    assert all("1.50 × [1.40, 1.75]" in row for row in rows)
+    assert cells_of(table) == [
+        ["K", "gsbench", "peer", "timed", "times as fast"],
+        ["10", "marginalize", "plain-chainer", "bound", "1.50 × [1.40, 1.75]"],
+        ["100", "marginalize", "plain-chainer", "bound", "1.50 × [1.40, 1.75]"],
+    ]
     assert "`peer`" not in page[page.index("## Missing") :]
+
+
+def test_a_report_on_runs_with_several_baselines_names_them_all(tmp_path):
+    records = [
+        make_record("speedup", estimator="gumbel-softmax", run_id=name, **speedup_figures("step", 3.0, name))
+        for name in ("marginalize", "marginalize-streamed")
+    ]
+    page = page_of(make_report([write_lines(tmp_path / "run.jsonl", records)], output=tmp_path, name="two").parent)
+    assert "as fast as the baseline, marginalize or marginalize-streamed, measured" in page
+    assert "Timed in pairs, marginalize or marginalize-streamed (the exact sum) and the other in turn" in page
+    assert ">times as fast as the exact sum</text>" in (tmp_path / "two" / "speedup.svg").read_text(encoding="utf-8")
+
+
+def test_peers_that_did_not_fit_stand_in_the_table_and_those_that_were_skipped_do_not(tmp_path):
+    records = peer_records([10])
+    for record, status in zip(records, ("too-large", "out-of-memory", "skipped"), strict=False):
+        lost = ("speedup", "baseline_seconds", "candidate_seconds", "baseline_process_peak_bytes")
+        record.update(dict.fromkeys(lost), status=status, reason="no luck")
+    records[4].update(status="too-large", reason="gsbench: no luck")
+    page = page_of(make_report([write_lines(tmp_path / "run.jsonl", records)], output=tmp_path, name="a").parent)
+    _, *rows = cells_of(page.split("## Beside other formulations")[1].split("## ")[0])
+    assert len(rows) == len(records) - 1
+    assert rows[0][1:8] == ["marginalize", "plain-chainer", "unlabelled step", "too large", "", "", ""]
+    assert rows[4][1:5] == ["marginalize-streamed", "plain-chainer", "unlabelled step", "out of memory"]
+    assert rows[1][2:5] == ["plain-torch", "unlabelled step", "gsbench: too large"]
+    assert page.split("## Skipped")[1].count("no luck") == 4
+
+
+def test_the_streamed_sum_with_each_of_its_chunks_takes_no_style_from_the_others(tmp_path):
+    records = [*STEPS, make_record("step", estimator="mine", step_seconds=1.0)]
+    chunks = chunk_records([100], range(1, 30))
+    one, two = (
+        make_report([write_lines(tmp_path / "run.jsonl", own)], output=tmp_path, name=name).parent
+        for name, own in (("one", records), ("two", [*records, *chunks]))
+    )
+    assert (one / "steps_per_second.png").read_bytes() == (two / "steps_per_second.png").read_bytes()

@@ -1,15 +1,26 @@
 """The figures: what is drawn, what is told, and that nothing is cut off or warned of."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from records_fixture import make_record, make_run, speedup_figures, true_speedup
+from records_fixture import (
+    chunk_records,
+    make_record,
+    make_run,
+    peer_figures,
+    peer_records,
+    speedup_figures,
+    step_seconds,
+    true_speedup,
+)
 
 from gsbench.report.figures import FIGURES
 from gsbench.report.frame import make_curves, make_frame
 from gsbench.report.style import figure_settings, make_look
 
-RUN = make_run(ks=(10, 100))
+RUN = [*make_run(ks=(10, 100)), *peer_records((10, 100)), *chunk_records((10, 100), (1, 10, 100))]
 OTHER = [{**record, "run_id": "other"} for record in make_run(models=["adgm"], ks=(10, 100), speed=20)]
 
 
@@ -21,7 +32,7 @@ def draw(name, records):
 
 
 def lines_in(axes):
-    """The data of the lines drawn, by colour."""
+    """The data of the lines drawn, by colour; of several of one colour the last."""
     return {
         line.get_color(): line.get_xydata() for line in axes.lines if line.get_marker() not in ("None", "_", "|", "x")
     }
@@ -58,7 +69,7 @@ def bars_in(axes, number):
 def test_the_bars_are_the_quartiles_and_the_interval():
     rates = bars_in(draw("steps_per_second", RUN).figure.axes[0], 0)
     np.testing.assert_allclose(rates, [(1 / (s * 1.05), 1 / (s * 0.97)) for s in (0.04, 0.22)])
-    times = np.array([true_speedup("gumbel-softmax", k) for k in (10, 100)])
+    times = np.array([true_speedup("marginalize", k) for k in (10, 100)])
     interval = bars_in(draw("speedup", RUN).figure.axes[0], 0)
     np.testing.assert_allclose(interval, np.stack([0.93 * times, 1.08 * times], axis=1))
 
@@ -112,6 +123,126 @@ def test_a_case_that_does_not_fit_is_marked_with_what_it_needs():
     assert "needs 14.0 GiB" in [written.get_text() for written in live.texts]
 
 
+def test_of_several_cases_that_do_not_fit_the_smallest_says_what_it_needs():
+    ks = (10, 100, 500, 1000, 2000, 5000)
+    lost = [make_record("memory", n_classes=k, status="too-large", estimate_bytes=k * 2**20) for k in ks[3:]]
+    streamed = [make_record("memory", n_classes=k, estimator="marginalize-streamed", live_peak_bytes=1e8) for k in ks]
+    (live,) = draw("peak_memory", [*streamed, *lost]).figure.axes
+    assert [line.get_xdata()[0] for line in live.lines if line.get_marker() == "x"] == [1000, 2000, 5000]
+    assert [written.get_text() for written in live.texts] == ["needs 1,000 MiB"]
+    assert live.texts[0].xy[0] == 1000
+
+
+@pytest.mark.parametrize("models", [["adgm"], ["adgm", "m2"]])
+def test_the_labels_of_a_class_axis_do_not_touch(models):
+    ks = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+    records = [make_record("step", model=m, n_classes=k, step_seconds=0.1) for m in models for k in ks]
+    plot = draw("steps_per_second", records)
+    renderer = FigureCanvasAgg(plot.figure).get_renderer()
+    plot.figure.draw(renderer)
+    for axes in plot.figure.axes:
+        boxes = [label.get_window_extent(renderer) for label in axes.get_xticklabels()]
+        assert all(left.x1 + 3 < right.x0 for left, right in pairwise(boxes))
+        shown = [label.get_text() for label in axes.get_xticklabels()]
+        assert {"10", "100", "1,000", "5,000"} <= set(shown)
+        assert len(shown) >= 8
+
+
+def test_marks_at_the_bottom_stand_below_all_that_is_drawn():
+    ks = (10, 100, 1000, 5000)
+    records = [make_record("step", estimator="marginalize-streamed", n_classes=k, step_seconds=k) for k in ks]
+    records.append(make_record("step", n_classes=5000, status="too-large"))
+    axes = draw("steps_per_second", records).figure.axes[0]
+    (mark,) = [line for line in axes.lines if line.get_marker() == "x"]
+    (_, height), (_, lowest) = (
+        axes.transAxes.transform((0, mark.get_ydata()[0])),
+        axes.transData.transform((1, 1 / 5000)),
+    )
+    assert height + 5 < lowest
+
+
+def test_time_per_class_is_that_of_the_exact_sums():
+    plot = draw("time_per_class", RUN)
+    adgm, m2 = plot.figure.axes
+    assert set(lines_in(adgm)) == {"#0072B2", "#56B4E9"}
+    for axes, model in ((adgm, "adgm"), (m2, "m2")):
+        for colour, name in (("#0072B2", "marginalize"), ("#56B4E9", "marginalize-streamed")):
+            expected = [(k, 0.7e3 * step_seconds(model, name, k) / k) for k in (10, 100)]
+            np.testing.assert_allclose(lines_in(axes)[colour], expected)
+    assert "falls as 1/K" in plot.caption
+
+
+def test_time_per_class_is_read_from_the_roofline_where_nothing_else_timed_the_bound():
+    other = [record for record in RUN if record["group"] != "bound"]
+    axes = draw("time_per_class", other).figure.axes[0]
+    np.testing.assert_allclose(lines_in(axes)["#56B4E9"], [(10, 2.1), (100, 0.84)])
+    assert draw("time_per_class", [record for record in other if record["group"] != "roofline"]) is None
+
+
+@pytest.mark.parametrize(("slowest", "scale"), [(3.0, "linear"), (300.0, "log")])
+def test_time_per_class_begins_at_0_unless_the_values_lie_far_apart(slowest, scale):
+    records = [make_record("bound", n_classes=k, bound_seconds=k * s) for k, s in ((10, slowest), (100, 1.0))]
+    axes = draw("time_per_class", records).figure.axes[0]
+    assert axes.get_yscale() == scale
+    assert (axes.get_ylim()[0] == 0) == (scale == "linear")
+    assert axes.get_ylabel() == "time of the bound per class (s)"
+
+
+def test_the_share_of_the_peak_is_drawn_from_0_to_1_with_its_interval():
+    bound, step, *_ = draw("fraction_of_peak", RUN).figure.axes
+    assert bound.get_ylim() == (0, 1)
+    np.testing.assert_allclose(lines_in(step)["#56B4E9"], [(10, 0.5), (100, 0.5)])
+    np.testing.assert_allclose(lines_in(bound)["#0072B2"], [(10, 0.375), (100, 3 / 11)])
+    np.testing.assert_allclose(bars_in(bound, 1), [(0.45, 0.525)] * 2)
+
+
+def points_of(axes, label):
+    """(x, low end, high end) of the points beside each tick label that follows a heading, by heading and label."""
+    found, heading = {}, ""
+    labels = [tick.get_text() for tick in axes.get_yticklabels()]
+    bars = [(c.lines[0].get_xydata()[0], c.lines[2][0].get_segments()[0][:, 0]) for c in axes.containers]
+    for y, name in enumerate(labels):
+        heading = name if name.startswith("K = ") else heading
+        near = [(x, *ends) for (x, at), ends in bars if abs(at - y) < 0.5]
+        if name == label:
+            found[heading] = near
+    return found
+
+
+def test_peers_have_a_point_for_each_estimator_beside_their_name():
+    sums, sampling = draw("peers", RUN).figure.axes
+    assert (sums.get_title(), sampling.get_title()) == ("gsbench: the exact sum", "gsbench: sampling")
+    found = points_of(sums, "pyro-parallel")
+    assert list(found) == ["K = 10", "K = 100"]
+    np.testing.assert_allclose(found["K = 10"], [np.array([1, 0.9, 1.2]) * times for times in (3.2 / 1.4, 3.2)])
+    np.testing.assert_allclose(found["K = 100"], [np.array([1, 0.9, 1.2]) * times for times in (4.1 / 1.4, 4.1)])
+    full = points_of(sampling, "plain-torch, full step")
+    np.testing.assert_allclose(full["K = 10"], [np.array([1, 0.9, 1.2]) * 2.2 / 1.4])
+    assert not points_of(sampling, "pyro-parallel")
+
+
+def test_a_peer_that_does_not_fit_is_told_in_its_line():
+    lost = {"baseline": "plain-torch", "timed": "unlabelled-step", "status": "out-of-memory"}
+    plot = draw("peers", [*peer_records([10])[:1], make_record("peer", **lost)])
+    (axes,) = plot.figure.axes
+    (told,) = axes.texts
+    assert told.get_text() == "out of memory"
+    label = axes.get_yticklabels()[round(told.get_position()[1])]
+    assert label.get_text() == "plain-torch"
+    assert draw("peers", [make_record("peer", **lost)]) is None
+
+
+def test_chunks_are_drawn_by_k_with_what_the_chunk_does_not_change():
+    by_time, by_memory = draw("chunk_sizes", RUN).figure.axes
+    times = [line.get_xydata() for line in by_time.lines if line.get_marker() in ("o", "s")]
+    np.testing.assert_allclose(times[0], [(1, 1 / 3.7), (10, 1)])
+    np.testing.assert_allclose(times[1], [(1, 1 / 3.7), (10, 1), (100, 1 / 1.9)])
+    memory = [line.get_xydata() for line in by_memory.lines if line.get_marker() in ("o", "s")]
+    np.testing.assert_allclose(memory[1], [(1, 35), (10, 53), (100, 233)])
+    state = [line.get_ydata()[0] for line in by_memory.lines if line.get_linestyle() == ":"]
+    assert state == [25, 28]
+
+
 @pytest.mark.parametrize(
     "records",
     [
@@ -123,8 +254,17 @@ def test_a_case_that_does_not_fit_is_marked_with_what_it_needs():
         [make_record("accuracy", step=1, train_seconds=0.0, validation_accuracy=0.0)],
         [make_record("accuracy", step=1, train_seconds=1.0, validation_accuracy=0.5, curve_accuracy=[0.5])],
         [make_record("accuracy", estimator="labels-only", step=1, train_seconds=1.0, validation_accuracy=0.5)],
+        [*chunk_records([2], [1]), *chunk_records([2], [2], model="m2", threads=1)],
+        [make_record("chunk", chunk=3, speedup=1.0), make_record("chunk", chunk=3, n_classes=20, live_peak_bytes=9)],
+        [make_record("peer", baseline="plain-chainer", speedup=0.5)],
+        [make_record("peer", baseline="mine", timed="dance", **peer_figures(1.0, 1.0) | {"speedup_low": None})],
+        [make_record("roofline", timed="step", fraction_of_peak=1.5)],
+        [make_record("speedup", estimator="other", timed="step", speedup=2.0)],
     ],
-    ids=["single", "many", "odd-speedup", "no-quartiles", "zeros", "no-time", "no-curve", "labels-only"],
+    ids=[
+        *("single", "many", "odd-speedup", "no-quartiles", "zeros", "no-time", "no-curve", "labels-only"),
+        *("two-chunks", "bare-chunk", "bare-peer", "odd-peer", "bare-roofline", "no-baseline"),
+    ],
 )
 def test_odd_records_are_drawn_without_a_warning(records):
     for name in FIGURES:

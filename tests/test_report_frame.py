@@ -1,11 +1,16 @@
 """The tidy frame, the curves, the one-glance table, and accuracy at equal steps and seconds."""
 
+import re
+
 import pandas as pd
 import pytest
 from records_fixture import (
+    ESTIMATORS,
     MEBIBYTE,
+    PEERS,
     make_record,
     make_run,
+    peer_records,
     speedup_figures,
     step_seconds,
     timing_figures,
@@ -17,7 +22,7 @@ from gsbench.report.accuracy import equal_readouts, pareto_front
 from gsbench.report.frame import FIELDS, make_curves, make_frame
 from gsbench.report.glance import glance_markdown, glance_table, glance_text
 from gsbench.report.reading import ReportError
-from gsbench.report.style import KNOWN, make_look
+from gsbench.report.style import KNOWN, by_estimator, make_look
 
 RUN = make_run()
 FRAME = make_frame(RUN)
@@ -35,8 +40,10 @@ def test_a_row_a_record_and_a_column_a_field():
 
 
 def test_fields_outside_the_schema_are_kept():
-    frame = make_frame([make_record("step", chunk=5, log_var_limits=[-1.0, 2.0]), make_record("peer", peer="pyro")])
-    assert frame["chunk"].tolist()[0] == 5
+    frame = make_frame(
+        [make_record("step", class_layers=5, log_var_limits=[-1.0, 2.0]), make_record("peer", peer="pyro")]
+    )
+    assert frame["class_layers"].tolist()[0] == 5
     assert frame["log_var_limits"].tolist() == ["[-1.0, 2.0]", None]
     assert frame["peer"].tolist() == [None, "pyro"]
 
@@ -157,10 +164,10 @@ def test_the_glance_table_holds_every_figure():
     for model in ("adgm", "m2"):
         for k in (10, 20, 50, 100, 200):
             row = table.loc[("", model, k)]
-            for name in ("marginalize", "gumbel-softmax", "straight-through"):
+            for name in ESTIMATORS:
                 assert row[name, "step_seconds"] == pytest.approx(step_seconds(model, name, k))
                 assert row[name, "examples_per_second"] == pytest.approx(100 / step_seconds(model, name, k))
-            for name in ("gumbel-softmax", "straight-through"):  # of the step, not of the bound
+            for name in ("marginalize", "gumbel-softmax", "straight-through"):  # of the step, not of the bound
                 times = true_speedup(name, k)
                 found = [row[name, f"speedup{end}"] for end in ("", "_low", "_high")]
                 assert found == pytest.approx([times, 0.93 * times, 1.08 * times])
@@ -183,13 +190,27 @@ def test_the_glance_text_has_a_row_for_each_k_and_a_column_for_each_estimator():
     assert adgm.startswith("ADGM\n")
     assert m2.startswith("M2\n")
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in adgm.splitlines() if "|" in line]
-    assert lines[0] == ["K", "", "marginalize", "gumbel-softmax", "straight-through", "labels-only"]
+    assert lines[0] == ["K", "", *ESTIMATORS, "labels-only"]
     start = next(i for i, line in enumerate(lines) if line[0] == "100")
-    assert lines[start] == ["100", "step", "220 ms", "20.0 ms", "25.0 ms", "–"]
-    assert lines[start + 1][1:5] == ["speed-up", "1 (baseline)", "11.0 × [10.2, 11.9]", "8.80 × [8.18, 9.50]"]
-    assert lines[start + 2][1:4] == ["examples/s", "455", "5,000"]
-    assert lines[start + 3][1:4] == ["peak memory", "230 MiB", "35.0 MiB"]
-    assert lines[start + 4][1:] == ["accuracy on glyphs", "88.9 %", "87.9 %", "86.9 %", "74.9 %"]
+    assert lines[start] == ["100", "step", "220 ms", "120 ms", "20.0 ms", "25.0 ms", "–"]
+    assert lines[start + 1][1:4] == ["speed-up", "0.545 × [0.507, 0.589]", "1 (baseline)"]
+    assert lines[start + 1][4:6] == ["6.00 × [5.58, 6.48]", "4.80 × [4.46, 5.18]"]
+    assert lines[start + 2][1:5] == ["examples/s", "455", "833", "5,000"]
+    assert lines[start + 3][1:5] == ["peak memory", "230 MiB", "75.0 MiB", "35.0 MiB"]
+    assert lines[start + 4][1:] == ["accuracy on glyphs", "88.9 %", "88.9 %", "87.9 %", "86.9 %", "74.9 %"]
+
+
+def test_each_table_of_the_glance_has_the_baseline_that_its_own_records_name():
+    old = [make_record("speedup", estimator="gumbel-softmax", **speedup_figures("step", 3.0, "marginalize"))]
+    old.append(make_record("step", **timing_figures("step", 0.3)))
+    new = [make_record("speedup", estimator="marginalize", preset="small", **speedup_figures("step", 0.5))]
+    new.append(make_record("step", estimator="marginalize-streamed", preset="small", **timing_figures("step", 0.1)))
+    first, second = glance_text([*old, *new]).split("\n\n")
+    cells = [[cell.strip() for cell in line.split("|")] for line in (first + second).splitlines() if "speed-up" in line]
+    assert cells == [
+        ["", "", "speed-up", "1 (baseline)", "3.00 × [2.79, 3.24]", ""],
+        ["", "", "speed-up", "0.500 × [0.465, 0.540]", "1 (baseline)", ""],
+    ]
 
 
 def test_the_glance_says_what_became_of_a_case_without_a_figure():
@@ -275,11 +296,39 @@ def test_the_pareto_front_is_what_nothing_beats_in_both():
     assert pareto_front([1.0], [0.5]) == [0]
 
 
+def test_the_streamed_sum_follows_the_sum_and_a_name_with_settings_its_name_without():
+    names = ["other", "labels-only", "gumbel-softmax(tau=0.5)", "marginalize-streamed", "gumbel-softmax", "marginalize"]
+    assert by_estimator(names) == [
+        "marginalize",
+        "marginalize-streamed",
+        "gumbel-softmax",
+        "gumbel-softmax(tau=0.5)",
+        "labels-only",
+        "other",
+    ]
+
+
+def test_the_ratios_to_peers_stand_under_the_glance_with_a_column_for_each_peer():
+    lost = {"n_classes": 20, "baseline": "plain-chainer", "timed": "unlabelled-step", "status": "out-of-memory"}
+    shown = glance_text([*RUN, *peer_records([10]), make_record("peer", **lost)]).split("\n\n")[-1]
+    title, headers, _, *lines = shown.splitlines()
+    assert title == "Beside other formulations: how many times as fast as each of them"
+    assert re.split("  +", headers) == ["K", "gsbench", "timed", *PEERS]
+    assert [re.split("  +", line.strip())[:4] for line in lines] == [
+        ["10", "marginalize", "unlabelled step", "0.857 × [0.771, 1.03]"],
+        ["10", "marginalize-streamed", "unlabelled step", "1.20 × [1.08, 1.44]"],
+        ["10", "gumbel-softmax", "unlabelled step", "0.857 × [0.771, 1.03]"],
+        ["10", "gumbel-softmax", "full step", "0.857 × [0.771, 1.03]"],
+        ["20", "marginalize", "unlabelled step", "out of memory"],
+    ]
+    assert glance_text([make_record("peer", status="skipped", baseline="plain-torch")]) == ""
+
+
 def test_styles_are_fixed_for_known_names_and_differ_for_all_others():
     others = [f"estimator-{i}" for i in range(24)]
     look = make_look([*others, *KNOWN], ["", "b", "c", "d"])
     assert {name: look.estimators[name] for name in KNOWN} == KNOWN
-    assert len(set(look.estimators.values())) == 28
+    assert len(set(look.estimators.values())) == 24 + len(KNOWN)
     assert make_look(reversed(others), [""]).estimators[others[3]] == look.estimators[others[3]]
     assert len({line for line, _ in look.series.values()}) == 4
 
@@ -295,6 +344,8 @@ def test_styles_are_fixed_for_known_names_and_differ_for_all_others():
         (text.size(100), "100 B"),
         (text.size(3.4 * 2**40), "3.40 TiB"),
         (text.three_digits(8130.2), "8,130"),
+        (text.three_digits(99.96), "100"),
+        (text.three_digits(0.9996), "1.00"),
         (text.three_digits(0.00123), "0.00123"),
         (text.percent(0.9213), "92.1 %"),
         (text.listed([10.0, 20, "x"]), "10, 20 and x"),

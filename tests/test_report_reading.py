@@ -40,7 +40,7 @@ def test_the_same_case_of_two_runs_is_two_records(tmp_path):
 def test_without_our_key_the_extra_infos_count(tmp_path):
     records = read_files([write_saved(tmp_path / "old.json", RUN, ours=False)]).records
     assert {record["group"] for record in records} == {"bound", "step"}
-    assert len(records) == 12
+    assert len(records) == 16
 
 
 @pytest.mark.parametrize("rest", ['{"schema_version": 1, "run_', '{"case": "caf\udcc3'])

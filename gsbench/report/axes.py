@@ -13,6 +13,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 from gsbench.report import text
 from gsbench.report.style import Look, by_estimator
 
+DIGIT = 0.07  # inches of a digit of a tick's label
+
 
 def plain_log(axis: Axis) -> None:
     """Ticks that suit the span of a logarithmic axis, written as plain numbers. Call it when all is drawn."""
@@ -26,18 +28,25 @@ def plain_log(axis: Axis) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
 
 
+def _number(k: float) -> str:
+    return f"{k:,.0f}"
+
+
 def class_axis(ax: Axes, counts: Iterable[float]) -> None:
-    """x is K, logarithmic, with ticks at the class counts measured, as many of them as are legible."""
+    """x is a number of classes, logarithmic, with ticks at those measured, as many of them as are legible: the ends
+    first, then powers of ten, then the others.
+    """
     ks = sorted(set(counts))
     ax.set_xscale("log")
     ax.set_xlim(ks[0] / 1.25, ks[-1] * 1.25)
-    distance = np.log(1.25**2 * ks[-1] / ks[0]) / 11
-    legible = [ks[0]]
-    for k in ks[1:]:
-        if np.log(k / legible[-1]) >= distance:
+    inches = ax.bbox.width / ax.figure.dpi / np.log(1.25**2 * ks[-1] / ks[0])
+    legible: list[float] = []
+    for k in sorted(ks, key=lambda k: (k not in (ks[0], ks[-1]), np.log10(k) % 1 != 0, k)):
+        needed = [0.08 + DIGIT * (len(_number(k)) + len(_number(other))) / 2 for other in legible]
+        if all(abs(np.log(k / o)) * inches >= n for o, n in zip(legible, needed, strict=True)):
             legible.append(k)
-    ax.xaxis.set_major_locator(FixedLocator(legible))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda k, _: f"{k:,.0f}"))
+    ax.xaxis.set_major_locator(FixedLocator(sorted(legible)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda k, _: _number(k)))
     ax.xaxis.set_minor_locator(NullLocator())
 
 
@@ -62,27 +71,32 @@ def draw_by_classes(
             ax.errorbar(points.index, points[value], yerr=bars, **look.line(estimator, series))
 
 
-def leave_room(ax: Axes, marks: int) -> None:
-    """Raises the top of a logarithmic y axis so that `marks` lines of marks stand above all that is drawn."""
+def leave_room(ax: Axes, marks: int, *, top: bool) -> None:
+    """Widens a logarithmic y axis so that `marks` lines of marks stand above, or below, all that is drawn."""
+    if not marks:
+        return
     low, high = ax.get_ylim()
     share = 0.03 + 0.075 * marks
-    ax.set_ylim(low, high * (high / low) ** (share / (1 - share)) if marks else high)
+    more = (high / low) ** (share / (1 - share))
+    ax.set_ylim(low if top else low / more, high * more if top else high)
 
 
 def mark_lost(ax: Axes, lost: pd.DataFrame, look: Look, *, top: bool) -> None:
     """An x at the edge of the panel for each case that does not fit in memory, by estimator and K.
 
-    At the top edge the memory that it is reckoned to need stands beside it. The x axis must be set already.
+    At the top edge the memory that the smallest K of them is reckoned to need stands beside it. The x axis must be
+    set already.
     """
     place = ax.get_xaxis_transform()
     for rank, estimator in enumerate(by_estimator(lost["estimator"])):
         own = lost[lost["estimator"] == estimator].groupby("n_classes")["estimate_bytes"].max()
         height = 0.96 - 0.075 * rank if top else 0.04 + 0.075 * rank
         colour = look.estimators[estimator][0]
-        for k, needed in own.items():
+        for k in own.index:
             ax.plot([k], [height], "x", transform=place, color=colour, markeredgewidth=2)
-            if top and not np.isnan(needed):
-                ax.annotate(
-                    f"needs {text.size(needed)}", (k, height), xycoords=place, xytext=(-6, 0),
-                    textcoords="offset points", ha="right", va="center", fontsize=7.5, color=colour,
-                )  # fmt: skip
+        needed = own.iloc[0]
+        if top and not np.isnan(needed):
+            ax.annotate(
+                f"needs {text.size(needed)}", (own.index[0], height), xycoords=place, xytext=(-6, 0),
+                textcoords="offset points", ha="right", va="center", fontsize=7.5, color=colour,
+            )  # fmt: skip

@@ -39,7 +39,7 @@ def steps_per_second(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> P
         1,
         len(models),
         title=title,
-        handles=_handles(look, rows, lost),
+        handles=handles(look, rows, lost),
         caption=caption,
         share={"sharey": "row"},
     )
@@ -49,6 +49,7 @@ def steps_per_second(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> P
         draw_by_classes(ax, rows[rows["model"] == model], look, "rate", "low", "high")
         class_axis(ax, [*rows["n_classes"], *lost["n_classes"]])
         mark_lost(ax, lost[lost["model"] == model], look, top=False)
+    leave_room(sheet.axes[0, 0], lost["estimator"].nunique(), top=False)
     plain_log(sheet.axes[0, 0].yaxis)
     return Plot(title, caption, sheet.figure)
 
@@ -65,7 +66,7 @@ def peak_memory(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Plot |
     caption = f"Peak memory of one full training step{_meter_names(rows, meters)}. {text.conditions(rows)}"
     models = sorted({*rows["model"], *lost["model"]})
     sheet = make_sheet(
-        len(meters), len(models), title=title, handles=_handles(look, rows, lost), caption=caption,
+        len(meters), len(models), title=title, handles=handles(look, rows, lost), caption=caption,
         share={"sharey": "row", "sharex": "col"},
     )  # fmt: skip
     for line, meter in zip(sheet.axes, meters, strict=True):
@@ -74,7 +75,7 @@ def peak_memory(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Plot |
             ax.set_title(f"{text.model_name(model)}: {METERS[meter]}")
             draw_by_classes(ax, rows[rows["model"] == model], look, meter)
             class_axis(ax, [*rows["n_classes"], *lost["n_classes"]])
-    leave_room(sheet.axes[0, 0], lost["estimator"].nunique())
+    leave_room(sheet.axes[0, 0], lost["estimator"].nunique(), top=True)
     for ax, model in zip(sheet.axes[0], models, strict=True):
         mark_lost(ax, lost[lost["model"] == model], look, top=True)
     for ax in sheet.axes[:, 0]:
@@ -97,9 +98,10 @@ def _meter_names(rows: pd.DataFrame, meters: Sequence[str]) -> str:
     return f", by {text.listed(read)}" if read else ""
 
 
-def _handles(look: Look, rows: pd.DataFrame, lost: pd.DataFrame) -> list[Line2D]:
-    handles = look.handles([*rows["estimator"], *lost["estimator"]], rows["series"])
+def handles(look: Look, rows: pd.DataFrame, lost: pd.DataFrame) -> list[Line2D]:
+    """The legend of the estimators and the series, and of the marks of `axes.mark_lost` where there are any."""
+    entries = look.handles([*rows["estimator"], *lost["estimator"]], rows["series"])
     if len(lost):
         style: dict[str, Any] = {"color": "#555555", "marker": "x", "markeredgewidth": 2, "linestyle": ""}
-        handles.append(Line2D([], [], label="does not fit in memory", **style))
-    return handles
+        entries.append(Line2D([], [], label="does not fit in memory", **style))
+    return entries

@@ -10,7 +10,11 @@ from collections.abc import Callable
 import pandas as pd
 
 from gsbench.report.accuracy_figures import accuracy_curves, pareto
+from gsbench.report.chunk_figure import chunk_sizes
 from gsbench.report.class_figures import peak_memory, steps_per_second
+from gsbench.report.class_time_figure import time_per_class
+from gsbench.report.peer_figure import peers
+from gsbench.report.roofline_figure import fraction_of_peak
 from gsbench.report.speedup_figure import speedup
 from gsbench.report.style import Look, Plot
 
@@ -18,6 +22,12 @@ FIGURES: dict[str, Callable[[pd.DataFrame, pd.DataFrame, Look], Plot | None]] = 
     "pareto": pareto,
     "steps_per_second": steps_per_second,
     "speedup": speedup,
+    "time_per_class": time_per_class,
     "peak_memory": peak_memory,
+    "peers": peers,
+    "fraction_of_peak": fraction_of_peak,
+    "chunk_sizes": chunk_sizes,
     "accuracy_curves": accuracy_curves,
 }
+# Those of groups that are measured only where they are asked for: (figure, group).
+OPTIONAL = {"peers": "peer", "chunk_sizes": "chunk"}

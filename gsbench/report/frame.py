@@ -15,7 +15,7 @@ COMMON = ("schema_version", "run_id", "recorded_at", "group", "case", "status", 
 SETTINGS = (
     "estimator", "model", "preset", "dataset", "dataset_version", "dataset_checksum", "n_classes", "batch",
     "n_mc", "dtype", "device", "backend", "threads", "seed", "binarize", "estimator_tau", "estimator_draws",
-    "units", "layers", "d_a", "d_z", "nonlinearity", "norm",
+    "units", "layers", "d_a", "d_z", "nonlinearity", "norm", "estimator_chunk", "chunk",
 )  # fmt: skip
 FIGURES = (
     "bound_seconds", "bound_seconds_q1", "bound_seconds_q3", "bound_seconds_min", "step_seconds",
@@ -23,19 +23,22 @@ FIGURES = (
     "examples_per_second", "timed", "baseline", "speedup", "speedup_low", "speedup_high", "confidence",
     "pairs", "live_peak_bytes", "live_meter", "process_peak_bytes", "process_meter", "device_peak_bytes",
     "device_meter", "estimate_bytes", "memory_limit_bytes", "step", "train_seconds", "validation_accuracy",
-    "labelled_per_class", "draws_of_a",
+    "labelled_per_class", "draws_of_a", "baseline_seconds", "candidate_seconds", "baseline_process_peak_bytes",
+    "baseline_process_start_bytes", "process_start_bytes", "torch_threads", "baseline_blas", "operations",
+    "seconds_per_class", "peak_operations_per_second", "peak_operations_per_second_median", "peak_product",
+    "fraction_of_peak", "fraction_of_peak_low", "fraction_of_peak_high", "state_bytes",
 )  # fmt: skip
 MACHINE = (
     "machine_cpu", "machine_cores", "machine_memory_bytes", "machine_os", "machine_gpu", "machine_blas",
     "python_version", "numpy_version", "scipy_version", "chainer_version", "cupy_version", "cuda_version",
-    "gsbench_version", "gsbench_commit",
+    "torch_version", "pyro_version", "gsbench_version", "gsbench_commit",
 )  # fmt: skip
 FIELDS = COMMON + SETTINGS + FIGURES + MACHINE
 CURVES = ("curve_step", "curve_epoch", "curve_seconds", "curve_accuracy")
 TEXT = {
     *COMMON[1:], "estimator", "estimator_tau", "estimator_draws", "model", "preset", "dataset",
     "dataset_version", "dataset_checksum", "dtype", "device", "backend", "binarize", "nonlinearity", "norm",
-    "timed", "baseline", "live_meter", "process_meter", "device_meter", *MACHINE,
+    "timed", "baseline", "baseline_blas", "peak_product", "live_meter", "process_meter", "device_meter", *MACHINE,
 } - {"machine_cores", "machine_memory_bytes"}  # fmt: skip
 NUMBERS = tuple(field for field in FIELDS if field not in TEXT)
 
@@ -179,3 +182,8 @@ def measured(frame: pd.DataFrame, group: str, *needed: str) -> pd.DataFrame:
     """
     rows = frame[(frame["group"] == group) & (frame["status"] == "ok")]
     return rows.dropna(subset=["estimator", "model", "n_classes", *needed])
+
+
+def is_sum(estimators: pd.Series) -> pd.Series:
+    """Which of the names are those of the exact sum, whatever its way and its settings."""
+    return estimators.str.startswith("marginalize")

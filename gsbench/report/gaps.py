@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import pandas as pd
 
 from gsbench.report import text
+from gsbench.report.figures import OPTIONAL
 from gsbench.report.frame import FIELDS, MACHINE, SETTINGS
 from gsbench.report.reading import MAKE_A_RUN
 from gsbench.report.style import Plot, by_estimator
@@ -18,17 +19,20 @@ GROUPS = {
     "speedup": "speed-up, measured in pairs",
     "memory": "peak memory",
     "accuracy": "accuracy",
+    "roofline": "share of the machine's matrix-product peak",
 }
-OPTIONAL_GROUPS = ("peer",)  # not missed where they were not asked for
-SAME_CASES = ("bound", "step", "memory")  # groups that measure the same cases, so that each tells what the others lack
+# Groups that measure the same cases, so that each tells what the others lack.
+SAME_CASES = ("bound", "step", "memory", "roofline")
 SIZES = ("machine_memory_bytes", "memory_limit_bytes")
 
 
 def missing(frame: pd.DataFrame, plots: Mapping[str, Plot | None]) -> str:
     """A list of the groups, cases and figures that are not there."""
     lines = [line for run in text.values(frame, "run") for line in _missing_of_run(frame, run)]
-    lines += [f"figure `{name}`: the records have nothing to draw it from" for name, plot in plots.items() if not plot]
-    others = frame[~frame["group"].isin([*GROUPS, *OPTIONAL_GROUPS])]["group"].value_counts(sort=False)
+    not_asked_for = {name for name, group in OPTIONAL.items() if not (frame["group"] == group).any()}
+    undrawn = [name for name, plot in plots.items() if not plot and name not in not_asked_for]
+    lines += [f"figure `{name}`: the records have nothing to draw it from" for name in undrawn]
+    others = frame[~frame["group"].isin([*GROUPS, *OPTIONAL.values()])]["group"].value_counts(sort=False)
     lines += [f"group `{group}`: its {n} records stand in records.csv and in no figure" for group, n in others.items()]
     if not lines:
         return "Nothing: every group was measured."

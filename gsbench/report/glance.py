@@ -11,6 +11,7 @@ from tabulate import tabulate
 
 from gsbench.report import text
 from gsbench.report.frame import make_frame, measured
+from gsbench.report.peer_table import peer_text
 from gsbench.report.reading import Record
 from gsbench.report.style import by_estimator
 
@@ -85,9 +86,12 @@ class Block:
 
 
 def glance_text(records: Sequence[Record]) -> str:
-    """The one-glance tables of the records as plain text for a terminal; "" when there is nothing to show."""
-    blocks = glance_blocks(make_frame(records))
-    return "\n\n".join(f"{block.title}\n{_tabulated(block, 'grid', NEW_LINE)}" for block in blocks)
+    """The one-glance tables of the records as plain text for a terminal, and the ratios to peers under them; "" when
+    there is nothing to show.
+    """
+    frame = make_frame(records)
+    tables = [f"{block.title}\n{_tabulated(block, 'grid', NEW_LINE)}" for block in glance_blocks(frame)]
+    return "\n\n".join(filter(None, [*tables, peer_text(frame)]))
 
 
 def glance_markdown(frame: pd.DataFrame) -> str:
@@ -105,11 +109,13 @@ def glance_blocks(frame: pd.DataFrame) -> list[Block]:
     """A block for each model and series with a figure, or with a case that did not end well."""
     cells = _cells(frame).to_dict()
     statuses = _statuses(frame)
-    baselines = set(text.values(frame[frame["group"] == "speedup"], "baseline"))
+    speedups = frame[frame["group"] == "speedup"]
     blocks = []
     for model, series in sorted({(model, series) for series, model, *_ in [*cells, *statuses]}):
         of_block = {key[2:]: value for key, value in cells.items() if key[:2] == (series, model)}
         lost = {key[2:]: status for key, status in statuses.items() if key[:2] == (series, model)}
+        own = speedups[(speedups["model"] == model) & (speedups["series"] == series)]
+        baselines = set(text.values(own, "baseline"))
         title = " · ".join(filter(None, [text.model_name(model), series]))
         blocks.append(_block(title, of_block, lost, baselines))
     return blocks
@@ -162,6 +168,5 @@ def _entry(
     if key not in cells:
         is_baseline = figure == "speedup" and estimator in baselines
         return "1 (baseline)" if is_baseline else statuses.get(key, text.NOT_MEASURED)
-    ends = [cells.get((k, estimator, f"{figure}_{end}")) for end in ("low", "high")]
-    interval = f" [{', '.join(text.three_digits(end) for end in ends if end)}]" if all(ends) else ""
-    return f"{write(cells[key])}{interval}"
+    low, high = (cells.get((k, estimator, f"{figure}_{end}"), float("nan")) for end in ("low", "high"))
+    return f"{write(cells[key])}{text.interval(low, high)}"

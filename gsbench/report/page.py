@@ -10,16 +10,18 @@ from gsbench.report import gaps, text
 from gsbench.report.accuracy import PANEL, equal_readouts
 from gsbench.report.frame import measured
 from gsbench.report.glance import glance_markdown
+from gsbench.report.peer_table import peer_table
+from gsbench.report.roofline_figure import roofline_table
 from gsbench.report.speedup_figure import HELD_AGAINST_JANG, JANG, jang
 from gsbench.report.style import Plot, by_estimator
 from gsbench.report.text import markdown_cell, markdown_table, table_of_used
 
 GLANCE_NOTE = (
-    "Step: median time of a full training step. Speed-up: how many times as fast as the baseline, measured "
+    "Step: median time of a full training step. Speed-up: how many times as fast as {baseline}, measured "
     "in pairs, in turn, in one process, with its interval. Examples/s: unlabelled examples per second. Peak "
     "memory: of the live arrays over one step; on a GPU, of the device. Accuracy: last validation accuracy. "
     f"{text.NOT_MEASURED}: not measured."
-)
+)  # to be formatted with the baseline's name
 
 NO_GLANCE = "No full step, paired speed-up, peak memory or accuracy was measured."
 
@@ -38,13 +40,12 @@ def make_page(
         f"# gsbench report: {markdown_cell(name)}",
         _runs(frame),
         *(f"> **Notice.** {markdown_cell(notice)}" for notice in notices),
-        f"## At a glance\n\n{glance_markdown(frame) or NO_GLANCE}\n\n{GLANCE_NOTE}{_timed_under(frame)}",
+        f"## At a glance\n\n{glance_markdown(frame) or NO_GLANCE}\n\n{_glance_note(frame)}{_timed_under(frame)}",
     ]
     for key, plot in plots.items():
         parts.append(_figure(key, plot) if plot else "")
-        parts.append(_held_against_jang(frame) if key == "speedup" else "")
+        parts.append(TABLES[key](frame) if plot and key in TABLES else "")
     parts += [
-        _peers(frame),
         _readouts(curves),
         f"## Missing\n\n{gaps.missing(frame, plots)}",
         f"## Skipped, failed and too large\n\n{gaps.not_ok(frame)}",
@@ -52,6 +53,12 @@ def make_page(
         _files(curves),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _glance_note(frame: pd.DataFrame) -> str:
+    baselines = by_estimator(text.values(frame[frame["group"] == "speedup"], "baseline"))
+    named = f"the baseline, {' or '.join(baselines)}" if baselines else "the baseline"
+    return GLANCE_NOTE.format(baseline=named)
 
 
 def _timed_under(frame: pd.DataFrame) -> str:
@@ -83,24 +90,12 @@ def _held_against_jang(frame: pd.DataFrame) -> str:
     return table_of_used(["", "K", "estimator", "M2 on synthetic, here", "Jang et al., fig. 5"], cells)
 
 
-def _peers(frame: pd.DataFrame) -> str:
-    """How many times as fast as the formulations that people use today gsbench's own are."""
-    rows = measured(frame, "peer", "speedup").sort_values(["n_classes", "baseline"])
-    if rows.empty:
-        return ""
-    cells = [
-        (
-            row.series,
-            text.plain(row.n_classes),
-            row.estimator,
-            row.baseline,
-            f"{text.times(row.speedup)} [{text.three_digits(row.speedup_low)}, {text.three_digits(row.speedup_high)}]",
-        )
-        for row in rows.itertuples()
-    ]
-    table = table_of_used(["", "K", "gsbench", "peer", "times as fast as the peer"], cells)
-    note = f"The unlabelled bound, forward and backward, in pairs, in turn. {text.conditions(rows)}"
-    return f"## Beside other formulations\n\n{table}\n\n{markdown_cell(note)}"
+# The tables that follow figures.
+TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
+    "speedup": _held_against_jang,
+    "peers": peer_table,
+    "fraction_of_peak": roofline_table,
+}
 
 
 def _readouts(curves: pd.DataFrame) -> str:

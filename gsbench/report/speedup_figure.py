@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from gsbench.report import text
 from gsbench.report.axes import class_axis, draw_by_classes, plain_log
 from gsbench.report.frame import measured
-from gsbench.report.style import Look, Plot, make_sheet
+from gsbench.report.style import Look, Plot, by_estimator, make_sheet
 
 # Jang et al. 2017 (arXiv 1611.01144), fig. 5: how many times as fast sampling is as marginalizing, by K.
 JANG = {10: 2.0, 100: 9.9}
@@ -40,8 +40,8 @@ def speedup(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Plot | Non
     subjects = sorted({HELD_AGAINST_JANG, *zip(rows["model"], rows["dataset"], strict=True)})
     title = "Speed-up over the sum over all classes"
     caption = (
-        "Timed in pairs, marginalize and the other in turn, in one process: median of the pairs' ratios, "
-        f"bars: {_confidence(rows)} interval. The bound: forward and backward. {JANG_NAME}: steps per "
+        f"Timed in pairs, {_baselines(rows)} and the other in turn, in one process: median of the pairs' ratios, "
+        f"bars: {text.interval_name(rows)} interval. The bound: forward and backward. {JANG_NAME}: steps per "
         "second of an M2-like model on MNIST with random labels, arXiv 1611.01144; M2 on synthetic (random "
         f"labels) is the curve to be held against it. {text.conditions(rows)}"
     )
@@ -62,16 +62,22 @@ def speedup(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Plot | Non
             ax.set_title(_panel_title(what, *subject, held=held))
             _draw_panel(ax, own, look, held)
             class_axis(ax, [*rows["n_classes"], *JANG])
-    _label_outer(sheet.axes)
+    _label_outer(sheet.axes, text.baseline_name(rows))
     plain_log(sheet.axes[0, 0].yaxis)
     return Plot(title, caption, sheet.figure)
 
 
-def _label_outer(axes: np.ndarray) -> None:
+def _baselines(rows: pd.DataFrame) -> str:
+    """`marginalize-streamed (the exact sum)`; several where the runs or the models have several."""
+    names = by_estimator(text.values(rows, "baseline"))
+    return f"{' or '.join(names)} (the exact sum)" if names else text.EXACT_SUM
+
+
+def _label_outer(axes: np.ndarray, baseline: str) -> None:
     """Labels the first visible panel of each row on its left, and the last visible one of each column below."""
     for line in axes:
         first = next(ax for ax in line if ax.get_visible())
-        first.set_ylabel("times as fast as marginalize")
+        first.set_ylabel(f"times as fast as {baseline}")
         first.tick_params(labelleft=True)
     for column in axes.T:
         last = [ax for ax in column if ax.get_visible()][-1]
@@ -97,8 +103,3 @@ def _draw_panel(ax: Axes, rows: pd.DataFrame, look: Look, held: bool) -> None:
 def _panel_title(what: str, model: str, dataset: str, held: bool) -> str:
     against = "\nto be held against Jang et al." if held else ""
     return f"{text.model_name(model)} on {dataset}: {TIMED[what]}{against}"
-
-
-def _confidence(rows: pd.DataFrame) -> str:
-    levels = text.values(rows, "confidence")
-    return f"{text.listed(f'{100 * level:g} %' for level in levels)} bootstrap" if levels else "the recorded"

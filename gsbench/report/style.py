@@ -1,8 +1,8 @@
 """The look that all figures share: colours, markers and lines for names; settings of matplotlib; one sheet of
 panels.
 
-The colours are those of Okabe and Ito, which colour-blind readers can tell apart; a marker stands beside
-each.
+The colours are those of Okabe and Ito, and a wine red, which colour-blind readers can tell apart; a marker
+stands beside each.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from matplotlib.lines import Line2D
 
 KNOWN = {
     "marginalize": ("#0072B2", "o"),
+    "marginalize-streamed": ("#56B4E9", "v"),
     "gumbel-softmax": ("#D55E00", "s"),
     "straight-through": ("#009E73", "^"),
     "labels-only": ("#000000", "D"),
 }
 # For other names; 3 colours and 8 markers have no common divisor, so that 24 pairs differ.
-OTHER_COLOURS = ("#CC79A7", "#56B4E9", "#E69F00")
-OTHER_MARKERS = ("v", "P", "X", "h", "<", "p", ">", "d")
+OTHER_COLOURS = ("#CC79A7", "#E69F00", "#882255")
+OTHER_MARKERS = ("P", "X", "h", "<", "p", ">", "d", "*")
 LINES = ("-", "--", ":", "-.")
 FILLS = ("full", "none", "left", "top")
 
@@ -60,9 +61,11 @@ def figure_settings() -> Iterator[None]:
 
 
 def by_estimator(names: Iterable[str]) -> list[str]:
-    """The distinct names, the known ones first in their fixed order, the others by name."""
-    order = list(KNOWN)
-    return sorted(set(names), key=lambda name: (order.index(name) if name in KNOWN else len(order), name))
+    """The distinct names, the known ones first in their fixed order, each followed by those of it that have
+    settings, such as `gumbel-softmax(tau=0.5)`; the others by name.
+    """
+    rank = {name: i for i, name in enumerate(KNOWN)}
+    return sorted(set(names), key=lambda name: (rank.get(name.split("(")[0], len(rank)), name))
 
 
 @dataclass(frozen=True)
@@ -156,14 +159,17 @@ def make_sheet(
     panel: tuple[float, float] = (3.5, 2.7),
     gaps: tuple[float, float] = (GAP_X, GAP_Y),
     share: dict[str, Any] | None = None,
+    at_left: float = LEFT,
 ) -> Sheet:
     """A title, the legend under it, rows × columns panels of `panel` inches, and the caption under all.
+
+    `gaps` are the inches between the panels, `at_left` those to their left, for the labels of the y axis.
 
     Sizes are reckoned in inches beforehand, so that nothing is cut off or overlaps however many panels there
     are.
     """
     gap_x, gap_y = gaps
-    width_of_gaps = LEFT + RIGHT + (columns - 1) * gap_x
+    width_of_gaps = at_left + RIGHT + (columns - 1) * gap_x
     width = max(NARROWEST, columns * panel[0] + width_of_gaps)
     panel_width = (width - width_of_gaps) / columns
     lines = textwrap.wrap(caption, int(width * 17))
@@ -175,7 +181,7 @@ def make_sheet(
     figure = Figure(figsize=(width, height), dpi=160)
     grid = figure.add_gridspec(
         rows, columns,
-        left=LEFT / width, right=1 - RIGHT / width, top=1 - above / height, bottom=below / height,
+        left=at_left / width, right=1 - RIGHT / width, top=1 - above / height, bottom=below / height,
         wspace=gap_x / panel_width, hspace=gap_y / panel[1],
     )  # fmt: skip
     axes = grid.subplots(squeeze=False, **(share or {}))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pandas as pd
 from tabulate import tabulate
 
 NOT_MEASURED = "\N{EN DASH}"
+EXACT_SUM = "the exact sum"
 MODEL_NAMES = {"adgm": "ADGM", "m2": "M2"}
 STATUS_NAMES = {"too-large": "too large", "out-of-memory": "out of memory"}
 
@@ -42,7 +43,8 @@ def three_digits(value: float) -> str:
     """At least three digits, never in powers of ten: 0.00123, 1.70, 12.3, 8,130."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
-    decimals = max(0, 2 - math.floor(math.log10(abs(value))))
+    rounded = abs(float(f"{value:.3g}"))  # 99.96 is written as 100 is
+    decimals = max(0, 2 - math.floor(math.log10(rounded)))
     return f"{value:,.{decimals}f}"
 
 
@@ -54,6 +56,22 @@ def times(value: float) -> str:
 def percent(value: float) -> str:
     """A fraction as a percentage with one decimal: 0.9213 → 92.1 %."""
     return f"{100 * value:.1f} %"
+
+
+def measure(value: float, write: Callable[[float], str]) -> str:
+    """The value as `write` writes it, or that it was not measured."""
+    return NOT_MEASURED if pd.isna(value) else write(value)
+
+
+def interval(low: float, high: float, write: Callable[[float], str] = three_digits) -> str:
+    """What follows a figure that has an interval: ` [9.10, 13.0]`; nothing where there is none."""
+    return "" if pd.isna(low) or pd.isna(high) else f" [{write(low)}, {write(high)}]"
+
+
+def interval_name(rows: pd.DataFrame) -> str:
+    """What intervals the rows have: `99 % bootstrap`."""
+    levels = values(rows, "confidence")
+    return f"{listed(f'{100 * level:g} %' for level in levels)} bootstrap" if levels else "the recorded"
 
 
 def plain(value: Any) -> str:
@@ -69,6 +87,12 @@ def model_name(model: str) -> str:
 
 def status_name(status: str) -> str:
     return STATUS_NAMES.get(status, status)
+
+
+def baseline_name(rows: pd.DataFrame) -> str:
+    """The one baseline that the rows name; else what all of them are."""
+    names = values(rows, "baseline")
+    return names[0] if len(names) == 1 else EXACT_SUM
 
 
 def values(rows: pd.DataFrame, field: str) -> list[Any]:
@@ -125,5 +149,10 @@ def markdown_table(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> str
 
 def table_of_used(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """A Markdown table without the columns in which every cell is ""."""
+    return markdown_table(*used_columns(headers, rows))
+
+
+def used_columns(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> tuple[list[str], list[list[Any]]]:
+    """The headers and the rows without the columns in which every cell is ""."""
     used = [i for i in range(len(headers)) if any(row[i] != "" for row in rows)]
-    return markdown_table([headers[i] for i in used], [[row[i] for i in used] for row in rows])
+    return [headers[i] for i in used], [[row[i] for i in used] for row in rows]
