@@ -1,0 +1,59 @@
+"""What share of the machine's own matrix-product peak a case reaches, the peak measured in turn with the case."""
+
+from timing import out_of_memory_recorded, rounds_for, skip_where_disabled
+
+from gsbench.case import Case
+from gsbench.meters.operations import products
+from gsbench.meters.products import LEAST_RUNS, SQUARES, CaseAmongProducts, largest_product, product_call
+
+# More than a median wants, for an interval: the median lies between the smallest and the largest of 7 with 98.4 %.
+MORE_ROUNDS = 2
+
+
+def products_of(case, timed, calls=None):
+    settings = case.settings
+    return products(settings.model, case.model.config, settings.batch, settings.n_mc, case.estimator, timed, calls)
+
+
+def largest_product_of(case, timed):
+    """As it occurs: a sum in chunks has the rows of one chunk at once."""
+    draws = case.settings.n_mc * case.settings.batch
+    return largest_product(products_of(case, timed, case.estimator.classes_at_once(case.model, draws)))
+
+
+def rounds_of(run, call):
+    """No more rounds than runs of the products, which are what takes the time of a small case."""
+    least = run.min_rounds + MORE_ROUNDS
+    return max(least, min(LEAST_RUNS, rounds_for(call, run.max_time, least)))
+
+
+def test_roofline(benchmark, record, options, run, model, n_classes, estimator, roofline):
+    settings = options.settings(model, n_classes, estimator)
+    recorder = record("roofline", settings, timed=roofline)
+    skip_where_disabled(benchmark)
+    recorder.require_memory(settings)
+    benchmark.group = f"roofline {model} K={n_classes} {roofline}"
+    with out_of_memory_recorded(recorder):
+        case = Case(settings, recorder.dataset())
+        call, largest = getattr(case, roofline), largest_product_of(case, roofline)
+        calls = {product: product_call(run.bk, product) for product in (*SQUARES, largest)}
+        turns = CaseAmongProducts(call, calls, rounds_of(run, call))
+        benchmark.pedantic(turns, rounds=turns.rounds)
+    operations = sum(product.operations for product in products_of(case, roofline))
+    found = turns.fraction(operations, seed=settings.seed)
+    figures = {
+        "operations": operations,
+        f"{roofline}_seconds": turns.median_seconds,
+        "seconds_per_class": turns.median_seconds / n_classes,
+        "peak_operations_per_second": found.peak_operations_per_second,
+        "peak_operations_per_second_median": found.peak_operations_per_second_median,
+        "peak_product": str(found.peak_product),
+        "product_runs": len(turns.product_seconds[found.peak_product]),
+        "largest_product": str(largest),
+        "fraction_of_peak": found.fraction,
+        "fraction_of_peak_low": found.low,
+        "fraction_of_peak_high": found.high,
+        "confidence": found.confidence,
+        "rounds": turns.rounds,
+    }
+    benchmark.extra_info.update(recorder.write(figures))

@@ -1,0 +1,119 @@
+"""The matrix products that a case needs, from its shapes alone: those that must be done, whoever does them.
+
+First layers are split over their inputs, and what does not depend on the class or the draw is multiplied once an
+example. Elementwise work and the optimiser are no matrix products. tests/test_operations.py holds the count against
+the products that the backend makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gsbench.estimators import Estimator
+from gsbench.meters.estimate import model_of_shapes
+from gsbench.models import ModelConfig
+from gsbench.models.network import Network
+
+TIMED = ("bound", "unlabelled-step", "step")
+
+
+@dataclass(frozen=True)
+class MatrixProduct:
+    """[m, k] × [k, n]: 2mkn floating-point operations.
+
+    transposed   the operand that lies in memory as its transpose: "left", "right" or ""
+    """
+
+    m: int
+    k: int
+    n: int
+    transposed: str = ""
+
+    @property
+    def operations(self) -> int:
+        return 2 * self.m * self.k * self.n
+
+    def __str__(self) -> str:
+        return f"{self.m}x{self.k}x{self.n}"
+
+
+def products(
+    model: str, config: ModelConfig, batch: int, n_mc: int, estimator: Estimator, timed: str, calls: int | None = None
+) -> list[MatrixProduct]:
+    """The products of one unlabelled bound, forward and backward ("bound", "unlabelled-step"), or of a full training
+    step ("step"), which has the labelled bound and its classifier too: f at one class, the logits shared by both.
+
+    model   a name in `MODELS`
+    batch   B, the unlabelled examples, and as many labelled ones in a step
+    n_mc    N, the draws of a and z
+    calls   values of y for an example and draw; None: `estimator.calls(K)`
+
+    Raises ValueError for an unknown `timed`.
+    """
+    if timed not in TIMED:
+        raise ValueError(f"unknown timed {timed!r}; known: {', '.join(TIMED)}")
+    networks = model_of_shapes(model, config).networks
+    calls = estimator.calls(config.n_classes) if calls is None else calls
+    found = [p for net in networks for p in _network_products(net, batch, n_mc, calls, estimator.y_enters)]
+    if timed == "step":
+        found += [p for net in networks for p in _network_products(net, batch, n_mc, 1, "classes")]
+    return found
+
+
+def operations(model: str, config: ModelConfig, batch: int, n_mc: int, estimator: Estimator, timed: str) -> int:
+    """Floating-point operations of `products` (same arguments)."""
+    return sum(p.operations for p in products(model, config, batch, n_mc, estimator, timed))
+
+
+def _network_products(network: Network, batch: int, n_mc: int, calls: int, y_enters: str) -> Iterator[MatrixProduct]:
+    """The products of one network, forward and backward.
+
+    | weights | rows | gradient of the input |
+    |---|---|---|
+    | W_x | B | none: pixels are constants |
+    | W_a | N·B | yes |
+    | W_y | N·C·B, or no product at all | as `_y_products` has it |
+    | W_z | N·C·B | yes |
+    | later layers | those of the sum of the first layer's terms | yes |
+
+    C is `calls`. Classes that are the same for all draws ("classes") have no N of their own, which counts in M2, where
+    q(z|x,y) then has C·B rows.
+    """
+    draws = {"x": 1, "a": n_mc, "y": 1 if y_enters == "classes" else n_mc, "z": n_mc}
+    values = {"x": 1, "a": 1, "y": calls, "z": calls}
+
+    def rows(*inputs: str) -> int:
+        return max(draws[u] for u in inputs) * max(values[u] for u in inputs) * batch
+
+    shapes = {key.split("/")[1]: shape for key, shape in network.parameters.items()}
+    firsts = [key[2:] for key in shapes if key.startswith("W_")]
+    for key, shape in shapes.items():
+        if key == "W_y":
+            yield from _y_products(rows("y"), shape, y_enters)
+        elif key.startswith("W_"):
+            yield from _layer_products(rows(key[2:]), shape, input_gradient=key != "W_x")
+        elif key.startswith("W"):
+            yield from _layer_products(rows(*firsts), shape, input_gradient=True)
+
+
+def _layer_products(rows: int, shape: tuple[int, int], input_gradient: bool) -> Iterator[MatrixProduct]:
+    """u Wᵀ; ∂/∂W = gᵀ u; ∂/∂u = g W. u [rows, n_in], W [n_out, n_in], g [rows, n_out]"""
+    n_out, n_in = shape
+    yield MatrixProduct(rows, n_in, n_out, "right")
+    yield MatrixProduct(n_out, rows, n_in, "left")
+    if input_gradient:
+        yield MatrixProduct(rows, n_out, n_in)
+
+
+def _y_products(rows: int, shape: tuple[int, int], y_enters: str) -> Iterator[MatrixProduct]:
+    """y W_y and ∂/∂W_y = yᵀ g, of a soft y alone; ∂/∂y = g W_yᵀ, of every y with a gradient, for all its K entries.
+
+    y [rows, K], W_y [K, H], g [rows, H]. For a hard y the first is a look-up of rows and the second adds rows up.
+    """
+    n_classes, units = shape
+    if y_enters == "soft":
+        yield MatrixProduct(rows, n_classes, units)
+        yield MatrixProduct(n_classes, rows, units, "left")
+    if y_enters in ("soft", "hard"):
+        yield MatrixProduct(rows, units, n_classes, "right")

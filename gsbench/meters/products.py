@@ -1,0 +1,119 @@
+"""The machine's peak of matrix products, measured in turn with a case: the share of it that the case reaches."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from gsbench.meters.operations import MatrixProduct
+from gsbench.meters.seconds import CONFIDENCE, bootstrap_median
+
+SQUARES = (MatrixProduct(1024, 1024, 1024), MatrixProduct(2048, 2048, 2048))
+LEAST_RUNS = 20
+# The rate no longer rises with the rows long before, and the arrays of more would not fit beside the case's own.
+MOST_ROWS = 20_000
+
+
+def largest_product(found: Iterable[MatrixProduct]) -> MatrixProduct:
+    """The product with the most operations, the first of equal ones; of its rows m at most 20,000."""
+    largest = max(found, key=lambda product: product.operations)
+    return dataclasses.replace(largest, m=min(largest.m, MOST_ROWS))
+
+
+def product_call(bk: Any, product: MatrixProduct) -> Callable[[], None]:
+    """The product of random matrices of the backend's device and dtype, as a call that waits for the device."""
+    rng = np.random.default_rng(0)
+
+    def operand(rows: int, columns: int, transposed: bool) -> Any:
+        shape = (columns, rows) if transposed else (rows, columns)
+        values = bk.array(rng.random(shape, dtype=np.float32))
+        return values.T if transposed else values
+
+    a = operand(product.m, product.k, product.transposed == "left")
+    b = operand(product.k, product.n, product.transposed == "right")
+    out = bk.xp.empty((product.m, product.n), bk.dtype)
+
+    def call() -> None:
+        bk.xp.dot(a, b, out=out)
+        bk.synchronize()
+
+    return call
+
+
+@dataclasses.dataclass(frozen=True)
+class PeakFraction:
+    """fraction = operations / (median seconds of the case × peak), with a bootstrap interval over the rounds.
+
+    peak_product                            the product that came to the highest rate
+    peak_operations_per_second              its rate in its fastest run
+    peak_operations_per_second_median       its rate in its median run
+    """
+
+    fraction: float
+    low: float
+    high: float
+    confidence: float
+    peak_product: MatrixProduct
+    peak_operations_per_second: float
+    peak_operations_per_second_median: float
+
+
+class CaseAmongProducts:
+    """Times a case in turn with matrix products. Each call of the object is one round: the case once, and each product
+    as often as it takes for 20 runs of each, evenly spread, by the end of `rounds` rounds, and once at least.
+
+    case       waits for its device before it returns
+    products   what each product is and its call, by `product_call`
+
+    The peak is the highest rate of any single run. That is the most demanding reading: a disturbed machine lowers the
+    case's fraction and never raises it.
+    """
+
+    def __init__(
+        self, case: Callable[[], object], products: Mapping[MatrixProduct, Callable[[], object]], rounds: int
+    ) -> None:
+        self._case, self._products, self.rounds = case, products, rounds
+        self.case_seconds: list[float] = []
+        self.product_seconds: dict[MatrixProduct, list[float]] = {product: [] for product in products}
+        for call in products.values():
+            call()  # the first touches its memory
+
+    def __call__(self) -> None:
+        before = len(self.case_seconds)
+        self.case_seconds.append(_seconds(self._case))
+        due = max(before + 1, math.ceil(LEAST_RUNS * (before + 1) / self.rounds))
+        for product, call in self._products.items():
+            seconds = self.product_seconds[product]
+            seconds.extend(_seconds(call) for _ in range(due - len(seconds)))
+
+    @property
+    def median_seconds(self) -> float:
+        """The case's."""
+        return float(np.median(self.case_seconds))
+
+    def fraction(self, operations: int, confidence: float = CONFIDENCE, seed: int = 0) -> PeakFraction:
+        """The share of the peak at which the case does its `operations`."""
+        rates = {product: product.operations / min(seconds) for product, seconds in self.product_seconds.items()}
+        best = max(rates, key=lambda product: rates[product])
+        fastest, slowest = bootstrap_median(np.array(self.case_seconds), confidence, seed)
+        at_peak = operations / rates[best]
+        return PeakFraction(
+            at_peak / self.median_seconds,
+            at_peak / slowest,
+            at_peak / fastest,
+            confidence,
+            best,
+            rates[best],
+            best.operations / float(np.median(self.product_seconds[best])),
+        )
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
