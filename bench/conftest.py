@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 from options import Options, add_options, check_data, read_options
+from peers import peer_cases
+from peers.child import command as peer_command
 from threadpoolctl import threadpool_limits
 
 from gsbench.backends import load_backend
 from gsbench.data import Dataset, load_dataset
 from gsbench.machine import machine_fields
-from gsbench.meters.child import ChildResult, run_in_child
-from gsbench.meters.estimate import estimate_step_bytes
+from gsbench.meters.child import ChildResult, own_command, run_in_child
+from gsbench.meters.estimate import classes_at_once, estimate_step_bytes
 from gsbench.records import Record, RecordFile, new_run_id
 from gsbench.report.glance import glance_text
 from gsbench.settings import Settings
@@ -51,9 +53,11 @@ class Run:
     def _dataset(self, name: str, n_classes: int) -> Dataset:
         return load_dataset(name, n_classes, data_dir=self.options.data_dir, seed=self.options.base.seed)
 
-    def _trial(self, settings: Settings) -> ChildResult:
+    def _trial(self, settings: Settings, timed: str = "step", peer: str | None = None) -> ChildResult:
+        """Two steps in a fresh process, of gsbench's own or of a peer."""
         on_host = settings.device == "cpu"  # the limit is the device's memory, which bounds no process on the host
-        return run_in_child(settings, self.options.memory_limit if on_host else None)
+        command = peer_command(peer, timed) if peer else own_command(timed)
+        return run_in_child(settings, self.options.memory_limit if on_host else None, command=command)
 
     def add(self, record: Record) -> dict[str, Any]:
         self.records.append(record.flat())
@@ -68,6 +72,8 @@ class Recorder:
         self.run, self.case, self.group = run, case, group
         self.settings = settings
         self.fields = {**settings.record_fields(), **changes}
+        if "chunk" in settings.make_estimator().settings:
+            self.fields["chunk"] = classes_at_once(settings)
         self.written = False
 
     def drop_estimator_settings(self) -> None:
@@ -149,18 +155,26 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """model × n_classes × estimator, as far as a test asks for them by name."""
     options = metafunc.config.stash[OPTIONS]
     spelled = [str(estimator) for estimator in options.estimators]
+    exact = [str(estimator) for estimator in options.estimators if estimator.exact]
+    # Exact sums train alike, step by step: one of them is enough.
+    learning = [options.baseline] if options.baseline in exact else exact[:1]
     values: dict[str, list[Any]] = {
         "model": list(options.models),
         "n_classes": list(options.classes),
         "estimator": spelled,
-        "sampler": [name for name in spelled if name != "marginalize"],
-        "learner": [*spelled, "labels-only"],
+        "candidate": [name for name in spelled if name != options.baseline],
+        "sampler": [name for name in spelled if name not in exact],
+        "learner": [*learning, *(name for name in spelled if name not in exact), "labels-only"],
         "timed": ["bound", "step"],
-        "peer": list(options.peers),
+        "chunk": list(options.chunks),
+        "roofline": list(options.roofline),
     }
+    of_a_peer = ("peer", "estimator", "timed") if "peer" in metafunc.fixturenames else ()
     for name in values:
-        if name in metafunc.fixturenames:
+        if name in metafunc.fixturenames and name not in of_a_peer:
             metafunc.parametrize(name, values[name])
+    if of_a_peer:
+        metafunc.parametrize(of_a_peer, peer_cases(options.peers, options.estimators))
 
 
 def _n_classes(item: pytest.Item) -> int:
@@ -222,6 +236,8 @@ class Eta:
     def weight(item: pytest.Item, options: Options) -> float:
         if item.name.startswith("test_accuracy"):
             return 3 + options.accuracy_seconds
+        if item.name.startswith("test_peer"):  # with two fresh processes, one of which imports another framework
+            return 10 + 0.2 * _n_classes(item)
         return 2 + 0.05 * _n_classes(item)
 
     def word(self, nodeid: str) -> str:

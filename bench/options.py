@@ -8,18 +8,20 @@ import re
 from typing import Any
 
 import pytest
+from peers import PEERS, peer_cases
 
 from gsbench.backends import BACKENDS, DTYPES, load_backend
 from gsbench.data import DATASETS, count_classes, load_dataset, split
 from gsbench.estimators import ESTIMATORS, Estimator, parse_estimators
+from gsbench.estimators.marginalize_streamed import MarginalizeStreamed
 from gsbench.machine import blas
 from gsbench.meters.memory import available_bytes
-from gsbench.models import MODELS, PRESETS
+from gsbench.models import MODELS, PRESETS, ModelConfig, make_config
 from gsbench.settings import BINARIZE, Settings, available_cores, check_class_count
 
 DEFAULT_CLASSES = (10, 20, 50, 100, 200)
-DEFAULT_ESTIMATORS = "marginalize,gumbel-softmax"
-PEERS = ("plain-chainer",)
+DEFAULT_ESTIMATORS = "marginalize,marginalize-streamed,gumbel-softmax"
+ROOFLINE = ("bound", "step")
 UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3}
 
 
@@ -45,6 +47,12 @@ def names_of(what: str, known: Any) -> Any:
     return parse
 
 
+def peer_names(text: str) -> tuple[str, ...]:
+    """Names of peers, or "all" of them."""
+    names = names_of("peer", (*PEERS, "all"))(text)
+    return tuple(PEERS) if "all" in names else names
+
+
 def estimators(text: str) -> tuple[Estimator, ...]:
     try:
         return tuple(parse_estimators(text))
@@ -61,6 +69,14 @@ def byte_count(text: str) -> int:
             f"a memory limit is a size of at least 1MB, such as 500MB, 8GiB or 8000000000, got {text!r}"
         )
     return size
+
+
+def chunk_sizes(text: str) -> tuple[int, ...]:
+    """ "1,10" → (1, 10), sorted, each once; every size an integer >= 1."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or any(not part.isdigit() or int(part) < 1 for part in parts):
+        raise argparse.ArgumentTypeError(f"chunk sizes are integers >= 1 such as 1,10,100, got {text!r}")
+    return tuple(sorted({int(part) for part in parts}))
 
 
 def at_least(least: int) -> Any:
@@ -101,10 +117,9 @@ def add_options(parser: pytest.Parser) -> None:
     add(
         "--estimators",
         type=estimators,
-        default=tuple(parse_estimators(DEFAULT_ESTIMATORS)),
         metavar="NAME,…",
         help=f"estimators, with settings if wanted, such as 'gumbel-softmax(tau=0.5)'; known: {listed(ESTIMATORS)} "
-        f"(default: {DEFAULT_ESTIMATORS})",
+        f"(default: {DEFAULT_ESTIMATORS}, as far as the preset allows)",
     )
     add(
         "--models",
@@ -186,10 +201,28 @@ def add_options(parser: pytest.Parser) -> None:
         help="the networks' sizes in the accuracy runs (default: %(default)s, so that seconds are enough)",
     )
     add(
+        "--roofline",
+        type=names_of("part", ROOFLINE),
+        default=("bound",),
+        metavar="PART,…",
+        help="of what the share of the machine's matrix-product peak is measured: bound, the unlabelled bound; step, "
+        "the full training step (default: bound)",
+    )
+    add(
+        "--chunks",
+        type=chunk_sizes,
+        default=(),
+        metavar="C,C,…",
+        help="also measure marginalize-streamed with these numbers of classes in a chunk, beside its default (default: "
+        "none)",
+    )
+    add(
         "--peers",
-        type=names_of("peer", PEERS),
+        type=peer_names,
+        default=(),
         metavar="NAME,…",
-        help=f"also time these formulations that people use today, in pairs with gsbench's; known: {listed(PEERS)}",
+        help="also time these formulations that people use today, in pairs with gsbench's; "
+        f"known: {listed(PEERS)}, or all of them: all (those in PyTorch and Pyro need gsbench[peers])",
     )
 
 
@@ -205,7 +238,14 @@ class Options:
     memory_limit: int
     accuracy_seconds: float
     accuracy_preset: str
+    roofline: tuple[str, ...]
+    chunks: tuple[int, ...]
     peers: tuple[str, ...]
+
+    @property
+    def baseline(self) -> str:
+        """The best version of the exact sum that the preset allows: what every other estimator is held against."""
+        return "marginalize" if self.base.make_config().norm == "batch" else "marginalize-streamed"
 
     def settings(self, model: str, n_classes: int, estimator: str = "marginalize", **changes: Any) -> Settings:
         return dataclasses.replace(self.base, model=model, n_classes=n_classes, estimator=estimator, **changes)
@@ -220,6 +260,21 @@ def _classes(option: Any, dataset: str, data_dir: str | None) -> tuple[int, ...]
     if most is None:
         return DEFAULT_CLASSES
     return tuple(k for k in DEFAULT_CLASSES if k <= most) or (most,)
+
+
+def _estimators(option: Any, configs: list[ModelConfig]) -> tuple[Estimator, ...]:
+    """Those that were named, refused where they are not defined for a preset; else the defaults that are."""
+    found = []
+    for estimator in option or parse_estimators(DEFAULT_ESTIMATORS):
+        try:
+            for config in configs:
+                estimator.check(config)
+        except ValueError:
+            if option is not None:
+                raise
+        else:
+            found.append(estimator)
+    return tuple(found)
 
 
 def check_data(options: Options) -> None:
@@ -252,6 +307,11 @@ def _check_peers(options: Options) -> None:
             f"no norm; got models {', '.join(options.models)}, device {base.device}, dtype {base.dtype}, "
             f"n_mc {base.n_mc}, preset {base.preset}"
         )
+    if options.peers and not peer_cases(options.peers, options.estimators):
+        raise ValueError(
+            f"--peers {','.join(options.peers)} do none of --estimators {','.join(map(str, options.estimators))}; all "
+            "do the exact sum, and those with 'plain' in their name one draw of gumbel-softmax"
+        )
 
 
 def read_options(config: pytest.Config) -> Options:
@@ -272,17 +332,22 @@ def read_options(config: pytest.Config) -> Options:
             seed=get("seed"),
         )
         bk = load_backend(base.backend, base.device, base.dtype)
+        configs = [make_config(get(preset), n_classes=2) for preset in ("preset", "accuracy_preset")]
         options = Options(
             base,
             _classes(get("classes"), base.dataset, get("data_dir")),
-            get("estimators"),
+            _estimators(get("estimators"), configs),
             get("models"),
             get("data_dir"),
             get("memory_limit") or int(0.8 * (bk.free_memory_bytes() or available_bytes())),
             get("accuracy_seconds"),
             get("accuracy_preset"),
-            get("peers") or (),
+            get("roofline"),
+            get("chunks"),
+            get("peers"),
         )
+        if options.chunks:
+            MarginalizeStreamed().check(configs[0])
         _check_peers(options)
         return options
     except (ValueError, OSError) as error:

@@ -1,38 +1,53 @@
-"""gsbench's sum over the classes beside the formulations that people use today (`--peers`), in pairs."""
+"""gsbench's steps beside the formulations that people use today (`--peers`): in pairs, in turn, in one process."""
 
-import numpy as np
-from peers.plain_chainer import PlainADGM
+import gc
+
+import pytest
+from peers import PEERS, TIMED, memory_errors
 from timing import out_of_memory_recorded, skip_where_disabled, time_pairs
 
-from gsbench.backends.chainer_import import chainer
 from gsbench.case import Case
 
 
-def plain_step(case):
-    """The plain formulation's forward and backward pass on the case's minibatch, with noise drawn anew each time."""
-    plain = PlainADGM(case.model.config)
-    plain.copy_weights(case.model)
-    x = case.batch.x_unlabelled
-    rng = np.random.default_rng(case.settings.seed)
+def memory_figures(recorder, run, peer, timed):
+    """Peak memory of a fresh process that takes two steps, the peer's and gsbench's.
 
-    def step():
-        eps_a, eps_z = (
-            rng.standard_normal((len(x), d), dtype=np.float32) for d in (plain.config.d_a, plain.config.d_z)
-        )
-        plain.cleargrads()
-        with chainer.using_config("type_check", True):  # Chainer's default, which our backend turns off
-            (-chainer.functions.mean(plain.unlabelled_bound(x, eps_a, eps_z))).backward()
+    What does not fit there is recorded, and not timed.
+    """
+    theirs, ours = run.trial(recorder.settings, timed, peer), run.trial(recorder.settings, timed)
+    figures = {
+        "memory_limit_bytes": run.options.memory_limit,
+        "process_meter": theirs.process_meter,
+        "baseline_process_peak_bytes": theirs.process_peak_bytes,
+        "baseline_process_start_bytes": theirs.process_start_bytes,
+        "process_peak_bytes": ours.process_peak_bytes,
+        "process_start_bytes": ours.process_start_bytes,
+    }
+    for name, child in ((peer, theirs), ("gsbench", ours)):
+        reason = f"{name}: {child.reason}"
+        if child.status == "failed":
+            recorder.write(figures, child.status, reason)
+            pytest.fail(f"the fresh process of {reason}")
+        if child.status != "ok":
+            recorder.skip(child.status, reason, **figures)
+    return figures
 
-    return step
 
-
-def test_peer(benchmark, record, options, n_classes, estimator, peer):
+def test_peer(benchmark, record, options, run, n_classes, peer, estimator, timed):
     settings = options.settings("adgm", n_classes, estimator)
-    recorder = record("peer", settings, timed="bound", baseline=peer)
+    recorder = record("peer", settings, timed=timed, baseline=peer)
+    if problem := PEERS[peer].problem():
+        recorder.skip("skipped", problem)
     skip_where_disabled(benchmark)
-    recorder.require_memory(options.settings("adgm", n_classes), settings)
-    benchmark.group = f"peer {peer} K={n_classes}"
-    with out_of_memory_recorded(recorder):
+    recorder.require_memory(settings)
+    benchmark.group = f"peer {peer} K={n_classes} {timed}"
+    figures = memory_figures(recorder, run, peer, timed)
+    gc.collect()  # what earlier cases left is no part of this one
+    with out_of_memory_recorded(recorder), memory_errors():
         case = Case(settings, recorder.dataset())
-        figures = time_pairs(benchmark, recorder, plain_step(case), case.bound)
+        theirs = PEERS[peer].make(case.model.config, case.estimator, case.batch, settings.threads, settings.seed)
+        theirs.copy_weights(case.model)
+        recorder.fields.update(theirs.versions())
+        steps = [getattr(one, TIMED[timed]) for one in (theirs, case)]
+        figures |= time_pairs(benchmark, recorder, *steps)
     benchmark.extra_info.update(recorder.write(figures))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -72,7 +73,7 @@ def time_case(benchmark: Any, recorder: Any, what: str) -> None:
 
 
 def time_pairs(benchmark: Any, recorder: Any, baseline: Callable[[], object], candidate: Callable[[], object]) -> dict:
-    """Times the two calls in turn; a round of pytest-benchmark is one pair. Gives the ratio's figures."""
+    """Times the two calls in turn; a round of pytest-benchmark is one pair. Gives the figures of ratio and times."""
     run = recorder.run
     seconds, least = PAIR_SECONDS_FACTOR * run.max_time, run.min_rounds + MORE_PAIRS
     rounds = rounds_for(Pairs(baseline, candidate), seconds, least)
@@ -85,4 +86,6 @@ def time_pairs(benchmark: Any, recorder: Any, baseline: Callable[[], object], ca
         "speedup_high": ratio.high,
         "confidence": ratio.confidence,
         "pairs": ratio.pairs,
+        "baseline_seconds": statistics.median(pairs.baseline_seconds),
+        "candidate_seconds": statistics.median(pairs.candidate_seconds),
     }

@@ -14,12 +14,16 @@ from gsbench.settings import N_PIXELS, Settings
 from gsbench.training import PARAMETERS, Batch, Batches, Trainer, stream_seed
 
 
-def random_batch(bk: Any, settings: Settings) -> Batch:
-    """A minibatch of random pixels and labels: for memory, which does not depend on their values."""
+def random_batch(settings: Settings) -> Batch:
+    """A minibatch of random pixels and labels, on the host: for memory, which does not depend on their values."""
     rng = np.random.default_rng(settings.seed)
     x = (rng.random((2, settings.batch, N_PIXELS)) < 0.2).astype(np.float32)
-    y = rng.integers(settings.n_classes, size=settings.batch)
-    return Batch(bk.array(x[0]), bk.integers(y), bk.array(x[1]))
+    return Batch(x[0], rng.integers(settings.n_classes, size=settings.batch), x[1])
+
+
+def to_device(bk: Any, batch: Batch) -> Batch:
+    """A minibatch of NumPy arrays on the backend's device, in its dtype."""
+    return Batch(bk.array(batch.x_labelled), bk.integers(batch.y), bk.array(batch.x_unlabelled))
 
 
 def dataset_batch(bk: Any, settings: Settings, dataset: Dataset) -> Batch:
@@ -29,7 +33,8 @@ def dataset_batch(bk: Any, settings: Settings, dataset: Dataset) -> Batch:
 
 
 class Case:
-    """`bound` is the unlabelled bound's forward and backward pass, `step` the full training step with its update.
+    """`bound` is the unlabelled bound's forward and backward pass, `unlabelled_step` that and Adam's update, `step` the
+    full training step with its update.
 
     `dataset` None: random pixels. Parameters depend on the seed, the model and K alone, so that all estimators start
     from the same ones.
@@ -43,16 +48,25 @@ class Case:
         self.estimator = settings.make_estimator()
         self.trainer = Trainer(self.model, self.estimator, n_mc=settings.n_mc, seed=settings.seed)
         if dataset is None:
-            self.batch = random_batch(self.bk, settings)
+            self.batch = to_device(self.bk, random_batch(settings))
         else:
             self.batch = dataset_batch(self.bk, settings, dataset)
 
     def bound(self) -> None:
         """The unlabelled bound, forward and backward, on the minibatch."""
+        self._bound()
+        self.bk.synchronize()
+
+    def unlabelled_step(self) -> None:
+        """`bound`, and Adam's update of all parameters: a training step on unlabelled examples alone."""
+        self._bound()
+        self.trainer.optimizer.update()
+        self.bk.synchronize()
+
+    def _bound(self) -> None:
         self.trainer.optimizer.clear_gradients()
         u = unlabelled_bound(self.model, self.batch.x_unlabelled, self.estimator, self.trainer.rng, self.settings.n_mc)
         self.bk.backward(loss(self.model, u))
-        self.bk.synchronize()
 
     def step(self) -> None:
         """One full training step on the minibatch: labelled and unlabelled bound, classifier, Adam."""

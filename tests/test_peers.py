@@ -1,44 +1,420 @@
 """The peers compute what gsbench computes: from the same weights and noise, example by example."""
 
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
+from peers import PEERS, kind, peer_cases
+from peers.child import command as child_command
 from peers.plain_chainer import PlainADGM
 
 from gsbench.backends import load_backend
-from gsbench.estimators import parse_estimator
+from gsbench.case import Case, random_batch
+from gsbench.estimators import ESTIMATORS, parse_estimator
+from gsbench.meters.child import run_in_child
 from gsbench.models import ADGM, make_config
-from gsbench.objective import loss, unlabelled_bound
+from gsbench.objective import labelled_bound, loss, training_loss, unlabelled_bound
+from gsbench.settings import Settings
+from gsbench.training import Batch
+
+PLAIN = ["plain-chainer", "plain-torch"]
+PYRO = ["pyro-parallel", "pyro-sequential"]
+SUM, GUMBEL = parse_estimator("marginalize"), parse_estimator("gumbel-softmax(tau=0.7)")
+N, RTOL = 7, 1e-4
+SEED = 3  # of the noise
+
+
+class Ours:
+    """A gsbench ADGM, a minibatch whose examples differ, and the noise that the seed gives."""
+
+    def __init__(self):
+        self.bk = load_backend("chainer", "cpu", "float32")
+        # D_a and D_z differ, so that no draw can pass for another.
+        self.config = dataclasses.replace(make_config("small", n_classes=5), d_a=16, d_z=12)
+        self.model = ADGM(self.bk, self.config, seed=1)
+        rng = np.random.default_rng(2)
+        for name, p in self.model.parameters.items():
+            if "/b" in name:
+                p.array[...] = 0.1 * rng.standard_normal(p.shape)
+        x = (rng.random((2, N, 784)) < np.linspace(0.1, 0.6, N)[:, None]).astype(np.float32)
+        self.batch = Batch(x[0], rng.integers(5, size=N).astype(np.int32), x[1])
+
+    def noise(self, rng=None):
+        noise = self.model.draw_noise(rng or self.bk.generator(SEED), N)
+        return noise.eps_a[0, 0], noise.eps_z[0, 0]
+
+    def gumbel(self):
+        """ε_a, ε_z and g [B, K], as the estimator has them."""
+        rng = self.bk.generator(SEED)
+        eps = self.noise(rng)
+        return *eps, -np.log(-np.log(self.bk.open_uniform(rng, (N, 5))))
+
+    def bound(self, estimator):
+        return unlabelled_bound(self.model, self.batch.x_unlabelled, estimator, self.bk.generator(SEED))
+
+    def values(self, estimator):
+        return self.bk.to_numpy(self.bound(estimator))
 
 
 @pytest.fixture
-def pair():
-    """A gsbench ADGM and the plain one with its weights, a minibatch, and the noise that seed 3 gives."""
-    bk = load_backend("chainer", "cpu", "float32")
-    model = ADGM(bk, make_config("small", n_classes=5), seed=1)
-    plain = PlainADGM(model.config)
-    plain.copy_weights(model)
-    x = (np.random.default_rng(2).random((7, 784)) < 0.3).astype(np.float32)
-    noise = model.draw_noise(bk.generator(3), len(x))
-    return bk, model, plain, x, noise.eps_a[0, 0], noise.eps_z[0, 0]
+def ours():
+    return Ours()
 
 
-def test_plain_chainer_gives_the_same_bound(pair):
-    bk, model, plain, x, eps_a, eps_z = pair
-    ours = unlabelled_bound(model, x, parse_estimator("marginalize"), bk.generator(3))
-    np.testing.assert_allclose(plain.unlabelled_bound(x, eps_a, eps_z).array, bk.to_numpy(ours), rtol=1e-5)
+def made(name, ours, estimator=SUM):
+    if problem := PEERS[name].problem():
+        pytest.skip(problem)
+    peer = PEERS[name].make(ours.config, estimator, ours.batch, 1, 0)
+    peer.copy_weights(ours.model)
+    return peer
 
 
-def test_plain_chainer_gives_the_same_gradient(pair):
-    bk, model, plain, x, eps_a, eps_z = pair
-    bk.backward(loss(model, unlabelled_bound(model, x, parse_estimator("marginalize"), bk.generator(3))))
-    plain.cleargrads()
-    bk.backward(loss(model, plain.unlabelled_bound(x, eps_a, eps_z)))
-    last = list(plain.p_x_yz.children())[-1].W.grad
-    np.testing.assert_allclose(last, bk.gradient(model.parameters["p_x_yz/W3"]), rtol=1e-3, atol=1e-6)
-    first = next(plain.q_a_x.children()).W.grad
-    np.testing.assert_allclose(first, bk.gradient(model.parameters["q_a_x/W_x"]), rtol=1e-3, atol=1e-6)
+class Plain:
+    """A plain peer's ADGM, called with NumPy arrays, and its framework's ways."""
+
+    def __init__(self, name, ours, estimator=SUM):
+        self.peer = made(name, ours, estimator)
+        self.model, self.torch = self.peer.model, name == "plain-torch"
+
+    def tensor(self, x):
+        if not self.torch:
+            return x
+        import torch
+
+        return torch.from_numpy(x).long() if x.dtype == np.int32 else torch.from_numpy(x)
+
+    def numpy(self, x):
+        return x.detach().numpy() if self.torch else x.array
+
+    def __call__(self, method, *arrays):
+        arguments = [self.tensor(a) if isinstance(a, np.ndarray) else a for a in arrays]
+        return getattr(self.model, method)(*arguments)
+
+    def backward(self, loss):
+        self.model.zero_grad() if self.torch else self.model.cleargrads()
+        loss.backward()
+
+    def gradients(self):
+        """The gradient of each layer, by network: [(W [out, in], b [out])]"""
+        grad = (lambda p: p.grad.numpy()) if self.torch else (lambda p: p.grad)
+        return {
+            name: [
+                (grad(layer.weight if self.torch else layer.W), grad(layer.bias if self.torch else layer.b))
+                for layer in getattr(self.model, name).children()
+                if hasattr(layer, "bias") or not self.torch
+            ]
+            for name in ("q_a_x", "q_y_ax", "q_z_axy", "p_x_yz", "p_a_xyz")
+        }
+
+    def replay_gumbel(self, monkeypatch, g):
+        """The framework's own gumbel_softmax draws g."""
+        if not self.torch:
+            monkeypatch.setattr(np.random, "gumbel", lambda size: g.reshape(size))
+            return
+        import torch
+
+        # PyTorch takes −log of an exponential draw.
+        monkeypatch.setattr(torch.Tensor, "exponential_", lambda t: t.copy_(torch.from_numpy(np.exp(-g)).view_as(t)))
+
+
+def check_gradients(ours, plain):
+    """Every array's gradient, relative to its norm; ours in the parameters' own, the peer's in its layers'."""
+    theirs = plain.gradients()
+    for network in ours.model.networks:
+        mine = {key.split("/")[1]: ours.bk.gradient(p) for key, p in network.parameters.items()}
+        first = [g.T if key == "W_y" else g for key, g in mine.items() if key.startswith("W_")]
+        weights = [np.concatenate(first, axis=1), *(mine[f"W{i}"] for i in range(2, len(theirs[network.name]) + 1))]
+        for i, ((their_w, their_b), w) in enumerate(zip(theirs[network.name], weights, strict=True), start=1):
+            for got, expected in ((their_w, w), (their_b, mine[f"b{i}"])):
+                assert np.linalg.norm(got - expected) <= RTOL * np.linalg.norm(expected), (network.name, i)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_the_plain_sum_is_the_same_bound(name, ours):
+    bound = Plain(name, ours)("unlabelled_bound", ours.batch.x_unlabelled, *ours.noise())
+    expected = ours.values(SUM)
+    assert np.ptp(expected) > 10  # examples differ
+    np.testing.assert_allclose(Plain(name, ours).numpy(bound), expected, rtol=RTOL)
+
+
+@pytest.mark.parametrize("name", [name for name in ESTIMATORS if kind(parse_estimator(name)) == "sum"])
+def test_what_is_held_against_the_peers_sum_is_that_sum(name, ours):
+    np.testing.assert_allclose(ours.values(parse_estimator(name)), ours.values(SUM), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_the_plain_sum_has_the_same_gradient(name, ours):
+    ours.bk.backward(loss(ours.model, ours.bound(SUM)))
+    plain = Plain(name, ours)
+    bound = plain("unlabelled_bound", ours.batch.x_unlabelled, *ours.noise())
+    plain.backward(-sum(bound) / N)
+    check_gradients(ours, plain)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_the_plain_gumbel_softmax_is_the_same_bound_and_gradient(name, ours, monkeypatch):
+    *eps, g = ours.gumbel()
+    plain = Plain(name, ours, GUMBEL)
+    plain.replay_gumbel(monkeypatch, g)
+    bound = plain("sampled_bound", ours.batch.x_unlabelled, *eps, 0.7)
+    np.testing.assert_allclose(plain.numpy(bound), ours.values(GUMBEL), rtol=RTOL)
+    ours.bk.backward(loss(ours.model, ours.bound(GUMBEL)))
+    plain.backward(-sum(bound) / N)
+    check_gradients(ours, plain)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_the_plain_labelled_bound_is_the_same(name, ours):
+    plain = Plain(name, ours)
+    got = plain("labelled_bound", ours.batch.x_labelled, ours.batch.y, *ours.noise())
+    expected = labelled_bound(ours.model, ours.batch.x_labelled, ours.batch.y, ours.bk.generator(SEED))
+    for mine, theirs in zip(expected, got, strict=True):
+        np.testing.assert_allclose(plain.numpy(theirs), ours.bk.to_numpy(mine), rtol=RTOL)
+
+
+@pytest.mark.parametrize("timed", ["unlabelled_step", "step"])
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_timed_plain_step_is_the_training_loss_and_an_update(name, timed, ours, monkeypatch):
+    """With the noise replayed, the gradient that the step leaves is that of the loss; the update is Adam's first."""
+    plain = Plain(name, ours, GUMBEL)
+    rng = ours.bk.generator(SEED)
+    labelled = ours.noise(rng) if timed == "step" else None
+    eps, g = ours.noise(rng), -np.log(-np.log(ours.bk.open_uniform(rng, (N, 5))))
+    draws = [tuple(plain.tensor(e) for e in pair) for pair in (labelled, eps) if pair is not None]
+    monkeypatch.setattr(plain.peer, "_noise", lambda n: draws.pop(0))
+    plain.replay_gumbel(monkeypatch, g)
+    getattr(plain.peer, timed)()
+    assert not draws
+
+    b, model, rng = ours.batch, ours.model, ours.bk.generator(SEED)
+    if timed == "step":
+        ours.bk.backward(training_loss(model, b.x_labelled, b.y, b.x_unlabelled, GUMBEL, 1.0, rng))
+    else:
+        ours.bk.backward(loss(model, unlabelled_bound(model, b.x_unlabelled, GUMBEL, rng)))
+    check_gradients(ours, plain)
+    layer = next(iter(plain.model.q_a_x.children()))
+    moved = plain.numpy(layer.weight if plain.torch else layer.W) - ours.bk.to_numpy(model.parameters["q_a_x/W_x"])
+    assert np.abs(moved).max() == pytest.approx(3e-4, rel=1e-2)
+
+
+def replay_normal(monkeypatch, eps_a, eps_z):
+    """PyTorch's normal distributions, and so Pyro's, draw these ε, the same for every class."""
+    import torch
+
+    by_size = {eps.shape[-1]: torch.from_numpy(eps) for eps in (eps_a, eps_z)}
+    monkeypatch.setattr(
+        torch.distributions.normal, "_standard_normal", lambda shape, dtype, device: by_size[shape[-1]].expand(shape)
+    )
+
+
+@pytest.mark.parametrize("name", PYRO)
+def test_pyro_gives_the_same_bound_example_by_example(name, ours, monkeypatch):
+    model, expected, (eps_a, eps_z) = made(name, ours).model, ours.values(SUM), ours.noise()
+    import torch
+
+    for i in range(N):
+        replay_normal(monkeypatch, eps_a[i : i + 1], eps_z[i : i + 1])
+        got = model.bound(torch.from_numpy(ours.batch.x_unlabelled[i : i + 1]))
+        assert got == pytest.approx(expected[i], rel=RTOL)
+
+
+@pytest.mark.parametrize("name", PYRO)
+def test_pyro_sums_each_example_over_its_own_classes(name, ours, monkeypatch):
+    """The minibatch's bound and gradient are those of its examples, and not of all joint choices of their classes."""
+    model = made(name, ours).model
+    replay_normal(monkeypatch, *ours.noise())
+    import torch
+
+    x = torch.from_numpy(ours.batch.x_unlabelled)
+    assert model.bound(x) == pytest.approx(ours.values(SUM).mean(), rel=RTOL)
+    ours.bk.backward(loss(ours.model, ours.bound(SUM)))
+    model.elbo.loss_and_grads(model.model, model.annotated_guide, x)
+    networks = Plain("plain-torch", ours)
+    networks.model = model.networks
+    check_gradients(ours, networks)
+
+
+@pytest.mark.parametrize("name", PYRO)
+def test_pyro_draws_a_once_a_step(name, ours, monkeypatch):
+    peer, drawn = made(name, ours), []
+    import torch
+
+    monkeypatch.setattr(
+        torch.distributions.normal,
+        "_standard_normal",
+        lambda shape, dtype, device: drawn.append(tuple(shape)) or torch.randn(shape),
+    )
+    peer.unlabelled_step()
+    assert drawn.count((N, 16)) == 1
+    assert sum(np.prod(shape) for shape in drawn[1:]) == 5 * N * 12  # of z, each class its own
+
+
+@pytest.mark.parametrize("name", list(PEERS))
+def test_noise_is_drawn_anew_and_steps_train(name, ours):
+    peer = made(name, ours)
+    networks = peer.model.networks if name in PYRO else peer.model
+
+    def weights():
+        layer = next(iter(networks.p_x_yz.children()))
+        return np.array(layer.W.array if name == "plain-chainer" else layer.weight.detach().numpy())
+
+    before = weights()
+    peer.unlabelled_step()
+    once = weights()
+    peer.unlabelled_step()
+    assert np.abs(once - before).max() == pytest.approx(3e-4, rel=1e-2)  # Adam's first step is the learning rate
+    assert not np.allclose(weights() - once, once - before, rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("name", list(PEERS))
+def test_a_step_clears_the_gradients_of_the_one_before(name, ours):
+    peer = made(name, ours)
+    networks = peer.model.networks if name in PYRO else peer.model
+    layer = next(iter(networks.p_x_yz.children()))
+
+    def gradient():
+        return layer.W.grad if name == "plain-chainer" else layer.weight.grad.numpy()
+
+    peer.unlabelled_step()
+    gradient()[...] = 1e9
+    peer.unlabelled_step()
+    assert np.abs(gradient()).max() < 1e6
+
+
+@pytest.mark.parametrize("name", list(PEERS))
+def test_two_steps_in_a_fresh_process(name):
+    if problem := PEERS[name].problem():
+        pytest.skip(problem)
+    settings = Settings(preset="small", n_classes=5, batch=4, threads=1)
+    result = run_in_child(settings, None, command=child_command(name, "unlabelled-step"))
+    assert result.status == "ok", result.reason
+    assert 10_000_000 < result.process_start_bytes <= result.process_peak_bytes
+    stopped = run_in_child(settings, 20_000_000, command=child_command(name, "unlabelled-step"))
+    assert stopped.status == "out-of-memory"
+
+
+def test_a_case_takes_the_unlabelled_step():
+    case = Case(Settings(preset="small", n_classes=3, batch=4, threads=1))
+    before = {name: np.array(p.array) for name, p in case.model.parameters.items()}
+    case.unlabelled_step()
+    assert all(np.abs(p.array - before[name]).max() > 1e-4 for name, p in case.model.parameters.items())
+
+
+def test_only_cases_that_mean_something_are_made():
+    estimators = [
+        parse_estimator(text)
+        for text in ("marginalize", "gumbel-softmax", "gumbel-softmax(draws=2)", "straight-through")
+    ]
+    assert [kind(estimator) for estimator in estimators] == ["sum", "gumbel", None, None]
+    assert kind(parse_estimator("marginalize(class_noise=independent)")) is None
+    assert peer_cases(["plain-torch", "pyro-parallel"], estimators) == [
+        ("plain-torch", "marginalize", "unlabelled-step"),
+        ("pyro-parallel", "marginalize", "unlabelled-step"),
+        ("plain-torch", "gumbel-softmax", "unlabelled-step"),
+        ("plain-torch", "gumbel-softmax", "step"),
+    ]
+
+
+def test_a_framework_that_is_not_there_is_a_reason(monkeypatch):
+    for module in [name for name in sys.modules if name.startswith("peers.")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    problem = PEERS["plain-torch"].problem()
+    assert problem.startswith("PyTorch cannot be imported (")
+    assert problem.endswith("install gsbench[peers]")
+    assert PEERS["plain-chainer"].problem() is None
+
+
+def test_naming_the_peers_imports_no_framework():
+    code = "import sys, json, peers; print(json.dumps([m for m in ('torch', 'pyro', 'chainer') if m in sys.modules]))"
+    path = [*sys.path]
+    run = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path[:] = {path!r}; {code}"], capture_output=True, text=True
+    )
+    assert json.loads(run.stdout) == [], run.stderr
+
+
+def bench_records(folder, *options):
+    """The records of a run of the benchmark's peers on a tiny grid, whose warnings are errors; its output."""
+    fixed = ["--preset", "small", "--batch", "5", "--threads", "1", "--classes", "3", "--dataset", "synthetic"]
+    short = ["--benchmark-max-time", "0.05", "--benchmark-min-rounds", "3", f"--benchmark-storage=file://{folder}"]
+    command = [sys.executable, "-m", "pytest", "bench/", "-p", "no:cacheprovider", "-W", "error", "-k", "test_peer"]
+    run = subprocess.run(
+        [*command, *fixed, *short, *options],
+        cwd=Path(__file__).parent.parent,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-2000:]
+    (file,) = (folder / "records").glob("*.jsonl")
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def test_the_benchmark_records_each_peer(tmp_path):
+    named = ["--peers", "pyro-parallel,plain-chainer", "--estimators", "gumbel-softmax,marginalize,straight-through"]
+    found = bench_records(tmp_path, *named)
+    assert {(r["baseline"], r["estimator"], r["timed"]) for r in found} == {
+        ("plain-chainer", "marginalize", "unlabelled-step"),
+        ("plain-chainer", "gumbel-softmax", "unlabelled-step"),
+        ("plain-chainer", "gumbel-softmax", "step"),
+        ("pyro-parallel", "marginalize", "unlabelled-step"),
+    }
+    for row in found:
+        problem = PEERS[row["baseline"]].problem()
+        assert (row["group"], row["status"], row["reason"]) == ("peer", "skipped" if problem else "ok", problem or "")
+        if problem:
+            continue
+        assert row["speedup_low"] <= row["speedup"] <= row["speedup_high"]
+        assert row["pairs"] >= 7
+        # The median of the ratios lies near the ratio of the medians, in this order and not the other.
+        assert row["speedup"] == pytest.approx(row["baseline_seconds"] / row["candidate_seconds"], rel=0.6)
+        for own in ("", "baseline_"):
+            assert 10_000_000 < row[f"{own}process_start_bytes"] <= row[f"{own}process_peak_bytes"]
+        assert ("pyro_version" in row, row.get("torch_threads")) == (
+            (True, 1) if row["baseline"] == "pyro-parallel" else (False, None)
+        )
+
+
+def test_a_peer_that_does_not_fit_is_recorded(tmp_path):
+    named = ["--peers", "plain-chainer", "--estimators", "marginalize"]
+    (only,) = bench_records(tmp_path, *named, "--memory-limit", "60MB")
+    assert only["status"] == "out-of-memory"
+    assert only["reason"].startswith("plain-chainer: a fresh process held ")
+    assert only["baseline"] == "plain-chainer"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["jax"], "unknown peer 'jax'; known: plain-chainer, plain-torch, pyro-parallel, pyro-sequential, all"),
+        (["pyro-parallel", "--estimators", "gumbel-softmax"], "--peers pyro-parallel do none of --estimators"),
+    ],
+)
+def test_peers_that_cannot_be_timed_are_refused(options, message):
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "bench/", "-p", "no:cacheprovider", "--collect-only", "--peers", *options],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 4
+    assert message in run.stdout + run.stderr
 
 
 def test_plain_chainer_refuses_what_it_is_not_written_for():
     with pytest.raises(ValueError, match="relu"):
         PlainADGM(make_config("blog", n_classes=3))
+
+
+def test_the_random_minibatch_is_that_of_the_case():
+    settings = Settings(preset="small", n_classes=3, batch=4, threads=1)
+    case, batch = Case(settings), random_batch(settings)
+    np.testing.assert_array_equal(case.bk.to_numpy(case.batch.x_unlabelled), batch.x_unlabelled)
+    np.testing.assert_array_equal(case.bk.to_numpy(case.batch.y), batch.y)

@@ -1,1 +1,114 @@
-"""The formulations that people use today, written as they would write them: what gsbench's own are held against."""
+"""The formulations that people use today, written as they would write them: what gsbench's own are held against.
+
+Adding one is a file with a class made as `Peer.make` makes it, and a line in `PEERS`. Nothing here imports a framework
+before it is asked to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from gsbench.estimators import Estimator
+from gsbench.models import ModelConfig
+from gsbench.training import Batch
+
+ALPHA, LEARNING_RATE = 1.0, 3e-4  # as `gsbench.case.Case` has them
+
+# What is timed, and the method of a peer and of `Case` that takes it.
+TIMED = {"unlabelled-step": "unlabelled_step", "step": "step"}
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A formulation by name.
+
+    module, cls   where its class is
+    framework     what it needs, as its makers write it
+    kinds         which of gsbench's estimators it does: "sum" over all classes, one "gumbel" softmax draw
+    """
+
+    name: str
+    module: str
+    cls: str
+    framework: str
+    kinds: tuple[str, ...]
+
+    def load(self) -> Any:
+        """The class. What its framework warns of while it is imported is not the user's to mend."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return getattr(importlib.import_module(f"{__name__}.{self.module}"), self.cls)
+
+    def problem(self) -> str | None:
+        """Why this peer cannot run here, or None if it can."""
+        try:
+            self.load()
+        except Exception as error:  # a damaged installation fails with other errors than ImportError
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            return f"{self.framework} cannot be imported ({reason}); install gsbench[peers]"
+        return None
+
+    def make(self, config: ModelConfig, estimator: Estimator, batch: Batch, threads: int, seed: int) -> Any:
+        """The peer ready to be timed, with its framework's own initial weights, on a batch of NumPy arrays.
+
+        It has `unlabelled_step()`: clear gradients, the unlabelled bound with noise drawn anew, backward of its
+        negative mean, Adam's update; `step()` where it does the "gumbel" kind: the same of the whole training loss;
+        `copy_weights(model)`; and `versions()` for the record.
+        """
+        return self.load()(config, estimator, batch, threads, seed)
+
+
+PEERS: dict[str, Peer] = {
+    peer.name: peer
+    for peer in (
+        Peer("plain-chainer", "plain_chainer", "PlainChainer", "Chainer", ("sum", "gumbel")),
+        Peer("plain-torch", "plain_torch", "PlainTorch", "PyTorch", ("sum", "gumbel")),
+        Peer("pyro-parallel", "pyro_enumeration", "PyroParallel", "Pyro", ("sum",)),
+        Peer("pyro-sequential", "pyro_enumeration", "PyroSequential", "Pyro", ("sum",)),
+    )
+}
+
+
+def kind(estimator: Estimator) -> str | None:
+    """The kind of formulation that computes what `estimator` does, or None where the peers have none."""
+    if estimator.exact:
+        return "sum"
+    return "gumbel" if estimator.name == "gumbel-softmax" and estimator.settings["draws"] == 1 else None
+
+
+def peer_cases(peers: Iterable[str], estimators: Iterable[Estimator]) -> list[tuple[str, str, str]]:
+    """(peer, estimator, timed) for all that mean something: the sum's step on unlabelled examples, and for one Gumbel-
+    Softmax draw the full training step as well.
+    """
+    return [
+        (name, str(estimator), timed)
+        for estimator in estimators
+        for name in peers
+        if kind(estimator) in PEERS[name].kinds
+        for timed in (TIMED if kind(estimator) == "gumbel" else ("unlabelled-step",))
+    ]
+
+
+def check_config(config: ModelConfig) -> None:
+    """Raises ValueError for networks that the peers do not have."""
+    if (config.nonlinearity, config.norm, config.log_var_limits) != ("relu", "none", None):
+        raise ValueError(
+            "the peers are written for relu, no norm and unclipped log variances, got "
+            f"{config.nonlinearity}, norm {config.norm!r}, log_var_limits {config.log_var_limits}"
+        )
+
+
+@contextlib.contextmanager
+def memory_errors() -> Iterator[None]:
+    """Within it PyTorch's RuntimeError that memory ran out is a MemoryError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "allocate memory" not in str(error):
+            raise
+        raise MemoryError(str(error)) from error

@@ -1,8 +1,9 @@
 """A case in a fresh process: its peak memory, or the news that it does not fit, without harm to the caller.
 
-    python -m gsbench.meters.child < settings.json
+    python -m gsbench.meters.child step < settings.json
 
-takes two full training steps on random pixels and prints one JSON object.
+takes two full training steps (`unlabelled-step`: steps on unlabelled examples alone) on random pixels and prints one
+JSON object. Other commands that do the same with something else's steps run under the same watch.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 
 import psutil
 from threadpoolctl import threadpool_limits
@@ -26,15 +28,22 @@ from gsbench.settings import Settings
 POLL_SECONDS = 0.02
 TIMEOUT_SECONDS = 900.0
 
+# The steps that a child takes, and the method of `Case` that takes them.
+STEPS = {"step": "step", "unlabelled-step": "unlabelled_step"}
+
 
 @dataclasses.dataclass(frozen=True)
 class ChildResult:
-    """status "ok" (with `process_peak_bytes`), "out-of-memory" or "failed" (with the reason)."""
+    """status "ok" (with `process_peak_bytes`), "out-of-memory" or "failed" (with the reason).
+
+    `process_start_bytes` is what the process held before its first step: libraries, model and minibatch.
+    """
 
     status: str
     reason: str = ""
     process_peak_bytes: int | None = None
     process_meter: str = "not measured"
+    process_start_bytes: int | None = None
 
 
 def _watch(process: subprocess.Popen, limit_bytes: int | None, timeout_seconds: float) -> ChildResult | None:
@@ -55,9 +64,22 @@ def _watch(process: subprocess.Popen, limit_bytes: int | None, timeout_seconds: 
     return None
 
 
-def run_in_child(settings: Settings, limit_bytes: int | None, timeout_seconds: float = TIMEOUT_SECONDS) -> ChildResult:
-    """Two steps of the case in a fresh process that may hold `limit_bytes` of host memory (None: any number)."""
-    command = [sys.executable, "-W", "ignore", "-m", "gsbench.meters.child"]
+def own_command(timed: str = "step") -> list[str]:
+    """The command whose steps are those of a `Case`: `timed` is one of `STEPS`."""
+    return [sys.executable, "-W", "ignore", "-m", "gsbench.meters.child", timed]
+
+
+def run_in_child(
+    settings: Settings,
+    limit_bytes: int | None,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+    command: Sequence[str] | None = None,
+) -> ChildResult:
+    """Two steps of the case in a fresh process that may hold `limit_bytes` of host memory (None: any number).
+
+    command   what is run; it reads the settings from its standard input and prints a `ChildResult`, as `main` does.
+              None: full training steps of gsbench's own
+    """
     with (
         tempfile.TemporaryFile("w+") as given,
         tempfile.TemporaryFile("w+") as out,
@@ -65,7 +87,7 @@ def run_in_child(settings: Settings, limit_bytes: int | None, timeout_seconds: f
     ):
         json.dump(dataclasses.asdict(settings), given)
         given.seek(0)
-        with subprocess.Popen(command, stdin=given, stdout=out, stderr=err) as process:
+        with subprocess.Popen(command or own_command(), stdin=given, stdout=out, stderr=err) as process:
             ended = _watch(process, limit_bytes, timeout_seconds)
         out.seek(0), err.seek(0)
         if ended is not None:
@@ -78,22 +100,31 @@ def run_in_child(settings: Settings, limit_bytes: int | None, timeout_seconds: f
         return ChildResult(**json.load(out))
 
 
+def two_steps(
+    step: Callable[[], object], is_out_of_memory: Callable[[BaseException], bool] = lambda e: isinstance(e, MemoryError)
+) -> ChildResult:
+    """Takes two steps in this process and gives its peak memory, or the news that memory ran out."""
+    start = int(psutil.Process().memory_info().rss)
+    try:
+        step()
+        step()
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return ChildResult("out-of-memory", f"a fresh process ran out of memory ({error})")
+    return ChildResult("ok", "", *process_peak(), start)
+
+
+def print_result(result: ChildResult) -> None:
+    json.dump(dataclasses.asdict(result), sys.stdout)
+
+
 def main() -> None:
     """Reads settings from standard input, takes two steps, prints the result."""
     settings = Settings(**json.load(sys.stdin))
     threadpool_limits(settings.threads)
     case = Case(settings)
-    try:
-        case.step()
-        case.step()
-    except Exception as error:
-        if not case.bk.is_out_of_memory(error):
-            raise
-        result = ChildResult("out-of-memory", f"a fresh process ran out of memory ({error})")
-    else:
-        peak, meter = process_peak()
-        result = ChildResult("ok", "", peak, meter)
-    json.dump(dataclasses.asdict(result), sys.stdout)
+    print_result(two_steps(getattr(case, STEPS[sys.argv[1]]), case.bk.is_out_of_memory))
 
 
 if __name__ == "__main__":

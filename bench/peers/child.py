@@ -1,0 +1,48 @@
+"""A peer in a fresh process: two of its steps on random pixels, and the process's peak memory as one JSON object.
+
+    python bench/peers/child.py plain-torch unlabelled-step < settings.json
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).parents[1])  # the folder of the package `peers`, as the benchmark itself has it
+
+from threadpoolctl import threadpool_limits
+
+from gsbench.case import random_batch
+from gsbench.meters.child import ChildResult, print_result, two_steps
+from gsbench.settings import Settings
+from peers import PEERS, TIMED, memory_errors
+
+
+def command(peer: str, timed: str) -> list[str]:
+    """The command for `gsbench.meters.child.run_in_child`."""
+    return [sys.executable, "-W", "ignore", __file__, peer, timed]
+
+
+def main() -> None:
+    """Reads settings from standard input, takes two steps, prints the result."""
+    name, timed = sys.argv[1:]
+    settings = Settings(**json.load(sys.stdin))
+    threadpool_limits(settings.threads)
+    print_result(take_steps(name, timed, settings))
+
+
+def take_steps(name: str, timed: str, settings: Settings) -> ChildResult:
+    config, estimator = settings.make_config(), settings.make_estimator()
+    peer = PEERS[name].make(config, estimator, random_batch(settings), settings.threads, settings.seed)
+
+    def step() -> None:
+        with memory_errors():
+            getattr(peer, TIMED[timed])()
+
+    return two_steps(step)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""An ADGM as one writes it in Pyro: a model and a guide, the class enumerated in the guide by TraceEnum_ELBO.
+
+    model   p(y) p(z) p(a|x,y,z) p(x|y,z)        guide   q(a|x) q(y|a,x) q(z|a,x,y)
+
+Enumerated in parallel, y gets an axis of its own, to which all that depends on it is broadcast. Enumerated
+sequentially, model and guide run once a class, with the same draw of a; each run's terms are weighted with q(y|a,x) per
+example, since all of them stand in the plate of the examples.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro import poutine
+from pyro.infer import TraceEnum_ELBO, config_enumerate
+
+from peers import LEARNING_RATE
+from peers.torch_networks import Networks, torch_versions
+
+
+def concat(*inputs: Any) -> Any:
+    """Inputs [..., D_i], broadcast to one another, side by side: [..., Σ D_i]"""
+    shape = torch.broadcast_shapes(*(u.shape[:-1] for u in inputs))
+    return torch.cat([u.expand(*shape, u.shape[-1]) for u in inputs], dim=-1)
+
+
+def gaussian(out: Any) -> Any:
+    """The distribution of a Gaussian head [..., 2D], whose event is the last axis."""
+    mean, log_var = out.chunk(2, dim=-1)
+    return dist.Normal(mean, torch.exp(0.5 * log_var)).to_event(1)
+
+
+class PyroADGM:
+    """Model and guide over the networks of a `ModelConfig`; the ELBO is the mean over the examples."""
+
+    def __init__(self, config: Any, enumerate_y: str) -> None:
+        self.networks = Networks(config)
+        self.elbo = TraceEnum_ELBO(max_plate_nesting=1)
+        self.annotated_guide = config_enumerate(self.guide, enumerate_y)
+
+    def model(self, x: Any) -> None:
+        """x [B, D_x]"""
+        nets, c = self.networks, self.networks.config
+        pyro.module("adgm", nets)
+        with pyro.plate("examples", len(x)), poutine.scale(scale=1 / len(x)):
+            y = pyro.sample("y", dist.OneHotCategorical(logits=x.new_zeros(c.n_classes)))
+            z = pyro.sample("z", dist.Normal(x.new_zeros(c.d_z), x.new_ones(c.d_z)).to_event(1))
+            pyro.sample("a", gaussian(nets.p_a_xyz(concat(x, y, z))))
+            pyro.sample("x", dist.Bernoulli(logits=nets.p_x_yz(concat(y, z))).to_event(1), obs=x)
+
+    def guide(self, x: Any) -> None:
+        """x [B, D_x]"""
+        nets = self.networks
+        pyro.module("adgm", nets)
+        with pyro.plate("examples", len(x)), poutine.scale(scale=1 / len(x)):
+            a = pyro.sample("a", gaussian(nets.q_a_x(x)))  # [B, D_a]
+            y = pyro.sample("y", dist.OneHotCategorical(logits=nets.q_y_ax(concat(a, x))))  # [K, 1, K] or [1, K]
+            pyro.sample("z", gaussian(nets.q_z_axy(concat(a, x, y))))  # [K, B, D_z] or [B, D_z]
+
+    def bound(self, x: Any) -> float:
+        """The mean over the examples of the unlabelled bound. x [B, D_x]"""
+        return -self.elbo.loss(self.model, self.annotated_guide, x)
+
+
+class PyroParallel:
+    """The peer: Pyro's loss and gradients, PyTorch's Adam, one minibatch.
+
+    One Adam of PyTorch's for all parameters is faster than `SVI` with Pyro's, which makes one for each (by 6 % of a
+    step at K = 10). Pyro's checks of arguments and shapes are off, for speed.
+    """
+
+    enumerate_y = "parallel"
+
+    def __init__(self, config: Any, estimator: Any, batch: Any, threads: int, seed: int) -> None:
+        torch.set_num_threads(threads)
+        torch.manual_seed(seed)
+        pyro.enable_validation(False)
+        # Pyro keeps parameters by name for the whole process: those of an earlier peer would take the place of ours.
+        pyro.clear_param_store()
+        self.model = PyroADGM(config, self.enumerate_y)
+        self.copy_weights = self.model.networks.copy_weights
+        self._optimizer = torch.optim.Adam(self.model.networks.parameters(), lr=LEARNING_RATE)
+        self._x = torch.from_numpy(batch.x_unlabelled)
+
+    def versions(self) -> dict[str, Any]:
+        return {"pyro_version": pyro.__version__, **torch_versions()}
+
+    def unlabelled_step(self) -> None:
+        self._optimizer.zero_grad()
+        # Not `differentiable_loss`, which would keep the graphs of all classes when they come one after the other.
+        self.model.elbo.loss_and_grads(self.model.model, self.model.annotated_guide, self._x)
+        self._optimizer.step()
+
+
+class PyroSequential(PyroParallel):
+    """As `PyroParallel`, one class after the other."""
+
+    enumerate_y = "sequential"
