@@ -6,6 +6,7 @@ import pytest
 from timing import out_of_memory_recorded
 
 from gsbench.case import Case
+from gsbench.meters.estimate import class_rows_bytes
 from gsbench.meters.memory import live_peak
 
 
@@ -14,7 +15,11 @@ def test_memory(benchmark, record, options, model, n_classes, estimator, run):
     recorder = record("memory", settings)
     recorder.require_memory(settings)
     benchmark.group = f"memory {model} K={n_classes} (metered pass)"
-    figures = {"estimate_bytes": run.estimate(settings), "memory_limit_bytes": options.memory_limit}
+    figures = {
+        "estimate_bytes": run.estimate(settings),
+        "memory_limit_bytes": options.memory_limit,
+        "class_rows_bytes": class_rows_bytes(settings),
+    }
     dataset = recorder.dataset()
     gc.collect()  # what earlier cases left is no part of this one
     with out_of_memory_recorded(recorder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -33,14 +34,34 @@ def model_of_shapes(name: str, config: ModelConfig, device: str = "cpu", dtype: 
     return MODELS[name](_Shapes(device, dtype), config)
 
 
+def _model_of(settings: Settings, more_classes: int = 0) -> Model:
+    config = settings.make_config()
+    config = dataclasses.replace(config, n_classes=config.n_classes + more_classes)
+    return model_of_shapes(settings.model, config, settings.device, settings.dtype)
+
+
+def _state_bytes(settings: Settings, model: Model) -> int:
+    parameters = sum(math.prod(shape) for shape in model.parameters.values())
+    return STATE_ARRAYS * parameters * np.dtype(settings.dtype).itemsize
+
+
+def classes_at_once(settings: Settings) -> int:
+    """Values of y whose activations are live at once in the unlabelled bound."""
+    return settings.make_estimator().classes_at_once(_model_of(settings), settings.n_mc * settings.batch)
+
+
+def class_rows_bytes(settings: Settings) -> int:
+    """Bytes of what has a row for each class: those rows of the parameters, their gradients and Adam's moments."""
+    more = _state_bytes(settings, _model_of(settings, more_classes=1))
+    return settings.n_classes * (more - _state_bytes(settings, _model_of(settings)))
+
+
 def estimate_step_bytes(settings: Settings) -> int:
     """Estimated peak bytes of live arrays over one full training step.
 
     rows · `Model.floats_per_row` + 4 · parameters, in the bytes of the dtype, with N·B·(values of y at once + 1) rows:
     the unlabelled bound's and the labelled one's.
     """
-    model = model_of_shapes(settings.model, settings.make_config(), settings.device, settings.dtype)
-    parameters = sum(math.prod(shape) for shape in model.parameters.values())
-    draws = settings.n_mc * settings.batch
-    rows = draws * (settings.make_estimator().classes_at_once(model, draws) + 1)
-    return (rows * model.floats_per_row + STATE_ARRAYS * parameters) * np.dtype(settings.dtype).itemsize
+    model = _model_of(settings)
+    rows = settings.n_mc * settings.batch * (classes_at_once(settings) + 1)
+    return rows * model.floats_per_row * np.dtype(settings.dtype).itemsize + _state_bytes(settings, model)

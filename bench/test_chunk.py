@@ -1,0 +1,32 @@
+"""The streamed sum by the classes in its chunk (`--chunks`): time beside that of the default chunk, and memory."""
+
+import gc
+
+import pytest
+from timing import out_of_memory_recorded, skip_where_disabled, time_pairs
+
+from gsbench.case import Case
+from gsbench.meters.memory import live_peak
+
+
+def test_chunk(benchmark, record, options, run, model, n_classes, chunk):
+    baseline = options.settings(model, n_classes, "marginalize-streamed")
+    settings = options.settings(model, n_classes, f"marginalize-streamed(chunk={chunk})")
+    recorder = record("chunk", settings, timed="bound", baseline=baseline.estimator)
+    if chunk > n_classes:
+        pytest.skip(f"a chunk of {chunk} is one of all {n_classes} classes")
+    skip_where_disabled(benchmark)
+    recorder.require_memory(baseline, settings)
+    benchmark.group = f"chunk {model} K={n_classes}"
+    with out_of_memory_recorded(recorder):
+        dataset = recorder.dataset()
+        figures = time_pairs(benchmark, recorder, *(Case(case, dataset).bound for case in (baseline, settings)))
+        gc.collect()  # what was timed is no part of what is metered
+        peak = live_peak(lambda: Case(settings, dataset).step, run.bk.device_memory_peak())
+    figures |= {
+        "bound_seconds": figures["candidate_seconds"],
+        "live_peak_bytes": peak.peak_bytes,
+        "state_bytes": peak.state_bytes,
+        "live_meter": peak.meter,
+    }
+    benchmark.extra_info.update(recorder.write(figures))
