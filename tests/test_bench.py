@@ -51,6 +51,8 @@ def finished(tmp_path_factory):
         "adgm,m2",
         "--estimators",
         "marginalize,gumbel-softmax(tau=0.5)",
+        "-k",
+        "not roofline",
     ]
     return folder, bench(folder, "--benchmark-autosave", *options)
 
@@ -71,12 +73,13 @@ def test_every_measurement_is_a_record(finished):
     assert len({r["case"] for r in found}) == len(found)
     assert {r["status"] for r in found} == {"ok"}
     by_group = {group: [r for r in found if r["group"] == group] for group in {r["group"] for r in found}}
-    # 2 class counts × 2 models × 2 estimators; speed-ups of the one sampler, of bound and step, and of M2 on synthetic
+    # 2 class counts × 2 models × 2 estimators; speed-ups over the streamed sum, of bound and step, and of the sampler
+    # with M2 on synthetic
     assert {group: len(rows) for group, rows in by_group.items()} == {
         "bound": 8,
         "step": 8,
         "memory": 8,
-        "speedup": 10,
+        "speedup": 18,
         "accuracy": 12,
     }
     for row in by_group["step"]:
@@ -84,10 +87,10 @@ def test_every_measurement_is_a_record(finished):
         assert row["examples_per_second"] == pytest.approx(5 / row["step_seconds"])
     for row in by_group["speedup"]:
         assert row["speedup_low"] <= row["speedup"] <= row["speedup_high"]
-        assert row["estimator_tau"] == 0.5
+        assert row["baseline"] == "marginalize-streamed"
     for row in by_group["memory"]:
         assert row["live_meter"] == "tracemalloc"
-        assert 0 < row["state_bytes"] < row["live_peak_bytes"] < row["process_peak_bytes"]
+        assert 0 < row["class_rows_bytes"] < row["state_bytes"] < row["live_peak_bytes"] < row["process_peak_bytes"]
     for row in by_group["accuracy"]:
         assert row["curve_step"][0] == 0
         assert row["curve_step"][-1] == row["step"]
@@ -123,6 +126,43 @@ def test_the_report_reads_the_newest_run(finished):
     assert len(list(page.parent.glob("*.png"))) == len(list(page.parent.glob("*.svg"))) >= 5
 
 
+def test_what_is_measured_when_asked_for_or_takes_long(tmp_path):
+    """Chunk sizes, a peer, and the share of the machine's product peak."""
+    options = ["--classes", "3", "--dataset", "synthetic", "--estimators", "marginalize-streamed,gumbel-softmax"]
+    run = bench(tmp_path, *options, "--chunks", "1,2,9", "--peers", "plain-chainer", "-k", "chunk or peer or roofline")
+    assert run.returncode == 0, run.stdout[-3000:]
+    found = records(tmp_path)
+    chunks = [r for r in found if r["group"] == "chunk"]
+    assert [(r["chunk"], r["status"]) for r in chunks] == [(1, "ok"), (2, "ok"), (3, "skipped")]
+    assert {r["estimator"] for r in chunks} == {f"marginalize-streamed(chunk={c})" for c in (1, 2, 9)}
+    assert all(r["live_peak_bytes"] > r["state_bytes"] for r in chunks[:2])
+    peers = [(r["estimator"], r["timed"]) for r in found if r["group"] == "peer"]
+    assert peers == [
+        ("marginalize-streamed", "unlabelled-step"),
+        ("gumbel-softmax", "unlabelled-step"),
+        ("gumbel-softmax", "step"),
+    ]
+    rooflines = [r for r in found if r["group"] == "roofline"]
+    assert [r["estimator"] for r in rooflines] == ["marginalize-streamed", "gumbel-softmax"]
+    for row in rooflines:
+        assert 0 < row["fraction_of_peak"] < 1
+        assert row["operations"] == pytest.approx(
+            row["fraction_of_peak"] * row["bound_seconds"] * row["peak_operations_per_second"]
+        )
+    made = report(tmp_path, "--storage", str(tmp_path / "store"))
+    assert made.returncode == 0, made.stderr
+    page = (tmp_path / "reports" / "tiny" / "report.md").read_text()
+    assert "plain-chainer" in page
+
+
+def test_batch_norm_leaves_the_streamed_sum_out_and_takes_the_other_for_a_baseline(collect):
+    shown = collect("--preset", "blog", "--classes", "2", "-q").stdout.str()
+    assert "test_step[adgm-2-marginalize]" in shown
+    assert "streamed" not in shown
+    assert "test_speedup[adgm-2-gumbel-softmax-bound]" in shown
+    assert "test_speedup[adgm-2-marginalize-bound]" not in shown
+
+
 def test_a_killed_run_keeps_what_it_had(tmp_path):
     process = subprocess.Popen(
         command(tmp_path, "--classes", "2,3", "--benchmark-autosave"),
@@ -155,14 +195,15 @@ def test_what_does_not_fit_is_recorded_and_the_run_goes_on(tmp_path):
     assert large["status"] == "too-large"
     assert large["estimate_bytes"] > large["memory_limit_bytes"] == 500_000_000
     assert by_case["test_step[adgm-3000-gumbel-softmax]"]["status"] == "ok"
+    assert by_case["test_step[adgm-3000-marginalize-streamed]"]["status"] == "ok"
     (saved,) = (tmp_path / "store").glob("*/*.json")
     assert large in json.loads(saved.read_text())["gsbench_records"]
 
 
 def test_what_may_not_fit_is_tried_in_a_child_first(tmp_path):
-    # The estimate, 270 MB, is within the limit; the process, with the libraries it imports, is not.
-    options = ["--classes", "150", "--dataset", "synthetic", "--batch", "100", "--memory-limit", "300MB"]
-    run = bench(tmp_path, *options, "-k", "test_bound and marginalize")
+    # The estimate, 130 MB, is within the limit; the process, with the libraries it imports, is not.
+    options = ["--classes", "150", "--dataset", "synthetic", "--batch", "100", "--memory-limit", "200MB"]
+    run = bench(tmp_path, *options, "--estimators", "marginalize", "-k", "test_bound")
     assert run.returncode == 0, run.stdout[-3000:]
     (only,) = records(tmp_path)
     assert only["status"] == "out-of-memory"
@@ -181,7 +222,8 @@ def test_a_failed_case_is_recorded(tmp_path, monkeypatch):
     breaks = "import gsbench.case\ndef bound(self): raise RuntimeError('it broke')\ngsbench.case.Case.bound = bound\n"
     (tmp_path / "breaks.py").write_text(breaks)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    run = bench(tmp_path, "-p", "breaks", "--classes", "2", "--dataset", "synthetic", "-k", "bound and marginalize")
+    options = ["--classes", "2", "--dataset", "synthetic", "--estimators", "marginalize", "-k", "test_bound"]
+    run = bench(tmp_path, "-p", "breaks", *options)
     assert run.returncode == 1
     (only,) = records(tmp_path)
     assert only["status"] == "failed"
@@ -274,7 +316,14 @@ def test_more_labels_than_a_class_has_are_refused_before_anything_runs(tmp_path)
         (["--binarize", "static"], "invalid choice: 'static'"),
         (["--accuracy-seconds", "0"], "must be a number of seconds > 0, got '0'"),
         (["--accuracy-preset", "tiny"], "invalid choice: 'tiny'"),
-        (["--peers", "jax"], "unknown peer 'jax'; known: plain-chainer"),
+        (["--peers", "jax"], "unknown peer 'jax'; known: plain-chainer, plain-torch, pyro-parallel, pyro-sequential"),
+        (["--peers", "pyro-parallel", "--estimators", "gumbel-softmax"], "--peers pyro-parallel do none of"),
+        (["--chunks", "0"], "chunk sizes are integers >= 1 such as 1,10,100, got '0'"),
+        (["--chunks", "2", "--preset", "blog"], "marginalize-streamed needs rows that do not interact"),
+        (["--estimators", "marginalize-streamed", "--preset", "blog"], "use marginalize, or norm='none'"),
+        (["--estimators", "marginalize-streamed", "--accuracy-preset", "blog"], "use marginalize, or norm='none'"),
+        (["--estimators", "marginalize-streamed(chunk=0)"], "chunk must be an integer >= 1, or None for a default"),
+        (["--roofline", "memory"], "unknown part 'memory'; known: bound, step"),
         (["--peers", "plain-chainer", "--preset", "blog"], "--peers are written for --models adgm"),
         (["--peers", "plain-chainer", "--models", "m2"], "got models m2, device cpu"),
     ],
@@ -311,7 +360,7 @@ def test_every_option_has_help():
     ).stdout
     names = (
         "classes estimators models preset dataset data-dir batch n-mc labels binarize dtype backend device threads "
-        "seed memory-limit accuracy-seconds accuracy-preset peers"
+        "seed memory-limit accuracy-seconds accuracy-preset roofline chunks peers"
     )
     for option in names.split():
         assert f"  --{option}=" in shown, option

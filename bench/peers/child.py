@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 if __name__ == "__main__":
-    sys.path[0] = str(Path(__file__).parents[1])  # the folder of the package `peers`, as the benchmark itself has it
+    # The folders of the packages `peers` and, where it is not installed, `gsbench`.
+    sys.path[0] = str(Path(__file__).parents[1])
+    sys.path.append(str(Path(__file__).parents[2]))
 
 from threadpoolctl import threadpool_limits
 
