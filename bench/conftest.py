@@ -162,19 +162,29 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         "model": list(options.models),
         "n_classes": list(options.classes),
         "estimator": spelled,
-        "candidate": [name for name in spelled if name != options.baseline],
         "sampler": [name for name in spelled if name not in exact],
         "learner": [*learning, *(name for name in spelled if name not in exact), "labels-only"],
         "timed": ["bound", "step"],
         "chunk": list(options.chunks),
         "roofline": list(options.roofline),
     }
-    of_a_peer = ("peer", "estimator", "timed") if "peer" in metafunc.fixturenames else ()
+    # Values that go together. Another exact sum beside the baseline is of interest for the sum alone, not for the step.
+    together: dict[tuple[str, ...], list[Any]] = {
+        ("peer", "estimator", "timed"): peer_cases(options.peers, options.estimators),
+        ("candidate", "timed"): [
+            (name, timed)
+            for name in spelled
+            for timed in values["timed"]
+            if name != options.baseline and not (name in exact and timed == "step")
+        ],
+    }
+    names = set(metafunc.fixturenames)
+    joint = next((group for group in together if group[0] in names), ())
     for name in values:
-        if name in metafunc.fixturenames and name not in of_a_peer:
+        if name in names and name not in joint:
             metafunc.parametrize(name, values[name])
-    if of_a_peer:
-        metafunc.parametrize(of_a_peer, peer_cases(options.peers, options.estimators))
+    if joint:
+        metafunc.parametrize(joint, together[joint])
 
 
 def _n_classes(item: pytest.Item) -> int:

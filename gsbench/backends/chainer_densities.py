@@ -94,11 +94,15 @@ class GaussianDraw(chainer.FunctionNode):
         (head,) = inputs
         noise, d = self._noise, self._noise.shape[-1]
         xp = chainer.backend.get_array_module(head)
+        self._shape = head.shape
+        if xp is not np:
+            z, self._deviation, inside, log_q = cuda_kernels.gaussian_draw(xp, head, noise, self._limits)
+            self._inside = None if self._limits is None else inside
+            return z, log_q
         log_var, self._inside = _clipped(xp, head[..., d:], self._limits)
         deviation = xp.exp(log_var * head.dtype.type(0.5))
         self._deviation = deviation * noise
         log_q = (_sum(log_var) + (_squares(noise) + d * LOG_2PI)) * -0.5
-        self._shape = head.shape
         return head[..., :d] + self._deviation, log_q.astype(np.promote_types(head.dtype, np.float32), copy=False)
 
     def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -152,6 +156,11 @@ class GaussianLogDensity(chainer.FunctionNode):
     def forward(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         x, head = inputs
         xp = chainer.backend.get_array_module(head)
+        self._shapes = x.shape, head.shape
+        if xp is not np:
+            value, self._derivative = cuda_kernels.gaussian(xp, x, head, self._limits)
+            self._inside = None  # the kernel has seen to it
+            return (value,)
         d = x.shape[-1]
         log_var, self._inside = _clipped(xp, head[..., d:], self._limits)
         difference = x - head[..., :d]
@@ -162,7 +171,7 @@ class GaussianLogDensity(chainer.FunctionNode):
         value = (_sum(squares + log_var) + d * LOG_2PI) * -0.5
         squares -= 1
         squares *= head.dtype.type(0.5)
-        self._derivative, self._shapes = derivative, (x.shape, head.shape)
+        self._derivative = derivative
         return (value,)
 
     def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
