@@ -78,6 +78,13 @@ def test_streamed_is_the_one_shot_sum_at_the_default_preset(model, n_mc, dtype):
 
 
 @BOTH
+def test_a_single_example_in_chunks_of_one_class(model):
+    """Where no axis is broadcast, and an array of gradients could be shared between inputs."""
+    settings = Settings("marginalize", model, "small", n_classes=13, batch=1, dtype="float64", threads=1)
+    check_equal(Case(settings), TOLERANCES["float64"])
+
+
+@BOTH
 def test_the_gradient_of_the_whole_training_loss(model):
     """Where the labelled half's gradients come to the same parameters."""
     net, x = make_model(model, 5), make_pixels()

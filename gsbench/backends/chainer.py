@@ -261,7 +261,14 @@ class ChainerBackend:
         """
         output.grad = cotangent
         output.backward()
-        return {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
+        found: dict[str, Any] = {}
+        for name, leaf in leaves.items():
+            g = leaf.grad
+            if g is not None:
+                # Where nothing is broadcast, a node may hand one array, or views of it, to several of its inputs.
+                shared = g.base is not None or any(g is other for other in found.values())
+                found[name] = g.copy() if shared else g
+        return found
 
     def weighted_sum(self, w: Any, f: Any, inputs: dict[str, Any], gradients: dict[str, Any]) -> Any:
         """Σ_k w_k f_k for values f [..., K] whose gradients by `inputs` are known. w [..., K] → [...]
