@@ -232,10 +232,10 @@ def test_compute_and_wide_dtypes(dtype):
 
 
 RNG = np.random.default_rng(0)
-W, BIAS, WIDE, ROWS = (RNG.standard_normal(shape) for shape in ((5, 4), 5, (2, 3, 5), (3, 1, 5)))
+W, SQUARE, BIAS, WIDE, ROWS = (RNG.standard_normal(s) for s in ((5, 4), (5, 5), 5, (2, 3, 5), (3, 1, 5)))
 
 
-@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("n_layers", [1, 2, 3])
 @pytest.mark.parametrize(
     ("x", "terms"),
     [
@@ -249,19 +249,25 @@ W, BIAS, WIDE, ROWS = (RNG.standard_normal(shape) for shape in ((5, 4), 5, (2, 3
         (None, (WIDE[:1], ROWS[:, :, None], BIAS)),  # no term has the shape of the sum
     ],
 )
-def test_affine_and_its_gradients(x, terms, relu):
+def test_affine_and_perceptron_and_their_gradients(x, terms, n_layers):
     bk = backend()
     inputs = [*terms] if x is None else [x, W, *terms]
+    layers = [] if n_layers == 1 else [(SQUARE, BIAS), (W.T, BIAS[:4])][3 - n_layers :]
+    inputs += [array for layer in layers for array in layer]
+    n_first = len(inputs) - 2 * len(layers)
 
     def plain(*values):
-        total = sum(values) if x is None else sum(values[2:], start=np.matmul(values[0], values[1].T))
-        return np.maximum(total, 0) if relu else total
+        first, rest = values[:n_first], values[n_first:]
+        h = sum(first) if x is None else sum(first[2:], start=np.matmul(first[0], first[1].T))
+        for W_i, b_i in zip(rest[::2], rest[1::2], strict=True):
+            h = np.matmul(np.maximum(h, 0), W_i.T) + b_i
+        return h
 
     variables = [bk.parameter(value) for value in inputs]
-    if x is None:
-        y = bk.affine(None, None, tuple(variables), relu)
-    else:
-        y = bk.affine(variables[0], variables[1], tuple(variables[2:]), relu)
+    first, rest = variables[:n_first], variables[n_first:]
+    operands = (None, None, tuple(first)) if x is None else (first[0], first[1], tuple(first[2:]))
+    further = list(zip(rest[::2], rest[1::2], strict=True))
+    y = bk.perceptron(*operands, further) if layers else bk.affine(*operands)
     np.testing.assert_allclose(bk.to_numpy(y), plain(*inputs), rtol=1e-13)
     for variable, value in zip(variables, inputs, strict=True):
         np.testing.assert_array_equal(bk.to_numpy(variable), value)  # nothing is written into an input

@@ -137,12 +137,19 @@ class ChainerBackend:
 
     # Functions
 
-    def affine(self, x: Any, W: Any, terms: tuple[Any, ...] = (), relu: bool = False) -> Any:
-        """φ(x Wᵀ + Σ terms) over the last axis, φ the rectifier or nothing; x None: φ(Σ terms).
+    def affine(self, x: Any, W: Any, terms: tuple[Any, ...] = ()) -> Any:
+        """x Wᵀ + Σ terms over the last axis; x None: Σ terms.
 
         x [..., D], W [H, D], terms that broadcast to [..., H] → [..., H]
         """
-        return functions.affine(x, W, terms, relu)
+        return functions.affine(x, W, terms)
+
+    def perceptron(self, x: Any, W: Any, terms: tuple[Any, ...], layers: list[tuple[Any, Any]]) -> Any:
+        """A multilayer perceptron with rectifiers: its first layer `affine(x, W, terms)`, then the layers (W_i, b_i).
+
+        W_i [H', H], b_i [H'] → [..., n_out]. The last layer has no rectifier.
+        """
+        return functions.perceptron(x, W, terms, layers)
 
     def product(self, x: Any, W: Any) -> Any:
         """x W over the last axis. x [..., K], W [K, H] → [..., H]"""
@@ -164,6 +171,9 @@ class ChainerBackend:
         else:
             flat = F.fixed_batch_normalization(flat, gamma, beta, mean, var)
         return F.reshape(flat, x.shape)
+
+    def relu(self, x: Any) -> Any:
+        return F.relu(x)
 
     def elu(self, x: Any) -> Any:
         return F.elu(x)

@@ -63,20 +63,26 @@ def _bernoulli(x: np.ndarray, logits: np.ndarray) -> tuple[np.ndarray, np.ndarra
     overflows, and for binary x the first two terms cancel exactly.
     """
     half = logits.dtype.type(0.5)
-    x = np.asarray(x, logits.dtype) - half
-    absolute = np.abs(logits)
-    terms = x * logits
-    absolute *= half
-    terms -= absolute
-    absolute *= -2
-    np.exp(absolute, out=absolute)
-    np.log1p(absolute, out=absolute)
-    terms -= absolute
-    derivative = np.multiply(logits, half, out=absolute)
-    np.tanh(derivative, out=derivative)
-    derivative *= -half
-    derivative += x
-    return _sum(terms), derivative
+    centred = np.broadcast_to(np.asarray(x, logits.dtype) - half, logits.shape)
+    derivative = np.empty_like(logits)
+    value = np.empty(logits.shape[:-1], np.promote_types(logits.dtype, np.float32))
+    # Over the axes before the last two, one by one: the passes over a minibatch's pixels then stay in the cache.
+    for at in np.ndindex(logits.shape[:-2]):
+        l_at, x_at, d_at = logits[at], centred[at], derivative[at]
+        absolute = np.abs(l_at, out=d_at)
+        terms = x_at * l_at
+        absolute *= half
+        terms -= absolute
+        absolute *= -2
+        np.exp(absolute, out=absolute)
+        np.log1p(absolute, out=absolute)
+        terms -= absolute
+        value[at] = _sum(terms)
+        np.multiply(l_at, half, out=d_at)
+        np.tanh(d_at, out=d_at)
+        d_at *= -half
+        d_at += x_at
+    return value, derivative
 
 
 class GaussianDraw(chainer.FunctionNode):

@@ -18,6 +18,10 @@ def dot(a: Any, b: Any) -> Any:
     return a.dot(b)
 
 
+def _array(variable: Any) -> Any:
+    return variable.array
+
+
 def rows(x: Any) -> Any:
     """[..., D] as a matrix [rows, D]."""
     return x.reshape(-1, x.shape[-1])
@@ -31,64 +35,132 @@ def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
     return g.sum(axis=axes, keepdims=True) if axes else g
 
 
-def _plus(y: Any, term: Any, owned: bool) -> Any:
-    """y + term, into y where y is ours and large enough."""
-    xp = chainer.backend.get_array_module(y)
-    in_place = owned and all(n == m or m == 1 for n, m in zip(y.shape[::-1], term.shape[::-1], strict=False))
-    return xp.add(y, term, out=y) if in_place and y.ndim >= term.ndim else y + term
+def _first_layer(x: Any, W: Any, terms: tuple[Any, ...]) -> Any:
+    """x Wᵀ + Σ terms as a new array, or Σ terms where x is None."""
+    if x is not None:
+        y, further = dot(rows(x), W.T).reshape(*x.shape[:-1], W.shape[0]), terms
+    elif len(terms) > 1:
+        y, further = terms[0] + terms[1], terms[2:]
+    else:
+        y, further = terms[0].copy(), ()
+    for term in further:
+        y = _plus(y, term)
+    return y
+
+
+def _plus(y: Any, term: Any) -> Any:
+    """y + term, into y, which is ours, where it is large enough."""
+    if np.broadcast_shapes(y.shape, term.shape) != y.shape:
+        return y + term
+    y += term
+    return y
+
+
+def _first_layer_gradients(g: Any, x: Any, W: Any, shapes: list[tuple[int, ...]], indexes: Any) -> dict[int, Any]:
+    """Those of `_first_layer` by its inputs number `indexes`: x and W (where x is not None), and terms of `shapes`."""
+    found = {}
+    n_product = 0 if x is None else 2
+    product_g: Any = None if x is None else rows(sum_to(g, (*x.shape[:-1], W.shape[0])))
+    for i in indexes:
+        if i >= n_product:
+            found[i] = sum_to(g, shapes[i - n_product])
+        elif i == 0:
+            found[i] = dot(product_g, W).reshape(x.shape)
+        else:
+            found[i] = dot(product_g.T, rows(x))
+    return found
 
 
 class Affine(chainer.FunctionNode):
-    """y = φ(x Wᵀ + Σ_i t_i) over the last axis: x [..., D], W [H, D], terms t_i that broadcast → [..., H].
+    """y = x Wᵀ + Σ_i t_i over the last axis: x [..., D], W [H, D], terms t_i that broadcast → [..., H]. x may be None.
 
-    φ is the rectifier max(·, 0) or the identity. Without `product`, y = φ(Σ_i t_i).
+    `inputs` are x and W, where there is an x, and the terms.
     """
 
-    def __init__(self, product: bool, relu: bool) -> None:
+    def __init__(self, product: bool) -> None:
         super().__init__()
-        self._product, self._relu = product, relu
+        self._product = product
 
     def forward(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        xp = chainer.backend.get_array_module(inputs[0])
-        if self._product:
-            self.retain_inputs((0, 1))
-            x, W, *terms = inputs
-            y = dot(rows(x), W.T).reshape(*x.shape[:-1], W.shape[0])
-        else:
-            self.retain_inputs(())
-            y, *terms = inputs
-        self._term_shapes = [t.shape for t in inputs[2 if self._product else 0 :]]
-        for i, term in enumerate(terms):
-            y = _plus(y, term, owned=self._product or i > 0)
-        if self._relu:
-            # A row of zeros, not the number 0: NumPy's loop over two arrays is three times as fast.
-            zeros = xp.zeros(y.shape[-1], y.dtype)
-            y = xp.maximum(y, zeros, out=y if self._product or terms else None)
-            self.retain_outputs((0,))
-        return (y,)
+        self.retain_inputs((0, 1) if self._product else ())
+        x, W, *terms = inputs if self._product else (None, None, *inputs)
+        self._shapes = [term.shape for term in terms]
+        return (_first_layer(x, W, tuple(terms)),)
 
     def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        g = grad_outputs[0].array
-        if self._relu:
-            g = g * (self.get_retained_outputs()[0].array > 0)
+        x, W = map(_array, self.get_retained_inputs()) if self._product else (None, None)
+        found = _first_layer_gradients(grad_outputs[0].array, x, W, self._shapes, indexes)
+        return tuple(chainer.as_variable(found[i]) for i in indexes)
+
+
+def affine(x: Any, W: Any, terms: tuple[Any, ...] = ()) -> Any:
+    """x Wᵀ + Σ terms, or Σ terms where x is None."""
+    return Affine(x is not None).apply(terms if x is None else (x, W, *terms))[0]
+
+
+class Perceptron(chainer.FunctionNode):
+    """A whole multilayer perceptron with rectifiers, whose first layer may take terms that broadcast:
+
+    h_1 = max(0, x Wᵀ + Σ_i t_i), h_i = max(0, h_{i−1} W_iᵀ + b_i), y = h_{n−1} W_nᵀ + b_n; x may be None.
+
+    `inputs` are x and W, where there is an x, the terms, and W_2, b_2, …, W_n, b_n. The gradient of a hidden layer is an
+    array of the node's own, which takes the rectifier's mask in place while it is still in the cache: with nodes of
+    single layers, who cannot know whose array they get, the streamed sum took 6 % longer.
+    """
+
+    def __init__(self, product: bool, n_terms: int) -> None:
+        super().__init__()
+        self._product, self._n_terms = product, n_terms
+
+    def _parts(self, arrays: tuple[Any, ...]) -> tuple[Any, Any, tuple[Any, ...], list[tuple[Any, Any]]]:
+        """x, W, the terms, and the further layers (W_i, b_i)."""
+        x, W, *rest = arrays if self._product else (None, None, *arrays)
+        terms, layers = rest[: self._n_terms], rest[self._n_terms :]
+        return x, W, tuple(terms), list(zip(layers[::2], layers[1::2], strict=True))
+
+    def forward(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        x, W, terms, layers = self._parts(inputs)
+        self.retain_inputs(tuple(i for i in range(len(inputs)) if not self._is_term(i)))
+        self._shapes = [term.shape for term in terms]
+        h = _first_layer(x, W, terms)
+        self._shape = h.shape
+        h = rows(h)
+        self._hidden = []
+        for W_i, b_i in layers:
+            # A row of zeros, not the number 0: NumPy's loop over two arrays is three times as fast.
+            xp = chainer.backend.get_array_module(h)
+            self._hidden.append(xp.maximum(h, xp.zeros(h.shape[-1], h.dtype), out=h))
+            h = dot(h, W_i.T)
+            h += b_i
+        return (h.reshape(*self._shape[:-1], h.shape[-1]),)
+
+    def _is_term(self, i: int) -> bool:
         n_product = 2 if self._product else 0
-        if self._product:
-            x, W = (variable.array for variable in self.get_retained_inputs())
-        gradients = []
-        for i in indexes:
-            if i >= n_product:
-                gradients.append(sum_to(g, self._term_shapes[i - n_product]))
-            elif i == 0:
-                gradients.append(dot(rows(sum_to(g, (*x.shape[:-1], W.shape[0]))), W).reshape(x.shape))
-            else:
-                gradients.append(dot(rows(sum_to(g, (*x.shape[:-1], W.shape[0]))).T, rows(x)))
-        return tuple(map(chainer.as_variable, gradients))
+        return n_product <= i < n_product + self._n_terms
+
+    def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        retained = iter(self.get_retained_inputs())
+        n_first = (2 if self._product else 0) + self._n_terms
+        n_inputs = n_first + 2 * len(self._hidden)
+        arrays = tuple(None if self._is_term(i) else _array(next(retained)) for i in range(n_inputs))
+        x, W, _, layers = self._parts(arrays)
+        g = rows(grad_outputs[0].array)
+        found = {}
+        for i in reversed(range(len(layers))):
+            h = self._hidden.pop()
+            found[n_first + 2 * i] = dot(g.T, h)
+            found[n_first + 2 * i + 1] = g.sum(axis=0)
+            g = dot(g, layers[i][0])
+            g *= h > 0
+        firsts = [i for i in indexes if i < n_first]
+        found.update(_first_layer_gradients(g.reshape(self._shape), x, W, self._shapes, firsts))
+        return tuple(chainer.as_variable(found[i]) for i in indexes)
 
 
-def affine(x: Any, W: Any, terms: tuple[Any, ...] = (), relu: bool = False) -> Any:
-    """φ(x Wᵀ + Σ terms), or φ(Σ terms) where x is None."""
-    inputs = terms if x is None else (x, W, *terms)
-    return Affine(x is not None, relu).apply(inputs)[0]
+def perceptron(x: Any, W: Any, terms: tuple[Any, ...], layers: list[tuple[Any, Any]]) -> Any:
+    """A multilayer perceptron with rectifiers: its first layer x Wᵀ + Σ terms (x None: Σ terms), and the further ones."""
+    first = terms if x is None else (x, W, *terms)
+    return Perceptron(x is not None, len(terms)).apply((*first, *(p for layer in layers for p in layer)))[0]
 
 
 class Product(chainer.FunctionNode):

@@ -18,6 +18,8 @@ STATE_ARRAYS = 4  # of each parameter: its value, its gradient and Adam's two mo
 class _Shapes:
     """Stands in for a backend: its parameters have a shape and no values, so that counting them takes no memory."""
 
+    relu = elu = None
+
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
         self.chunk_bytes = chunk_bytes(device)
         self.dtype = np.dtype(dtype)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -44,6 +43,7 @@ class Network:
         self.parameters: dict[str, Any] = {}
         self.running: list[tuple[Any, Any]] = []
         self.name = name
+        self._phi = {"relu": bk.relu, "elu": bk.elu}[config.nonlinearity]
         widths = [config.units] * n_layers
         fan_in = sum(min(d, Y_FAN_IN_LIMIT) if u == "y" else d for u, d in inputs.items())
         for u, d in inputs.items():
@@ -84,15 +84,15 @@ class Network:
     def first(self, **inputs: Any) -> Any:
         """Σ_i W_i u_i over the given inputs (not y), without the bias: the part of the first layer that can be shared.
         u_i [..., D_i] → [..., H]"""
-        return self._first(inputs, ())
+        return self.bk.affine(*self._first(inputs))
 
-    def _first(self, inputs: Mapping[str, Any], terms: tuple[Any, ...], relu: bool = False) -> Any:
-        """φ(Σ_i W_i u_i + Σ terms), the last product with the terms in one pass."""
+    def _first(self, inputs: Mapping[str, Any]) -> tuple[Any, Any, tuple[Any, ...]]:
+        """The last of the inputs with its weights, and the products of the others: what `bk.affine` takes."""
         if not inputs:
-            return self.bk.affine(None, None, terms, relu)
+            return None, None, ()
         *others, last = inputs
-        products = [self.bk.affine(inputs[u], self._get(f"W_{u}")) for u in others]
-        return self.bk.affine(inputs[last], self._get(f"W_{last}"), (*products, *terms), relu)
+        products = tuple(self.bk.affine(inputs[u], self._get(f"W_{u}")) for u in others)
+        return inputs[last], self._get(f"W_{last}"), products
 
     def _y_and_bias(self, y: Any) -> Any:
         """y W_y plus the first layer's bias: rows that broadcast to [N, C, B, H]."""
@@ -107,22 +107,17 @@ class Network:
         inputs  the other inputs u_i [..., D_i]
         """
         bias = self._before_norm(1) if y is None else self._y_and_bias(y)
-        terms = tuple(term for term in (plus, bias) if term is not None)
-        h = self._hidden(1, lambda relu: self._first(inputs, terms, relu))
-        for i in range(2, self._n_layers + 1):
-            h = self._hidden(i, functools.partial(self._layer, i, h))
-        return self._layer(self._n_layers + 1, h)
-
-    def _layer(self, i: int, h: Any, relu: bool = False) -> Any:
-        b = self._before_norm(i)
-        return self.bk.affine(h, self._get(f"W{i}"), () if b is None else (b,), relu)
-
-    def _hidden(self, i: int, layer: Callable[[bool], Any]) -> Any:
-        """φ(norm(·)) of a layer, which can take the rectifier itself."""
+        x, W, products = self._first(inputs)
+        terms = (*products, *(term for term in (plus, bias) if term is not None))
         if self.config.norm == "none" and self.config.nonlinearity == "relu":
-            return layer(True)
-        h = self._norm(layer(False), i)
-        return self.bk.affine(None, None, (h,), relu=True) if self.config.nonlinearity == "relu" else self.bk.elu(h)
+            layers = [(self._get(f"W{i}"), self._get(f"b{i}")) for i in range(2, self._n_layers + 2)]
+            return self.bk.perceptron(x, W, terms, layers)
+        h = self.bk.affine(x, W, terms)
+        for i in range(1, self._n_layers + 1):
+            h = self._phi(self._norm(h, i))
+            b = self._before_norm(i + 1)
+            h = self.bk.affine(h, self._get(f"W{i + 1}"), () if b is None else (b,))
+        return h
 
     def _norm(self, h: Any, layer: int) -> Any:
         if self.config.norm == "none":
