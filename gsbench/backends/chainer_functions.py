@@ -103,8 +103,8 @@ class Perceptron(chainer.FunctionNode):
 
     h_1 = max(0, x Wᵀ + Σ_i t_i), h_i = max(0, h_{i−1} W_iᵀ + b_i), y = h_{n−1} W_nᵀ + b_n; x may be None.
 
-    `inputs` are x and W, where there is an x, the terms, and W_2, b_2, …, W_n, b_n. The gradient of a hidden layer is an
-    array of the node's own, which takes the rectifier's mask in place while it is still in the cache: with nodes of
+    `inputs` are x and W, where there is an x, the terms, and W_2, b_2, …, W_n, b_n. The gradient of a hidden layer is
+    an array of the node's own, which takes the rectifier's mask in place while it is still in the cache: with nodes of
     single layers, who cannot know whose array they get, the streamed sum took 6 % longer.
     """
 
