@@ -158,7 +158,7 @@ class Perceptron(chainer.FunctionNode):
 
 
 def perceptron(x: Any, W: Any, terms: tuple[Any, ...], layers: list[tuple[Any, Any]]) -> Any:
-    """A multilayer perceptron with rectifiers: the first layer x Wᵀ + Σ terms (x None: Σ terms), and the further ones."""
+    """A perceptron with rectifiers: the first layer x Wᵀ + Σ terms (x None: Σ terms), then the others."""
     first = terms if x is None else (x, W, *terms)
     return Perceptron(x is not None, len(terms)).apply((*first, *(p for layer in layers for p in layer)))[0]
 
