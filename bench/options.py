@@ -25,12 +25,16 @@ ROOFLINE = ("bound", "step")
 UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3}
 
 
-def class_counts(text: str) -> tuple[int, ...]:
-    """ "10,50" → (10, 50), sorted, each once; every count an integer >= 2."""
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts or any(not part.isdigit() or int(part) < 2 for part in parts):
-        raise argparse.ArgumentTypeError(f"class counts are integers >= 2 such as 10,50,333, got {text!r}")
-    return tuple(sorted({int(part) for part in parts}))
+def integers(what: str, least: int, example: str) -> Any:
+    """A parser of comma-separated integers >= `least`, such as "50,10" → (10, 50): sorted, each once."""
+
+    def parse(text: str) -> tuple[int, ...]:
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        if not parts or any(not re.fullmatch("[0-9]+", part) or int(part) < least for part in parts):
+            raise argparse.ArgumentTypeError(f"{what} are integers >= {least} such as {example}, got {text!r}")
+        return tuple(sorted({int(part) for part in parts}))
+
+    return parse
 
 
 def names_of(what: str, known: Any) -> Any:
@@ -71,14 +75,6 @@ def byte_count(text: str) -> int:
     return size
 
 
-def chunk_sizes(text: str) -> tuple[int, ...]:
-    """ "1,10" → (1, 10), sorted, each once; every size an integer >= 1."""
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts or any(not part.isdigit() or int(part) < 1 for part in parts):
-        raise argparse.ArgumentTypeError(f"chunk sizes are integers >= 1 such as 1,10,100, got {text!r}")
-    return tuple(sorted({int(part) for part in parts}))
-
-
 def at_least(least: int) -> Any:
     def parse(text: str) -> int:
         if not re.fullmatch(r"-?\d+", text.strip()) or int(text) < least:
@@ -109,7 +105,7 @@ def add_options(parser: pytest.Parser) -> None:
     listed = ",".join
     add(
         "--classes",
-        type=class_counts,
+        type=integers("class counts", 2, "10,50,333"),
         metavar="K,K,…",
         help="class counts, integers >= 2 (default: "
         f"{listed(map(str, DEFAULT_CLASSES))}, as far as the data set has them)",
@@ -210,11 +206,11 @@ def add_options(parser: pytest.Parser) -> None:
     )
     add(
         "--chunks",
-        type=chunk_sizes,
+        type=integers("chunk sizes", 1, "1,10,100"),
         default=(),
         metavar="C,C,…",
-        help="also measure marginalize-streamed with these numbers of classes in a chunk, beside its default (default: "
-        "none)",
+        help="also measure marginalize-streamed with these numbers of classes in a chunk, beside its default, at the "
+        "class counts that have so many (default: none)",
     )
     add(
         "--peers",
@@ -241,6 +237,11 @@ class Options:
     roofline: tuple[str, ...]
     chunks: tuple[int, ...]
     peers: tuple[str, ...]
+
+    @property
+    def chunk_cases(self) -> list[tuple[int, int]]:
+        """(K, chunk) for all chunks that K classes fill."""
+        return [(k, chunk) for k in self.classes for chunk in self.chunks if chunk <= k]
 
     @property
     def baseline(self) -> str:
@@ -297,6 +298,18 @@ def check_data(options: Options) -> None:
         ) from error
 
 
+def _check_chunks(options: Options) -> None:
+    """Raises ValueError for chunks that the preset does not allow, or that are larger than any class count."""
+    if not options.chunks:
+        return
+    MarginalizeStreamed().check(options.base.make_config())
+    if not options.chunk_cases:
+        raise ValueError(
+            f"--chunks {','.join(map(str, options.chunks))} are larger than every class count; the largest is "
+            f"{max(options.classes)}"
+        )
+
+
 def _check_peers(options: Options) -> None:
     """The peers are one formulation of one case; raises ValueError for any other."""
     base, config = options.base, options.base.make_config()
@@ -346,8 +359,7 @@ def read_options(config: pytest.Config) -> Options:
             get("chunks"),
             get("peers"),
         )
-        if options.chunks:
-            MarginalizeStreamed().check(configs[0])
+        _check_chunks(options)
         _check_peers(options)
         return options
     except (ValueError, OSError) as error:

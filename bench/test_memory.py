@@ -3,6 +3,7 @@
 import gc
 
 import pytest
+from recording import peak_figures
 from timing import out_of_memory_recorded
 
 from gsbench.case import Case
@@ -25,8 +26,7 @@ def test_memory(benchmark, record, options, model, n_classes, estimator, run):
     with out_of_memory_recorded(recorder):
         device_peak = run.bk.device_memory_peak()
         peak = benchmark.pedantic(live_peak, args=(lambda: Case(settings, dataset).step, device_peak), rounds=1)
-    kind = "live" if device_peak is None else "device"
-    figures |= {f"{kind}_peak_bytes": peak.peak_bytes, f"{kind}_meter": peak.meter, "state_bytes": peak.state_bytes}
+    figures |= peak_figures(peak, on_device=device_peak is not None)
     child = run.trial(settings)
     figures |= {"process_peak_bytes": child.process_peak_bytes, "process_meter": child.process_meter}
     benchmark.extra_info.update(recorder.write(figures, child.status, child.reason))

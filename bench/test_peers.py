@@ -3,10 +3,11 @@
 import gc
 
 import pytest
-from peers import PEERS, TIMED, memory_errors
+from peers import PEERS, memory_errors
 from timing import out_of_memory_recorded, skip_where_disabled, time_pairs
 
 from gsbench.case import Case
+from gsbench.meters.child import STEPS
 
 
 def memory_figures(recorder, run, peer, timed):
@@ -43,11 +44,12 @@ def test_peer(benchmark, record, options, run, n_classes, peer, estimator, timed
     benchmark.group = f"peer {peer} K={n_classes} {timed}"
     figures = memory_figures(recorder, run, peer, timed)
     gc.collect()  # what earlier cases left is no part of this one
-    with out_of_memory_recorded(recorder), memory_errors():
+    with out_of_memory_recorded(recorder):
         case = Case(settings, recorder.dataset())
-        theirs = PEERS[peer].make(case.model.config, case.estimator, case.batch, settings.threads, settings.seed)
+        make = memory_errors(PEERS[peer].make)
+        theirs = make(case.model.config, case.estimator, case.batch, settings.threads, settings.seed)
         theirs.copy_weights(case.model)
         recorder.fields.update(theirs.versions())
-        steps = [getattr(one, TIMED[timed]) for one in (theirs, case)]
-        figures |= time_pairs(benchmark, recorder, *steps)
+        their_step, our_step = (getattr(one, STEPS[timed]) for one in (theirs, case))
+        figures |= time_pairs(benchmark, recorder, memory_errors(their_step), our_step)
     benchmark.extra_info.update(recorder.write(figures))

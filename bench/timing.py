@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from peers import PeerOutOfMemory
 
 from gsbench.case import Case
 from gsbench.meters.seconds import Pairs
@@ -21,7 +22,7 @@ PAIR_SECONDS_FACTOR, MORE_PAIRS = 3, 4
 
 @contextmanager
 def out_of_memory_recorded(recorder: Any) -> Iterator[None]:
-    """Records that memory ran out, and skips the test, so that the run goes on."""
+    """Records that memory ran out, and skips the test, so that the run goes on. The reason begins with whose it was."""
     try:
         yield
     except Exception as error:
@@ -31,7 +32,8 @@ def out_of_memory_recorded(recorder: Any) -> Iterator[None]:
             "estimate_bytes": recorder.run.estimate(recorder.settings),
             "memory_limit_bytes": recorder.run.options.memory_limit,
         }
-        recorder.skip("out-of-memory", f"{recorder.settings.estimator} ran out of memory: {error}", **figures)
+        whose = recorder.fields["baseline"] if isinstance(error, PeerOutOfMemory) else recorder.settings.estimator
+        recorder.skip("out-of-memory", f"{whose} ran out of memory: {error}", **figures)
 
 
 def rounds_for(call: Callable[[], object], seconds: float, least: int) -> int:

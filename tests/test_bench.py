@@ -133,9 +133,9 @@ def test_what_is_measured_when_asked_for_or_takes_long(tmp_path):
     assert run.returncode == 0, run.stdout[-3000:]
     found = records(tmp_path)
     chunks = [r for r in found if r["group"] == "chunk"]
-    assert [(r["chunk"], r["status"]) for r in chunks] == [(1, "ok"), (2, "ok"), (3, "skipped")]
-    assert {r["estimator"] for r in chunks} == {f"marginalize-streamed(chunk={c})" for c in (1, 2, 9)}
-    assert all(r["live_peak_bytes"] > r["state_bytes"] for r in chunks[:2])
+    assert [(r["chunk"], r["status"]) for r in chunks] == [(1, "ok"), (2, "ok")]  # 3 classes have no chunk of 9
+    assert {r["estimator"] for r in chunks} == {f"marginalize-streamed(chunk={c})" for c in (1, 2)}
+    assert all(r["live_peak_bytes"] > r["state_bytes"] and r["live_meter"] == "tracemalloc" for r in chunks)
     peers = [(r["estimator"], r["timed"]) for r in found if r["group"] == "peer"]
     assert peers == [
         ("marginalize-streamed", "unlabelled-step"),
@@ -319,6 +319,8 @@ def test_more_labels_than_a_class_has_are_refused_before_anything_runs(tmp_path)
         (["--peers", "jax"], "unknown peer 'jax'; known: plain-chainer, plain-torch, pyro-parallel, pyro-sequential"),
         (["--peers", "pyro-parallel", "--estimators", "gumbel-softmax"], "--peers pyro-parallel do none of"),
         (["--chunks", "0"], "chunk sizes are integers >= 1 such as 1,10,100, got '0'"),
+        (["--chunks", ""], "chunk sizes are integers >= 1"),
+        (["--chunks", "11,50", "--classes", "5,10"], "11,50 are larger than every class count; the largest is 10"),
         (["--chunks", "2", "--preset", "blog"], "marginalize-streamed needs rows that do not interact"),
         (["--estimators", "marginalize-streamed", "--preset", "blog"], "use marginalize, or norm='none'"),
         (["--estimators", "marginalize-streamed", "--accuracy-preset", "blog"], "use marginalize, or norm='none'"),
@@ -370,6 +372,12 @@ def test_default_class_counts_are_cut_to_the_data_set(collect):
     shown = collect("--dataset", "mnist", "-q", "-k", "test_step").stdout.str()
     assert "test_step[adgm-10-marginalize]" in shown
     assert "test_step[adgm-20-marginalize]" not in shown
+
+
+def test_a_chunk_is_measured_where_there_are_as_many_classes(collect):
+    shown = collect("--classes", "4,30", "--chunks", "30,1,4,5", "-q", "-k", "test_chunk").stdout.str()
+    cases = [line.split("[")[1].rstrip("]") for line in shown.splitlines() if "::test_" in line]
+    assert cases == ["adgm-4-1", "adgm-4-4", "adgm-30-1", "adgm-30-4", "adgm-30-5", "adgm-30-30"]
 
 
 def test_class_counts_come_small_ones_first(collect):

@@ -7,7 +7,7 @@ import pytest
 
 from gsbench.case import Case
 from gsbench.meters.child import run_in_child
-from gsbench.meters.estimate import estimate_step_bytes
+from gsbench.meters.estimate import class_rows_bytes, estimate_step_bytes
 from gsbench.meters.memory import available_bytes, live_peak
 from gsbench.meters.seconds import Pairs, bootstrap_median
 from gsbench.settings import Settings
@@ -87,6 +87,8 @@ CASES = [
     Settings(preset="blog", n_classes=20),
     Settings(preset="default", n_classes=30, estimator="gumbel-softmax"),
     Settings(preset="small", n_classes=50, estimator="straight-through(draws=30)"),
+    Settings(preset="small", n_classes=200, estimator="marginalize-streamed(chunk=30)"),
+    Settings(preset="default", n_classes=100, estimator="marginalize-streamed"),
 ]
 
 
@@ -104,6 +106,24 @@ def test_memory_estimate_grows_with_the_class_count_for_the_sum_alone():
 
     assert growth("marginalize") > 50
     assert growth("gumbel-softmax") < 4
+
+
+@pytest.mark.parametrize(("model", "networks_with_y"), [("adgm", 3), ("m2", 2)])
+def test_the_rows_that_grow_with_the_classes(model, networks_with_y):
+    """W_y of each network that takes y, and weights and bias of q(y|·)'s last layer, four arrays of each."""
+    settings = Settings(model=model, n_classes=70)
+    assert class_rows_bytes(settings) == 4 * 4 * 70 * (500 * networks_with_y + 500 + 1)
+
+
+def test_the_memory_of_a_streamed_step_hardly_grows_with_the_classes():
+    """At one chunk, 1,000 classes against 50, without the rows that every estimator has for each class."""
+    rest = []
+    for n_classes in (50, 1000):
+        settings = Settings("marginalize-streamed(chunk=10)", preset="small", n_classes=n_classes, threads=1)
+        Case(settings)
+        rest.append(live_peak(lambda s=settings: Case(s).step).peak_bytes - class_rows_bytes(settings))
+    kb_arrays = 8 * 4 * 1000 * settings.batch  # f, q, log q and their like, [N, K, B]: much in so small a model
+    assert rest[1] < 1.1 * rest[0] + kb_arrays
 
 
 def test_fresh_process_tells_its_own_peak():

@@ -9,14 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from peers import PEERS, kind, peer_cases
+from peers import PEERS, PeerOutOfMemory, kind, memory_errors, peer_cases
 from peers.child import command as child_command
 from peers.plain_chainer import PlainADGM
+from recording import peak_figures
 
 from gsbench.backends import load_backend
 from gsbench.case import Case, random_batch
 from gsbench.estimators import ESTIMATORS, parse_estimator
 from gsbench.meters.child import run_in_child
+from gsbench.meters.memory import LivePeak
 from gsbench.models import ADGM, make_config
 from gsbench.objective import labelled_bound, loss, training_loss, unlabelled_bound
 from gsbench.settings import Settings
@@ -154,6 +156,19 @@ def test_the_plain_sum_has_the_same_gradient(name, ours):
     bound = plain("unlabelled_bound", ours.batch.x_unlabelled, *ours.noise())
     plain.backward(-sum(bound) / N)
     check_gradients(ours, plain)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_the_table_of_all_classes_is_no_part_of_a_later_step(name, ours, monkeypatch):
+    plain = Plain(name, ours)
+    plain.peer.unlabelled_step()
+    table = plain.model.all_classes(N)
+    np.testing.assert_array_equal(table, np.repeat(np.eye(5), N, axis=0))
+    assert len(plain.model.all_classes(N + 1)) == 5 * (N + 1)
+    plain.model.all_classes(N)
+    for module in (sys.modules.get("torch", np), np):
+        monkeypatch.setattr(module, "eye", None)
+    plain.peer.unlabelled_step()
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -388,6 +403,49 @@ def test_a_peer_that_does_not_fit_is_recorded(tmp_path):
     assert only["status"] == "out-of-memory"
     assert only["reason"].startswith("plain-chainer: a fresh process held ")
     assert only["baseline"] == "plain-chainer"
+
+
+MEMORY_RUNS_OUT = """
+def pytest_collection_finish():
+    import {module}
+    def no_memory(self):
+        raise {error}
+    {module}.{cls}.unlabelled_step = no_memory
+"""
+
+
+@pytest.mark.parametrize(
+    ("whose", "module", "cls", "error"),
+    [
+        ("plain-chainer", "peers.plain_chainer", "PlainChainer", "MemoryError('none left')"),
+        ("plain-chainer", "peers.plain_chainer", "PlainChainer", "RuntimeError('you tried to allocate memory')"),
+        ("marginalize", "gsbench.case", "Case", "MemoryError('none left')"),
+    ],
+)
+def test_who_ran_out_of_memory_while_timed_is_told(tmp_path, monkeypatch, whose, module, cls, error):
+    (tmp_path / "breaks.py").write_text(MEMORY_RUNS_OUT.format(module=module, cls=cls, error=error))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    named = ["--peers", "plain-chainer", "--estimators", "marginalize"]
+    (only,) = bench_records(tmp_path, "-p", "breaks", *named)
+    assert only["status"] == "out-of-memory"
+    assert only["reason"].startswith(f"{whose} ran out of memory: ")
+
+
+def test_only_errors_of_memory_are_taken_for_such():
+    def fails(error):
+        raise error
+
+    with pytest.raises(PeerOutOfMemory, match="none left"):
+        memory_errors(fails)(MemoryError("none left"))
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        memory_errors(fails)(RuntimeError("shapes differ"))
+    assert memory_errors(lambda x: 2 * x)(3) == 6
+
+
+def test_a_peak_is_recorded_as_that_of_host_or_device():
+    peak = LivePeak(3, 2, "meter")
+    assert peak_figures(peak, on_device=False) == {"live_peak_bytes": 3, "live_meter": "meter", "state_bytes": 2}
+    assert peak_figures(peak, on_device=True) == {"device_peak_bytes": 3, "device_meter": "meter", "state_bytes": 2}
 
 
 @pytest.mark.parametrize(

@@ -183,16 +183,36 @@ def test_the_default_chunk_holds_about_its_budget():
     assert peaks[1] < peaks[0] + (400 - chunk) * a_class
 
 
-@pytest.mark.parametrize("n_mc", [1, 3])
-def test_no_array_has_k_columns_for_all_rows(n_mc, monkeypatch):
-    """Nothing of shape [K·B, K], in whatever order of axes, is made in a step of the exact sums."""
-    sizes = []
-    for estimator in ("marginalize", "marginalize-streamed(chunk=7)"):
-        case = Case(Settings(estimator, preset="small", n_classes=300, batch=11, n_mc=n_mc, threads=1))
-        case.step()
-        tracemalloc.start()
-        case.step()
-        snapshot = tracemalloc.take_snapshot()
-        tracemalloc.stop()
-        sizes.append(max(trace.size for trace in snapshot.traces))
-    assert max(sizes) < 300 * 11 * n_mc * 300 * 4
+@pytest.mark.parametrize("estimator", ["marginalize", "marginalize-streamed", "marginalize-streamed(chunk=100)"])
+@BOTH
+def test_no_one_hot_matrix_of_all_rows_is_ever_made(model, estimator):
+    """In a model so small that one array [K·B, K] would be more than all others together."""
+    n_classes, batch = 400, 10
+    net = make_model(model, n_classes, "float32", n_pixels=4, units=4, d_a=1, d_z=1)
+    x = net.bk.array(np.zeros((batch, 4)))
+
+    def step():
+        clear_gradients(net)
+        net.bk.backward(loss(net, unlabelled_bound(net, x, parse_estimator(estimator), net.bk.generator(0))))
+
+    step()
+    tracemalloc.start()
+    step()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * n_classes * batch * n_classes
+
+
+def test_float16_stays_near_the_one_shot_sum():
+    """200 chunks of one class, whose gradients are added up in float32 and given in float16."""
+    net = make_model("m2", 200, "float16")
+    x = net.bk.array(make_pixels())
+    found = []
+    for estimator in ("marginalize", "marginalize-streamed(chunk=1)"):
+        clear_gradients(net)
+        net.bk.backward(loss(net, unlabelled_bound(net, x, parse_estimator(estimator), net.bk.generator(0))))
+        found.append({key: net.bk.gradient(p) for key, p in net.parameters.items()})
+    for key, g in found[1].items():
+        assert g.dtype == np.float16, key
+        expected = found[0][key].astype(np.float64)
+        assert np.linalg.norm(g - expected) <= 0.02 * np.linalg.norm(expected) + 1e-3, key

@@ -6,10 +6,10 @@ before it is asked to.
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import importlib
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +18,6 @@ from gsbench.models import ModelConfig
 from gsbench.training import Batch
 
 ALPHA, LEARNING_RATE = 1.0, 3e-4  # as `gsbench.case.Case` has them
-
-# What is timed, and the method of a peer and of `Case` that takes it.
-TIMED = {"unlabelled-step": "unlabelled_step", "step": "step"}
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,8 @@ class Peer:
 
         It has `unlabelled_step()`: clear gradients, the unlabelled bound with noise drawn anew, backward of its
         negative mean, Adam's update; `step()` where it does the "gumbel" kind: the same of the whole training loss;
-        `copy_weights(model)`; and `versions()` for the record.
+        `copy_weights(model)`; and `versions()` for the record. The steps are named as those of `gsbench.case.Case`, by
+        `gsbench.meters.child.STEPS`.
         """
         return self.load()(config, estimator, batch, threads, seed)
 
@@ -90,7 +88,7 @@ def peer_cases(peers: Iterable[str], estimators: Iterable[Estimator]) -> list[tu
         for estimator in estimators
         for name in peers
         if kind(estimator) in PEERS[name].kinds
-        for timed in (TIMED if kind(estimator) == "gumbel" else ("unlabelled-step",))
+        for timed in ("unlabelled-step", *(["step"] if kind(estimator) == "gumbel" else []))
     ]
 
 
@@ -103,12 +101,20 @@ def check_config(config: ModelConfig) -> None:
         )
 
 
-@contextlib.contextmanager
-def memory_errors() -> Iterator[None]:
-    """Within it PyTorch's RuntimeError that memory ran out is a MemoryError."""
-    try:
-        yield
-    except RuntimeError as error:
-        if "allocate memory" not in str(error):
-            raise
-        raise MemoryError(str(error)) from error
+class PeerOutOfMemory(MemoryError):
+    """A peer, and not gsbench, ran out of memory."""
+
+
+def memory_errors(call: Callable[..., Any]) -> Callable[..., Any]:
+    """The call of a peer, raising PeerOutOfMemory where memory runs out, for which PyTorch raises a RuntimeError."""
+
+    @functools.wraps(call)
+    def watched(*args: Any) -> Any:
+        try:
+            return call(*args)
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
+                raise
+            raise PeerOutOfMemory(str(error)) from error
+
+    return watched

@@ -17,9 +17,9 @@ if __name__ == "__main__":
 from threadpoolctl import threadpool_limits
 
 from gsbench.case import random_batch
-from gsbench.meters.child import ChildResult, print_result, two_steps
+from gsbench.meters.child import STEPS, ChildResult, print_result, two_steps
 from gsbench.settings import Settings
-from peers import PEERS, TIMED, memory_errors
+from peers import PEERS, memory_errors
 
 
 def command(peer: str, timed: str) -> list[str]:
@@ -38,12 +38,7 @@ def main() -> None:
 def take_steps(name: str, timed: str, settings: Settings) -> ChildResult:
     config, estimator = settings.make_config(), settings.make_estimator()
     peer = PEERS[name].make(config, estimator, random_batch(settings), settings.threads, settings.seed)
-
-    def step() -> None:
-        with memory_errors():
-            getattr(peer, TIMED[timed])()
-
-    return two_steps(step)
+    return two_steps(memory_errors(getattr(peer, STEPS[timed])))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from peers import ALPHA, LEARNING_RATE, check_config, kind
 from peers.weights import concatenated_weights
 
 F, L = chainer.functions, chainer.links
+LOG_2PI = math.log(2 * math.pi)
 
 
 class MLP(chainer.ChainList):
@@ -37,6 +38,11 @@ def log_normal(x: Any, mean: Any, log_var: Any) -> Any:
     return -F.sum(F.gaussian_nll(x, mean, log_var, reduce="no"), axis=1)
 
 
+def log_standard_normal(x: Any) -> Any:
+    """log N(x; 0, I), summed over the event: [R, D] → [R]"""
+    return -0.5 * F.sum(LOG_2PI + F.square(x), axis=1)
+
+
 class PlainADGM(chainer.Chain):
     """The ADGM of a `ModelConfig` with relu and no norm. Every bound is per example and is maximised."""
 
@@ -44,6 +50,7 @@ class PlainADGM(chainer.Chain):
         super().__init__()
         check_config(config)
         c = self.config = config
+        self._y_k = np.empty((0, c.n_classes), dtype=np.float32)
         hidden, class_hidden = [c.units] * c.layers, [c.units] * c.class_layers
         with self.init_scope():
             self.q_a_x = MLP(c.n_pixels, *hidden, 2 * c.d_a)
@@ -69,17 +76,22 @@ class PlainADGM(chainer.Chain):
         mean_z, log_var_z = F.split_axis(self.q_z_axy(a, x, y), 2, axis=1)
         z = F.gaussian(mean_z, log_var_z, eps=eps_z)
         mean_p, log_var_p = F.split_axis(self.p_a_xyz(x, y, z), 2, axis=1)
-        zeros = np.zeros_like(z.array)
         log_p_x = -F.sum(F.bernoulli_nll(x, self.p_x_yz(y, z), reduce="no"), axis=1)
-        log_p_z_over_q_z = log_normal(z, zeros, zeros) - log_normal(z, mean_z, log_var_z)
+        log_p_z_over_q_z = log_standard_normal(z) - log_normal(z, mean_z, log_var_z)
         return log_p_x + log_normal(a, mean_p, log_var_p) + log_p_z_over_q_z - math.log(self.config.n_classes)
+
+    def all_classes(self, n: int) -> np.ndarray:
+        """Every class as n one-hot rows, [K·n, K]: a constant, made at the first call and kept."""
+        if len(self._y_k) != self.config.n_classes * n:
+            self._y_k = np.repeat(np.eye(self.config.n_classes, dtype=np.float32), n, axis=0)
+        return self._y_k
 
     def unlabelled_bound(self, x: Any, eps_a: Any, eps_z: Any) -> Any:
         """U(x) with the sum over all classes in one batch. x [B, D_x], eps_a [B, D_a], eps_z [B, D_z] → [B]"""
         n, k = len(x), self.config.n_classes
         a, log_q_a, log_q_y = self.recognise(x, eps_a)
-        y_k = np.repeat(np.eye(k, dtype=x.dtype), n, axis=0)  # [K·B, K]
-        f = self.f(np.tile(x, (k, 1)), F.tile(a, (k, 1)), y_k, np.tile(eps_z, (k, 1)))  # [K·B]
+        x_k, a_k, eps_k = np.tile(x, (k, 1)), F.tile(a, (k, 1)), np.tile(eps_z, (k, 1))
+        f = self.f(x_k, a_k, self.all_classes(n), eps_k)  # [K·B]
         f = F.transpose(F.reshape(f, (k, n)))  # [B, K]
         return F.sum(F.exp(log_q_y) * (f - log_q_y), axis=1) - log_q_a
 
@@ -92,7 +104,7 @@ class PlainADGM(chainer.Chain):
     def labelled_bound(self, x: Any, y: Any, eps_a: Any, eps_z: Any) -> tuple[Any, Any]:
         """L(x, y) and log q(y|a,x) for labels y int [B]. → [B], [B]"""
         a, log_q_a, log_q_y = self.recognise(x, eps_a)
-        one_hot = np.eye(self.config.n_classes, dtype=x.dtype)[y]
+        one_hot = (y[:, None] == np.arange(self.config.n_classes)).astype(x.dtype)  # [B, K]
         return self.f(x, a, one_hot, eps_z) - log_q_a, F.select_item(log_q_y, y)
 
 

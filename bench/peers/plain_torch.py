@@ -35,6 +35,10 @@ def draw(mean: Any, log_var: Any, eps: Any) -> Any:
 class PlainADGM(Networks):
     """The ADGM of a `ModelConfig` with relu and no norm. Every bound is per example and is maximised."""
 
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self._y_k = torch.empty(0, config.n_classes)
+
     def recognise(self, x: Any, eps_a: Any) -> tuple[Any, Any, Any]:
         """x [B, D_x], eps_a [B, D_a] → a [B, D_a], log q(a|x) [B], log q(y|a,x) [B, K]"""
         mean_a, log_var_a = self.q_a_x(x).chunk(2, dim=1)
@@ -52,12 +56,17 @@ class PlainADGM(Networks):
         log_p_z_over_q_z = log_standard_normal(z) - log_normal(z, mean_z, log_var_z)
         return log_p_x + log_normal(a, mean_p, log_var_p) + log_p_z_over_q_z - math.log(self.config.n_classes)
 
+    def all_classes(self, n: int) -> Any:
+        """Every class as n one-hot rows, [K·n, K]: a constant, made at the first call and kept."""
+        if len(self._y_k) != self.config.n_classes * n:
+            self._y_k = torch.eye(self.config.n_classes).repeat_interleave(n, dim=0)
+        return self._y_k
+
     def unlabelled_bound(self, x: Any, eps_a: Any, eps_z: Any) -> Any:
         """U(x) with the sum over all classes in one batch. x [B, D_x], eps_a [B, D_a], eps_z [B, D_z] → [B]"""
         n, k = len(x), self.config.n_classes
         a, log_q_a, log_q_y = self.recognise(x, eps_a)
-        y_k = torch.eye(k).repeat_interleave(n, dim=0)  # [K·B, K]
-        f = self.f(x.repeat(k, 1), a.repeat(k, 1), y_k, eps_z.repeat(k, 1))  # [K·B]
+        f = self.f(x.repeat(k, 1), a.repeat(k, 1), self.all_classes(n), eps_z.repeat(k, 1))  # [K·B]
         f = f.view(k, n).T  # [B, K]
         return (log_q_y.exp() * (f - log_q_y)).sum(1) - log_q_a
 

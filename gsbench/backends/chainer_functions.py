@@ -60,14 +60,12 @@ def _first_layer_gradients(g: Any, x: Any, W: Any, shapes: list[tuple[int, ...]]
     """Those of `_first_layer` by its inputs number `indexes`: x and W (where x is not None), and terms of `shapes`."""
     found = {}
     n_product = 0 if x is None else 2
-    product_g: Any = None if x is None else rows(sum_to(g, (*x.shape[:-1], W.shape[0])))
     for i in indexes:
         if i >= n_product:
             found[i] = sum_to(g, shapes[i - n_product])
-        elif i == 0:
-            found[i] = dot(product_g, W).reshape(x.shape)
-        else:
-            found[i] = dot(product_g.T, rows(x))
+            continue
+        product_g = rows(sum_to(g, (*x.shape[:-1], W.shape[0])))
+        found[i] = dot(product_g, W).reshape(x.shape) if i == 0 else dot(product_g.T, rows(x))
     return found
 
 
@@ -278,6 +276,7 @@ class WeightedSum(chainer.FunctionNode):
 
     def forward(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         self.retain_inputs(())
+        self._dtypes = [x.dtype for x in inputs[1:]]
         return ((inputs[0] * self._f).sum(axis=-1),)
 
     def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -298,7 +297,7 @@ class WeightedSum(chainer.FunctionNode):
             else:
                 gradient = self._gradients[i - 1]
                 gradient *= scale.astype(gradient.dtype)
-                found.append(gradient)
+                found.append(gradient.astype(self._dtypes[i - 1], copy=False))
         return tuple(map(chainer.as_variable, found))
 
 

@@ -92,7 +92,7 @@ def streamed_sum(f: ClassBound, w: Any, chunk: int) -> Any:
             elif name in totals:
                 totals[name] += gradient
             else:
-                totals[name] = gradient
+                totals[name] = gradient.astype(bk.wide_dtype, copy=False)
         del f_chunk, leaves, gradient  # before the next chunk makes its own
     return bk.weighted_sum(w, f_y.swapaxes(1, 2), {name: inputs[name] for name in totals}, totals)
 
