@@ -20,9 +20,13 @@ class DeviceError(ValueError):
 
 
 def chunk_bytes(device: str) -> int:
-    """What the activations of a chunk of work may hold: about the last cache of a processor, whatever its size, so that
-    equal settings give equal numbers; a card wants more rows at once (a guess: not measured on one)."""
-    return 2**25 if device == "cpu" else 2**29
+    """What the activations of a chunk of work may hold, the same on every machine, so that equal settings give equal
+    numbers.
+
+    On two cores of a CPU the streamed sum over 100 classes took 10 % longer with a quarter of it, for every chunk has
+    costs of its own, and no less time with twice it. A card wants more rows at once; how many was not measured.
+    """
+    return 2**26 if device == "cpu" else 2**29
 
 
 def load_backend(name: str = "chainer", device: str = "cpu", dtype: str = "float32") -> Any:

@@ -18,7 +18,7 @@ class MarginalizeStreamed(Estimator):
     computed from is Σ_k sg(q_k) ∇f(e_k), and can be added up while the sum is. Then a chunk's activations are freed.
     What grows with K is a row of each W_y and of q(y|a,x)'s last layer a class, and a few arrays [N, K, B].
 
-    chunk   classes in a chunk; None: as many as fit `bk.chunk_bytes` (about a processor's last cache)
+    chunk   classes in a chunk; None: as many as fit `bk.chunk_bytes`, 64 MiB on a CPU
 
     The loss must weight all examples and draws alike, as −mean(U) does; another raises ValueError in its backward
     pass. Rows must not interact: batch norm, whose statistics would depend on the chunk, is refused.
