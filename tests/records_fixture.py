@@ -179,6 +179,8 @@ def peer_figures(times: float, seconds: float, start: int = 100 * MEBIBYTE) -> d
         "process_start_bytes": start,
         "process_meter": "VmHWM",
         "torch_version": "2.13.0+cpu",
+        "torch_threads": 1,
+        "baseline_blas": "mkl 2024.2",
         "pyro_version": "1.9.1",
     }
 

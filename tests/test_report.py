@@ -21,6 +21,7 @@ from gsbench.report import FIGURES, ReportError, make_report
 from gsbench.report.figures import OPTIONAL
 from gsbench.report.frame import make_curves, make_frame
 from gsbench.report.gaps import missing
+from gsbench.report.peer_table import versions
 from gsbench.report.style import make_look
 
 RUN = [
@@ -116,7 +117,24 @@ def test_the_page_has_the_ratios_to_peers_with_times_and_memory(report):
         *("30.0 ms", *memory),
     ]
     assert [row[3] for row in rows[8:12]] == ["unlabelled step", "unlabelled step", "full step", "full step"]
-    assert "Chainer 7.8.1, PyTorch 2.13.0+cpu, Pyro 1.9.1." in section
+    products = "openblas 0.3.21, 2 threads (gsbench, Chainer); mkl 2024.2, 1 thread (PyTorch)."
+    assert section.count(f"Chainer 7.8.1, PyTorch 2.13.0+cpu, Pyro 1.9.1. Matrix products: {products}") == 2
+
+
+def test_on_a_gpu_no_library_of_the_cpu_is_named():
+    rows = make_frame(peer_records([10], device="cuda:0"))
+    assert versions(rows) == "Chainer 7.8.1, PyTorch 2.13.0+cpu, Pyro 1.9.1."
+
+
+def test_the_page_says_whose_speedup_is_the_bounds_alone(tmp_path):
+    def glance(records):
+        page = page_of(make_report([write_lines(tmp_path / "a.jsonl", records)], name="a", output=tmp_path).parent)
+        return page.split("## At a glance")[1].split("\n## ")[0]
+
+    pairs = [r for r in RUN if r["group"] == "speedup" and r["model"] == "m2"]
+    told = "marginalize: timed in pairs in the bound alone"
+    assert told not in glance(pairs)
+    assert told in glance([r for r in pairs if (r["estimator"], r["timed"]) != ("marginalize", "step")])
 
 
 def test_the_page_has_the_share_of_the_peak_and_what_it_is_made_of(report):
@@ -223,6 +241,38 @@ def test_several_runs_stand_side_by_side(tmp_path):
     svg = (folder / "steps_per_second.svg").read_text(encoding="utf-8")
     assert here in svg
     assert there in svg
+
+
+def later(records, **changes):
+    """The records as those of another run, a month later."""
+    moved = [{**r, "recorded_at": r["recorded_at"].replace("01-02", "02-03"), "run_id": "later"} for r in records]
+    return [{**r, **changes} for r in moved]
+
+
+WHOLE = [record for record in RUN if record["status"] == "ok"]
+IN_STEPS = [record for record in WHOLE if record["group"] == "step"]
+ELSE = [record for record in WHOLE if record["group"] != "step"]
+
+
+def test_what_one_of_two_joint_runs_measured_is_not_missing():
+    frame = make_frame([*ELSE, *later(IN_STEPS, gsbench_commit="ba9876543210")])
+    assert frame["series"].unique().tolist() == [""]
+    assert missing(frame, {}) == "Nothing: every group was measured."
+    apart = missing(make_frame([*ELSE, *later(IN_STEPS, machine_cpu="Other CPU")]), {})
+    assert "- group `step` (time of the full training step): no record in run Example Xample, 2026-01-02 03:04" in apart
+    assert "- group `bound` (time of the unlabelled bound): no record in run Other, 2026-02-03 03:04" in apart
+
+
+def test_the_page_names_the_runs_that_are_read_as_one_and_their_commits(tmp_path):
+    other = later([r for r in STEPS if r["n_classes"] == 10], gsbench_commit="ba9876543210", threads=2)
+    kept = [r for r in STEPS if r["n_classes"] != 10] + STEPS[:1]
+    page = page_of(make_report([write_lines(tmp_path / "a.jsonl", [*kept, *other])], output=tmp_path).parent)
+    assert "### ADGM\n" in page
+    opening = page.split("## At a glance")[0]
+    assert "same versions: 'Example Xample, 2026-01-02 03:04' and 'Example Xample, 2026-02-03 03:04'." in opening
+    assert "They are of 2 commits: 0123456789ab and ba9876543210." in opening
+    assert "1 case was measured in more than one of them: figures show the median." in opening
+    assert re.search(r"\| gsbench_commit +\| 0123456789ab +\| ba9876543210 +\|", page)
 
 
 @pytest.mark.parametrize("group", ["bound", "step", "speedup", "memory", "accuracy", "roofline"])

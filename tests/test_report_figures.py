@@ -179,6 +179,13 @@ def test_time_per_class_is_read_from_the_roofline_where_nothing_else_timed_the_b
     assert draw("time_per_class", [record for record in other if record["group"] != "roofline"]) is None
 
 
+def test_the_bars_of_time_per_class_are_promised_where_they_are_drawn():
+    assert "bars from quartile to quartile" in draw("time_per_class", RUN).caption
+    plot = draw("time_per_class", [record for record in RUN if record["group"] != "bound"])
+    assert "quartile" not in plot.caption
+    assert "over K: median. The exact sums" in plot.caption
+
+
 @pytest.mark.parametrize(("slowest", "scale"), [(3.0, "linear"), (300.0, "log")])
 def test_time_per_class_begins_at_0_unless_the_values_lie_far_apart(slowest, scale):
     records = [make_record("bound", n_classes=k, bound_seconds=k * s) for k, s in ((10, slowest), (100, 1.0))]
@@ -241,6 +248,18 @@ def test_chunks_are_drawn_by_k_with_what_the_chunk_does_not_change():
     np.testing.assert_allclose(memory[1], [(1, 35), (10, 53), (100, 233)])
     state = [line.get_ydata()[0] for line in by_memory.lines if line.get_linestyle() == ":"]
     assert state == [25, 28]
+
+
+def test_the_memory_of_a_chunk_on_a_gpu_is_the_devices():
+    on_a_gpu = [{**r, "device_peak_bytes": r.pop("live_peak_bytes")} for r in chunk_records([100], [1, 10])]
+    plot = draw("chunk_sizes", on_a_gpu)
+    by_memory = plot.figure.axes[1]
+    (memory,) = [line.get_xydata() for line in by_memory.lines if line.get_marker() == "o"]
+    np.testing.assert_allclose(memory, [(1, 35), (10, 53)])
+    assert by_memory.get_ylabel() == "peak of device (MiB)"
+    assert "Memory: peak of device over one step; the dotted line" in plot.caption
+    both = draw("chunk_sizes", [*on_a_gpu, *chunk_records([10], [1])])
+    assert both.figure.axes[1].get_ylabel() == "peak of live arrays or device (MiB)"
 
 
 @pytest.mark.parametrize(

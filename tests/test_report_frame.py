@@ -93,6 +93,65 @@ def test_runs_stand_in_the_order_of_their_start_under_the_name_of_their_device()
     ]
 
 
+def runs_at(*counts, **changes):
+    """A run for each of the class counts' tuples, a day after the other; the changes are those of the second."""
+    return [
+        make_record("step", n_classes=k, run_id=f"r{i}", recorded_at=f"2026-01-0{i + 2}T00:00:00Z", **own)
+        for i, ks in enumerate(counts)
+        for own in ([changes] if i == 1 else [{}])
+        for k in ks
+    ]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"gsbench_commit": "f" * 12}, {"torch_version": "2.13.0", "pyro_version": "1.9.1"}],
+    ids=["alike", "commit", "with-peers"],
+)
+def test_runs_that_complete_one_another_are_one_series(changes):
+    frame = make_frame(runs_at((10, 20), (50, 100), (200, 10), **changes))
+    assert frame["run"].nunique() == 3
+    assert frame["joint_run"].unique().tolist() == ["Example Xample, 2026-01-02 00:00"]
+    assert frame["series"].unique().tolist() == [""]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"machine_cpu": "Other"}, {"machine_gpu": "NVIDIA H200"}, {"machine_memory_bytes": 2**30},
+        {"machine_blas": "mkl 2024.2"}, {"numpy_version": "2.4.6"}, {"gsbench_version": "0.2.0"},
+        {"machine_cpu": None},
+    ],
+    ids=["cpu", "gpu", "memory", "blas", "numpy", "gsbench", "unknown"],
+)  # fmt: skip
+def test_runs_of_another_machine_or_other_versions_are_never_one(changes):
+    frame = make_frame(runs_at((10, 20), (50, 100), **changes))
+    assert frame["joint_run"].tolist() == frame["run"].tolist()
+    assert frame["series"].nunique() == 2
+
+
+def test_runs_with_peers_of_two_versions_are_not_one_even_beside_one_without():
+    records = runs_at((10,), (20,), (50,), torch_version="2.12.0")
+    records[2]["torch_version"] = "2.13.0"
+    assert make_frame(records)["joint_run"].nunique() == 2
+
+
+def test_machines_that_nobody_named_are_not_taken_for_one():
+    records = [{**record, "machine_cpu": None} for record in runs_at((10,), (20,))]
+    assert make_frame(records)["joint_run"].nunique() == 2
+
+
+@pytest.mark.parametrize(
+    ("second", "joint"),
+    [((20, 50), 1), ((10, 20, 50), 2), ((10, 20), 2), ((10,), 2), ((), 1)],
+    ids=["half", "two-thirds", "all", "all-of-the-smaller", "none"],
+)
+def test_runs_that_repeat_each_other_stand_side_by_side(second, joint):
+    records = runs_at((10, 20, 30), second)
+    records.append({**make_record("step", run_id="r1", status="failed"), "recorded_at": "2026-01-03T00:00:00Z"})
+    assert make_frame(records)["joint_run"].nunique() == joint
+
+
 def test_the_task_of_an_accuracy_is_its_data_set_and_what_differs():
     tens = make_record("accuracy", labelled_per_class=10, dataset_version="1")
     more = make_record("accuracy", labelled_per_class=20, dataset_version="1", case="b")

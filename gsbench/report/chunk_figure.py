@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 
 from gsbench.report import text
 from gsbench.report.axes import class_axis, plain_log
+from gsbench.report.class_figures import METERS
 from gsbench.report.frame import measured
 from gsbench.report.style import Look, Plot, make_sheet
 
@@ -22,16 +23,18 @@ STATE: dict[str, Any] = {"color": "#555555", "linestyle": ":", "linewidth": 1.2}
 def chunk_sizes(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Plot | None:
     """Speed beside the default chunk (left) and peak memory (right) against the chunk, a line for each K."""
     rows = measured(frame, "chunk", "chunk")
-    rows = rows[(rows["speedup"] > 0) | (rows["live_peak_bytes"] > 0)]
+    rows = rows.assign(memory_bytes=rows["live_peak_bytes"].fillna(rows["device_peak_bytes"]))
+    rows = rows[(rows["speedup"] > 0) | (rows["memory_bytes"] > 0)]
     if rows.empty:
         return None
     styles = _styles(rows["n_classes"], look)
     models = sorted(set(rows["model"]))
     title = "The size of a chunk of classes"
+    meters = _meters(rows)
     caption = (
         "The streamed sum takes its gradients chunk by chunk. Speed: timed in pairs with the chunk chosen from the "
         f"sizes, in turn, in one process; median of the pairs' ratios, bars: {text.interval_name(rows)} interval. "
-        f"Memory: peak of the live arrays over one step{_state_note(rows)}. {text.conditions(rows)}"
+        f"Memory: peak of {meters} over one step{_state_note(rows)}. {text.conditions(rows)}"
     )
     sheet = make_sheet(
         len(models), 2, title=title, handles=_handles(rows, styles, look), caption=caption, gaps=(0.75, 0.5),
@@ -40,10 +43,10 @@ def chunk_sizes(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Plot |
     for (by_time, by_memory), model in zip(sheet.axes, models, strict=True):
         own = rows[rows["model"] == model]
         by_time.set(title=f"{text.model_name(model)}: speed", ylabel="times as fast as the default chunk")
-        by_memory.set(title=f"{text.model_name(model)}: memory", ylabel="peak of live arrays (MiB)")
+        by_memory.set(title=f"{text.model_name(model)}: memory", ylabel=f"peak of {meters} (MiB)")
         by_time.axhline(1, color="#777777", linewidth=1)
         _draw_lines(by_time, own, styles, "speedup")
-        _draw_lines(by_memory, own, styles, "live_peak_bytes", 1 / 2**20)
+        _draw_lines(by_memory, own, styles, "memory_bytes", 1 / 2**20)
         _draw_state(by_memory, own, styles)
         for ax in (by_time, by_memory):
             class_axis(ax, rows["chunk"])
@@ -51,6 +54,13 @@ def chunk_sizes(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Plot |
         ax.set_xlabel("classes in a chunk")
     _scale(sheet.axes[0, 0], sheet.axes[0, 1], rows)
     return Plot(title, caption, sheet.figure)
+
+
+def _meters(rows: pd.DataFrame) -> str:
+    """`live arrays`; `device` on a GPU, where they are not counted one by one."""
+    live = rows["live_peak_bytes"].notna()
+    used = {"live_peak_bytes": live.any(), "device_peak_bytes": (rows["device_peak_bytes"].notna() & ~live).any()}
+    return " or ".join(METERS[meter] for meter, there in used.items() if there) or METERS["live_peak_bytes"]
 
 
 def _styles(counts: pd.Series, look: Look) -> dict[Any, dict[str, Any]]:
@@ -90,7 +100,7 @@ def _draw_lines(
 
 
 def _has_state(rows: pd.DataFrame) -> bool:
-    return bool(((rows["state_bytes"] > 0) & (rows["live_peak_bytes"] > 0)).any())
+    return bool(((rows["state_bytes"] > 0) & (rows["memory_bytes"] > 0)).any())
 
 
 def _state_note(rows: pd.DataFrame) -> str:
@@ -114,6 +124,6 @@ def _draw_state(ax: Axes, rows: pd.DataFrame, styles: dict[Any, dict[str, Any]])
 def _scale(by_time: Axes, by_memory: Axes, rows: pd.DataFrame) -> None:
     """Memory is logarithmic; the ratio begins at 0, so that what costs little looks little."""
     by_time.set_ylim(0, 1.08 * max(1.0, rows[["speedup", "speedup_high"]].max().max()))
-    if (rows["live_peak_bytes"] > 0).any():
+    if (rows["memory_bytes"] > 0).any():
         by_memory.set_yscale("log")
         plain_log(by_memory.yaxis)

@@ -17,7 +17,7 @@ WIDEST_LINEAR = 8  # largest over smallest value that still reads well on an axi
 
 
 def time_per_class(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Plot | None:
-    """Seconds of the unlabelled bound / K, of the exact sums, a panel for each model; bars are the quartiles."""
+    """Seconds of the unlabelled bound / K, of the exact sums, a panel for each model; bars are the recorded quartiles."""
     rows = _bounds(frame)
     if rows.empty:
         return None
@@ -30,8 +30,9 @@ def time_per_class(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Plo
     }
     rows = rows.assign(**per_class)
     title = "Time per class against the number of classes"
+    bars = "; bars from quartile to quartile" if (rows["low"].notna() & rows["high"].notna()).any() else ""
     caption = (
-        "The unlabelled bound, forward and backward, over K: median; bars from quartile to quartile. The exact sums "
+        f"The unlabelled bound, forward and backward, over K: median{bars}. The exact sums "
         "alone: a sampling estimator takes a few calls of f whatever K is, so that its time per class falls as 1/K. "
         f"{text.conditions(rows)}"
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 
 import pandas as pd
 
-from gsbench.report.reading import Record, ReportError, recorded_at
+from gsbench.report.reading import Record, ReportError
+from gsbench.report.runs import label_runs
 from gsbench.report.text import plain
 
 COMMON = ("schema_version", "run_id", "recorded_at", "group", "case", "status", "reason")
@@ -50,14 +50,13 @@ SERIES_FIELDS = (
 # What makes two accuracies incomparable besides.
 TASK_FIELDS = ("dataset_version", "labelled_per_class", "binarize", "draws_of_a")
 
-_NOISE = re.compile(r"\((R|TM|C)\)|\bCPU\b|\bProcessor\b|\b\d+-Core\b|@.*", re.IGNORECASE)
-
 
 def make_frame(records: Sequence[Record]) -> pd.DataFrame:
-    """A row a record and a column a field, runs in the order of their start; four columns are added in front:
+    """A row a record and a column a field, runs in the order of their start; five columns are added in front:
 
     - `run`: a short label of the machine and the time;
-    - `series`: what must be told apart in one table or line: the run where there are several, and the
+    - `joint_run`: the label of the first of the runs that are read as one with it, see `runs.label_runs`;
+    - `series`: what must be told apart in one table or line: the joint run where there are several, and the
       settings in which measurements of one model differ; "" where there is nothing to tell apart;
     - `task`: what an accuracy was measured on, with the settings in which it differs from what was timed; "" for
       other groups;
@@ -68,15 +67,17 @@ def make_frame(records: Sequence[Record]) -> pd.DataFrame:
     null); fields outside the schema follow by name, lists in them as JSON. The curves are left to
     `make_curves`.
     """
-    runs = _run_labels(records)
+    runs = label_runs(records)
     records = [record for run_id in runs for record in records if record["run_id"] == run_id]
     others = sorted({key for record in records for key in record} - set(FIELDS) - set(CURVES))
     frame = pd.DataFrame({field: _column(field, records) for field in (*FIELDS, *others)})
-    frame.insert(0, "run", pd.Series([runs[record["run_id"]] for record in records], dtype=object))
-    frame.insert(1, "series", _series(frame))
-    frame.insert(2, "task", _tasks(frame))
+    own = [runs[record["run_id"]] for record in records]
+    frame.insert(0, "run", pd.Series([run.label for run in own], dtype=object))
+    frame.insert(1, "joint_run", pd.Series([run.joint for run in own], dtype=object))
+    frame.insert(2, "series", _series(frame))
+    frame.insert(3, "task", _tasks(frame))
     peaks = frame["device_peak_bytes"].fillna(frame["live_peak_bytes"]).fillna(frame["process_peak_bytes"])
-    frame.insert(3, "peak_bytes", peaks)
+    frame.insert(4, "peak_bytes", peaks)
     return frame
 
 
@@ -91,36 +92,14 @@ def _column(field: str, records: Sequence[Record]) -> pd.Series:
         raise ReportError(f"{field} of case {bad['case']!r} must be a number, got {bad[field]!r}") from None
 
 
-def _run_labels(records: Sequence[Record]) -> dict[str, str]:
-    """`run_id` → label, in the order in which the runs began; labels that fall together get their id
-    appended.
-    """
-    starts = {record["run_id"]: "" for record in records}
-    machines = dict.fromkeys(starts, "unknown machine")
-    for record in reversed(records):
-        time = recorded_at(record)
-        run_id = record["run_id"]
-        starts[run_id] = min(filter(None, [starts[run_id], time.isoformat() if time else ""]), default="")
-        machines[run_id] = record.get("machine_gpu") or record.get("machine_cpu") or machines[run_id]
-    order = sorted(starts, key=lambda run_id: (starts[run_id], run_id))
-    labels = {i: ", ".join(filter(None, [_short(machines[i]), starts[i][:16].replace("T", " ")])) for i in order}
-    taken = list(labels.values())
-    return {i: label if taken.count(label) == 1 else f"{label} ({i})" for i, label in labels.items()}
-
-
-def _short(machine: str) -> str:
-    """`Intel(R) Xeon(R) CPU @ 2.20GHz` → `Intel Xeon`."""
-    return " ".join(_NOISE.sub(" ", machine).split()) or machine
-
-
 def _series(frame: pd.DataFrame) -> pd.Series:
     """Accuracies and the other groups are told apart each among themselves: see `_tasks` for what is between them."""
     labels = pd.Series([""] * len(frame), dtype=object)
-    for _, rows in frame.groupby(["run", frame["model"].fillna(""), frame["group"] == "accuracy"], sort=False):
+    for _, rows in frame.groupby(["joint_run", frame["model"].fillna(""), frame["group"] == "accuracy"], sort=False):
         labels[rows.index] = _settings(rows, _distinguishing(rows, SERIES_FIELDS), [""] * len(rows))
-    if frame["run"].nunique() < 2:
+    if frame["joint_run"].nunique() < 2:
         return labels
-    pairs = zip(frame["run"], labels, strict=True)
+    pairs = zip(frame["joint_run"], labels, strict=True)
     return pd.Series([" · ".join(filter(None, pair)) for pair in pairs], dtype=object)
 
 

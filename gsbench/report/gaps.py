@@ -28,7 +28,7 @@ SIZES = ("machine_memory_bytes", "memory_limit_bytes")
 
 def missing(frame: pd.DataFrame, plots: Mapping[str, Plot | None]) -> str:
     """A list of the groups, cases and figures that are not there."""
-    lines = [line for run in text.values(frame, "run") for line in _missing_of_run(frame, run)]
+    lines = [line for run in text.values(frame, "joint_run") for line in _missing_of_run(frame, run)]
     not_asked_for = {name for name, group in OPTIONAL.items() if not (frame["group"] == group).any()}
     undrawn = [name for name, plot in plots.items() if not plot and name not in not_asked_for]
     lines += [f"figure `{name}`: the records have nothing to draw it from" for name in undrawn]
@@ -40,8 +40,9 @@ def missing(frame: pd.DataFrame, plots: Mapping[str, Plot | None]) -> str:
 
 
 def _missing_of_run(frame: pd.DataFrame, run: str) -> Iterator[str]:
-    rows = frame[frame["run"] == run]
-    of_run = f" in run {run}" if frame["run"].nunique() > 1 else ""
+    """What no run of those that are read as one has."""
+    rows = frame[frame["joint_run"] == run]
+    of_run = f" in run {run}" if frame["joint_run"].nunique() > 1 else ""
     for group, what in GROUPS.items():
         own = rows[rows["group"] == group]
         if own.empty:

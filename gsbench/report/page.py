@@ -39,6 +39,7 @@ def make_page(
     parts = [
         f"# gsbench report: {markdown_cell(name)}",
         _runs(frame),
+        _joint_runs(frame),
         *(f"> **Notice.** {markdown_cell(notice)}" for notice in notices),
         f"## At a glance\n\n{glance_markdown(frame) or NO_GLANCE}\n\n{_glance_note(frame)}{_timed_under(frame)}",
     ]
@@ -58,7 +59,17 @@ def make_page(
 def _glance_note(frame: pd.DataFrame) -> str:
     baselines = by_estimator(text.values(frame[frame["group"] == "speedup"], "baseline"))
     named = f"the baseline, {' or '.join(baselines)}" if baselines else "the baseline"
-    return GLANCE_NOTE.format(baseline=named)
+    return f"{GLANCE_NOTE.format(baseline=named)}{_bound_alone(frame)}"
+
+
+def _bound_alone(frame: pd.DataFrame) -> str:
+    """Whose speed-up is that of the bound and never of the step, so that the table has none."""
+    pairs = measured(frame, "speedup", "speedup", "timed")
+    names = [set(pairs[pairs["timed"] == timed]["estimator"]) for timed in ("bound", "step")]
+    alone = by_estimator(names[0] - names[1])
+    if not alone:
+        return ""
+    return f" {text.listed(alone)}: timed in pairs in the bound alone; see the figure of the speed-up."
 
 
 def _timed_under(frame: pd.DataFrame) -> str:
@@ -70,6 +81,24 @@ def _runs(frame: pd.DataFrame) -> str:
     counts = frame.groupby("run", sort=False)["status"].agg(["size", lambda status: (status == "ok").sum()])
     rows = [(run, size, ok) for run, size, ok in counts.itertuples()]
     return markdown_table(["run", "records", "of them ok"], rows)
+
+
+def _joint_runs(frame: pd.DataFrame) -> str:
+    """Which runs are read as one, whether they are of several commits, and what more than one of them measured."""
+    notes = []
+    for _, rows in frame.groupby("joint_run", sort=False):
+        if rows["run"].nunique() < 2:
+            continue
+        ok = rows[rows["status"] == "ok"]
+        repeated = (ok.groupby(["group", "case"])["run"].nunique() > 1).sum()
+        commits = text.values(rows, "gsbench_commit")
+        names = text.listed(f"'{run}'" for run in text.values(rows, "run"))
+        notes.append(f"Read as one, being of one machine and the same versions: {names}.")
+        notes += [f"They are of {len(commits)} commits: {text.listed(commits)}."] if len(commits) > 1 else []
+        if repeated:
+            are = "case was" if repeated == 1 else "cases were"
+            notes.append(f"{repeated} {are} measured in more than one of them: figures show the median.")
+    return markdown_cell(" ".join(notes))
 
 
 def _figure(key: str, plot: Plot) -> str:

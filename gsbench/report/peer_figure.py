@@ -45,7 +45,7 @@ def peers(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Plot | None:
     caption = (
         "Timed in pairs, the peer and gsbench in turn, in one process, from the same weights: median of the pairs' "
         f"ratios, bars: {text.interval_name(ok)} interval; right of the line gsbench is the faster. {timed_note(rows)} "
-        f"{versions(ok)}. {text.conditions(ok)}"
+        f"{versions(ok)} {text.conditions(ok)}"
     )
     sheet = make_sheet(
         1, len(panels), title=TITLE, handles=look.handles(ok["estimator"], ok["series"], lines=False), caption=caption,

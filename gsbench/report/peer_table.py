@@ -48,10 +48,31 @@ def timed_note(rows: pd.DataFrame) -> str:
 
 
 def versions(rows: pd.DataFrame) -> str:
-    """`Chainer 7.8.1, PyTorch 2.13.0, Pyro 1.9.1.`, as far as the records say."""
+    """`Chainer 7.8.1, PyTorch 2.13.0, Pyro 1.9.1.` and what computes their products, as far as the records say."""
     fields = {"chainer_version": "Chainer", "torch_version": "PyTorch", "pyro_version": "Pyro"}
     found = {name: text.values(rows, field) for field, name in fields.items()}
-    return ", ".join(f"{name} {text.listed(versions)}" for name, versions in found.items() if versions)
+    named = ", ".join(f"{name} {text.listed(versions)}" for name, versions in found.items() if versions)
+    return " ".join(f"{sentence}." for sentence in (named, _products(rows)) if sentence)
+
+
+def _products(rows: pd.DataFrame) -> str:
+    """`Matrix products: openblas 0.3.21, 2 threads (gsbench, Chainer); mkl 2024.2, 2 threads (PyTorch)`.
+
+    "" where no peer says what computes its own; on a GPU none of these libraries does.
+    """
+    rows = rows[rows["device"] == "cpu"]
+    theirs = rows[rows["baseline_blas"].notna() | rows["torch_threads"].notna()]
+    if theirs.empty:
+        return ""
+    ours = _library(rows, "machine_blas", "threads")
+    return f"Matrix products: {ours} (gsbench, Chainer); {_library(theirs, 'baseline_blas', 'torch_threads')} (PyTorch)"
+
+
+def _library(rows: pd.DataFrame, blas: str, threads: str) -> str:
+    """`mkl 2024.2, 2 threads`."""
+    counts = text.values(rows, threads)
+    many = [f"{text.listed(counts)} thread{'' if counts == [1] else 's'}"] if counts else []
+    return ", ".join([text.listed(text.values(rows, blas) or ["an unnamed library"]), *many])
 
 
 def peer_table(frame: pd.DataFrame) -> str:
@@ -60,8 +81,8 @@ def peer_table(frame: pd.DataFrame) -> str:
     if rows.empty:
         return ""
     memory = MEMORY_NOTE if rows["baseline_process_peak_bytes"].notna().any() else ""
-    notes = [timed_note(rows), memory, f"{versions(rows)}."]
-    note = text.markdown_cell(" ".join(note for note in notes if note not in ("", ".")))
+    notes = [timed_note(rows), memory, versions(rows)]
+    note = text.markdown_cell(" ".join(note for note in notes if note))
     cells = [[*_head(row), *_seconds(row), *_memories(row)] for row in rows.itertuples()]
     return f"{text.table_of_used(HEADERS, cells)}\n\n{note}"
 

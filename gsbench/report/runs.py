@@ -1,0 +1,91 @@
+"""The runs of a report: their labels, and which of them are read as one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gsbench.report.reading import Record, recorded_at
+
+# What runs that are read as one must have in common. The commit is not of it: the page names all of them.
+SETUP = (
+    "machine_cpu", "machine_cores", "machine_memory_bytes", "machine_os", "machine_gpu", "machine_blas",
+    "machine_blas_threads", "python_version", "numpy_version", "scipy_version", "chainer_version", "cupy_version",
+    "cuda_version", "gsbench_version",
+)  # fmt: skip
+PEERS_SETUP = ("torch_version", "pyro_version")  # known only to runs that timed peers
+
+_NOISE = re.compile(r"\((R|TM|C)\)|\bCPU\b|\bProcessor\b|\b\d+-Core\b|@.*", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Run:
+    """The label of a run, and that of the first of the runs that are read as one with it."""
+
+    label: str
+    joint: str
+
+
+def label_runs(records: Sequence[Record]) -> dict[str, Run]:
+    """`run_id` → its labels, in the order in which the runs began.
+
+    Runs are read as one where they are of one machine and the same versions, and where they complete one another: no
+    two of them have more than half of the smaller one's cases in common. Runs that repeat each other are there to be
+    compared, and so stand side by side.
+    """
+    own: dict[str, list[Record]] = {}
+    for record in records:
+        own.setdefault(record["run_id"], []).append(record)
+    labels = _labels(own)
+    joints: list[list[str]] = []
+    for run_id in labels:
+        fitting = (ids for ids in joints if all(_complete(own[run_id], own[other]) for other in ids))
+        joint = next(fitting, None)
+        if joint is None:
+            joints.append(joint := [])
+        joint.append(run_id)
+    firsts = {run_id: labels[joint[0]] for joint in joints for run_id in joint}
+    return {run_id: Run(label, firsts[run_id]) for run_id, label in labels.items()}
+
+
+def _complete(run: Sequence[Record], other: Sequence[Record]) -> bool:
+    """Whether two runs are of one setup and measured, for the most part, different cases."""
+    if not any(_first(run, field) for field in ("machine_cpu", "machine_gpu")):
+        return False  # nobody knows what machine that was
+    if any(_first(run, field) != _first(other, field) for field in SETUP):
+        return False
+    for field in PEERS_SETUP:
+        both = {_first(run, field), _first(other, field)} - {None}
+        if len(both) > 1:
+            return False
+    cases, others = _cases(run), _cases(other)
+    return len(cases & others) <= min(len(cases), len(others)) / 2
+
+
+def _first(records: Sequence[Record], field: str) -> object:
+    """The first value of a field that is there: a case that failed early may lack it."""
+    return next((record[field] for record in records if record.get(field) is not None), None)
+
+
+def _cases(records: Sequence[Record]) -> set[tuple[str, str]]:
+    return {(record["group"], record["case"]) for record in records if record["status"] == "ok"}
+
+
+def _labels(runs: dict[str, list[Record]]) -> dict[str, str]:
+    """Machine and start of each run, in the order of their start; labels that fall together get their id appended."""
+    starts, machines = {}, {}
+    for run_id, records in runs.items():
+        times = [time.isoformat() for time in map(recorded_at, records) if time]
+        starts[run_id] = min(times, default="")
+        named = (record.get("machine_gpu") or record.get("machine_cpu") for record in records)
+        machines[run_id] = next(filter(None, named), "unknown machine")
+    order = sorted(starts, key=lambda run_id: (starts[run_id], run_id))
+    labels = {i: ", ".join(filter(None, [_short(machines[i]), starts[i][:16].replace("T", " ")])) for i in order}
+    taken = list(labels.values())
+    return {i: label if taken.count(label) == 1 else f"{label} ({i})" for i, label in labels.items()}
+
+
+def _short(machine: str) -> str:
+    """`Intel(R) Xeon(R) CPU @ 2.20GHz` → `Intel Xeon`."""
+    return " ".join(_NOISE.sub(" ", machine).split()) or machine
