@@ -251,7 +251,7 @@ def test_chunks_are_drawn_by_k_with_what_the_chunk_does_not_change():
 
 
 def test_the_memory_of_a_chunk_on_a_gpu_is_the_devices():
-    on_a_gpu = [{**r, "device_peak_bytes": r.pop("live_peak_bytes")} for r in chunk_records([100], [1, 10])]
+    on_a_gpu = [{"device_peak_bytes": r.pop("live_peak_bytes"), **r} for r in chunk_records([100], [1, 10])]
     plot = draw("chunk_sizes", on_a_gpu)
     by_memory = plot.figure.axes[1]
     (memory,) = [line.get_xydata() for line in by_memory.lines if line.get_marker() == "o"]

@@ -17,7 +17,7 @@ WIDEST_LINEAR = 8  # largest over smallest value that still reads well on an axi
 
 
 def time_per_class(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Plot | None:
-    """Seconds of the unlabelled bound / K, of the exact sums, a panel for each model; bars are the recorded quartiles."""
+    """Seconds of the unlabelled bound / K, of the exact sums, a panel for each model; bars are quartiles."""
     rows = _bounds(frame)
     if rows.empty:
         return None
