@@ -23,8 +23,8 @@ def chunk_bytes(device: str) -> int:
     """What the activations of a chunk of work may hold, the same on every machine, so that equal settings give equal
     numbers.
 
-    On two cores of a CPU the streamed sum over 100 classes took 10 % longer with a quarter of it, for every chunk has
-    costs of its own, and no less time with twice it. A card wants more rows at once; how many was not measured.
+    On two cores of a CPU the streamed sum over 100 classes took 7 % longer with half of it, for every chunk has costs
+    of its own, and no less time with twice it. A card wants more rows at once; how many was not measured.
     """
     return 2**26 if device == "cpu" else 2**29
 
