@@ -8,7 +8,8 @@ import numpy as np
 
 from gsbench.backends import load_backend
 from gsbench.data import Dataset, split
-from gsbench.models import MODELS
+from gsbench.estimators import Estimator
+from gsbench.models import MODELS, CountedClassBound, Model
 from gsbench.objective import loss, unlabelled_bound
 from gsbench.settings import N_PIXELS, Settings
 from gsbench.training import PARAMETERS, Batch, Batches, Trainer, stream_seed
@@ -30,6 +31,14 @@ def dataset_batch(bk: Any, settings: Settings, dataset: Dataset) -> Batch:
     """The first minibatch of a run with these settings on `dataset`."""
     parts = split(dataset, settings.labelled_per_class, seed=settings.seed)
     return Batches(bk, dataset, parts, settings.batch, settings.seed, settings.binarize).next()
+
+
+def count_calls(model: Model, x: Any, estimator: Estimator, rng: Any, n_mc: int = 1) -> float:
+    """Calls of f for an example and draw of a in one unlabelled bound of x [B, D_x], without a backward pass."""
+    with model.bk.no_gradient():
+        f = CountedClassBound.of(model.class_bound(x, model.draw_noise(rng, x.shape[0], n_mc)))
+        estimator(f, f.logits_y, rng)
+    return sum(f.counted) / (n_mc * x.shape[0])
 
 
 class Case:
@@ -67,6 +76,10 @@ class Case:
         self.trainer.optimizer.clear_gradients()
         u = unlabelled_bound(self.model, self.batch.x_unlabelled, self.estimator, self.trainer.rng, self.settings.n_mc)
         self.bk.backward(loss(self.model, u))
+
+    def calls_of_f(self) -> float:
+        """Calls of f for an example and draw of a in one bound, counted with the parameters as they are."""
+        return count_calls(self.model, self.batch.x_unlabelled, self.estimator, self.trainer.rng, self.settings.n_mc)
 
     def step(self) -> None:
         """One full training step on the minibatch: labelled and unlabelled bound, classifier, Adam."""

@@ -21,8 +21,14 @@ def gumbel(bk: Any, rng: Any, shape: tuple[int, ...]) -> Any:
 
 
 def gumbel_max(bk: Any, log_q: Any, g: Any) -> Any:
-    """D = one_hot(argmax_k(log q_k + g_k)), an exact draw from q, as a constant. [..., K] → [..., K]"""
-    return bk.one_hot_argmax(bk.stop_gradient(log_q) + g)
+    """argmax_k(log q_k + g_k), the number of a class that is an exact draw from q. [..., K] → int [...]"""
+    return (bk.stop_gradient(log_q) + g).argmax(axis=-1)
+
+
+def draw_classes(bk: Any, rng: Any, log_q: Any, draws: int) -> Any:
+    """Independent exact draws from q. log_q [N, B, K] → int [N, S, B]"""
+    n, batch, n_classes = log_q.shape
+    return gumbel_max(bk, bk.stop_gradient(log_q)[:, None], gumbel(bk, rng, (n, draws, batch, n_classes)))
 
 
 def gumbel_softmax(bk: Any, log_q: Any, g: Any, tau: float) -> Any:
@@ -31,14 +37,53 @@ def gumbel_softmax(bk: Any, log_q: Any, g: Any, tau: float) -> Any:
     One-hot as τ → 0, uniform as τ → ∞. Formed in the wide dtype and then cast to the compute dtype.
     Raises ValueError unless tau > 0.
     """
-    if not tau > 0:
-        raise ValueError(f"tau must be > 0, got {tau!r}")
+    check_temperature(tau)
     return bk.narrow(bk.softmax((log_q + g) / tau))
 
 
 def straight_through(bk: Any, log_q: Any, g: Any, tau: float) -> Any:
-    """Forward D = `gumbel_max`, backward J(s)/τ with s = `gumbel_softmax` of the same noise g. [..., K] → [..., K]"""
-    return bk.straight_through(gumbel_max(bk, log_q, g), gumbel_softmax(bk, log_q, g, tau))
+    """Forward D, one-hot of `gumbel_max`; backward J(s)/τ with s = `gumbel_softmax` of the same noise. [..., K] → same
+
+    J(s) = diag(s) − s sᵀ. Raises ValueError unless tau > 0.
+    """
+    check_temperature(tau)
+    scores = bk.stop_gradient(log_q) + g
+    hard = bk.one_hot(scores.argmax(axis=-1), scores.shape[-1])
+    return bk.hard_point(hard, log_q, (bk.stop_gradient(bk.softmax(scores / tau)),), (1 / tau,))
+
+
+def gumbel_softmax_given(bk: Any, log_q: Any, y: Any, g: Any, tau: float) -> Any:
+    """Draws of s = softmax((log q + g)/τ) from what it is distributed as given that y = argmax(log q + g).
+
+    log_q [..., K], y int [...], fresh noise g [M, ..., K] → [M, ..., K], as constants in the wide dtype.
+
+    With E_j = exp(−g_j) ~ Exp(1), the largest sum is −log E_y, and the others are −logaddexp(log E_j − log q_j,
+    log E_y) (Paulus et al. 2021, arXiv 2010.04838, section 3). Their distances below the largest are
+    softplus(g_y − log q_j − g_j), which is all that the softmax sees. Raises ValueError unless tau > 0.
+    """
+    check_temperature(tau)
+    xp, is_y = bk.xp, bk.xp.arange(g.shape[-1]) == y[..., None]  # [..., K]
+    g_y = xp.take_along_axis(g, xp.broadcast_to(y[..., None], (*g.shape[:-1], 1)), axis=-1)
+    below = g_y - (bk.stop_gradient(log_q) + g)
+    s = xp.abs(below)  # softplus(x) = max(x, 0) + log(1 + exp(−|x|)): logaddexp takes ten times as long in NumPy
+    xp.log1p(xp.exp(xp.negative(s, out=s), out=s), out=s)
+    s += xp.maximum(below, 0, out=below)
+    s *= ~is_y
+    s /= -tau
+    xp.exp(s, out=s)
+    s /= s.sum(axis=-1, keepdims=True)
+    return s
+
+
+def check_temperature(tau: float) -> None:
+    """Raises ValueError unless tau > 0."""
+    if not tau > 0:
+        raise ValueError(f"tau must be > 0, got {tau!r}")
+
+
+def log_q_at(bk: Any, logits: Any, y: Any) -> Any:
+    """log q(y) of q = softmax(logits) for classes y int [B]: [..., B, K] → [..., B]"""
+    return bk.select_last(bk.log_softmax(logits), y)
 
 
 def entropy(bk: Any, log_q: Any) -> Any:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from gsbench.categorical import log_q_at
 from gsbench.estimators import Estimator
-from gsbench.models import Labels, Model
+from gsbench.models import ClassBound, Labels, Model
 
 
 def unlabelled_bound(model: Model, x: Any, estimator: Estimator, rng: Any, n_mc: int = 1) -> Any:
@@ -19,24 +20,38 @@ def unlabelled_bound(model: Model, x: Any, estimator: Estimator, rng: Any, n_mc:
     estimator is not defined for the model.
     """
     estimator.check(model.config)
-    f = model.class_bound(x, model.draw_noise(rng, x.shape[0], n_mc))
+    return bound_given_noise(model.class_bound(x, model.draw_noise(rng, x.shape[0], n_mc)), estimator, rng)
+
+
+def bound_given_noise(f: ClassBound, estimator: Estimator, rng: Any) -> Any:
+    """U(x) for the draws of a and z's noise that f has; `rng` draws what the estimator needs. → [B]"""
     expectation, entropy = estimator(f, f.logits_y, rng)
-    return model.bk.mean(expectation + entropy, axis=0)
+    return f.bk.mean(expectation + entropy, axis=0)
 
 
-def labelled_bound(model: Model, x: Any, y: Any, rng: Any, n_mc: int = 1) -> tuple[Any, Any]:
-    """L(x, y) = 1/N Σ_l f(e_y) and log q(y|x) = 1/N Σ_l log q(y|a_l,x). x [B, D_x], y int [B] → [B], [B]"""
+def labelled_bound(
+    model: Model, x: Any, y: Any, rng: Any, n_mc: int = 1, estimator: Estimator | None = None
+) -> tuple[Any, Any]:
+    """L(x, y) = 1/N Σ_l f(e_y), and 1/N Σ_l log q(y|a_l,x), or what the estimator has in the place of log q.
+
+    x [B, D_x], y int [B] → [B], [B]
+    """
     bk = model.bk
     f = model.class_bound(x, model.draw_noise(rng, x.shape[0], n_mc))
     bound = bk.mean(f(Labels(y))[:, 0], axis=0)
-    return bound, bk.mean(bk.select_last(bk.log_softmax(f.logits_y), y), axis=0)
+    return bound, bk.mean(_log_likelihood(bk, f.logits_y, y, estimator), axis=0)
 
 
 def classifier_log_likelihood(model: Model, x: Any, y: Any, rng: Any, n_mc: int = 1) -> Any:
     """1/N Σ_l log q(y|a_l,x) alone: x [B, D_x], y int [B] → [B]"""
     bk = model.bk
     logits_y = model.class_logits(x, model.draw_noise(rng, x.shape[0], n_mc))
-    return bk.mean(bk.select_last(bk.log_softmax(logits_y), y), axis=0)
+    return bk.mean(_log_likelihood(bk, logits_y, y, None), axis=0)
+
+
+def _log_likelihood(bk: Any, logits_y: Any, y: Any, estimator: Estimator | None) -> Any:
+    """[N, B, K], int [B] → [N, B]"""
+    return log_q_at(bk, logits_y, y) if estimator is None else estimator.log_likelihood(bk, logits_y, y)
 
 
 def loss(model: Model, bound: Any) -> Any:
@@ -54,7 +69,10 @@ def training_loss(
     rng: Any,
     n_mc: int = 1,
 ) -> Any:
-    """−J, J = mean_labelled[ L(x, y) + α log q(y|a,x) ] + mean_unlabelled[ U(x) ]. → []"""
-    bound, log_q_y = labelled_bound(model, x_labelled, y, rng, n_mc)
+    """−J, J = mean_labelled[ L(x, y) + α log q(y|a,x) ] + mean_unlabelled[ U(x) ]. → []
+
+    In place of log q stands what `estimator.log_likelihood` gives, where its distribution is another.
+    """
+    bound, log_q_y = labelled_bound(model, x_labelled, y, rng, n_mc, estimator)
     unlabelled = unlabelled_bound(model, x_unlabelled, estimator, rng, n_mc)
     return loss(model, bound + alpha * log_q_y) + loss(model, unlabelled)

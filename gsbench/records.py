@@ -12,7 +12,7 @@ from typing import Any
 
 SCHEMA_VERSION = 1
 
-GROUPS = ("bound", "step", "speedup", "memory", "accuracy", "roofline", "chunk", "peer")
+GROUPS = ("bound", "step", "speedup", "memory", "accuracy", "roofline", "chunk", "peer", "gradient")
 STATUSES = ("ok", "skipped", "failed", "too-large", "out-of-memory")
 
 

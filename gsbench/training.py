@@ -15,7 +15,7 @@ from gsbench.models import Model
 from gsbench.objective import classifier_log_likelihood, loss, training_loss
 
 # Streams of one run's seed: what one draws never shifts what another does.
-PARAMETERS, NOISE, LABELLED, UNLABELLED, BINARIZATION, EVALUATION = range(6)
+PARAMETERS, NOISE, LABELLED, UNLABELLED, BINARIZATION, EVALUATION, FIXED_NOISE, DRAWS_OF_Y = range(8)
 
 
 def stream_seed(seed: int, stream: int) -> int:
@@ -74,12 +74,17 @@ class Batches:
         return Batch(self._pixels(labelled), y, self._pixels(unlabelled))
 
 
+def papers_alpha(parts: Split) -> float:
+    """α of the papers: 0.1·(training examples)/(labelled ones)."""
+    return 0.1 * (len(parts.labelled) + len(parts.unlabelled)) / len(parts.labelled)
+
+
 class Trainer:
     """A model, what it is trained on, and Adam (learning rate 3e-4, β1 0.9).
 
     estimator   how the unlabelled bound takes its expectation, or None: the classifier q(y|a,x) alone, on the labels
                 alone
-    alpha       weight of the classifier's term; 0.1·(number of training examples)/(number of labels) in the papers
+    alpha       weight of the classifier's term; see `papers_alpha`
     """
 
     def __init__(
@@ -135,17 +140,21 @@ class Evaluation:
         rng = np.random.default_rng(stream_seed(seed, EVALUATION))
         return cls(pixels(dataset.images[index], binarize, rng), dataset.labels[index], stream_seed(seed, EVALUATION))
 
-    def accuracy(self, model: Model, n_a: int = 1, rows: int = 20_000) -> float:
+    def accuracy(
+        self, model: Model, n_a: int = 1, rows: int = 20_000, estimator: Estimator | None = None
+    ) -> float:
         """Share of examples where the argmax of q(y|a,x), averaged over `n_a` draws of a, is the label.
 
-        `rows` bounds the rows (draws × examples) that are computed at once.
+        `rows` bounds the rows (draws × examples) that are computed at once. In place of q stands the estimator's
+        distribution, which is another for sparsemax.
         """
+        distribution = None if estimator is None else estimator.distribution
         bk = model.bk
         rng = bk.generator(self.seed)
         chunk = max(1, rows // n_a)
         right = 0
         for start in range(0, len(self.labels), chunk):
-            q_y = bk.to_numpy(model.q_y(bk.array(self.x[start : start + chunk]), rng, n_a))
+            q_y = bk.to_numpy(model.q_y(bk.array(self.x[start : start + chunk]), rng, n_a, distribution))
             right += int(np.sum(q_y.argmax(axis=1) == self.labels[start : start + chunk]))
         return right / len(self.labels)
 
@@ -186,7 +195,7 @@ def train(
     value: float | None = None
 
     def progress(step: int) -> Progress:
-        accuracy = validation.accuracy(trainer.model)
+        accuracy = validation.accuracy(trainer.model, estimator=trainer.estimator)
         return Progress(step, step / batches.steps_per_epoch, spent, accuracy, value)
 
     yield progress(0)

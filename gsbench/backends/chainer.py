@@ -204,6 +204,9 @@ class ChainerBackend:
     def broadcast_to(self, x: Any, shape: tuple[int, ...]) -> Any:
         return F.broadcast_to(x, shape)
 
+    def reshape(self, x: Any, shape: tuple[int, ...]) -> Any:
+        return F.reshape(x, shape)
+
     def expand(self, x: Any, axis: int) -> Any:
         """A new axis of length 1."""
         return F.expand_dims(x, axis)
@@ -229,15 +232,32 @@ class ChainerBackend:
         """The values of x as a constant."""
         return x.array if isinstance(x, chainer.Variable) else x
 
-    def one_hot_argmax(self, scores: Any) -> Any:
-        """One-hot rows of the largest score of the last axis, in the compute dtype, as a constant."""
-        scores = self.stop_gradient(scores)
-        index = scores.argmax(axis=-1)
-        return (index[..., None] == self.xp.arange(scores.shape[-1])).astype(self.dtype)
+    def one_hot(self, index: Any, n_classes: int) -> Any:
+        """One-hot rows in the compute dtype, as a constant. index int [...] → [..., K]"""
+        return (index[..., None] == self.xp.arange(n_classes)).astype(self.dtype)
 
-    def straight_through(self, hard: Any, soft: Any) -> Any:
-        """Forward the constant `hard`, backward as if it were `soft`."""
-        return functions.straight_through(hard, soft)
+    def hard_point(self, hard: Any, log_q: Any, points: Any, weights: tuple[float, ...]) -> Any:
+        """Forward the constant `hard` [..., K]; backward Σ_m c_m J(p_m) by log q, J(p) = diag(p) − p pᵀ.
+
+        log_q broadcasts to `hard`; points [M, ..., K] are constants, `weights` the c_m.
+        """
+        return functions.hard_point(hard, log_q, points, weights)
+
+    def pick(self, x: Any, index: Any) -> Any:
+        """Entries of the last axis, by constant numbers. x [..., K], index int [..., S] → [..., S]"""
+        return functions.pick(x, index)
+
+    def take_groups(self, x: Any, index: Any) -> Any:
+        """Rows of x by numbers of which equal ones stand together. x [n, ...], index int [R] → [R, ...]"""
+        return functions.take_groups(x, index)
+
+    def sparsemax(self, x: Any) -> Any:
+        """The point of the simplex nearest to x, over the last axis, in the wide dtype."""
+        return functions.sparsemax(self.widen(x))
+
+    def point_entropy(self, w: Any) -> Any:
+        """−Σ_k w_k log w_k over the last axis, 0 log 0 = 0; its gradient is that on the support of w."""
+        return functions.point_entropy(w)
 
     # Log densities: `gsbench.densities` says what they are
 
@@ -293,6 +313,14 @@ class ChainerBackend:
     def backward(self, loss: Any) -> None:
         """Adds the gradients of the scalar `loss` to the parameters'."""
         loss.backward(loss_scale=self.loss_scale)
+
+    def gradients_by(self, loss: Any, variables: list[Any]) -> list[Any]:
+        """Those of the scalar `loss` by variables, also by such as are computed from others; in the wide dtype, as
+        arrays that may be views of one another. The parameters' own gradients stay as they are."""
+        found = chainer.grad([loss], variables, loss_scale=self.loss_scale)
+        arrays = [self.xp.zeros(v.shape) if g is None else g.array for v, g in zip(variables, found, strict=True)]
+        wide = [g.astype(self.wide_dtype, copy=False) for g in arrays]
+        return wide if self.loss_scale is None else [g / self.wide_dtype.type(self.loss_scale) for g in wide]
 
     def adam(self, parameters: dict[str, Any], learning_rate: float, beta1: float = 0.9) -> Adam:
         return Adam(parameters, learning_rate, beta1, self.loss_scale)

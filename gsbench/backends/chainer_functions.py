@@ -242,23 +242,147 @@ def look_up(y: Any, W: Any) -> Any:
     return LookUp(array.argmax(axis=-1)).apply((y, W))[0]
 
 
-class StraightThrough(chainer.FunctionNode):
-    """Forward a constant, backward the identity to `soft`. hard + soft − sg(soft) would round: it is not one-hot."""
+class HardPoint(chainer.FunctionNode):
+    """Forward the constant D [..., K]; backward Σ_m c_m J(p_m) g by log q, J(p) = diag(p) − p pᵀ, p [M, ..., K].
 
-    def __init__(self, hard: Any) -> None:
+    Log q may be broadcast: its shape is one that broadcasts to D's.
+    """
+
+    def __init__(self, hard: Any, points: Any, weights: tuple[float, ...]) -> None:
         super().__init__()
-        self._hard = hard
+        self._hard, self._points, self._weights = hard, points, weights
 
     def forward(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        self._shape, self._dtype = inputs[0].shape, inputs[0].dtype
         return (self._hard,)
 
     def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        return grad_outputs
+        g = grad_outputs[0].array.astype(self._dtype, copy=False)
+        total: Any = None
+        for p, weight in zip(self._points, self._weights, strict=True):
+            by_point = p * g
+            by_point -= p * by_point.sum(axis=-1, keepdims=True)
+            by_point *= self._dtype.type(weight)
+            total = by_point if total is None else total + by_point
+        return (chainer.as_variable(sum_to(total, self._shape)),)
 
 
-def straight_through(hard: Any, soft: Any) -> Any:
-    """`hard` with the gradient of `soft`; both of the same shape and dtype."""
-    return StraightThrough(hard).apply((soft,))[0]
+def hard_point(hard: Any, log_q: Any, points: Any, weights: tuple[float, ...]) -> Any:
+    """The constant `hard` with the gradient Σ_m c_m J(p_m) by log q."""
+    return HardPoint(hard, points, weights).apply((log_q,))[0]
+
+
+class Pick(chainer.FunctionNode):
+    """Entries of the last axis: x [..., K], index int [..., S] → [..., S]. An entry may be picked several times."""
+
+    def __init__(self, index: Any) -> None:
+        super().__init__()
+        self._index = rows(index)
+        self._shape = index.shape
+
+    def _entries(self) -> tuple[Any, Any]:
+        xp = chainer.backend.get_array_module(self._index)
+        return xp.arange(len(self._index))[:, None], self._index
+
+    def forward(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        self.retain_inputs((0,))
+        return (rows(inputs[0])[self._entries()].reshape(self._shape),)
+
+    def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        x = self.get_retained_inputs()[0].array
+        xp = chainer.backend.get_array_module(x)
+        gradient = xp.zeros_like(x)
+        xp.add.at(rows(gradient), self._entries(), rows(grad_outputs[0].array))
+        return (chainer.as_variable(gradient),)
+
+
+def pick(x: Any, index: Any) -> Any:
+    """Entries of the last axis of x."""
+    return Pick(index).apply((x,))[0]
+
+
+class TakeGroups(chainer.FunctionNode):
+    """Rows of x [n, ...] by numbers that come in groups, equal ones together: index int [R] → [R, ...]."""
+
+    def __init__(self, index: Any) -> None:
+        super().__init__()
+        self._index = index
+
+    def forward(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        self.retain_inputs((0,))
+        return (inputs[0][self._index],)
+
+    def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        x, g, index = self.get_retained_inputs()[0].array, grad_outputs[0].array, self._index
+        xp = chainer.backend.get_array_module(x)
+        gradient = xp.zeros_like(x)
+        if xp is not np:
+            xp.add.at(gradient, index, g)
+        else:
+            starts = np.flatnonzero(np.append(True, index[1:] != index[:-1]))
+            gradient[index[starts]] = np.add.reduceat(g, starts, axis=0)
+        return (chainer.as_variable(gradient),)
+
+
+def take_groups(x: Any, index: Any) -> Any:
+    """Rows of x by numbers of which equal ones stand together."""
+    return TakeGroups(index).apply((x,))[0]
+
+
+class Sparsemax(chainer.FunctionNode):
+    """The point of the simplex that is nearest to x, over the last axis: w_k = max(0, x_k − t) with Σ_k w_k = 1.
+
+    Its Jacobian is diag(s) − s sᵀ/|S|, with s the indicator of the support S (Martins & Astudillo 2016, arXiv
+    1602.02068, prop. 1 and eq. 14).
+    """
+
+    def forward(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        x = inputs[0]
+        xp = chainer.backend.get_array_module(x)
+        # No entry that is 1 or more below the largest is of the support; as −1 it costs the sums no digits.
+        x = xp.maximum(x - x.max(axis=-1, keepdims=True), x.dtype.type(-1))
+        descending = -xp.sort(-x, axis=-1)
+        total = xp.cumsum(descending, axis=-1, dtype=np.float64)
+        count = xp.arange(1, x.shape[-1] + 1)
+        size = (1 + count * descending > total).sum(axis=-1, keepdims=True)
+        threshold = (xp.take_along_axis(total, size - 1, axis=-1) - 1) / size
+        w = xp.maximum(x - threshold.astype(x.dtype), x.dtype.type(0))
+        self.retain_outputs((0,))
+        return (w,)
+
+    def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        support = self.get_retained_outputs()[0].array > 0
+        g = grad_outputs[0].array * support
+        g -= support * (g.sum(axis=-1, keepdims=True) / support.sum(axis=-1, keepdims=True).astype(g.dtype))
+        return (chainer.as_variable(g),)
+
+
+def sparsemax(x: Any) -> Any:
+    """Sparsemax over the last axis."""
+    return Sparsemax().apply((x,))[0]
+
+
+class PointEntropy(chainer.FunctionNode):
+    """−Σ_k w_k log w_k over the last axis for points of the simplex that may have zeros, 0 log 0 = 0.
+
+    The gradient, −(log w + 1), is taken on the support alone: what w is made by has none off it.
+    """
+
+    def forward(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        xp = chainer.backend.get_array_module(inputs[0])
+        w = inputs[0]
+        self._support = w > 0
+        self._log_w = xp.log(xp.where(self._support, w, w.dtype.type(1)))
+        return (-(w * self._log_w).sum(axis=-1),)
+
+    def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        g = grad_outputs[0].array[..., None]
+        return (chainer.as_variable(-g * (self._log_w + 1) * self._support),)
+
+
+def point_entropy(w: Any) -> Any:
+    """The entropy of points of the simplex, over the last axis."""
+    return PointEntropy().apply((w,))[0]
 
 
 class WeightedSum(chainer.FunctionNode):

@@ -8,10 +8,15 @@ import re
 from typing import Any
 
 from gsbench.estimators.base import Estimate, Estimator
+from gsbench.estimators.gumbel_rao import GumbelRao
 from gsbench.estimators.gumbel_softmax import GumbelSoftmax
 from gsbench.estimators.marginalize import Marginalize
 from gsbench.estimators.marginalize_streamed import MarginalizeStreamed
+from gsbench.estimators.reinmax import ReinMax
+from gsbench.estimators.score_function import ScoreFunction
+from gsbench.estimators.sparsemax import Sparsemax
 from gsbench.estimators.straight_through import StraightThrough
+from gsbench.estimators.sum_and_sample import SumAndSample
 
 ESTIMATORS: dict[str, type[Estimator]] = {
     estimator.name: estimator
@@ -20,6 +25,11 @@ ESTIMATORS: dict[str, type[Estimator]] = {
         MarginalizeStreamed,
         GumbelSoftmax,
         StraightThrough,
+        GumbelRao,
+        ReinMax,
+        ScoreFunction,
+        SumAndSample,
+        Sparsemax,
     )
 }
 

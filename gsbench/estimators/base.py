@@ -11,6 +11,7 @@ import abc
 import dataclasses
 from typing import Any, ClassVar, NamedTuple
 
+from gsbench.categorical import log_q_at
 from gsbench.models import ClassBound, Model, ModelConfig
 
 
@@ -33,12 +34,14 @@ Y_ENTERS = {
 class Estimator(abc.ABC):
     """One estimator with its settings.
 
-    `exact` says that the estimate has no noise of its own; `calls(n_classes)` is how often f is taken for an example.
-    `y_enters`, one of `Y_ENTERS`, says how y enters a first layer, from which its matrix products are counted.
+    `exact` says that it is the exact sum over q(y|a,x), `draws_y` that the estimate has noise of its own;
+    `calls(n_classes)` is how often f is taken for an example. `y_enters`, one of `Y_ENTERS`, says how y enters a first
+    layer, from which its matrix products are counted.
     """
 
     name: ClassVar[str] = ""
     y_enters: ClassVar[str] = "soft"
+    calls_follow_logits: ClassVar[bool] = False  # then `calls` is the most that there can be
 
     @abc.abstractmethod
     def __call__(self, f: ClassBound, logits_y: Any, rng: Any) -> Estimate:
@@ -48,9 +51,25 @@ class Estimator(abc.ABC):
         """Raises ValueError where the estimator is not defined for such a model."""
         return None
 
+    def distribution(self, bk: Any, logits_y: Any) -> Any:
+        """w(y|a,x), over which f's expectation is taken: q = softmax(logits). [..., K] → [..., K]"""
+        return bk.softmax(logits_y)
+
+    def log_likelihood(self, bk: Any, logits_y: Any, y: Any) -> Any:
+        """What the classifier's term maximises for labels y int [B]: log q(y|a,x). [N, B, K] → [N, B]"""
+        return log_q_at(bk, logits_y, y)
+
+    def reference(self) -> Estimator | None:
+        """The exact sum of its own bound, where that is not one over q; None: any exact sum over q."""
+        return None
+
     @property
     def exact(self) -> bool:
         return False
+
+    @property
+    def draws_y(self) -> bool:
+        return not self.exact
 
     @abc.abstractmethod
     def calls(self, n_classes: int) -> int:
@@ -75,9 +94,13 @@ class Estimator(abc.ABC):
         return f"{self.name}({','.join(changed)})" if changed else self.name
 
 
-def check_temperature_and_draws(tau: float, draws: int) -> None:
-    """Raises ValueError unless tau > 0 is finite and draws >= 1 is an integer."""
+def check_tau(tau: float) -> None:
+    """Raises ValueError unless tau > 0 is finite."""
     if not isinstance(tau, (int, float)) or not 0 < tau < float("inf"):
         raise ValueError(f"tau must be > 0 and finite, got {tau!r}")
-    if not isinstance(draws, int) or isinstance(draws, bool) or draws < 1:
-        raise ValueError(f"draws must be an integer >= 1, got {draws!r}")
+
+
+def check_count(name: str, value: int, least: int = 1, or_else: str = "") -> None:
+    """Raises ValueError unless the value is an integer >= `least`; `or_else` is what the message allows besides."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} must be an integer >= {least}{or_else}, got {value!r}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gsbench.categorical import entropy, gumbel, gumbel_softmax
-from gsbench.estimators.base import Estimate, Estimator, check_temperature_and_draws
+from gsbench.estimators.base import Estimate, Estimator, check_count, check_tau
 from gsbench.models import ClassBound, Points
 
 
@@ -22,26 +22,31 @@ class GumbelSoftmax(Estimator):
     """
 
     name: ClassVar[str] = "gumbel-softmax"
-    points: ClassVar[type] = Points  # how f takes what `relax` gives
+    points: ClassVar[type] = Points  # how f takes what `draw` gives
 
     tau: float = 1.0
     draws: int = 1
 
     def __post_init__(self) -> None:
-        check_temperature_and_draws(self.tau, self.draws)
+        check_tau(self.tau)
+        check_count("draws", self.draws)
         object.__setattr__(self, "tau", float(self.tau))  # 2 is spelled as 2.0 is
 
-    def relax(self, bk: Any, log_q_y: Any, g: Any) -> Any:
-        """The point of the simplex at which f is taken, by its log q and noise, [..., K]."""
+    def draw(self, bk: Any, log_q_y: Any, rng: Any) -> Any:
+        """The points of the simplex at which f is taken, with their gradient. log_q_y [N, B, K] → [N, S, B, K]"""
+        n, batch, n_classes = log_q_y.shape
+        g = gumbel(bk, rng, (n, self.draws, batch, n_classes))
+        return self.relax(bk, bk.expand(log_q_y, 1), g, rng)
+
+    def relax(self, bk: Any, log_q_y: Any, g: Any, rng: Any) -> Any:
+        """The points by log q [N, 1, B, K] and the noise g [N, S, B, K]; `rng` for those that want more of it."""
         return gumbel_softmax(bk, log_q_y, g, self.tau)
 
     def __call__(self, f: ClassBound, logits_y: Any, rng: Any) -> Estimate:
         bk = f.bk
-        n, batch, n_classes = logits_y.shape
         log_q_y = bk.log_softmax(logits_y)  # [N, B, K]
-        g = gumbel(bk, rng, (n, self.draws, batch, n_classes))
-        y = self.relax(bk, bk.expand(log_q_y, 1), g)  # [N, S, B, K]
-        return Estimate(bk.mean(f(self.points(y)), axis=1), entropy(bk, log_q_y))
+        f_y = f(self.points(self.draw(bk, log_q_y, rng)))  # [N, S, B]
+        return Estimate(bk.mean(f_y, axis=1), entropy(bk, log_q_y))
 
     def calls(self, n_classes: int) -> int:
         return self.draws

@@ -14,7 +14,8 @@ from gsbench.models import HardPoints
 class StraightThrough(GumbelSoftmax):
     """f(D) with D = one_hot argmax(log q + g), backward with J(s)/τ (Jang et al. 2017, arXiv 1611.01144, section 2.2).
 
-    The value is unbiased, for D is an exact draw from q; the gradient is not.
+    s = softmax((log q + g)/τ) and J(s) = diag(s) − s sᵀ. The value is unbiased, for D is an exact draw from q; the
+    gradient is not.
 
     tau     temperature τ > 0 of the soft draw s whose Jacobian the backward pass takes
     draws   independent draws of D, of which f is averaged
@@ -26,5 +27,5 @@ class StraightThrough(GumbelSoftmax):
     points: ClassVar[type] = HardPoints
     y_enters: ClassVar[str] = "hard"
 
-    def relax(self, bk: Any, log_q_y: Any, g: Any) -> Any:
+    def relax(self, bk: Any, log_q_y: Any, g: Any, rng: Any) -> Any:
         return straight_through(bk, log_q_y, g, self.tau)

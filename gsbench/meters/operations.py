@@ -39,7 +39,7 @@ class MatrixProduct:
 
 
 def products(
-    model: str, config: ModelConfig, batch: int, n_mc: int, estimator: Estimator, timed: str, calls: int | None = None
+    model: str, config: ModelConfig, batch: int, n_mc: int, estimator: Estimator, timed: str, calls: float | None = None
 ) -> list[MatrixProduct]:
     """The products of one unlabelled bound, forward and backward ("bound", "unlabelled-step"), or of a full training
     step ("step"), which has the labelled bound and its classifier too: f at one class, the logits shared by both.
@@ -47,7 +47,7 @@ def products(
     model   a name in `MODELS`
     batch   B, the unlabelled examples, and as many labelled ones in a step
     n_mc    N, the draws of a and z
-    calls   values of y for an example and draw; None: `estimator.calls(K)`
+    calls   values of y for an example and draw, or their mean; None: `estimator.calls(K)`
 
     Raises ValueError for an unknown `timed`.
     """
@@ -66,7 +66,7 @@ def operations(model: str, config: ModelConfig, batch: int, n_mc: int, estimator
     return sum(p.operations for p in products(model, config, batch, n_mc, estimator, timed))
 
 
-def _network_products(network: Network, batch: int, n_mc: int, calls: int, y_enters: str) -> Iterator[MatrixProduct]:
+def _network_products(network: Network, batch: int, n_mc: int, calls: float, y_enters: str) -> Iterator[MatrixProduct]:
     """The products of one network, forward and backward.
 
     | weights | rows | gradient of the input |
@@ -84,7 +84,7 @@ def _network_products(network: Network, batch: int, n_mc: int, calls: int, y_ent
     values = {"x": 1, "a": 1, "y": calls, "z": calls}
 
     def rows(*inputs: str) -> int:
-        return max(draws[u] for u in inputs) * max(values[u] for u in inputs) * batch
+        return round(max(draws[u] for u in inputs) * max(values[u] for u in inputs) * batch)
 
     shapes = {key.split("/")[1]: shape for key, shape in network.parameters.items()}
     firsts = [key[2:] for key in shapes if key.startswith("W_")]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from gsbench.models.adgm import ADGM
-from gsbench.models.base import ClassBound, Model, Noise
+from gsbench.models.base import ClassBound, CountedClassBound, Model, Noise
 from gsbench.models.config import PRESETS, ModelConfig, make_config
-from gsbench.models.labels import AllClasses, HardPoints, Labels, Points
+from gsbench.models.labels import AllClasses, Draws, HardPoints, Labels, Points
 from gsbench.models.m2 import M2
 
 MODELS: dict[str, type[Model]] = {model.name: model for model in (ADGM, M2)}
@@ -15,6 +15,8 @@ __all__ = [
     "PRESETS",
     "AllClasses",
     "ClassBound",
+    "CountedClassBound",
+    "Draws",
     "HardPoints",
     "Labels",
     "Model",

@@ -7,7 +7,7 @@ import contextlib
 import copy
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -72,11 +72,42 @@ class ClassBound:
         context = {key: inputs[f"context/{key}"] for key in self.context}
         return dataclasses.replace(self, model=self.model.with_parameters(inputs), context=context)
 
+    def at(self, draw: Any, example: Any) -> ClassBound:
+        """f of single draws and examples, int [R] each, equal pairs together: its N is 1 and its B is R."""
+        batch = self.x.shape[2]
+
+        def take(x: Any) -> Any:
+            """x [N or 1, 1, B, ...] → [1, 1, R, ...]"""
+            index = example if x.shape[0] == 1 else draw * batch + example
+            flat = self.bk.reshape(x, (-1, *x.shape[3:]))
+            return self.bk.reshape(self.bk.take_groups(flat, index), (1, 1, len(index), *x.shape[3:]))
+
+        eps_z = self.noise.eps_z[draw, 0, example][None, None]
+        context = {key: take(value) for key, value in self.context.items()}
+        x = self.x[:, :, example]
+        return dataclasses.replace(self, x=x, noise=Noise(None, eps_z), context=context)
+
     def with_noise_for_each_class(self, rng: Any) -> ClassBound:
         """f with an ε_z of its own for each class, [N, K, B, D_z], as the 2016 blog post draws it."""
         n, _, batch, d_z = self.noise.eps_z.shape
         eps_z = self.bk.normal(rng, (n, self.n_classes, batch, d_z))
         return dataclasses.replace(self, noise=dataclasses.replace(self.noise, eps_z=eps_z))
+
+
+@dataclasses.dataclass(frozen=True)
+class CountedClassBound(ClassBound):
+    """f that counts its values: `counted` gets a number with each call, all draws and examples together."""
+
+    counted: list[int] = dataclasses.field(default_factory=list)
+
+    @classmethod
+    def of(cls, f: ClassBound) -> CountedClassBound:
+        return cls(**{field.name: getattr(f, field.name) for field in dataclasses.fields(f)})
+
+    def __call__(self, y: Any) -> Any:
+        values = super().__call__(y)
+        self.counted.append(values.size)
+        return values
 
 
 class Model(abc.ABC):
@@ -164,8 +195,12 @@ class Model(abc.ABC):
             for network, training in zip(self.networks, before, strict=True):
                 network.training = training
 
-    def q_y(self, x: Any, rng: Any, n_a: int = 1) -> Any:
-        """q(y|a,x) averaged over `n_a` draws of a. x [B, D_x] → [B, K]"""
+    def q_y(self, x: Any, rng: Any, n_a: int = 1, distribution: Callable[[Any, Any], Any] | None = None) -> Any:
+        """q(y|a,x) averaged over `n_a` draws of a. x [B, D_x] → [B, K]
+
+        distribution   (bk, logits [N, B, K]) → [N, B, K], as `Estimator.distribution`; None: softmax
+        """
         with self.evaluating():
             logits = self.class_logits(x, self.draw_noise(rng, x.shape[0], n_a))
-            return self.bk.mean(self.bk.softmax(logits), axis=0)
+            q_y = distribution(self.bk, logits) if distribution else self.bk.softmax(logits)
+            return self.bk.mean(q_y, axis=0)

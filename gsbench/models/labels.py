@@ -29,6 +29,16 @@ class Labels:
 
 
 @dataclass(frozen=True)
+class Draws:
+    """y = e_{index_ncb}, constant classes of each draw of a and example: a row look-up. index int [N, C, B]."""
+
+    index: Any
+
+    def first_layer(self, bk: Any, W_y: Any) -> Any:
+        return bk.take_rows(W_y, self.index)  # [N, C, B, H]
+
+
+@dataclass(frozen=True)
 class Points:
     """y = points of the simplex [N, C, B, K] that may carry a gradient: a product forward and back."""
 

@@ -1,0 +1,40 @@
+"""The straight-through Gumbel estimator, Rao-Blackwellised: the mean of its gradient given the hard draw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from gsbench.categorical import gumbel, gumbel_max, gumbel_softmax_given
+from gsbench.estimators.base import check_count
+from gsbench.estimators.straight_through import StraightThrough
+
+
+@dataclass(frozen=True)
+class GumbelRao(StraightThrough):
+    """f(D), backward with the mean of J(s_m)/τ over M draws of s given D (Paulus et al. 2021, arXiv 2010.04838).
+
+    D = one_hot argmax(log q + g); s_m = softmax((log q + g_m)/τ) with g_m drawn given that its argmax is D's. The value
+    and the mean of the gradient are those of `straight-through`; its variance is not larger, and falls with M.
+
+    tau                 temperature τ > 0 of the soft draws
+    draws               independent draws of D, of which f is averaged
+    conditional_draws   M, the soft draws for each D
+
+    Cost: `draws` calls of f an example, and M · `draws` arrays [N, B, K] that are kept for the backward pass.
+    """
+
+    name: ClassVar[str] = "gumbel-rao"
+
+    conditional_draws: int = 10
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_count("conditional_draws", self.conditional_draws)
+
+    def relax(self, bk: Any, log_q_y: Any, g: Any, rng: Any) -> Any:
+        y = gumbel_max(bk, log_q_y, g)  # [N, S, B]
+        fresh = gumbel(bk, rng, (self.conditional_draws, *g.shape))  # [M, N, S, B, K]
+        s = gumbel_softmax_given(bk, log_q_y, y, fresh, self.tau)
+        weights = (1 / (self.tau * self.conditional_draws),) * self.conditional_draws
+        return bk.hard_point(bk.one_hot(y, g.shape[-1]), log_q_y, s, weights)

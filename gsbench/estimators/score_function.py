@@ -1,0 +1,46 @@
+"""Hard draws of the class and the score function, with each other's mean as a baseline: REINFORCE, leave-one-out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from gsbench.categorical import draw_classes, entropy
+from gsbench.estimators.base import Estimate, Estimator, check_count
+from gsbench.models import ClassBound, Draws
+
+
+@dataclass(frozen=True)
+class ScoreFunction(Estimator):
+    """The mean of f over S hard draws y_s ~ q (Kool et al. 2019, "Buy 4 REINFORCE samples, get a baseline for free!").
+
+    Its gradient is mean_s [ ∇f(y_s) + sg(f(y_s) − mean_{t≠s} f(y_t)) ∇log q(y_s) ]. Value and gradient are unbiased; f
+    needs no gradient by y.
+
+    draws   S ≥ 2, the draws of y
+
+    Cost: S calls of f an example.
+    """
+
+    name: ClassVar[str] = "score-function"
+    y_enters: ClassVar[str] = "draws"
+
+    draws: int = 2
+
+    def __post_init__(self) -> None:
+        check_count("draws", self.draws, least=2)
+
+    def __call__(self, f: ClassBound, logits_y: Any, rng: Any) -> Estimate:
+        bk = f.bk
+        log_q_y = bk.log_softmax(logits_y)  # [N, B, K]
+        y = draw_classes(bk, rng, log_q_y, self.draws)  # [N, S, B]
+        f_y = f(Draws(y))  # [N, S, B]
+        values = bk.stop_gradient(f_y)
+        # f(y_s) less the mean of the others is S/(S − 1) times f(y_s) less the mean of all.
+        advantage = (values - values.mean(axis=1, keepdims=True)) / (self.draws - 1)
+        log_q_at_y = bk.swap(bk.pick(log_q_y, y.swapaxes(1, 2)), 1, 2)  # [N, S, B]
+        score = advantage * (log_q_at_y - bk.stop_gradient(log_q_at_y))  # 0, with the gradient of its second factor
+        return Estimate(bk.mean(f_y, axis=1) + bk.sum(score, axis=1), entropy(bk, log_q_y))
+
+    def calls(self, n_classes: int) -> int:
+        return self.draws

@@ -1,0 +1,91 @@
+"""The exact sum over a distribution that is 0 at most classes: sparsemax in place of softmax."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from gsbench.estimators.base import Estimate, Estimator
+from gsbench.estimators.streaming import ClassRange, Rows, check_rows_are_independent, streamed_sum
+from gsbench.models import ClassBound, Model, ModelConfig
+
+
+@dataclass(frozen=True)
+class Sparsemax(Estimator):
+    """Σ_k w_k f(e_k) over the support of w = sparsemax(logits) (Correia et al. 2020, arXiv 2007.01919).
+
+    The bound is one of its own: w is not q = softmax(logits), and H(w) is the entropy of w. Of that bound, value and
+    gradient are exact. As log w is −∞ off the support, the classifier's term is the sparsemax loss (Martins & Astudillo
+    2016, arXiv 1602.02068).
+
+    Rows with different supports stand side by side, single (draw, example, class) after single, in parts that fit
+    `bk.chunk_bytes`, each with its backward pass at once (`streamed_sum`, whose conditions it shares: no batch norm,
+    and a loss that weights all examples alike).
+
+    Cost: as many calls of f an example as its support has classes, K at most; and sorting the logits.
+    """
+
+    name: ClassVar[str] = "sparsemax"
+    y_enters: ClassVar[str] = "draws"
+    calls_follow_logits: ClassVar[bool] = True
+
+    def check(self, config: ModelConfig) -> None:
+        check_rows_are_independent(self.name, config)
+
+    def __call__(self, f: ClassBound, logits_y: Any, rng: Any) -> Estimate:
+        bk = f.bk
+        w = self.distribution(bk, logits_y)  # [N, B, K]
+        rows = _rows_at_once(bk, f.floats_per_row)
+        return Estimate(streamed_sum(f, w, _parts(bk, bk.stop_gradient(w), rows)), bk.point_entropy(w))
+
+    def distribution(self, bk: Any, logits_y: Any) -> Any:
+        return bk.sparsemax(logits_y)
+
+    def log_likelihood(self, bk: Any, logits_y: Any, y: Any) -> Any:
+        """The sparsemax loss, negated: logits_y − max over w of { w·logits − ½ |w|² } − ½, 0 at most.
+
+        The maximum is at w = sparsemax(logits), and its gradient by the logits is that w: it need not be
+        differentiated.
+        """
+        logits = bk.widen(logits_y)
+        logits = logits - bk.stop_gradient(logits).max(axis=-1, keepdims=True)
+        w = bk.stop_gradient(bk.sparsemax(logits))
+        largest = bk.sum(w * logits, axis=-1) - (w * w).sum(axis=-1) / 2
+        return bk.select_last(logits, y) - largest - 0.5
+
+    def reference(self) -> Estimator:
+        return SparsemaxOverClasses()
+
+    @property
+    def draws_y(self) -> bool:
+        return False
+
+    def calls(self, n_classes: int) -> int:
+        return n_classes
+
+    def classes_at_once(self, model: Model, rows: int) -> int:
+        return min(model.config.n_classes, -(-_rows_at_once(model.bk, model.floats_per_row) // rows))
+
+
+@dataclass(frozen=True)
+class SparsemaxOverClasses(Sparsemax):
+    """The same sum with all K classes in it, those too whose weight is 0: what `sparsemax` is held against."""
+
+    name: ClassVar[str] = "sparsemax over all classes"
+
+    def __call__(self, f: ClassBound, logits_y: Any, rng: Any) -> Estimate:
+        w = self.distribution(f.bk, logits_y)  # [N, B, K]
+        return Estimate(streamed_sum(f, w, (ClassRange(k, k + 1) for k in range(f.n_classes))), f.bk.point_entropy(w))
+
+
+def _rows_at_once(bk: Any, floats_per_row: int) -> int:
+    return int(max(1, bk.chunk_bytes // (floats_per_row * bk.dtype.itemsize)))
+
+
+def _parts(bk: Any, w: Any, rows: int) -> Iterator[Rows]:
+    """The support of w [N, B, K], example by example and draw by draw, in parts of `rows` entries."""
+    example, draw, label = bk.xp.nonzero(w.swapaxes(0, 1))
+    for start in range(0, len(label), rows):
+        part = slice(start, start + rows)
+        yield Rows(draw[part], label[part], example[part])
