@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from eta import Eta, n_classes
-from options import Options, add_options, check_data, read_options
+from options import STATES, Options, add_options, check_data, read_options
 from peers import peer_cases
 from recording import Recorder, Run
 from threadpoolctl import threadpool_limits
@@ -51,6 +51,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         "estimator": spelled,
         "sampler": [name for name in spelled if name not in exact],
         "learner": [*learning, *(name for name in spelled if name not in exact), "labels-only"],
+        "graded": [str(estimator) for estimator in options.graded],
+        "state": list(STATES),
         "timed": ["bound", "step"],
         "roofline": list(options.roofline),
     }

@@ -24,6 +24,8 @@ class Eta:
     def weight(item: pytest.Item, options: Options) -> float:
         if item.name.startswith("test_accuracy"):
             return 3 + options.accuracy_seconds
+        if item.name.startswith("test_gradient"):
+            return 3 + 0.03 * options.gradient_draws + 0.03 * n_classes(item)
         if item.name.startswith("test_peer"):  # with two fresh processes, one of which imports another framework
             return 10 + 0.2 * n_classes(item)
         return 2 + 0.05 * n_classes(item)

@@ -21,6 +21,16 @@ from gsbench.settings import BINARIZE, Settings, available_cores, check_class_co
 
 DEFAULT_CLASSES = (10, 20, 50, 100, 200)
 DEFAULT_ESTIMATORS = "marginalize,marginalize-streamed,gumbel-softmax"
+# Each of the family, the relaxed ones at a low temperature too, and the unbiased ones at equal calls of f.
+DEFAULT_GRADED = (
+    "marginalize,marginalize-streamed,gumbel-softmax,gumbel-softmax(tau=0.1),straight-through,straight-through(tau=0.1),"
+    "gumbel-rao,gumbel-rao(tau=0.1),reinmax,score-function,score-function(draws=6),sum-and-sample,sum-and-sample(m=5),"
+    "sparsemax"
+)
+GRADIENT_BLOCKS = 20  # of repetitions, from whose spread the bias has its interval
+STATES = ("initial", "trained")
+# Unbiased, and so by no other bound than the exact sum's, at the cost of two calls of f.
+TRAINING_ESTIMATOR = "sum-and-sample"
 ROOFLINE = ("bound", "step")
 UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3}
 
@@ -94,6 +104,15 @@ def seconds(text: str) -> float:
     return value
 
 
+def gradient_draws(text: str) -> int:
+    draws = int(text) if re.fullmatch("[0-9]+", text.strip()) else 0
+    if draws < 2 * GRADIENT_BLOCKS or draws % GRADIENT_BLOCKS:
+        raise argparse.ArgumentTypeError(
+            f"must be a multiple of {GRADIENT_BLOCKS}, {2 * GRADIENT_BLOCKS} at least, got {text!r}"
+        )
+    return draws
+
+
 def default_threads() -> int:
     """The threads that the linear algebra library would take by itself: all cores, or what its variables allow."""
     return min(blas()[1] or available_cores(), available_cores())
@@ -115,7 +134,7 @@ def add_options(parser: pytest.Parser) -> None:
         type=estimators,
         metavar="NAME,…",
         help=f"estimators, with settings if wanted, such as 'gumbel-softmax(tau=0.5)'; known: {listed(ESTIMATORS)} "
-        f"(default: {DEFAULT_ESTIMATORS}, as far as the preset allows)",
+        f"(default: {DEFAULT_ESTIMATORS}, and for the quality of gradients all, as far as the preset allows)",
     )
     add(
         "--models",
@@ -197,6 +216,21 @@ def add_options(parser: pytest.Parser) -> None:
         help="the networks' sizes in the accuracy runs (default: %(default)s, so that seconds are enough)",
     )
     add(
+        "--gradient-draws",
+        type=gradient_draws,
+        default=100,
+        metavar="n",
+        help="repetitions from which bias and variance of a gradient are estimated (default: %(default)s)",
+    )
+    add(
+        "--gradient-steps",
+        type=at_least(1),
+        default=200,
+        metavar="STEPS",
+        help=f"training steps, with {TRAINING_ESTIMATOR}, after which gradients are held against the exact one once "
+        "more (default: %(default)s)",
+    )
+    add(
         "--roofline",
         type=names_of("part", ROOFLINE),
         default=("bound",),
@@ -229,11 +263,14 @@ class Options:
     base: Settings
     classes: tuple[int, ...]
     estimators: tuple[Estimator, ...]
+    graded: tuple[Estimator, ...]
     models: tuple[str, ...]
     data_dir: str | None
     memory_limit: int
     accuracy_seconds: float
     accuracy_preset: str
+    gradient_draws: int
+    gradient_steps: int
     roofline: tuple[str, ...]
     chunks: tuple[int, ...]
     peers: tuple[str, ...]
@@ -242,6 +279,19 @@ class Options:
     def chunk_cases(self) -> list[tuple[int, int]]:
         """(K, chunk) for all chunks that K classes fill."""
         return [(k, chunk) for k in self.classes for chunk in self.chunks if chunk <= k]
+
+    @property
+    def gradient_blocks(self) -> tuple[int, int]:
+        """Blocks of repetitions, and repetitions in a block."""
+        return GRADIENT_BLOCKS, self.gradient_draws // GRADIENT_BLOCKS
+
+    def training_of(self, state: str) -> dict[str, Any]:
+        """How the parameters of a state of `STATES` came about, for its records."""
+        trained = state == "trained"
+        return {
+            "training_steps": self.gradient_steps if trained else 0,
+            "training_estimator": TRAINING_ESTIMATOR if trained else "",
+        }
 
     @property
     def baseline(self) -> str:
@@ -263,10 +313,10 @@ def _classes(option: Any, dataset: str, data_dir: str | None) -> tuple[int, ...]
     return tuple(k for k in DEFAULT_CLASSES if k <= most) or (most,)
 
 
-def _estimators(option: Any, configs: list[ModelConfig]) -> tuple[Estimator, ...]:
+def _estimators(option: Any, defaults: str, configs: list[ModelConfig]) -> tuple[Estimator, ...]:
     """Those that were named, refused where they are not defined for a preset; else the defaults that are."""
     found = []
-    for estimator in option or parse_estimators(DEFAULT_ESTIMATORS):
+    for estimator in option or parse_estimators(defaults):
         try:
             for config in configs:
                 estimator.check(config)
@@ -349,12 +399,15 @@ def read_options(config: pytest.Config) -> Options:
         options = Options(
             base,
             _classes(get("classes"), base.dataset, get("data_dir")),
-            _estimators(get("estimators"), configs),
+            _estimators(get("estimators"), DEFAULT_ESTIMATORS, configs),
+            _estimators(get("estimators"), DEFAULT_GRADED, configs),
             get("models"),
             get("data_dir"),
             get("memory_limit") or int(0.8 * (bk.free_memory_bytes() or available_bytes())),
             get("accuracy_seconds"),
             get("accuracy_preset"),
+            get("gradient_draws"),
+            get("gradient_steps"),
             get("roofline"),
             get("chunks"),
             get("peers"),

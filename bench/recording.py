@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import gc
 from pathlib import Path
 from typing import Any
 
 import pytest
-from options import Options
+from options import TRAINING_ESTIMATOR, Options
 from peers.child import command as peer_command
 
 from gsbench.backends import load_backend
-from gsbench.data import Dataset, load_dataset
+from gsbench.case import Case
+from gsbench.data import Dataset, load_dataset, split
 from gsbench.machine import machine_fields
 from gsbench.meters.child import ChildResult, own_command, run_in_child
 from gsbench.meters.estimate import classes_at_once, estimate_step_bytes
-from gsbench.meters.memory import LivePeak
+from gsbench.meters.gradient_quality import Point
+from gsbench.meters.memory import LivePeak, live_peak
 from gsbench.records import Record, RecordFile, new_run_id
 from gsbench.settings import Settings
+from gsbench.training import Batches, papers_alpha
 
 # A case whose estimate is above this share of the limit runs first in a child, for the estimate may be off by a half.
 TRIAL_SHARE = 0.5
@@ -39,6 +44,9 @@ class Run:
         self.machine = machine_fields(self.bk)
         self.dataset = functools.lru_cache(maxsize=2)(self._dataset)
         self.trial = functools.cache(self._trial)
+        # Both states of each model at the K that is on: all estimators are held against the exact gradients there.
+        self._cached_point = functools.lru_cache(maxsize=2 * len(options.models))(self._point)
+        self.step_peak = functools.cache(self._step_peak)
         self.estimate = functools.cache(estimate_step_bytes)
 
     def _dataset(self, name: str, n_classes: int) -> Dataset:
@@ -49,6 +57,29 @@ class Run:
         on_host = settings.device == "cpu"  # the limit is the device's memory, which bounds no process on the host
         command = peer_command(peer, timed) if peer else own_command(timed)
         return run_in_child(settings, self.options.memory_limit if on_host else None, command=command)
+
+    def point(self, settings: Settings, state: str) -> Point:
+        """Where gradients are taken: the parameters and minibatch of the case, at first or after some training."""
+        return self._cached_point(dataclasses.replace(settings, estimator=TRAINING_ESTIMATOR), state)
+
+    def _point(self, settings: Settings, state: str) -> Point:
+        dataset = self.dataset(settings.dataset, settings.n_classes)
+        case = Case(settings, dataset)
+        if steps := self.options.training_of(state)["training_steps"]:
+            parts = split(dataset, settings.labelled_per_class, seed=settings.seed)
+            case.trainer.alpha = papers_alpha(parts)
+            batches = Batches(self.bk, dataset, parts, settings.batch, settings.seed, settings.binarize)
+            for _ in range(steps):
+                case.trainer.step(batches.next())
+        return Point(case.model, case.batch.x_unlabelled, settings.n_mc, settings.seed)
+
+    def _step_peak(self, settings: Settings) -> dict[str, Any]:
+        """The figures of peak memory of a full training step."""
+        dataset = self.dataset(settings.dataset, settings.n_classes)
+        gc.collect()  # what was measured before is no part of this
+        device_peak = self.bk.device_memory_peak()
+        peak = live_peak(lambda: Case(settings, dataset).step, device_peak)
+        return peak_figures(peak, on_device=device_peak is not None)
 
     def add(self, record: Record) -> dict[str, Any]:
         self.records.append(record.flat())
@@ -98,11 +129,14 @@ class Recorder:
         self.write(figures, status, reason)
         pytest.skip(f"{status}: {reason}")
 
-    def require_memory(self, *cases: Settings) -> None:
-        """Skips, recorded, where a case does not fit the memory limit: by its estimate, or in a trial in a child."""
+    def require_memory(self, *cases: Settings, besides: int = 0) -> None:
+        """Skips, recorded, where a case does not fit the memory limit: by its estimate, or in a trial in a child.
+
+        besides   bytes that the measurement itself holds
+        """
         limit = self.run.options.memory_limit
         for settings in cases:
-            estimate = self.run.estimate(settings)
+            estimate = self.run.estimate(settings) + besides
             figures = {"estimate_bytes": estimate, "memory_limit_bytes": limit}
             what = f"{settings.estimator} at K = {settings.n_classes}"
             if estimate > limit:

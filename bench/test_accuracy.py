@@ -8,7 +8,7 @@ from gsbench.backends import load_backend
 from gsbench.data import split
 from gsbench.estimators import parse_estimator
 from gsbench.models import MODELS
-from gsbench.training import PARAMETERS, Batches, Evaluation, Trainer, stream_seed, train
+from gsbench.training import PARAMETERS, Batches, Evaluation, Trainer, papers_alpha, stream_seed, train
 
 VALIDATION_EXAMPLES = 2000  # at most, drawn at random: the standard error of an accuracy is about 1 % then
 DRAWS_OF_A_AT_THE_END = 100
@@ -32,7 +32,7 @@ def test_accuracy(benchmark, record, options, model, n_classes, learner):
     parts = split(dataset, settings.labelled_per_class, seed=settings.seed)
     bk = load_backend(settings.backend, settings.device, settings.dtype)
     net = MODELS[model](bk, settings.make_config(), stream_seed(settings.seed, PARAMETERS))
-    alpha = 0.1 * (len(parts.labelled) + len(parts.unlabelled)) / len(parts.labelled)
+    alpha = papers_alpha(parts)
     estimator = None if labels_only else parse_estimator(spelled)
     trainer = Trainer(net, estimator, alpha, settings.n_mc, settings.seed)
     batches = Batches(bk, dataset, parts, settings.batch, settings.seed, settings.binarize)
@@ -45,7 +45,7 @@ def test_accuracy(benchmark, record, options, model, n_classes, learner):
     with out_of_memory_recorded(recorder):
         log = benchmark.pedantic(whole_run, rounds=1)
         draws_of_a = DRAWS_OF_A_AT_THE_END if net.has_a else 1
-        accuracy = validation.accuracy(net, draws_of_a)
+        accuracy = validation.accuracy(net, draws_of_a, estimator=estimator)
     last = log[-1]
     figures = {
         "alpha": alpha,

@@ -1,5 +1,7 @@
 """What share of the machine's own matrix-product peak a case reaches, the peak measured in turn with the case."""
 
+from statistics import fmean
+
 from timing import out_of_memory_recorded, rounds_for, skip_where_disabled
 
 from gsbench.case import Case
@@ -10,15 +12,16 @@ from gsbench.meters.products import LEAST_RUNS, SQUARES, CaseAmongProducts, larg
 MORE_ROUNDS = 2
 
 
-def products_of(case, timed, calls=None):
+def products_of(case, timed, calls):
     settings = case.settings
     return products(settings.model, case.model.config, settings.batch, settings.n_mc, case.estimator, timed, calls)
 
 
-def largest_product_of(case, timed):
+def largest_product_of(case, timed, calls_of_f):
     """As it occurs: a sum in chunks has the rows of one chunk at once."""
     draws = case.settings.n_mc * case.settings.batch
-    return largest_product(products_of(case, timed, case.estimator.classes_at_once(case.model, draws)))
+    at_once = min(case.estimator.classes_at_once(case.model, draws), calls_of_f)
+    return largest_product(products_of(case, timed, at_once))
 
 
 def rounds_of(run, call):
@@ -35,11 +38,13 @@ def test_roofline(benchmark, record, options, run, model, n_classes, estimator, 
     benchmark.group = f"roofline {model} K={n_classes} {roofline}"
     with out_of_memory_recorded(recorder):
         case = Case(settings, recorder.dataset())
-        call, largest = getattr(case, roofline), largest_product_of(case, roofline)
+        call, calls_of_f = getattr(case, roofline), [case.calls_of_f()]
+        largest = largest_product_of(case, roofline, calls_of_f[0])
         calls = {product: product_call(run.bk, product) for product in (*SQUARES, largest)}
         turns = CaseAmongProducts(call, calls, rounds_of(run, call))
         benchmark.pedantic(turns, rounds=turns.rounds)
-    operations = sum(product.operations for product in products_of(case, roofline))
+    calls_of_f.append(case.calls_of_f())  # where they follow the logits, steps change them
+    operations = sum(product.operations for product in products_of(case, roofline, fmean(calls_of_f)))
     found = turns.fraction(operations, seed=settings.seed)
     figures = {
         "operations": operations,

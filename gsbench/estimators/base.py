@@ -71,6 +71,11 @@ class Estimator(abc.ABC):
     def draws_y(self) -> bool:
         return not self.exact
 
+    @property
+    def shares_noise(self) -> bool:
+        """Whether f is taken with the one ε_z that all estimators share."""
+        return True
+
     @abc.abstractmethod
     def calls(self, n_classes: int) -> int:
         """Calls of f for an example and draw of a."""
@@ -78,6 +83,10 @@ class Estimator(abc.ABC):
     def classes_at_once(self, model: Model, rows: int) -> int:
         """Values of y whose activations are live at once, for `rows` draws and examples."""
         return self.calls(model.config.n_classes)
+
+    def floats_besides(self, n_classes: int) -> int:
+        """Numbers for each draw of a and example that are live beside f's activations, where they are many."""
+        return 0
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -32,6 +32,9 @@ class GumbelRao(StraightThrough):
         super().__post_init__()
         check_count("conditional_draws", self.conditional_draws)
 
+    def floats_besides(self, n_classes: int) -> int:
+        return 3 * self.conditional_draws * self.draws * n_classes  # the noise, and two arrays made of it
+
     def relax(self, bk: Any, log_q_y: Any, g: Any, rng: Any) -> Any:
         y = gumbel_max(bk, log_q_y, g)  # [N, S, B]
         fresh = gumbel(bk, rng, (self.conditional_draws, *g.shape))  # [M, N, S, B, K]

@@ -41,6 +41,10 @@ class Marginalize(Estimator):
 
     @property
     def exact(self) -> bool:
+        return self.shares_noise
+
+    @property
+    def shares_noise(self) -> bool:
         return self.class_noise == "shared"
 
     def calls(self, n_classes: int) -> int:

@@ -15,9 +15,9 @@ class SumAndSample(Estimator):
     """Σ_{k ∈ C} q_k f(e_k) + (1 − q_C) f(y'), C the m likeliest classes, y' ~ q restricted to the rest (Liu et al.
     2019, arXiv 1810.04777, "Rao-Blackwellized stochastic gradients").
 
-    Its gradient is Σ_C [ ∇q_k (f_k − b) + q_k ∇f_k ] + sg(1 − q_C) [ (f(y') − b) ∇log q(y') + ∇f(y') ], with the baseline
-    b = sg(Σ_C q_k f_k / q_C), and q(y') not renormalised. Value and gradient are unbiased; with m ≥ K it is the exact
-    sum, and so it is with m = K − 1.
+    Its gradient is Σ_C [ ∇q_k (f_k − b) + q_k ∇f_k ] + sg(1 − q_C) [ (f(y') − b) ∇log q(y') + ∇f(y') ], with the
+    baseline b = sg(Σ_C q_k f_k / q_C), and q(y') not renormalised. Value and gradient are unbiased; with m ≥ K, and
+    with m = K − 1, it is the exact sum.
 
     m   classes summed exactly
 

@@ -42,9 +42,14 @@ def _model_of(settings: Settings, more_classes: int = 0) -> Model:
     return model_of_shapes(settings.model, config, settings.device, settings.dtype)
 
 
+def parameter_bytes(settings: Settings, model: Model | None = None) -> int:
+    """Bytes of the parameters' values."""
+    shapes = (model or _model_of(settings)).parameters.values()
+    return sum(map(math.prod, shapes)) * np.dtype(settings.dtype).itemsize
+
+
 def _state_bytes(settings: Settings, model: Model) -> int:
-    parameters = sum(math.prod(shape) for shape in model.parameters.values())
-    return STATE_ARRAYS * parameters * np.dtype(settings.dtype).itemsize
+    return STATE_ARRAYS * parameter_bytes(settings, model)
 
 
 def classes_at_once(settings: Settings) -> int:
@@ -62,8 +67,10 @@ def estimate_step_bytes(settings: Settings) -> int:
     """Estimated peak bytes of live arrays over one full training step.
 
     rows · `Model.floats_per_row` + 4 · parameters, in the bytes of the dtype, with N·B·(values of y at once + 1) rows:
-    the unlabelled bound's and the labelled one's.
+    the unlabelled bound's and the labelled one's; and what the estimator has beside f.
     """
     model = _model_of(settings)
-    rows = settings.n_mc * settings.batch * (classes_at_once(settings) + 1)
-    return rows * model.floats_per_row * np.dtype(settings.dtype).itemsize + _state_bytes(settings, model)
+    examples = settings.n_mc * settings.batch
+    floats = examples * (classes_at_once(settings) + 1) * model.floats_per_row
+    floats += examples * settings.make_estimator().floats_besides(settings.n_classes)
+    return floats * np.dtype(settings.dtype).itemsize + _state_bytes(settings, model)

@@ -1,0 +1,26 @@
+"""Bias and variance of an estimator's gradient, and what it costs: all is fixed but the draws of y."""
+
+from options import GRADIENT_BLOCKS
+from timing import out_of_memory_recorded
+
+from gsbench.meters.estimate import parameter_bytes
+from gsbench.meters.gradient_quality import gradient_quality
+
+
+def test_gradient(benchmark, record, options, run, model, n_classes, graded, state):
+    settings = options.settings(model, n_classes, graded)
+    recorder = record("gradient", settings, state=state, **options.training_of(state))
+    if settings.make_config().norm == "batch":
+        recorder.skip("skipped", "with batch norm a sum and a draw, whose statistics are over other rows, differ in f")
+    if not settings.make_estimator().shares_noise:
+        recorder.skip("skipped", f"{settings.estimator} draws z's noise by itself, which is to be fixed here")
+    # The sums of the blocks of repetitions, and the exact gradients at both states
+    recorder.require_memory(settings, besides=(GRADIENT_BLOCKS + 2) * parameter_bytes(settings))
+    benchmark.group = f"gradient {model} K={n_classes} {state} (a whole measurement)"
+    recorder.dataset()
+    with out_of_memory_recorded(recorder):
+        arguments = (run.point(settings, state), settings.make_estimator(), *options.gradient_blocks)
+        figures = benchmark.pedantic(gradient_quality, args=arguments, rounds=1)
+        figures |= run.step_peak(settings)
+    recorder.fields["baseline"] = figures.pop("baseline")
+    benchmark.extra_info.update(recorder.write(figures))

@@ -1,0 +1,166 @@
+"""How good an estimator's gradient is: held against the exact one, with all fixed but the draws of y.
+
+What the gradient is of: loss = −mean U over a minibatch. It has three parts, each told apart:
+
+    logits   by the logits of q(y|a,x), [N, B, K]
+    phi      by the parameters of the recognition networks but for those of q(y|a,x), whose gradient is an image of that
+             by the logits
+    theta    by the parameters of the generative networks
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from gsbench.case import count_calls
+from gsbench.estimators import Estimator
+from gsbench.estimators.marginalize_streamed import MarginalizeStreamed
+from gsbench.meters.gradients import GradientMoments, TotalVariance
+from gsbench.models import Model, Noise
+from gsbench.objective import bound_given_noise, loss
+from gsbench.training import DRAWS_OF_Y, FIXED_NOISE, stream_seed
+
+PARTS = ("logits", "phi", "theta")
+TIMED_AT_LEAST = 3
+
+Gradient = dict[str, list[Any]]  # by part
+
+
+class Point:
+    """Where gradients are taken: a model with its parameters as they are, a minibatch, and draws of a and z.
+
+    x            [B, D_x]
+    total_draws  repetitions, each with draws of a and z of its own, for the total variance
+
+    What several estimators are held against is computed once: the parameters must stay as they are.
+    """
+
+    def __init__(self, model: Model, x: Any, n_mc: int = 1, seed: int = 0, total_draws: int = 20) -> None:
+        self.model, self.x, self.n_mc, self.seed, self.total_draws = model, x, n_mc, seed, total_draws
+        self.noise, *self.further_noise = self._draw_noise(1 + total_draws)
+        self._exact: dict[Estimator, Gradient] = {}
+        self._exact_total: dict[str, float] = {}
+
+    def _draw_noise(self, draws: int) -> list[Noise]:
+        rng = self.model.bk.generator(stream_seed(self.seed, FIXED_NOISE))
+        return [self.model.draw_noise(rng, self.x.shape[0], self.n_mc) for _ in range(draws)]
+
+    def rng(self) -> Any:
+        """The generator from which an estimator draws y."""
+        return self.model.bk.generator(stream_seed(self.seed, DRAWS_OF_Y))
+
+    def gradient(self, estimator: Estimator, rng: Any, noise: Noise) -> Gradient:
+        """That of −mean U by the estimator, which draws from `rng`."""
+        model, bk = self.model, self.model.bk
+        f = model.class_bound(self.x, noise)
+        by = {"logits": f.logits_y, **model.parameters}
+        found = bk.gradients_by(loss(model, bound_given_noise(f, estimator, rng)), list(by.values()))
+        parts: Gradient = {part: [] for part in PARTS}
+        for name, gradient in zip(by, found, strict=True):
+            if part := _part(name):
+                parts[part].append(gradient)
+        bk.synchronize()
+        return parts
+
+    def exact(self, estimator: Estimator) -> tuple[Gradient, Estimator]:
+        """The gradient of the exact sum that the estimator is held against, and that sum."""
+        reference = estimator.reference() or MarginalizeStreamed()
+        if reference not in self._exact:
+            self._exact[reference] = self.gradient(reference, None, self.noise)
+        return self._exact[reference], reference
+
+    def total_variance(
+        self, estimator: Estimator, exact_norms: dict[str, float], seconds: list[float]
+    ) -> dict[str, float]:
+        """The variance of each part with a, ε_z and y drawn anew, relative to ‖g*‖². Adds to the `seconds` of a bound.
+
+        All estimators see the same draws of a and ε_z; the exact sums over q have one variance, and it is taken once.
+        """
+        if estimator.exact and self._exact_total:
+            return self._exact_total
+        totals, rng = {part: TotalVariance() for part in PARTS}, self.rng()
+        for noise in self.further_noise:
+            gradient = self.timed_gradient(estimator, rng, noise, seconds)
+            for part in PARTS:
+                totals[part].add(gradient[part])
+        found = {part: totals[part].result(exact_norms[part]) for part in PARTS}
+        if estimator.exact:
+            self._exact_total = found
+        return found
+
+    def timed_gradient(self, estimator: Estimator, rng: Any, noise: Noise, seconds: list[float]) -> Gradient:
+        start = time.perf_counter()
+        gradient = self.gradient(estimator, rng, noise)
+        seconds.append(time.perf_counter() - start)
+        return gradient
+
+    @property
+    def q_perplexity(self) -> float:
+        """exp of the mean entropy of q(y|a,x): 1 where q is peaked, K where it is flat."""
+        bk = self.model.bk
+        with bk.no_gradient():
+            log_q = bk.stop_gradient(bk.log_softmax(self.model.class_logits(self.x, self.noise)))
+        return float(np.exp(bk.to_numpy(-(bk.xp.exp(log_q) * log_q).sum(axis=-1)).mean()))
+
+
+def _part(name: str) -> str | None:
+    """The part to which a gradient by `name` belongs; None for the parameters of q(y|a,x)."""
+    if name == "logits":
+        return name
+    network = name.split("/")[0]
+    if network.startswith("q_y_"):
+        return None
+    return "phi" if network.startswith("q_") else "theta"
+
+
+def gradient_quality(point: Point, estimator: Estimator, blocks: int = 20, per_block: int = 5) -> dict[str, Any]:
+    """The figures of a record: squared bias, variance and cosine of each part with their intervals, total variance,
+    calls of f and seconds of the bound.
+
+    blocks, per_block   repetitions that differ in the draws of y alone, blocks · per_block of them; the interval of the
+                        bias is from its spread between blocks. An estimator that draws no y has one repetition
+
+    Raises ValueError for an estimator that is not defined for the model, or has noise of its own for z.
+    """
+    estimator.check(point.model.config)
+    if not estimator.shares_noise:
+        raise ValueError(f"{estimator} draws ε_z by itself, which is to be fixed here")
+    if not estimator.draws_y:
+        blocks = per_block = 1
+    exact, reference = point.exact(estimator)
+    rng = point.rng()
+    seconds: list[float] = []
+    calls = count_calls(point.model, point.x, estimator, point.rng(), point.n_mc)
+    moments = {part: GradientMoments(exact[part], blocks, per_block) for part in PARTS}
+    for _ in range(blocks * per_block):
+        gradient = point.timed_gradient(estimator, rng, point.noise, seconds)
+        for part in PARTS:
+            moments[part].add(gradient[part])
+    total = point.total_variance(estimator, {part: moments[part].exact_norm for part in PARTS}, seconds)
+    while len(seconds) < TIMED_AT_LEAST:
+        point.timed_gradient(estimator, rng, point.noise, seconds)
+    q1, median, q3 = np.quantile(seconds, (0.25, 0.5, 0.75))
+    figures: dict[str, Any] = {
+        "baseline": str(reference),
+        "gradient_draws": blocks * per_block,
+        "gradient_blocks": blocks,
+        "total_draws": point.total_draws,
+        "q_perplexity": point.q_perplexity,
+        "calls_of_f": calls,
+        "bound_seconds": float(median),
+        "bound_seconds_q1": float(q1),
+        "bound_seconds_q3": float(q3),
+        "rounds": len(seconds),
+    }
+    for part in PARTS:
+        found = moments[part].result(seed=point.seed)
+        figures["confidence"] = found.confidence
+        for name in ("squared_bias", "squared_bias_low", "squared_bias_high", "variance", "variance_low"):
+            figures[f"{part}_{name}"] = getattr(found, name)
+        figures[f"{part}_variance_high"] = found.variance_high
+        figures[f"{part}_cosine"], figures[f"{part}_exact_norm"] = found.cosine, found.exact_norm
+        figures[f"{part}_total_variance"] = total[part]
+    return figures
