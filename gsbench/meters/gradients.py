@@ -11,14 +11,8 @@ from typing import Any
 
 import numpy as np
 
-# The intervals are asymptotic and m is 20 or so, so that they cover less than their name says. With 20 blocks of 5,
-# true values in the interval at 95 % and at 99 % (SE of a row below 1 %; normal draws unless said otherwise):
-#                                                              squared bias     variance
-#     1 dimension, from no bias to a large one                 0.91 to 0.95     0.94 to 0.95
-#                                                              0.96 to 0.99     0.98 to 0.99
-# SIMULATED
-CONFIDENCE = 0.99
-RESAMPLES = 2000
+from gsbench.meters.gradient_intervals import CONFIDENCE, RESAMPLES, mean_interval, squared_bias_interval
+
 LEAST_BLOCKS = 4  # the centred kernel of fewer blocks is 0 whatever the draws
 
 # Host arrays are gone through in pieces that stay in the cache from the difference to the sum. Sums within a piece
@@ -195,102 +189,6 @@ class TotalVariance:
         about_first = sum(float(squared) for squared in self._squared)
         of_sum = float(sum(_dot(total, total) for total in self._sums))
         return max(0.0, about_first - of_sum / n) / (n - 1) / exact_norm**2
-
-
-def squared_bias_interval(
-    gram: np.ndarray, value: float, counts: np.ndarray, confidence: float = CONFIDENCE
-) -> tuple[float, float]:
-    """Bootstrap interval of θ = ‖μ‖² from the Gram matrix [m, m] of m independent vectors D_b of mean μ.
-
-    value    the estimate T of θ without bias
-    counts   how often each vector is in each resample, [resamples, m]
-
-    With e = D̄ − μ, T − θ = 2⟨μ, e⟩ + (‖e‖² − its mean): of the order √θ and a U-statistic whose kernel is
-    degenerate. A plain bootstrap (of T from resampled vectors) fails twice. It takes ‖D_b‖² of a vector drawn twice for
-    chance, which in 2,000 dimensions makes the interval eleven times too wide; and where the bias is as small as its
-    error it takes the first term's size from D̄, and covers 72 % at 99 % in one dimension. So here the terms are
-    bootstrapped each by itself, with the weights ξ = counts − 1, and θ is let into the first:
-
-        T*(θ) = θ + 2 √max(θ, 0) L* + Q*
-        Q* = Σ_{b≠c} ξ_b ξ_c K_bc / (m(m − 1)),   K the U-centred Gram matrix: neither ‖D_b‖² nor μ is in it
-        L* = Σ_b ξ_b ⟨D_b − D̄, D̄⟩ / (m ‖D̄‖)
-
-    Each resample's θ is that at which T*(θ) = T; the interval lies between quantiles of these. (Below 0 there may be
-    one such θ beside two above: the low end is of the smallest, the high end of the largest.) Where noise has few
-    large directions among many small ones, ‖D̄‖ is mostly the small ones' and L* comes out too small; there it is
-    stretched to the size that ⟨D_b, mean of the others⟩ tells.
-
-    Weighted bootstrap of degenerate kernels: Dehling and Mikosch, "Random quadratic forms and the bootstrap for
-    U-statistics", J. Multivariate Anal. 51 (1994). U-centring: Székely and Rizzo, "Partial distance correlation with
-    methods for dissimilarities", Ann. Statist. 42 (2014).
-    """
-    m = len(gram)
-    weights = counts - 1.0
-    kernel = _u_centred(gram) * ((m - 1) / (m - 3)) ** 0.5  # so that the mean of its squares is tr(cov²)
-    squared_kernel = float((kernel**2).sum()) / (m * (m - 1))
-    quadratic = ((weights @ kernel) * weights).sum(1) / (m * (m - 1))
-    along = gram.mean(1) - gram.mean()  # ⟨D_b − D̄, D̄⟩
-    scale = _linear_scale(gram, along, squared_kernel, value)
-    linear = (m / (m - 1)) ** 0.5 / m * scale * (weights @ along)
-    above = value - quadratic
-    discriminant = linear**2 + above
-    root = (np.sqrt(np.maximum(discriminant, 0)) - linear) ** 2
-    low, high = _tails(confidence)
-    return _around(
-        value,
-        np.quantile(np.where(above >= 0, root, above), low),
-        np.quantile(np.where((above >= 0) | ((linear < 0) & (discriminant >= 0)), root, above), high),
-    )
-
-
-def _linear_scale(gram: np.ndarray, along: np.ndarray, squared_kernel: float, value: float) -> float:
-    """What ⟨D_b − D̄, D̄⟩ is multiplied by: 1/‖D̄‖, or more where the leave-one-out products spread more than that."""
-    m = len(gram)
-    along_squared = float(along @ along)
-    if along_squared == 0:
-        return 0.0
-    others = (gram.sum(1) - np.diag(gram)) / (m - 1)  # ⟨D_b, mean of the others⟩, in which noise has its part too
-    others_squared = float(((others - others.mean()) ** 2).sum()) - squared_kernel
-    # T itself where it is surely above 0; two standard deviations of it where not, for what a θ there could be
-    squared_norm = max(value, 2 * (2 * squared_kernel) ** 0.5 / m)
-    stretched = others_squared / squared_norm if squared_norm > 0 else 0.0
-    return max(1 / gram.mean(), stretched / along_squared) ** 0.5
-
-
-def _u_centred(gram: np.ndarray) -> np.ndarray:
-    """Off the diagonal, less the means of row and column without it; 0 on the diagonal; rows sum to 0. [m, m]"""
-    m = len(gram)
-    off = gram - np.diag(np.diag(gram))
-    rows = off.sum(1) / (m - 2)
-    centred = off - rows[:, None] - rows + off.sum() / ((m - 1) * (m - 2))
-    np.fill_diagonal(centred, 0)
-    return centred
-
-
-def mean_interval(values: np.ndarray, counts: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Studentised bootstrap interval of the mean of `values` [m], none of which is negative.
-
-    By percentiles it would cover 87 to 96 % at 99 % where few draws make most of the variance. A resample that
-    lacks the rare large ones has hardly a spread: a tenth of the sample's is the least, or there would be no upper end.
-    """
-    m, mean = len(values), values.mean()
-    error = values.std(ddof=1) / m**0.5
-    if error == 0:
-        return float(mean), float(mean)
-    means = counts @ values / m
-    squares = counts @ (values - mean) ** 2 / m - (means - mean) ** 2
-    errors = np.maximum(np.sqrt(np.maximum(squares, 0) / (m - 1)), error / 10)
-    high, low = mean - error * np.quantile((means - mean) / errors, _tails(confidence))
-    return _around(float(mean), max(low, 0.0), high)
-
-
-def _tails(confidence: float) -> tuple[float, float]:
-    return (1 - confidence) / 2, (1 + confidence) / 2
-
-
-def _around(value: float, low: float, high: float) -> tuple[float, float]:
-    """The interval, with the value in it where rounding has put it outside one of no width."""
-    return float(np.minimum(low, value)), float(np.maximum(high, value))
 
 
 def _dot(a: Any, b: Any) -> Any:
