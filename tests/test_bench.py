@@ -1,4 +1,8 @@
-"""The whole path as a user runs it, in subprocesses: benchmark → file → report."""
+"""The whole path as a user runs it: benchmark → file → report.
+
+A process of its own is slow to start. One has the run that most assertions share, one a run to kill, one a run under
+the interpreter's own warning filters; the other runs are sessions of pytest inside this process.
+"""
 
 import json
 import os
@@ -7,32 +11,83 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import recording
 
+import gsbench.meters.products
+import gsbench.report  # in a session, matplotlib would be imported anew each time, and with it broken
 from gsbench.backends.chainer import cuda_problem
+from gsbench.case import Case
+from gsbench.cli import main
+from gsbench.meters.child import ChildResult
+from gsbench.meters.operations import MatrixProduct
 
 pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parent.parent
-SHORT = ["--accuracy-seconds", "0.2", "--benchmark-max-time", "0.05", "--benchmark-min-rounds", "3"]
+SHORT = [
+    *("--accuracy-seconds", "0.1", "--gradient-draws", "40", "--gradient-steps", "5"),
+    *("--benchmark-max-time", "0.05", "--benchmark-min-rounds", "3"),
+]
 TINY = ["--preset", "small", "--batch", "5", "--threads", "1", *SHORT]
+GRID = ["--models", "adgm,m2", "--estimators", "marginalize,gumbel-softmax(tau=0.5)"]
+NO_CACHE = ["-p", "no:cacheprovider"]
+
+
+def stored_in(tmp_path):
+    return f"--benchmark-storage=file://{tmp_path}/store"
 
 
 def command(tmp_path, *options):
-    fixed = ["-p", "no:cacheprovider", f"--benchmark-storage=file://{tmp_path}/store"]
-    return [sys.executable, "-m", "pytest", "bench/", *fixed, *TINY, *options]
+    return [sys.executable, "-m", "pytest", "bench/", *NO_CACHE, stored_in(tmp_path), *TINY, *options]
 
 
-def bench(tmp_path, *options):
+def in_a_process(tmp_path, *options):
+    return subprocess.run(command(tmp_path, *options), cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture
+def session(pytester):
+    """`session(*options)` is `pytest bench/ …` in this process, which has imported all that is slow to import.
+
+    Gives the exit status, `ret`, and the texts `stdout` and `stderr`.
+    """
+
+    def run(*options):
+        ended = pytester.runpytest_inprocess("bench/", *NO_CACHE, *options)
+        return SimpleNamespace(ret=ended.ret, stdout=ended.stdout.str(), stderr=ended.stderr.str())
+
+    with pytest.MonkeyPatch.context() as patch:  # not `monkeypatch`, which outlives pytester and its working directory
+        patch.chdir(ROOT)
+        for file in (ROOT / "bench").glob("test_*.py"):  # a module of ours with the same name would be taken for it
+            patch.delitem(sys.modules, file.stem, raising=False)
+        yield run
+
+
+@pytest.fixture
+def bench(session, tmp_path):
     """A run whose warnings are errors, as a user's are not."""
-    strict = command(tmp_path, "-W", "error", *options)
-    return subprocess.run(strict, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    return lambda *options: session(stored_in(tmp_path), *TINY, "-W", "error", *options)
 
 
-def report(tmp_path, *options):
-    arguments = ["report", "--output", str(tmp_path / "reports"), "--name", "tiny", *options]
-    return subprocess.run([sys.executable, "-m", "gsbench", *arguments], capture_output=True, text=True, timeout=120)
+@pytest.fixture
+def collect(session):
+    return lambda *options: session("--collect-only", *options)
+
+
+def cases(collected):
+    """The cases that `--collect-only -q` lists, without their file: "test_step[adgm-2-marginalize]"."""
+    assert collected.ret == 0, collected.stdout + collected.stderr
+    return [line.split("::")[1] for line in collected.stdout.splitlines() if "::test_" in line]
+
+
+def report(tmp_path):
+    """The report's page, made in this process."""
+    arguments = ["report", "--output", str(tmp_path / "reports"), "--name", "tiny"]
+    assert main([*arguments, "--storage", str(tmp_path / "store")]) == 0
+    return (tmp_path / "reports" / "tiny" / "report.md").read_text()
 
 
 def records(tmp_path):
@@ -44,17 +99,8 @@ def records(tmp_path):
 def finished(tmp_path_factory):
     """One run of every group on a tiny grid, saved."""
     folder = tmp_path_factory.mktemp("run")
-    options = [
-        "--classes",
-        "4,2",
-        "--models",
-        "adgm,m2",
-        "--estimators",
-        "marginalize,gumbel-softmax(tau=0.5)",
-        "-k",
-        "not roofline",
-    ]
-    return folder, bench(folder, "--benchmark-autosave", *options)
+    options = ["--classes", "2", *GRID, "-k", "not roofline", "--benchmark-autosave"]
+    return folder, in_a_process(folder, "-W", "error", *options)
 
 
 def test_a_run_passes_and_shows_the_result_at_a_glance(finished):
@@ -73,14 +119,15 @@ def test_every_measurement_is_a_record(finished):
     assert len({r["case"] for r in found}) == len(found)
     assert {r["status"] for r in found} == {"ok"}
     by_group = {group: [r for r in found if r["group"] == group] for group in {r["group"] for r in found}}
-    # 2 class counts × 2 models × 2 estimators; speed-ups over the streamed sum, of the bound and for the sampler of the
-    # step, and of the sampler with M2 on synthetic
+    # 2 models × 2 estimators; speed-ups over the streamed sum, of the bound and for the sampler of the step, and of the
+    # sampler with M2 on synthetic
     assert {group: len(rows) for group, rows in by_group.items()} == {
-        "bound": 8,
-        "step": 8,
-        "memory": 8,
-        "speedup": 14,
-        "accuracy": 12,
+        "bound": 4,
+        "step": 4,
+        "memory": 4,
+        "speedup": 7,
+        "accuracy": 6,
+        "gradient": 8,  # at the start and after training
     }
     for row in by_group["step"]:
         assert row["step_seconds_min"] <= row["step_seconds_q1"] <= row["step_seconds"] <= row["step_seconds_q3"]
@@ -116,9 +163,17 @@ def test_the_saved_file_has_the_records_and_the_machine(finished):
     assert "step adgm K=2" in groups
 
 
+def test_every_case_comes_with_every_class_count(collect):
+    few, many = (cases(collect("--classes", k, *GRID, "-q", "-k", "not roofline")) for k in ("30", "70"))
+    assert len(set(few)) == len(few) == 33
+    assert [case.replace("30", "70") for case in few] == many
+    assert cases(collect("--classes", "70,30", *GRID, "-q", "-k", "not roofline")) == few + many
+
+
 def test_the_report_reads_the_newest_run(finished):
     folder, _ = finished
-    made = report(folder, "--storage", str(folder / "store"))
+    arguments = ["report", "--output", str(folder / "reports"), "--name", "tiny", "--storage", str(folder / "store")]
+    made = subprocess.run([sys.executable, "-m", "gsbench", *arguments], capture_output=True, text=True, timeout=120)
     assert made.returncode == 0, made.stderr
     page = folder / "reports" / "tiny" / "report.md"
     assert str(page) in made.stdout
@@ -126,22 +181,40 @@ def test_the_report_reads_the_newest_run(finished):
     assert len(list(page.parent.glob("*.png"))) == len(list(page.parent.glob("*.svg"))) >= 5
 
 
-def test_what_is_measured_when_asked_for_or_takes_long(tmp_path):
+@pytest.fixture
+def long_work_made_short(monkeypatch):
+    """Smaller products for the machine's peak, and for fresh processes figures that say whose they are."""
+
+    def figures(settings, limit_bytes, command):
+        of_peer = "plain-chainer" in command
+        return ChildResult("ok", "", 200 + of_peer, "made up", 100 + of_peer)
+
+    monkeypatch.setattr(recording, "run_in_child", figures)
+    smaller = tuple(MatrixProduct(n, n, n) for n in (256, 512))
+    monkeypatch.setattr(gsbench.meters.products, "SQUARES", smaller)
+
+
+@pytest.mark.usefixtures("long_work_made_short")
+def test_what_is_measured_when_asked_for_or_takes_long(bench, tmp_path):
     """Chunk sizes, a peer, and the share of the machine's product peak."""
     options = ["--classes", "3", "--dataset", "synthetic", "--estimators", "marginalize-streamed,gumbel-softmax"]
-    run = bench(tmp_path, *options, "--chunks", "1,2,9", "--peers", "plain-chainer", "-k", "chunk or peer or roofline")
-    assert run.returncode == 0, run.stdout[-3000:]
+    extra = ["--chunks", "1,2,9", "--peers", "plain-chainer", "-k", "chunk or peer or roofline"]
+    run = bench(*options, *extra, "--benchmark-autosave")
+    assert run.ret == 0, run.stdout[-3000:]
     found = records(tmp_path)
     chunks = [r for r in found if r["group"] == "chunk"]
     assert [(r["chunk"], r["status"]) for r in chunks] == [(1, "ok"), (2, "ok")]  # 3 classes have no chunk of 9
     assert {r["estimator"] for r in chunks} == {f"marginalize-streamed(chunk={c})" for c in (1, 2)}
     assert all(r["live_peak_bytes"] > r["state_bytes"] and r["live_meter"] == "tracemalloc" for r in chunks)
-    peers = [(r["estimator"], r["timed"]) for r in found if r["group"] == "peer"]
-    assert peers == [
-        ("marginalize-streamed", "unlabelled-step"),
-        ("gumbel-softmax", "unlabelled-step"),
-        ("gumbel-softmax", "step"),
+    peers = [r for r in found if r["group"] == "peer"]
+    assert [(r["estimator"], r["timed"], r["status"]) for r in peers] == [
+        ("marginalize-streamed", "unlabelled-step", "ok"),
+        ("gumbel-softmax", "unlabelled-step", "ok"),
+        ("gumbel-softmax", "step", "ok"),
     ]
+    for row in peers:
+        assert (row["process_peak_bytes"], row["process_start_bytes"]) == (200, 100)
+        assert (row["baseline_process_peak_bytes"], row["baseline_process_start_bytes"]) == (201, 101)
     rooflines = [r for r in found if r["group"] == "roofline"]
     assert [r["estimator"] for r in rooflines] == ["marginalize-streamed", "gumbel-softmax"]
     for row in rooflines:
@@ -149,23 +222,20 @@ def test_what_is_measured_when_asked_for_or_takes_long(tmp_path):
         assert row["operations"] == pytest.approx(
             row["fraction_of_peak"] * row["bound_seconds"] * row["peak_operations_per_second"]
         )
-    made = report(tmp_path, "--storage", str(tmp_path / "store"))
-    assert made.returncode == 0, made.stderr
-    page = (tmp_path / "reports" / "tiny" / "report.md").read_text()
-    assert "plain-chainer" in page
+    assert "plain-chainer" in report(tmp_path)
 
 
 def test_batch_norm_leaves_the_streamed_sum_out_and_takes_the_other_for_a_baseline(collect):
-    shown = collect("--preset", "blog", "--classes", "2", "-q").stdout.str()
+    shown = cases(collect("--preset", "blog", "--classes", "2", "-q"))
     assert "test_step[adgm-2-marginalize]" in shown
-    assert "streamed" not in shown
+    assert not [case for case in shown if "streamed" in case]
     assert "test_speedup[adgm-2-gumbel-softmax-bound]" in shown
     assert "test_speedup[adgm-2-marginalize-bound]" not in shown
 
 
 def test_a_killed_run_keeps_what_it_had(tmp_path):
     process = subprocess.Popen(
-        command(tmp_path, "--classes", "2,3", "--benchmark-autosave"),
+        command(tmp_path, "--classes", "2,3", "--dataset", "synthetic", "--benchmark-autosave"),
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -181,103 +251,93 @@ def test_a_killed_run_keeps_what_it_had(tmp_path):
     assert process.wait() == -signal.SIGKILL, "the run ended, or had written nothing within 120 s"
     assert len(records(tmp_path)) >= 3
     assert not list((tmp_path / "store").glob("*/*.json"))
-    made = report(tmp_path, "--storage", str(tmp_path / "store"))
-    assert made.returncode == 0, made.stderr
-    assert "K" in (tmp_path / "reports" / "tiny" / "report.md").read_text()
+    assert "K" in report(tmp_path)
 
 
-def test_what_does_not_fit_is_recorded_and_the_run_goes_on(tmp_path):
-    options = ["--classes", "2,3000", "--dataset", "synthetic", "--batch", "20", "--memory-limit", "500MB"]
-    run = bench(tmp_path, *options, "--benchmark-autosave", "-k", "step")
-    assert run.returncode == 0, run.stdout[-3000:]
+def test_what_does_not_fit_is_recorded_and_the_run_goes_on(bench, tmp_path):
+    options = ["--classes", "2,1200", "--dataset", "synthetic", "--batch", "20", "--memory-limit", "150MB"]
+    run = bench(*options, "--benchmark-autosave", "-k", "test_step")
+    assert run.ret == 0, run.stdout[-3000:]
     by_case = {r["case"]: r for r in records(tmp_path)}
-    large = by_case["test_step[adgm-3000-marginalize]"]
+    large = by_case["test_step[adgm-1200-marginalize]"]
     assert large["status"] == "too-large"
-    assert large["estimate_bytes"] > large["memory_limit_bytes"] == 500_000_000
-    assert by_case["test_step[adgm-3000-gumbel-softmax]"]["status"] == "ok"
-    assert by_case["test_step[adgm-3000-marginalize-streamed]"]["status"] == "ok"
+    assert large["estimate_bytes"] > large["memory_limit_bytes"] == 150_000_000
+    assert by_case["test_step[adgm-1200-gumbel-softmax]"]["status"] == "ok"
+    assert by_case["test_step[adgm-1200-marginalize-streamed]"]["status"] == "ok"
     (saved,) = (tmp_path / "store").glob("*/*.json")
     assert large in json.loads(saved.read_text())["gsbench_records"]
 
 
-def test_what_may_not_fit_is_tried_in_a_child_first(tmp_path):
+def test_what_may_not_fit_is_tried_in_a_child_first(bench, tmp_path):
     # The estimate, 130 MB, is within the limit; the process, with the libraries it imports, is not.
     options = ["--classes", "150", "--dataset", "synthetic", "--batch", "100", "--memory-limit", "200MB"]
-    run = bench(tmp_path, *options, "--estimators", "marginalize", "-k", "test_bound")
-    assert run.returncode == 0, run.stdout[-3000:]
+    run = bench(*options, "--estimators", "marginalize", "-k", "test_bound")
+    assert run.ret == 0, run.stdout[-3000:]
     (only,) = records(tmp_path)
     assert only["status"] == "out-of-memory"
     assert "a fresh process held" in only["reason"]
 
 
-def test_a_skipped_case_says_why(tmp_path):
-    run = bench(tmp_path, "--classes", "2", "--dataset", "synthetic", "-k", "test_accuracy and labels")
-    assert run.returncode == 0, run.stdout[-3000:]
+def test_a_skipped_case_says_why(bench, tmp_path):
+    run = bench("--classes", "2", "--dataset", "synthetic", "-k", "test_accuracy and labels")
+    assert run.ret == 0, run.stdout[-3000:]
     (only,) = records(tmp_path)
     assert only["status"] == "skipped"
     assert "labels of synthetic data are random" in only["reason"]
 
 
-def test_a_failed_case_is_recorded(tmp_path, monkeypatch):
-    breaks = "import gsbench.case\ndef bound(self): raise RuntimeError('it broke')\ngsbench.case.Case.bound = bound\n"
-    (tmp_path / "breaks.py").write_text(breaks)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+def test_a_failed_case_is_recorded(bench, tmp_path, monkeypatch):
+    def broken(self):
+        raise RuntimeError("it broke")
+
+    monkeypatch.setattr(Case, "bound", broken)
     options = ["--classes", "2", "--dataset", "synthetic", "--estimators", "marginalize", "-k", "test_bound"]
-    run = bench(tmp_path, "-p", "breaks", *options)
-    assert run.returncode == 1
+    run = bench(*options)
+    assert run.ret == pytest.ExitCode.TESTS_FAILED
     (only,) = records(tmp_path)
     assert only["status"] == "failed"
     assert only["reason"] == "RuntimeError: it broke"
 
 
-def test_damaged_data_is_refused_before_anything_runs(tmp_path):
+def test_damaged_data_is_refused_before_anything_runs(bench, tmp_path):
     damaged = tmp_path / "data" / "mnist"
     damaged.mkdir(parents=True)
     for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
         (damaged / f"{name}-ubyte").write_bytes(b"\0\0\x08\x03")
-    run = bench(tmp_path, "--classes", "2", "--dataset", "mnist", "--data-dir", str(tmp_path / "data"))
-    assert run.returncode == 4
+    run = bench("--classes", "2", "--dataset", "mnist", "--data-dir", str(tmp_path / "data"))
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
     assert "train-images-idx3-ubyte" in run.stderr
     assert not (tmp_path / "store" / "records").exists()
 
 
 def test_warnings_and_an_empty_save_do_not_end_a_run_in_errors(tmp_path, monkeypatch):
     monkeypatch.setenv("GSBENCH_CACHE", "/proc/nowhere")  # cannot be written: the data set is made, with a warning
-    options = [
-        "--classes",
-        "2",
-        "--dataset",
-        "glyphs",
-        "--memory-limit",
-        "1MB",
-        "--benchmark-autosave",
-        "-k",
-        "test_step",
-    ]
-    run = subprocess.run(command(tmp_path, *options), cwd=ROOT, capture_output=True, text=True, timeout=300)
+    options = ["--classes", "2", "--dataset", "glyphs", "--memory-limit", "1MB", "-k", "test_step"]
+    run = in_a_process(tmp_path, *options, "--benchmark-autosave")
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     assert "Traceback" not in run.stdout + run.stderr
     assert {r["status"] for r in records(tmp_path)} == {"too-large"}
 
 
-def test_records_lie_beside_the_saved_files_however_the_storage_is_spelled(tmp_path):
+def test_records_lie_beside_the_saved_files_however_the_storage_is_spelled(bench, tmp_path):
     options = [f"--benchmark-storage={tmp_path}/elsewhere", "--classes", "2", "--dataset", "synthetic"]
-    run = bench(tmp_path, *options, "-k", "test_bound and marginalize")
-    assert run.returncode == 0, run.stdout[-3000:]
+    run = bench(*options, "-k", "test_bound and marginalize")
+    assert run.ret == 0, run.stdout[-3000:]
     assert list((tmp_path / "elsewhere" / "records").glob("*.jsonl"))
 
 
-def test_a_storage_that_cannot_be_written_is_refused_before_anything_runs(tmp_path):
+def test_a_storage_that_cannot_be_written_is_refused_before_anything_runs(bench, tmp_path):
     (tmp_path / "file").write_text("")
-    run = bench(tmp_path, f"--benchmark-storage=file://{tmp_path}/file/store", "--classes", "2")
-    assert run.returncode == 4
+    run = bench(f"--benchmark-storage=file://{tmp_path}/file/store", "--classes", "2")
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
     assert "cannot" in run.stderr or "Not a directory" in run.stderr
 
 
-def test_more_labels_than_a_class_has_are_refused_before_anything_runs(tmp_path):
-    run = bench(tmp_path, "--classes", "2,5", "--dataset", "synthetic", "--labels", "999999")
-    assert run.returncode == 4
+def test_more_labels_than_a_class_has_are_refused_before_anything_runs(bench, tmp_path):
+    run = bench("--classes", "2,5", "--dataset", "synthetic", "--labels", "999999")
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
     assert "999999" in run.stderr
+    assert not (tmp_path / "store" / "records").exists()
 
 
 @pytest.mark.parametrize(
@@ -334,32 +394,19 @@ def test_more_labels_than_a_class_has_are_refused_before_anything_runs(tmp_path)
 def test_a_bad_option_is_refused_before_anything_runs(collect, options, message):
     out = collect(*options)
     assert out.ret == pytest.ExitCode.USAGE_ERROR
-    assert message in out.stdout.str() + out.stderr.str()
-
-
-@pytest.fixture
-def collect(pytester):
-    """Collects the benchmark's cases in this process, which has imported all that they need."""
-    fixed = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), "-p", "no:cacheprovider", "--collect-only"]
-    return lambda *options: pytester.runpytest_inprocess(str(ROOT / "bench"), *fixed, *options)
+    assert message in out.stdout + out.stderr
 
 
 @pytest.mark.skipif(cuda_problem() is None, reason="this machine has a usable CUDA device")
 def test_cuda_without_a_card_is_a_clear_error(collect):
     out = collect("--device", "cuda:0")
     assert out.ret == pytest.ExitCode.USAGE_ERROR
-    assert "device 'cuda:0' cannot be used" in out.stderr.str()
-    assert "allowed here: cpu" in out.stderr.str()
+    assert "device 'cuda:0' cannot be used" in out.stderr
+    assert "allowed here: cpu" in out.stderr
 
 
-def test_every_option_has_help():
-    shown = subprocess.run(
-        [sys.executable, "-m", "pytest", "bench/", "--help"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    ).stdout
+def test_every_option_has_help(session):
+    shown = session("--help").stdout
     names = (
         "classes estimators models preset dataset data-dir batch n-mc labels binarize dtype backend device threads "
         "seed memory-limit accuracy-seconds accuracy-preset roofline chunks peers"
@@ -369,26 +416,26 @@ def test_every_option_has_help():
 
 
 def test_default_class_counts_are_cut_to_the_data_set(collect):
-    shown = collect("--dataset", "mnist", "-q", "-k", "test_step").stdout.str()
+    shown = cases(collect("--dataset", "mnist", "-q", "-k", "test_step"))
     assert "test_step[adgm-10-marginalize]" in shown
     assert "test_step[adgm-20-marginalize]" not in shown
 
 
 def test_a_chunk_is_measured_where_there_are_as_many_classes(collect):
-    shown = collect("--classes", "4,30", "--chunks", "30,1,4,5", "-q", "-k", "test_chunk").stdout.str()
-    cases = [line.split("[")[1].rstrip("]") for line in shown.splitlines() if "::test_" in line]
-    assert cases == ["adgm-4-1", "adgm-4-4", "adgm-30-1", "adgm-30-4", "adgm-30-5", "adgm-30-30"]
+    shown = cases(collect("--classes", "4,30", "--chunks", "30,1,4,5", "-q", "-k", "test_chunk"))
+    ends = ["4-1", "4-4", "30-1", "30-4", "30-5", "30-30"]
+    assert shown == [f"test_chunk[adgm-{end}]" for end in ends]
 
 
 def test_class_counts_come_small_ones_first(collect):
-    shown = collect("--classes", "30,4", "-q").stdout.str()
-    order = [30 if "30" in line else 4 for line in shown.splitlines() if "::test_" in line]
+    order = [30 if "30" in case else 4 for case in cases(collect("--classes", "30,4", "-q"))]
     assert order == sorted(order)
+    assert set(order) == {4, 30}
 
 
 @pytest.mark.skipif("GSBENCH_DATA" not in os.environ, reason="GSBENCH_DATA names no folder with the real MNIST")
-def test_the_real_mnist_runs(tmp_path):
-    run = bench(tmp_path, "--dataset", "mnist", "--batch", "50", "--accuracy-seconds", "3", "-k", "test_accuracy")
-    assert run.returncode == 0, run.stdout[-3000:]
+def test_the_real_mnist_runs(bench, tmp_path):
+    run = bench("--dataset", "mnist", "--batch", "50", "--accuracy-seconds", "3", "-k", "test_accuracy")
+    assert run.ret == 0, run.stdout[-3000:]
     accuracies = {r["estimator"]: r["validation_accuracy"] for r in records(tmp_path)}
     assert all(accuracy > 0.5 for accuracy in accuracies.values()), accuracies
