@@ -21,6 +21,7 @@ import gsbench.report  # in a session, matplotlib would be imported anew each ti
 from gsbench.backends.chainer import cuda_problem
 from gsbench.case import Case
 from gsbench.cli import main
+from gsbench.estimators import ESTIMATORS
 from gsbench.meters.child import ChildResult
 from gsbench.meters.operations import MatrixProduct
 
@@ -33,6 +34,7 @@ SHORT = [
 ]
 TINY = ["--preset", "small", "--batch", "5", "--threads", "1", *SHORT]
 GRID = ["--models", "adgm,m2", "--estimators", "marginalize,gumbel-softmax(tau=0.5)"]
+ENDS = ("_low", "", "_high")
 NO_CACHE = ["-p", "no:cacheprovider"]
 
 
@@ -138,6 +140,8 @@ def test_every_measurement_is_a_record(finished):
     for row in by_group["memory"]:
         assert row["live_meter"] == "tracemalloc"
         assert 0 < row["class_rows_bytes"] < row["state_bytes"] < row["live_peak_bytes"] < row["process_peak_bytes"]
+    for row in by_group["gradient"]:
+        check_gradient(row)
     for row in by_group["accuracy"]:
         assert row["curve_step"][0] == 0
         assert row["curve_step"][-1] == row["step"]
@@ -148,6 +152,51 @@ def test_every_measurement_is_a_record(finished):
         "marginalize",
         "gumbel-softmax(tau=0.5)",
         "labels-only",
+    }
+
+
+def check_gradient(row):
+    """The record of one estimator's gradients at K = 2."""
+    sampled = row["estimator"] != "marginalize"
+    assert row["baseline"] == "marginalize-streamed"
+    assert (row["gradient_draws"], row["gradient_blocks"]) == ((40, 20) if sampled else (1, 1))
+    trained = {"training_steps": 5, "training_estimator": "sum-and-sample"}
+    assert {"initial": {"training_steps": 0, "training_estimator": ""}, "trained": trained}[row["state"]] == {
+        name: row[name] for name in trained
+    }
+    assert row["calls_of_f"] == (1 if sampled else 2)
+    assert 1 <= row["q_perplexity"] <= 2
+    assert 0 < row["bound_seconds_q1"] <= row["bound_seconds"] <= row["bound_seconds_q3"]
+    assert row["state_bytes"] < row["live_peak_bytes"]
+    for part in ("logits", "phi", "theta"):
+        bias, variance = ([row[f"{part}_{name}{end}"] for end in ENDS] for name in ("squared_bias", "variance"))
+        assert bias == sorted(bias)
+        assert variance == sorted(variance)
+        assert (variance[1] > 0) == sampled
+        assert row[f"{part}_total_variance"] > 0
+        assert row[f"{part}_exact_norm"] > 0
+        assert -1 <= row[f"{part}_cosine"] <= 1
+
+
+def test_gradients_are_taken_of_every_estimator_unless_some_are_named(collect):
+    shown = cases(collect("--classes", "2", "-q", "-k", "test_gradient"))
+    for state in ("initial", "trained"):
+        assert {f"test_gradient[adgm-2-{name}-{state}]" for name in ESTIMATORS} < set(shown)
+        assert f"test_gradient[adgm-2-gumbel-softmax(tau=0.1)-{state}]" in shown
+    shown = cases(collect("--classes", "2", "--estimators", "reinmax", "-q", "-k", "test_gradient"))
+    assert shown == [f"test_gradient[adgm-2-reinmax-{state}]" for state in ("initial", "trained")]
+
+
+def test_gradients_that_cannot_be_held_against_anything_are_recorded_as_skipped(bench, tmp_path):
+    alone = ["--classes", "2", "--dataset", "synthetic", "-k", "test_gradient"]
+    assert bench("--estimators", "marginalize(class_noise=independent)", *alone).ret == 0
+    assert bench("--preset", "blog", "--estimators", "reinmax", *alone).ret == 0
+    files = (tmp_path / "store" / "records").glob("*.jsonl")
+    found = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    assert [r["status"] for r in found] == ["skipped"] * 4
+    assert {r["reason"] for r in found} == {
+        "marginalize(class_noise=independent) draws z's noise by itself, which is to be fixed here",
+        "with batch norm a sum and a draw, whose statistics are over other rows, differ in f",
     }
 
 
@@ -197,7 +246,8 @@ def long_work_made_short(monkeypatch):
 @pytest.mark.usefixtures("long_work_made_short")
 def test_what_is_measured_when_asked_for_or_takes_long(bench, tmp_path):
     """Chunk sizes, a peer, and the share of the machine's product peak."""
-    options = ["--classes", "3", "--dataset", "synthetic", "--estimators", "marginalize-streamed,gumbel-softmax"]
+    estimators = "marginalize-streamed,gumbel-softmax,sparsemax"
+    options = ["--classes", "3", "--dataset", "synthetic", "--estimators", estimators]
     extra = ["--chunks", "1,2,9", "--peers", "plain-chainer", "-k", "chunk or peer or roofline"]
     run = bench(*options, *extra, "--benchmark-autosave")
     assert run.ret == 0, run.stdout[-3000:]
@@ -216,7 +266,7 @@ def test_what_is_measured_when_asked_for_or_takes_long(bench, tmp_path):
         assert (row["process_peak_bytes"], row["process_start_bytes"]) == (200, 100)
         assert (row["baseline_process_peak_bytes"], row["baseline_process_start_bytes"]) == (201, 101)
     rooflines = [r for r in found if r["group"] == "roofline"]
-    assert [r["estimator"] for r in rooflines] == ["marginalize-streamed", "gumbel-softmax"]
+    assert [r["estimator"] for r in rooflines] == estimators.split(",")
     for row in rooflines:
         assert 0 < row["fraction_of_peak"] < 1
         assert row["operations"] == pytest.approx(
@@ -385,6 +435,9 @@ def test_more_labels_than_a_class_has_are_refused_before_anything_runs(bench, tm
         (["--estimators", "marginalize-streamed", "--preset", "blog"], "use marginalize, or norm='none'"),
         (["--estimators", "marginalize-streamed", "--accuracy-preset", "blog"], "use marginalize, or norm='none'"),
         (["--estimators", "marginalize-streamed(chunk=0)"], "chunk must be an integer >= 1, or None for a default"),
+        (["--gradient-draws", "50"], "must be a multiple of 20, 40 at least, got '50'"),
+        (["--gradient-draws", "20"], "must be a multiple of 20, 40 at least, got '20'"),
+        (["--gradient-steps", "0"], "must be an integer >= 1, got '0'"),
         (["--roofline", "memory"], "unknown part 'memory'; known: bound, step"),
         (["--peers", "plain-chainer", "--preset", "blog"], "--peers are written for --models adgm"),
         (["--peers", "plain-chainer", "--models", "m2"], "got models m2, device cpu"),
@@ -409,7 +462,7 @@ def test_every_option_has_help(session):
     shown = session("--help").stdout
     names = (
         "classes estimators models preset dataset data-dir batch n-mc labels binarize dtype backend device threads "
-        "seed memory-limit accuracy-seconds accuracy-preset roofline chunks peers"
+        "seed memory-limit accuracy-seconds accuracy-preset gradient-draws gradient-steps roofline chunks peers"
     )
     for option in names.split():
         assert f"  --{option}=" in shown, option
