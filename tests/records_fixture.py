@@ -8,6 +8,7 @@ speed-up over `marginalize` at K is 1 + K / 10 for a sampling estimator of cost 
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Iterable
@@ -16,6 +17,27 @@ from typing import Any
 
 ESTIMATORS = ("marginalize", "marginalize-streamed", "gumbel-softmax", "straight-through")
 COST = {"straight-through": 1.25}
+# The estimators of group "gradient": relative bias, and variance at K = 10, of the logits' gradient.
+GRADED = {
+    "marginalize": (0.0, 0.0),
+    "marginalize-streamed": (0.0, 0.0),
+    "gumbel-softmax": (0.3, 0.2),
+    "gumbel-softmax(tau=0.1)": (0.05, 2.0),
+    "straight-through": (0.4, 0.4),
+    "straight-through(tau=0.1)": (0.15, 3.0),
+    "gumbel-rao": (0.4, 0.15),
+    "gumbel-rao(tau=0.1)": (0.15, 0.8),
+    "reinmax": (0.1, 0.3),
+    "score-function": (0.0, 4.0),
+    "score-function(draws=6)": (0.0, 0.8),
+    "sum-and-sample": (0.0, 1.0),
+    "sum-and-sample(m=5)": (0.0, 0.1),
+    "sparsemax": (0.0, 0.0),
+}
+SOME_GRADED = ("marginalize", "marginalize-streamed", "gumbel-softmax", "gumbel-softmax(tau=0.1)", "sum-and-sample")
+NO_DRAWS = ("marginalize", "marginalize-streamed", "sparsemax")
+STATES = ("initial", "trained")
+PART_SHARE = {"logits": 1.0, "phi": 0.1, "theta": 0.3}  # of the logits' bias and variance
 A_CLASS = {"marginalize": 0.1, "marginalize-streamed": 0.05}
 PEERS = ("plain-chainer", "plain-torch", "pyro-parallel", "pyro-sequential")
 STEP_SECONDS = {"adgm": 0.020, "m2": 0.008}
@@ -68,7 +90,7 @@ def make_record(group: str, number: int = 0, **fields: Any) -> dict[str, Any]:
         **fields,
     }
     name = "-".join(str(record[key]) for key in ("model", "dataset", "n_classes", "estimator"))
-    more = "".join(f"-{record[key]}" for key in ("timed", "baseline") if key in record)
+    more = "".join(f"-{record[key]}" for key in ("timed", "baseline", "state") if key in record)
     return {"case": f"test_{group}[{name}{more}]", **record}
 
 
@@ -217,6 +239,68 @@ def chunk_records(ks: Iterable[int], chunks: Iterable[int], **common: Any) -> li
     return records
 
 
+def perplexity(k: int, state: str) -> float:
+    return 0.98 * k if state == "initial" else k**0.3
+
+
+def gradient_bias(estimator: str, k: int, state: str, part: str = "logits") -> float:
+    """The bias at K = 10 and twice of it at K = 200, a half of it once q is peaked."""
+    growth = 1 + math.log10(k / 10) / math.log10(20)
+    return GRADED[estimator][0] * PART_SHARE[part] * growth * (1 if state == "initial" else 0.5)
+
+
+def gradient_variance(estimator: str, k: int, state: str, part: str = "logits") -> float:
+    """Grows as √K, and is a fifth of that once q is peaked."""
+    return GRADED[estimator][1] * PART_SHARE[part] * math.sqrt(k / 10) * (1 if state == "initial" else 0.2)
+
+
+def gradient_figures(estimator: str, k: int, state: str) -> dict[str, Any]:
+    """Unbiased estimators have a squared bias just below 0, and those without draws that of rounding."""
+    draws, blocks = (1, 1) if estimator in NO_DRAWS else (100, 20)
+    figures: dict[str, Any] = {"gradient_draws": draws, "gradient_blocks": blocks, "confidence": 0.99}
+    for part, share in PART_SHARE.items():
+        squared, variance = (f(estimator, k, state, part) for f in (gradient_bias, gradient_variance))
+        squared, noise = squared**2, 0.003 * variance
+        squared = 1e-12 if draws == 1 else squared or -0.2 * noise
+        figures |= {
+            f"{part}_squared_bias": squared,
+            f"{part}_squared_bias_low": squared - noise * (0.3 if squared > 0 else 1),
+            f"{part}_squared_bias_high": squared + noise,
+            f"{part}_variance": variance,
+            f"{part}_variance_low": 0.8 * variance,
+            f"{part}_variance_high": 1.3 * variance,
+            f"{part}_total_variance": 0.25 * share + variance,
+            f"{part}_cosine": 1 / math.sqrt(1 + variance),
+            f"{part}_exact_norm": 0.01,
+        }
+    return figures
+
+
+def gradient_records(
+    ks: Iterable[int], models: Iterable[str] = ("adgm",), estimators: Iterable[str] = tuple(GRADED), **common: Any
+) -> list[dict[str, Any]]:
+    """Each estimator in both states; `sparsemax` calls f for a fifth of the classes, and is of another bound."""
+    records = []
+    for model, k, state, name in itertools.product(models, ks, STATES, estimators):
+        calls = {"score-function(draws=6)": 6, "sum-and-sample(m=5)": 6, "sparsemax": 1 + k / 5}.get(name, 2)
+        calls = float(k) if name.startswith("marginalize") else calls
+        figures = {
+            "baseline": "sparsemax over all classes" if name == "sparsemax" else "marginalize-streamed",
+            "training_steps": 200 if state == "trained" else 0,
+            "training_estimator": "sum-and-sample" if state == "trained" else "",
+            "q_perplexity": perplexity(k, state),
+            "calls_of_f": calls,
+            "total_draws": 20,
+            **timing_figures("bound", STEP_SECONDS[model] * (0.5 + 0.05 * calls)),
+            "live_peak_bytes": int(MEBIBYTE * (30 + calls)),
+            "live_meter": "tracemalloc",
+            **gradient_figures(name, k, state),
+        }
+        case = {"model": model, "n_classes": k, "estimator": name, "state": state}
+        records.append(make_record("gradient", len(records), **{**common, **case, **figures}))
+    return records
+
+
 def make_run(
     models: Iterable[str] = ("adgm", "m2"),
     estimators: Iterable[str] = ESTIMATORS,
@@ -225,8 +309,8 @@ def make_run(
     speed: float = 1.0,
     **common: Any,
 ) -> list[dict[str, Any]]:
-    """A whole run: every group but those that have to be asked for, `marginalize` at K = 500 too large, one case
-    failed and one skipped.
+    """A whole run: every group but those that have to be asked for, the gradients of the first model alone,
+    `marginalize` at K = 500 too large, one case failed and one skipped.
     """
     records: list[dict[str, Any]] = []
 
@@ -270,6 +354,7 @@ def make_run(
                 seconds = 0.3 * STEP_SECONDS[model] if name == "labels-only" else step_seconds(model, name, k)
                 figures = accuracy_figures(name, k, seconds / speed)
                 add("accuracy", model=model, n_classes=k, estimator=name, **figures)
+    records += gradient_records(ks, models[:1], SOME_GRADED, **common)
     add("step", n_classes=1000, status="failed", reason="ValueError: a | b <c>\nand a second line")
     add("accuracy", dataset="omniglot", n_classes=242, status="skipped", reason="no data folder is named")
     return records

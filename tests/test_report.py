@@ -76,7 +76,7 @@ def test_the_page_shows_every_figure_with_the_device_and_the_settings(report):
         caption = page.split(f"]({name}.png)")[1].split("##")[0]
         assert "Device: cpu (Example(R) Xample(TM) CPU @ 2.00GHz, 2 threads)." in caption
         assert "Settings: preset default, batch 100, N_MC = 1, float32, backend chainer" in caption
-        if name in ("speedup", "peers", "chunk_sizes", "fraction_of_peak"):
+        if name in ("speedup", "peers", "chunk_sizes", "fraction_of_peak", "gradient_bias", "gradient_variance"):
             assert re.search(r"9[59] % bootstrap interval", caption)
         assert f"[SVG]({name}.svg)" in caption
 
@@ -193,6 +193,10 @@ LABELS = {
     "peers": ["times as fast as the peer → faster", "gsbench: the exact sum", "K = 100", "plain-torch, full step"],
     "fraction_of_peak": ["number of classes K", "share of the peak", "ADGM: unlabelled bound", "100 %"],
     "chunk_sizes": ["classes in a chunk", "times as fast as the default chunk", "peak of live arrays (MiB)", "K = 100"],
+    "gradient_bias": ["number of classes K", "relative bias", "ADGM, initial parameters: q flat"],
+    "gradient_variance": ["relative variance", "perplexity of q: 2.00 of 10 … 3.98 of 100", "other parameters of φ:"],
+    "gradient_price": ["variance × time (ms)", "parameters of θ:", "ADGM, after 200 steps: q peaked"],
+    "gradient_pareto": ["time of the bound (ms) → slower", "relative error (lower is better)", "exact: 0"],
     "accuracy_curves": ["epoch", "training time (s)", "validation accuracy (%)", "labels-only"],
 }
 
@@ -206,7 +210,7 @@ def test_every_figure_has_its_labels_and_is_not_blank(report, name):
     assert pixels.shape[1] > 1000
     blue = np.abs(pixels[..., :3] - np.array([0x00, 0x72, 0xB2]) / 255).max(axis=2) < 0.02
     light_blue = np.abs(pixels[..., :3] - np.array([0x56, 0xB4, 0xE9]) / 255).max(axis=2) < 0.02
-    if name == "chunk_sizes":  # its colours are those of K
+    if name in ("chunk_sizes", "gradient_variance", "gradient_price"):  # K has the colours, or nothing is exact
         assert (np.ptp(pixels[..., :3], axis=2) > 0.2).sum() > 200
     else:
         assert blue.sum() > 200
@@ -275,7 +279,7 @@ def test_the_page_names_the_runs_that_are_read_as_one_and_their_commits(tmp_path
     assert re.search(r"\| gsbench_commit +\| 0123456789ab +\| ba9876543210 +\|", page)
 
 
-@pytest.mark.parametrize("group", ["bound", "step", "speedup", "memory", "accuracy", "roofline"])
+@pytest.mark.parametrize("group", ["bound", "step", "speedup", "memory", "accuracy", "roofline", "gradient"])
 def test_a_missing_group_is_named_and_the_rest_is_drawn(group):
     run = make_run(models=["m2"], ks=(10,), accuracy_ks=(10,))
     records = [record for record in run if record["group"] != group]
@@ -289,6 +293,7 @@ def test_a_missing_group_is_named_and_the_rest_is_drawn(group):
         "memory": ["peak_memory"],
         "accuracy": ["pareto", "accuracy_curves"],
         "roofline": ["fraction_of_peak"],
+        "gradient": ["gradient_bias", "gradient_variance", "gradient_price", "gradient_pareto"],
     }[group]
     assert [name for name, plot in plots.items() if plot is None and name not in OPTIONAL] == undrawn
     assert not any(f"figure `{name}`" in missing(frame, plots) for name in OPTIONAL)
@@ -321,17 +326,17 @@ def test_cases_that_a_killed_run_did_not_reach_are_named():
 
 
 def test_a_group_that_no_figure_knows_is_named():
-    lines = missing(make_frame([make_record("gradient", case=str(i)) for i in range(3)]), {})
-    assert "- group `gradient`: its 3 records stand in records.csv and in no figure" in lines
+    lines = missing(make_frame([make_record("weather", case=str(i)) for i in range(3)]), {})
+    assert "- group `weather`: its 3 records stand in records.csv and in no figure" in lines
 
 
 @pytest.mark.parametrize("status", ["failed", "skipped", "too-large", "out-of-memory"])
 def test_a_run_in_which_nothing_ended_well_is_a_report(tmp_path, status):
-    groups = ("bound", "step", "speedup", "memory", "accuracy", "roofline")
+    groups = ("bound", "step", "speedup", "memory", "accuracy", "roofline", "gradient")
     records = [make_record(group, status=status, reason="no luck", estimate_bytes=2**40) for group in groups]
     folder = make_report([write_lines(tmp_path / "a.jsonl", records)], name="a", output=tmp_path).parent
-    assert page_of(folder).count("no luck") == 6
-    assert page_of(folder).count("none of its 1 cases ended well") == 6
+    assert page_of(folder).count("no luck") == 7
+    assert page_of(folder).count("none of its 1 cases ended well") == 7
     assert not list(folder.glob("*.png"))
 
 

@@ -19,10 +19,11 @@ from records_fixture import (
 
 from gsbench.report import text
 from gsbench.report.accuracy import equal_readouts, pareto_front
+from gsbench.report.estimator_styles import KNOWN, by_estimator
 from gsbench.report.frame import FIELDS, make_curves, make_frame
 from gsbench.report.glance import glance_markdown, glance_table, glance_text
 from gsbench.report.reading import ReportError
-from gsbench.report.style import KNOWN, by_estimator, make_look
+from gsbench.report.style import make_look
 
 RUN = make_run()
 FRAME = make_frame(RUN)
@@ -232,7 +233,7 @@ def test_the_glance_table_holds_every_figure():
                 assert found == pytest.approx([times, 0.93 * times, 1.08 * times])
     assert table.loc[("", "adgm", 50), ("marginalize", "peak_bytes")] == 130 * MEBIBYTE
     assert table.loc[("", "m2", 10), ("labels-only", "accuracy on glyphs")] == pytest.approx(0.779, abs=2e-3)
-    assert list(table.columns.unique("estimator")) == [*KNOWN]
+    assert list(table.columns.unique("estimator")) == [*ESTIMATORS, "labels-only"]
 
 
 def test_several_seeds_and_data_sets_of_a_cell_give_their_median():

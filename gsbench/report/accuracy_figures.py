@@ -13,7 +13,8 @@ from matplotlib.ticker import MaxNLocator
 from gsbench.report import text
 from gsbench.report.accuracy import BASELINE, pareto_front, speed_and_accuracy
 from gsbench.report.axes import plain_log
-from gsbench.report.style import Look, Plot, by_estimator, make_sheet
+from gsbench.report.estimator_styles import by_estimator
+from gsbench.report.style import Look, Plot, make_sheet
 
 SUBJECT = ["model", "task", "n_classes"]  # what has a panel of its own
 MOST_PANELS = 12

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -11,9 +11,11 @@ from matplotlib.axis import Axis, XAxis
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from gsbench.report import text
-from gsbench.report.style import Look, by_estimator
+from gsbench.report.estimator_styles import by_estimator
+from gsbench.report.style import Look
 
 DIGIT = 0.07  # inches of a digit of a tick's label
+SPREAD = 0.5  # the most that `side_by_side` takes, in units of log K
 
 
 def plain_log(axis: Axis) -> None:
@@ -25,21 +27,26 @@ def plain_log(axis: Axis) -> None:
     else:
         axis.set_major_locator(LogLocator(subs=(1.0,) if high / low > widest else (1.0, 2.0, 5.0)))
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+    axis.set_major_formatter(FuncFormatter(plain_number))
+
+
+def plain_number(value: float, _: object = None) -> str:
+    """A tick's label without powers of ten: 0.00001, 0.25, 5,000."""
+    return f"{value:.12f}".rstrip("0") if 0 < value < 1e-4 else f"{value:,.6g}"
 
 
 def _number(k: float) -> str:
     return f"{k:,.0f}"
 
 
-def class_axis(ax: Axes, counts: Iterable[float]) -> None:
+def class_axis(ax: Axes, counts: Iterable[float], margin: float = 1.25) -> None:
     """x is a number of classes, logarithmic, with ticks at those measured, as many of them as are legible: the ends
-    first, then powers of ten, then the others.
+    first, then powers of ten, then the others. The axis ends a factor of `margin` beyond the ends.
     """
     ks = sorted(set(counts))
     ax.set_xscale("log")
-    ax.set_xlim(ks[0] / 1.25, ks[-1] * 1.25)
-    inches = ax.bbox.width / ax.figure.dpi / np.log(1.25**2 * ks[-1] / ks[0])
+    ax.set_xlim(ks[0] / margin, ks[-1] * margin)
+    inches = ax.bbox.width / ax.figure.dpi / np.log(margin**2 * ks[-1] / ks[0])
     legible: list[float] = []
     for k in sorted(ks, key=lambda k: (k not in (ks[0], ks[-1]), np.log10(k) % 1 != 0, k)):
         needed = [0.08 + DIGIT * (len(_number(k)) + len(_number(other))) / 2 for other in legible]
@@ -51,11 +58,12 @@ def class_axis(ax: Axes, counts: Iterable[float]) -> None:
 
 
 def draw_by_classes(
-    ax: Axes, rows: pd.DataFrame, look: Look, value: str, low: str | None = None, high: str | None = None
-) -> None:
+    ax: Axes, rows: pd.DataFrame, look: Look, value: str, low: str | None = None, high: str | None = None,
+    places: Mapping[str, float] | None = None,
+) -> None:  # fmt: skip
     """A line against K for each (estimator, series), with bars from `low` to `high` where they are given.
 
-    Several rows of one K (data sets, seeds) give their median.
+    Several rows of one K (data sets, seeds) give their median. `places`, of `side_by_side`, keeps bars apart.
     """
     columns = [column for column in (value, low, high) if column]
     for estimator in by_estimator(rows["estimator"]):
@@ -68,7 +76,19 @@ def draw_by_classes(
             if low and high:
                 reach = [points[value] - points[low], points[high] - points[value]]
                 bars = np.clip(np.nan_to_num(np.array(reach)), 0, None)
-            ax.errorbar(points.index, points[value], yerr=bars, **look.line(estimator, series))
+            at = points.index * (places[estimator] if places else 1.0)
+            ax.errorbar(at, points[value], yerr=bars, **look.line(estimator, series))
+
+
+def side_by_side(estimators: Iterable[str], counts: Iterable[float]) -> dict[str, float]:
+    """Factors by which the points of each estimator stand left or right of their K, so that bars do not hide another.
+
+    Together they take no more room than the two K that are nearest to one another leave.
+    """
+    names, ks = by_estimator(estimators), sorted(set(counts))
+    nearest = min(np.diff(np.log(ks)), default=SPREAD)
+    step = min(0.8 * nearest, SPREAD) / max(len(names), 6)
+    return {name: float(np.exp(step * (i - (len(names) - 1) / 2))) for i, name in enumerate(names)}
 
 
 def leave_room(ax: Axes, marks: int, *, top: bool) -> None:

@@ -13,6 +13,8 @@ from gsbench.report.accuracy_figures import accuracy_curves, pareto
 from gsbench.report.chunk_figure import chunk_sizes
 from gsbench.report.class_figures import peak_memory, steps_per_second
 from gsbench.report.class_time_figure import time_per_class
+from gsbench.report.gradient_figures import gradient_bias, gradient_price, gradient_variance
+from gsbench.report.gradient_pareto import gradient_pareto
 from gsbench.report.peer_figure import peers
 from gsbench.report.roofline_figure import fraction_of_peak
 from gsbench.report.speedup_figure import speedup
@@ -27,6 +29,10 @@ FIGURES: dict[str, Callable[[pd.DataFrame, pd.DataFrame, Look], Plot | None]] = 
     "peers": peers,
     "fraction_of_peak": fraction_of_peak,
     "chunk_sizes": chunk_sizes,
+    "gradient_bias": gradient_bias,
+    "gradient_variance": gradient_variance,
+    "gradient_price": gradient_price,
+    "gradient_pareto": gradient_pareto,
     "accuracy_curves": accuracy_curves,
 }
 # Those of groups that are measured only where they are asked for: (figure, group).

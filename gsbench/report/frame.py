@@ -15,7 +15,8 @@ COMMON = ("schema_version", "run_id", "recorded_at", "group", "case", "status", 
 SETTINGS = (
     "estimator", "model", "preset", "dataset", "dataset_version", "dataset_checksum", "n_classes", "batch",
     "n_mc", "dtype", "device", "backend", "threads", "seed", "binarize", "estimator_tau", "estimator_draws",
-    "units", "layers", "d_a", "d_z", "nonlinearity", "norm", "estimator_chunk", "chunk",
+    "units", "layers", "d_a", "d_z", "nonlinearity", "norm", "estimator_chunk", "chunk", "estimator_m",
+    "estimator_conditional_draws", "state", "training_steps", "training_estimator",
 )  # fmt: skip
 FIGURES = (
     "bound_seconds", "bound_seconds_q1", "bound_seconds_q3", "bound_seconds_min", "step_seconds",
@@ -26,17 +27,26 @@ FIGURES = (
     "labelled_per_class", "draws_of_a", "baseline_seconds", "candidate_seconds", "baseline_process_peak_bytes",
     "baseline_process_start_bytes", "process_start_bytes", "torch_threads", "baseline_blas", "operations",
     "seconds_per_class", "peak_operations_per_second", "peak_operations_per_second_median", "peak_product",
-    "fraction_of_peak", "fraction_of_peak_low", "fraction_of_peak_high", "state_bytes",
+    "fraction_of_peak", "fraction_of_peak_low", "fraction_of_peak_high", "state_bytes", "gradient_draws",
+    "gradient_blocks", "total_draws", "q_perplexity", "calls_of_f", "class_rows_bytes",
 )  # fmt: skip
+# The figures of a gradient, of each of its parts.
+GRADIENT_PARTS = ("logits", "phi", "theta")
+OF_A_PART = (
+    "squared_bias", "squared_bias_low", "squared_bias_high", "variance", "variance_low", "variance_high",
+    "total_variance", "cosine", "exact_norm",
+)  # fmt: skip
+GRADIENT = tuple(f"{part}_{figure}" for part in GRADIENT_PARTS for figure in OF_A_PART)
 MACHINE = (
     "machine_cpu", "machine_cores", "machine_memory_bytes", "machine_os", "machine_gpu", "machine_blas",
     "python_version", "numpy_version", "scipy_version", "chainer_version", "cupy_version", "cuda_version",
     "torch_version", "pyro_version", "gsbench_version", "gsbench_commit",
 )  # fmt: skip
-FIELDS = COMMON + SETTINGS + FIGURES + MACHINE
+FIELDS = COMMON + SETTINGS + FIGURES + GRADIENT + MACHINE
 CURVES = ("curve_step", "curve_epoch", "curve_seconds", "curve_accuracy")
 TEXT = {
-    *COMMON[1:], "estimator", "estimator_tau", "estimator_draws", "model", "preset", "dataset",
+    *COMMON[1:], "estimator", "estimator_tau", "estimator_draws", "estimator_m", "estimator_conditional_draws",
+    "state", "training_estimator", "model", "preset", "dataset",
     "dataset_version", "dataset_checksum", "dtype", "device", "backend", "binarize", "nonlinearity", "norm",
     "timed", "baseline", "baseline_blas", "peak_product", "live_meter", "process_meter", "device_meter", *MACHINE,
 } - {"machine_cores", "machine_memory_bytes"}  # fmt: skip

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 import pandas as pd
 
 from gsbench.report import text
+from gsbench.report.estimator_styles import by_estimator
 from gsbench.report.figures import OPTIONAL
 from gsbench.report.frame import FIELDS, MACHINE, SETTINGS
 from gsbench.report.reading import MAKE_A_RUN
-from gsbench.report.style import Plot, by_estimator
+from gsbench.report.style import Plot
 from gsbench.report.text import markdown_cell, markdown_table, table_of_used
 
 GROUPS = {
@@ -20,6 +21,7 @@ GROUPS = {
     "memory": "peak memory",
     "accuracy": "accuracy",
     "roofline": "share of the machine's matrix-product peak",
+    "gradient": "bias and variance of the gradients",
 }
 # Groups that measure the same cases, so that each tells what the others lack.
 SAME_CASES = ("bound", "step", "memory", "roofline")
@@ -60,14 +62,17 @@ def _missing_cases(rows: pd.DataFrame, group: str) -> dict[str, list[str]]:
     if own.empty:
         return {}
     known = rows[rows["group"].isin(SAME_CASES if group in SAME_CASES else [group])].dropna(subset=key)
-    there = set(own[key].itertuples(index=False, name=None))
+    states = text.values(own, "state") if group == "gradient" else []
     cases: dict[str, list[str]] = {}
-    for model, of_model in known.groupby("model"):
-        ks = sorted(set(of_model["n_classes"]))
-        for estimator in by_estimator(of_model["estimator"]):
-            lost = [k for k in ks if (model, k, estimator) not in there]
-            if lost:
-                cases.setdefault(model, []).append(f"{estimator} at K = {text.listed(lost)}")
+    for state in states or [None]:
+        there = set((own[own["state"] == state] if state else own)[key].itertuples(index=False, name=None))
+        for model, of_model in known.groupby("model"):
+            ks = sorted(set(of_model["n_classes"]))
+            for estimator in by_estimator(of_model["estimator"]):
+                lost = [k for k in ks if (model, k, estimator) not in there]
+                if lost:
+                    where = f" ({state})" if state else ""
+                    cases.setdefault(model, []).append(f"{estimator} at K = {text.listed(lost)}{where}")
     return cases
 
 
@@ -100,7 +105,7 @@ def conditions(frame: pd.DataFrame) -> str:
 
 
 def _all_values(rows: pd.DataFrame, field: str) -> str:
-    found = text.in_order(text.values(rows, field))
+    found = text.in_order(value for value in text.values(rows, field) if value != "")
     return ", ".join(_size(value) if field in SIZES else text.plain(value) for value in found)
 
 

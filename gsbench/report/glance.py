@@ -10,10 +10,10 @@ import pandas as pd
 from tabulate import tabulate
 
 from gsbench.report import text
+from gsbench.report.estimator_styles import by_estimator
 from gsbench.report.frame import make_frame, measured
 from gsbench.report.peer_table import peer_text
 from gsbench.report.reading import Record
-from gsbench.report.style import by_estimator
 
 NEW_LINE = "\n"
 Cells = dict[tuple[int, str, str], float]  # (K, estimator, figure) → value

@@ -8,12 +8,14 @@ import pandas as pd
 
 from gsbench.report import gaps, text
 from gsbench.report.accuracy import PANEL, equal_readouts
+from gsbench.report.estimator_styles import by_estimator
 from gsbench.report.frame import measured
 from gsbench.report.glance import glance_markdown
+from gsbench.report.gradient_table import gradient_tables
 from gsbench.report.peer_table import peer_table
 from gsbench.report.roofline_figure import roofline_table
 from gsbench.report.speedup_figure import HELD_AGAINST_JANG, JANG, jang
-from gsbench.report.style import Plot, by_estimator
+from gsbench.report.style import Plot
 from gsbench.report.text import markdown_cell, markdown_table, table_of_used
 
 GLANCE_NOTE = (
@@ -46,6 +48,7 @@ def make_page(
     for key, plot in plots.items():
         parts.append(_figure(key, plot) if plot else "")
         parts.append(TABLES[key](frame) if plot and key in TABLES else "")
+        parts.append(SECTIONS[key](frame) if key in SECTIONS else "")
     parts += [
         _readouts(curves),
         f"## Missing\n\n{gaps.missing(frame, plots)}",
@@ -125,6 +128,8 @@ TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
     "peers": peer_table,
     "fraction_of_peak": roofline_table,
 }
+# The tables with a heading of their own, which follow a figure's place and stand without it too.
+SECTIONS: dict[str, Callable[[pd.DataFrame], str]] = {"gradient_pareto": gradient_tables}
 
 
 def _readouts(curves: pd.DataFrame) -> str:

@@ -11,9 +11,10 @@ from matplotlib.axes import Axes
 
 from gsbench.report import text
 from gsbench.report.axes import plain_log
+from gsbench.report.estimator_styles import by_estimator
 from gsbench.report.frame import is_sum
 from gsbench.report.peer_table import TIMED, TITLE, lost_name, peer_rows, timed_note, versions
-from gsbench.report.style import Look, Plot, by_estimator, make_sheet
+from gsbench.report.style import Look, Plot, make_sheet
 
 KINDS = {True: "the exact sum", False: "sampling"}
 USUAL = "unlabelled-step"  # what was timed goes without saying

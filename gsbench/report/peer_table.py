@@ -9,7 +9,7 @@ from tabulate import tabulate
 
 from gsbench.report import text
 from gsbench.report.class_figures import LOST
-from gsbench.report.style import by_estimator
+from gsbench.report.estimator_styles import by_estimator
 
 TITLE = "Beside other formulations"
 TIMED = {"unlabelled-step": "unlabelled step", "step": "full step", "bound": "bound"}

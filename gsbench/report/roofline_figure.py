@@ -7,8 +7,9 @@ from matplotlib.ticker import MultipleLocator, PercentFormatter
 
 from gsbench.report import text
 from gsbench.report.axes import class_axis, draw_by_classes
+from gsbench.report.estimator_styles import by_estimator
 from gsbench.report.frame import measured
-from gsbench.report.style import Look, Plot, by_estimator, make_sheet
+from gsbench.report.style import Look, Plot, make_sheet
 
 PANELS = {"bound": "unlabelled bound", "step": "full training step"}
 HEADERS = ("", "model", "K", "estimator", "timed", "operations", "time", "per class", "machine's peak", "share of it")

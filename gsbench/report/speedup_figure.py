@@ -11,8 +11,9 @@ from matplotlib.lines import Line2D
 
 from gsbench.report import text
 from gsbench.report.axes import class_axis, draw_by_classes, plain_log
+from gsbench.report.estimator_styles import by_estimator
 from gsbench.report.frame import measured
-from gsbench.report.style import Look, Plot, by_estimator, make_sheet
+from gsbench.report.style import Look, Plot, make_sheet
 
 # Jang et al. 2017 (arXiv 1611.01144), fig. 5: how many times as fast sampling is as marginalizing, by K.
 JANG = {10: 2.0, 100: 9.9}

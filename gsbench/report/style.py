@@ -1,9 +1,4 @@
-"""The look that all figures share: colours, markers and lines for names; settings of matplotlib; one sheet of
-panels.
-
-The colours are those of Okabe and Ito, and a wine red, which colour-blind readers can tell apart; a marker
-stands beside each.
-"""
+"""The look that all figures share: lines for names, settings of matplotlib, and one sheet of panels."""
 
 from __future__ import annotations
 
@@ -20,16 +15,8 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-KNOWN = {
-    "marginalize": ("#0072B2", "o"),
-    "marginalize-streamed": ("#56B4E9", "v"),
-    "gumbel-softmax": ("#D55E00", "s"),
-    "straight-through": ("#009E73", "^"),
-    "labels-only": ("#000000", "D"),
-}
-# For other names; 3 colours and 8 markers have no common divisor, so that 24 pairs differ.
-OTHER_COLOURS = ("#CC79A7", "#E69F00", "#882255")
-OTHER_MARKERS = ("P", "X", "h", "<", "p", ">", "d", "*")
+from gsbench.report.estimator_styles import Style, by_estimator, estimator_styles
+
 LINES = ("-", "--", ":", "-.")
 FILLS = ("full", "none", "left", "top")
 
@@ -60,19 +47,11 @@ def figure_settings() -> Iterator[None]:
         yield
 
 
-def by_estimator(names: Iterable[str]) -> list[str]:
-    """The distinct names, the known ones first in their fixed order, each followed by those of it that have
-    settings, such as `gumbel-softmax(tau=0.5)`; the others by name.
-    """
-    rank = {name: i for i, name in enumerate(KNOWN)}
-    return sorted(set(names), key=lambda name: (rank.get(name.split("(")[0], len(rank)), name))
-
-
 @dataclass(frozen=True)
 class Look:
     """How each estimator and each series is drawn in every figure of one report."""
 
-    estimators: dict[str, tuple[str, str]]  # name → (colour, marker)
+    estimators: dict[str, Style]
     series: dict[str, tuple[str, Any]]  # label → (line style, fill of the marker)
 
     def marker(self, estimator: str, series: str) -> dict[str, Any]:
@@ -107,11 +86,9 @@ class Look:
 
 
 def make_look(estimators: Iterable[str], series: Iterable[str]) -> Look:
-    """Fixed styles for the known estimators; the others take theirs by name order, series in their order."""
-    others = sorted(set(estimators) - set(KNOWN))
-    cycle = {n: (OTHER_COLOURS[i % 3], OTHER_MARKERS[i % 8]) for i, n in enumerate(others)}
+    """The styles of the known estimators and of these; series take theirs in their order."""
     lines = {s: (LINES[i % 4], FILLS[i % 4]) for i, s in enumerate(dict.fromkeys(series))}
-    return Look(KNOWN | cycle, lines)
+    return Look(estimator_styles(estimators), lines)
 
 
 # Inches around and between the panels.

@@ -120,7 +120,7 @@ def conditions(rows: pd.DataFrame) -> str:
 
 def in_order(found: Iterable[Any]) -> list[Any]:
     """Numbers by size, then all else by its text."""
-    return sorted(found, key=lambda value: (isinstance(value, str), value if isinstance(value, float) else str(value)))
+    return sorted(found, key=lambda value: (isinstance(value, str), value))
 
 
 def _devices(rows: pd.DataFrame) -> str:

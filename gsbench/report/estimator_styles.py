@@ -1,0 +1,74 @@
+"""Colour and marker of each estimator: fixed for the known ones, shades of theirs for those that have settings.
+
+The colours are those of Okabe and Ito, and an indigo, a wine red and a brown, which colour-blind readers can tell
+apart; a marker stands beside each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from matplotlib.colors import to_hex, to_rgb
+
+Style = tuple[str, str]  # colour, marker
+
+KNOWN: dict[str, Style] = {
+    "marginalize": ("#0072B2", "o"),
+    "marginalize-streamed": ("#56B4E9", "v"),
+    "gumbel-softmax": ("#D55E00", "s"),
+    "straight-through": ("#009E73", "^"),
+    "gumbel-rao": ("#332288", "p"),
+    "reinmax": ("#882255", "P"),
+    "score-function": ("#E69F00", "X"),
+    "sum-and-sample": ("#CC79A7", ">"),
+    "sparsemax": ("#7A4B1E", "*"),
+    "labels-only": ("#000000", "D"),
+}
+# For a known name with settings, such as `gumbel-softmax(tau=0.1)`; the families begin at different markers.
+VARIANT_MARKERS = ("*", "P", "<", "d", "D", "X", "8", "h")
+LIGHT = 0.3  # the luminance from which a colour grows darker first, as lighter it would fade
+# For other names; 3 colours and 8 markers have no common divisor, so that 24 pairs differ.
+OTHER_COLOURS = ("#7F7F7F", "#999933", "#44AA99")
+OTHER_MARKERS = ("P", "X", "h", "<", "p", ">", "d", "*")
+
+
+def family(name: str) -> str:
+    """The name without its settings."""
+    return name.split("(")[0]
+
+
+def by_estimator(names: Iterable[str]) -> list[str]:
+    """The distinct names, the known ones first in their fixed order, each followed by those of it that have
+    settings, such as `gumbel-softmax(tau=0.5)`; the others by name.
+    """
+    rank = {name: i for i, name in enumerate(KNOWN)}
+    return sorted(set(names), key=lambda name: (rank.get(family(name), len(rank)), name))
+
+
+def estimator_styles(names: Iterable[str]) -> dict[str, Style]:
+    """The style of every known name and of the names given; those that are not fixed go by the names' order."""
+    styles = dict(KNOWN)
+    rest = sorted(set(names) - set(KNOWN))
+    for rank, known in enumerate(KNOWN):
+        variants = [name for name in rest if family(name) == known]
+        styles |= {name: _variant(KNOWN[known], rank, i) for i, name in enumerate(variants)}
+    others = [name for name in rest if family(name) not in KNOWN]
+    return styles | {n: (OTHER_COLOURS[i % 3], OTHER_MARKERS[i % 8]) for i, n in enumerate(others)}
+
+
+def _variant(style: Style, rank: int, number: int) -> Style:
+    """The numbered variant of the known style at `rank`: lighter or darker in turn, with another marker."""
+    colour, own = style
+    markers = [marker for marker in (*VARIANT_MARKERS[rank:], *VARIANT_MARKERS[:rank]) if marker != own]
+    red, green, blue = (channel**2.2 for channel in to_rgb(colour))
+    lighter, darker, light = (1.0, 0.42), (0.0, 0.38), (1.0, 0.22)
+    is_light = 0.2126 * red + 0.7152 * green + 0.0722 * blue > LIGHT
+    shades = (darker, light, (0.0, 0.6)) if is_light else (lighter, darker, light)
+    end, share = shades[number % 3]
+    return _mixed(colour, end, share), markers[number % len(markers)]
+
+
+def _mixed(colour: str, end: float, share: float) -> str:
+    """The colour with this share of a grey: 0 black, 1 white."""
+    red, green, blue = ((1 - share) * channel + share * end for channel in to_rgb(colour))
+    return to_hex((red, green, blue))

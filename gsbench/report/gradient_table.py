@@ -1,0 +1,98 @@
+"""The quality of the gradients in numbers: a table for each part."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from gsbench.report import text
+from gsbench.report.estimator_styles import by_estimator
+from gsbench.report.gradients import (
+    KEY,
+    PARTS,
+    gradient_rows,
+    held_against,
+    of_part,
+    repetitions,
+    state_name,
+    states_of,
+)
+
+COSTS = ("q_perplexity", "calls_of_f", "bound_seconds", "peak_bytes")
+HEADERS = ("", "model", "parameters", "K", "estimator")
+COST_HEADERS = ("perplexity of q", "calls of f", "time", "peak memory")
+ERROR_HEADERS = ("relative bias", "relative variance", "total variance", "cosine")
+
+
+def gradient_tables(frame: pd.DataFrame) -> str:
+    """The tables, each folded away, with what their columns mean; "" where no gradient was measured."""
+    rows = gradient_rows(frame)
+    costs = rows.groupby(KEY)[list(COSTS)].median()
+    tables = [_table(rows, costs, part) for part in PARTS]
+    if not any(tables):
+        return ""
+    return "\n\n".join(["## The gradients in numbers", text.markdown_cell(_note(rows)), *filter(None, tables)])
+
+
+def _note(rows: pd.DataFrame) -> str:
+    return (
+        "Of the gradient of the loss, held against that of the exact sum at the same parameters, minibatch, a and ε_z: "
+        f"{repetitions(rows)} that differ in the draws of y alone. Relative bias: ‖E g − g*‖ / ‖g*‖; `0 within noise` "
+        "where the interval of its square contains 0, with the largest bias that the interval leaves open. Relative "
+        "variance: tr cov(g) / ‖g*‖², of the draws of y. Total variance: the same with a and ε_z drawn anew as well; "
+        "that of the exact sums is what a and ε_z do alone. Cosine: mean of that between one gradient and the exact "
+        f"one. In brackets: {text.interval_name(rows)} interval. Time: the unlabelled bound, forward and backward. "
+        "Calls of f: for an example and draw of a. Peak memory: of a full training step. "
+        f"{held_against(rows)}"
+    ).rstrip()
+
+
+def _table(rows: pd.DataFrame, costs: pd.DataFrame, part: str) -> str:
+    """The costs stand in the logits' table, for they are the same for all parts."""
+    points = of_part(rows, part)
+    if points.empty:
+        return ""
+    with_costs = part == "logits"
+    states, names = states_of(rows), by_estimator(points["estimator"])
+    points = points.assign(at=points["state"].map(states.index), order=points["estimator"].map(names.index))
+    points = points.sort_values(["subject", "series", "at", "n_classes", "order"], kind="stable")
+    cells = []
+    for row in points.itertuples():
+        cost = costs.loc[tuple(getattr(row, name) for name in KEY)]
+        head = [row.series, row.subject, state_name(row.state, rows), text.plain(row.n_classes), row.estimator]
+        cells.append([*head, *(_cost(cost) if with_costs else []), *_errors(row)])
+    table = text.table_of_used([*HEADERS, *(COST_HEADERS if with_costs else ()), *ERROR_HEADERS], cells)
+    lines = f"{len(cells)} line{'' if len(cells) == 1 else 's'}"
+    return f"<details><summary>By the {PARTS[part]}: {lines}</summary>\n\n{table}\n\n</details>"
+
+
+def _cost(cost: pd.Series) -> list[str]:
+    writers = (text.three_digits, _calls, text.seconds, text.size)
+    return [text.measure(cost[name], write) for name, write in zip(COSTS, writers, strict=True)]
+
+
+def _calls(calls: float) -> str:
+    return text.plain(calls) if calls == round(calls) else text.three_digits(calls)
+
+
+def _errors(row: Any) -> list[str]:
+    return [
+        bias_text(row.bias, row.bias_low, row.bias_high),
+        _variance_text(row.variance, row.variance_low, row.variance_high),
+        text.measure(row.total_variance, text.three_digits),
+        text.measure(row.cosine, lambda cosine: f"{cosine:.3f}"),
+    ]
+
+
+def bias_text(bias: float, low: float, high: float) -> str:
+    """`0.123 [0.110, 0.135]`; `0 within noise (up to 0.0123)` where the interval contains 0; `0` of what draws no y."""
+    if bias == 0:
+        return f"0 within noise (up to {text.three_digits(high)})" if high > 0 else "0"
+    return f"{text.three_digits(bias)}{text.interval(low, high)}"
+
+
+def _variance_text(variance: float, low: float, high: float) -> str:
+    if variance == 0:
+        return "0"
+    return f"{text.measure(variance, text.three_digits)}{text.interval(low, high)}"
