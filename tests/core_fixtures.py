@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from oracles import Oracle
+from scipy import stats
 
 from gsbench.backends import load_backend
 from gsbench.backends.chainer import ChainerBackend
@@ -107,15 +108,31 @@ def check_gradients(
             )
 
 
+def z_bound(n: int = 1, degrees: float = np.inf) -> float:
+    """The |z| that, where nothing is wrong, one of `n` scores exceeds in one of 1,000 runs; `degrees` of freedom of
+    Student's t, for few draws.
+    """
+    return float(stats.t.isf(0.0005 / n, degrees))
+
+
+def z_scores(draws: np.ndarray, expected: Any) -> np.ndarray:
+    """`z_score` of each component of draws [R, ...], leaving out those that do not vary, which must be equal."""
+    off, spread = draws.mean(axis=0) - expected, draws.std(axis=0, ddof=1)
+    still = spread < 1e-12
+    np.testing.assert_allclose(off[still], 0, atol=1e-10)
+    return off[~still] / spread[~still] * np.sqrt(len(draws))
+
+
 @dataclasses.dataclass(frozen=True)
 class ToyBound:
-    """f(y) = h·c + ½ Σ h², h = y W_y + base: quadratic in y, and all that an estimator of E[f] needs of a
-    bound.
+    """f(y) = Σ [ h + ½ h² + c h³ ], h = y W_y + base: quadratic in y where c = 0, and all that an estimator of E[f] by
+    sampling needs of a bound.
     """
 
     bk: Any
     W_y: Any  # [K, H]
     base: Any  # [N, 1, B, H]
+    cubic: float = 0.0
 
     @property
     def n_classes(self) -> int:
@@ -123,16 +140,55 @@ class ToyBound:
 
     def __call__(self, y: Any) -> Any:
         h = self.base + y.first_layer(self.bk, self.W_y)  # [N, C, B, H]
-        return self.bk.sum(h + 0.5 * h * h, axis=-1)
+        return self.bk.sum(h + 0.5 * h * h + self.cubic * h * h * h, axis=-1)
 
     def plain(self, y: np.ndarray) -> np.ndarray:
         """f at y [..., K] for the first example's base."""
-        h = self.bk.to_numpy(self.base)[0, 0, 0] + y @ self.bk.to_numpy(self.W_y)
-        return (h + 0.5 * h * h).sum(axis=-1)
+        h = self._hidden(y)
+        return (h + 0.5 * h * h + self.cubic * h**3).sum(axis=-1)
+
+    def slope(self, y: np.ndarray) -> np.ndarray:
+        """∂f/∂y [K] at y [K], for all classes."""
+        h = self._hidden(y)
+        return self.bk.to_numpy(self.W_y) @ (1 + h + 3 * self.cubic * h**2)
+
+    @property
+    def of_classes(self) -> np.ndarray:
+        """f(e_k) [K]"""
+        return self.plain(np.eye(self.n_classes))
+
+    def _hidden(self, y: np.ndarray) -> np.ndarray:
+        return self.bk.to_numpy(self.base)[0, 0, 0] + y @ self.bk.to_numpy(self.W_y)
 
 
-def toy_bound(bk: Any, n_classes: int, batch: int, seed: int = 2, width: int = 3) -> ToyBound:
+def toy_bound(bk: Any, n_classes: int, batch: int, seed: int = 2, width: int = 3, cubic: float = 0.0) -> ToyBound:
     """A ToyBound that is the same for all of `batch` examples."""
     rng = np.random.default_rng(seed)
     base = np.broadcast_to(rng.standard_normal(width), (1, 1, batch, width))
-    return ToyBound(bk, bk.array(1.5 * rng.standard_normal((n_classes, width))), bk.array(base))
+    return ToyBound(bk, bk.array(1.5 * rng.standard_normal((n_classes, width))), bk.array(base), cubic)
+
+
+def value_and_gradient(estimator: Any, f: Any, logits: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """The estimates of E[f] and each one's gradient by its own logits. logits [R, K] → [R], [R, K]"""
+    variable = f.bk.parameter(logits[None])
+    expectation = estimator(f, variable, f.bk.generator(seed)).expectation
+    f.bk.backward(f.bk.sum(expectation))
+    return f.bk.to_numpy(expectation)[0], f.bk.gradient(variable)[0]
+
+
+def gumbel_draws(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """The noise g = −log(−log u) that an estimator forms of the generator's next draws, in float64."""
+    return -np.log(-np.log(rng.random(shape)))
+
+
+class HostGenerator:
+    """A generator whose draws are those of NumPy's, on whatever device `bk` has: for one and the same noise there."""
+
+    def __init__(self, bk: Any, seed: int) -> None:
+        self._bk, self._rng = bk, np.random.default_rng(seed)
+
+    def random(self, shape: Any, dtype: Any) -> Any:
+        return self._bk.array(self._rng.random(shape, dtype=dtype), dtype)
+
+    def standard_normal(self, shape: Any, dtype: Any) -> Any:
+        return self._bk.array(self._rng.standard_normal(shape, dtype=dtype), dtype)

@@ -67,6 +67,109 @@ def bernoulli_log_density(x: np.ndarray, logits: np.ndarray) -> np.ndarray:
     return (x * log_p + (1 - x) * log_not_p).sum(axis=-1)
 
 
+# The family of estimators, for one example: logits θ [K], a class bound f [K] (its values at e_k), Exp(1) draws E.
+
+
+def gumbel_given(log_q: np.ndarray, i: int, E: np.ndarray) -> np.ndarray:
+    """The sums G = log q + g given that i is their argmax, from E [K]: G_i = −log E_i, and for j ≠ i
+    G_j = −logaddexp(log E_j − log q_j, log E_i).
+    """
+    G = np.empty(len(log_q))
+    for j in range(len(log_q)):
+        G[j] = -math.log(E[i]) if j == i else -np.logaddexp(math.log(E[j]) - log_q[j], math.log(E[i]))
+    return G
+
+
+def gumbel_rao_jacobian(log_q: np.ndarray, i: int, E: np.ndarray, tau: float) -> np.ndarray:
+    """The mean over E [M, K] of J(softmax(G/τ))/τ, G the sums given that i is their argmax."""
+    return np.mean([jacobian(softmax(gumbel_given(log_q, i, E_m) / tau)) / tau for E_m in E], axis=0)
+
+
+def reinmax_jacobian(logits: np.ndarray, i: int, tau: float) -> np.ndarray:
+    """2 J(p) − ½ J(q), p = (softmax(θ/τ) + D)/2, q = softmax(θ), D = e_i"""
+    p = (softmax(logits / tau) + one_hot(i, len(logits))) / 2
+    return 2 * jacobian(p) - 0.5 * jacobian(softmax(logits))
+
+
+def exact_gradient(logits: np.ndarray, f: np.ndarray) -> np.ndarray:
+    """∂/∂θ Σ_k q_k f_k = Σ_k f_k q_k (e_k − q)"""
+    q = softmax(logits)
+    return sum((f[k] * q[k] * (one_hot(k, len(q)) - q) for k in range(len(q))), np.zeros(len(q)))
+
+
+def score_function(logits: np.ndarray, f: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
+    """Value and gradient by θ of S hard draws y: mean_s f(y_s), and
+    mean_s (f(y_s) − mean_{t≠s} f(y_t)) ∇log q(y_s), with ∇log q(k) = e_k − q.
+    """
+    q, gradient = softmax(logits), np.zeros(len(logits))
+    for s in range(len(y)):
+        others = [f[y[t]] for t in range(len(y)) if t != s]
+        gradient += (f[y[s]] - sum(others) / len(others)) * (one_hot(y[s], len(q)) - q) / len(y)
+    return sum(f[k] for k in y) / len(y), gradient
+
+
+def likeliest(logits: np.ndarray, m: int) -> list[int]:
+    """The m classes of largest logit."""
+    return sorted(range(len(logits)), key=lambda k: -logits[k])[:m]
+
+
+def baseline(logits: np.ndarray, f: np.ndarray, m: int) -> float:
+    """b = Σ_C q_k f_k / q_C"""
+    q, C = softmax(logits), likeliest(logits, m)
+    return sum(q[k] * f[k] for k in C) / sum(q[k] for k in C)
+
+
+def sum_and_sample(logits: np.ndarray, f: np.ndarray, m: int, y: int) -> tuple[float, np.ndarray]:
+    """Value and gradient by θ, where y was drawn for the rest: Σ_C q_k f_k + (1 − q_C) f(y), and
+    Σ_C ∇q_k (f_k − b) + (1 − q_C) (f(y) − b) ∇log q(y).
+    """
+    q, C, b = softmax(logits), likeliest(logits, m), baseline(logits, f, m)
+    of_rest = sum(q[k] for k in range(len(q)) if k not in C)
+    value, gradient = of_rest * f[y], of_rest * (f[y] - b) * (one_hot(y, len(q)) - q)
+    for k in C:
+        value += q[k] * f[k]
+        gradient = gradient + q[k] * (one_hot(k, len(q)) - q) * (f[k] - b)
+    return value, gradient
+
+
+def sparsemax_threshold(x: np.ndarray) -> np.ndarray:
+    """The t with Σ_k max(0, x_k − t) = 1, by bisection: [..., K] → [...]. The largest of each row must be 0, for then t
+    is in [−1, 0].
+    """
+    low, high = np.full(x.shape[:-1], -1.0), np.zeros(x.shape[:-1])
+    for _ in range(60):
+        middle = (low + high) / 2
+        too_low = np.maximum(x - middle[..., None], 0).sum(axis=-1) > 1
+        low, high = np.where(too_low, middle, low), np.where(too_low, high, middle)
+    return (low + high) / 2
+
+
+def sparsemax(logits: np.ndarray) -> np.ndarray:
+    """w_k = max(0, x_k − t) with Σ_k w_k = 1, over the last axis."""
+    x = logits - logits.max(axis=-1, keepdims=True)
+    return np.maximum(x - sparsemax_threshold(x)[..., None], 0)
+
+
+def sparsemax_jacobian(w: np.ndarray) -> np.ndarray:
+    """diag(s) − s sᵀ/|S|, s the indicator of the support S of w [K]"""
+    s = (w > 0).astype(float)
+    return np.diag(s) - np.outer(s, s) / s.sum()
+
+
+def sparsemax_loss(logits: np.ndarray, y: int) -> float:
+    """−x_y + ½ Σ_{k ∈ S} (x_k² − t²) + ½ (Martins & Astudillo 2016, eq. 16)"""
+    x = logits - logits.max()
+    t = float(sparsemax_threshold(x))
+    return -x[y] + 0.5 * sum(x_k**2 - t**2 for x_k in x if x_k > t) + 0.5
+
+
+def point_entropy(w: np.ndarray) -> np.ndarray:
+    """−Σ_k w_k log w_k over the entries that are not 0, over the last axis."""
+    return np.array([-sum(p * math.log(p) for p in row if p > 0) for row in w.reshape(-1, w.shape[-1])]).reshape(
+        w.shape[:-1]
+    )
+
+
 class Oracle:
     """ADGM or M2 with the parameters of `model`, copied.
 
@@ -178,15 +281,17 @@ class Oracle:
             ]
         )
 
-    def unlabelled(self, x: np.ndarray, eps_a: Any, eps_z: np.ndarray) -> np.ndarray:
-        """U(x) = 1/N Σ_l { Σ_k q(k|a_l,x) f(e_k) + H(q(·|a_l,x)) }: [B]"""
+    def unlabelled(
+        self, x: np.ndarray, eps_a: Any, eps_z: np.ndarray, weights: Callable[[np.ndarray], np.ndarray] = softmax
+    ) -> np.ndarray:
+        """U(x) = 1/N Σ_l { Σ_k w(k|a_l,x) f(e_k) + H(w(·|a_l,x)) }, w = weights(logits): [B]"""
         f = self.class_bounds(x, eps_a, eps_z)
         total = np.zeros(len(x))
         for n in range(len(eps_z)):
-            log_q = log_softmax(self.logits(x, eps_a[n]))
+            w = weights(self.logits(x, eps_a[n]))
             for k in range(self.config.n_classes):
-                total += np.exp(log_q[:, k]) * f[n, :, k]
-            total += entropy(log_q)
+                total += w[:, k] * f[n, :, k]
+            total += point_entropy(w)
         return total / len(eps_z)
 
     def sampled(

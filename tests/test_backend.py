@@ -13,11 +13,14 @@ from pathlib import Path
 import numpy as np
 import oracles
 import pytest
-from core_fixtures import backend
+from core_fixtures import backend, make_model, make_pixels
 
 import gsbench
 from gsbench.backends import DeviceError, load_backend
 from gsbench.backends import chainer as chainer_backend
+from gsbench.estimators import parse_estimator
+from gsbench.objective import loss as mean_loss
+from gsbench.objective import unlabelled_bound
 
 needs_cupy = pytest.mark.skipif(importlib.util.find_spec("cupy") is None, reason="CuPy is not installed")
 
@@ -310,6 +313,94 @@ def test_look_ups_are_products_with_a_one_hot_matrix_in_value_and_gradient():
             np.testing.assert_allclose(bk.gradient(y), g @ W.T)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_one_hot_rows(dtype):
+    bk = backend(dtype)
+    got = bk.one_hot(bk.integers([[2, 0], [1, 2]]), 3)
+    assert got.dtype == np.dtype(dtype)
+    np.testing.assert_array_equal(got, np.eye(3)[[[2, 0], [1, 2]]])
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2, 1, 4, 5), (1, 4, 5), (4, 5), (5,), (2, 3, 1, 5)])
+@pytest.mark.parametrize("weights", [(1.0,), (2.0, -0.5), (0.25, 0.25, 0.5)])
+def test_hard_point_is_a_constant_with_the_gradient_of_its_points(weights, shape):
+    """log q of any shape that broadcasts to the hard point's: there its gradient is summed."""
+    bk, rng = backend(), np.random.default_rng(0)
+    hard = np.eye(5)[rng.integers(5, size=(2, 3, 4))]
+    points, g = rng.dirichlet(np.ones(5), (len(weights), 2, 3, 4)), rng.standard_normal(hard.shape)
+    log_q = bk.parameter(rng.standard_normal(shape))
+    y = bk.hard_point(hard, log_q, points.copy(), weights)
+    np.testing.assert_array_equal(bk.to_numpy(y), hard)
+    bk.backward(bk.sum(y * g))
+    whole = np.zeros(hard.shape)
+    for at in np.ndindex(2, 3, 4):
+        for c, p in zip(weights, points, strict=True):
+            whole[at] += c * oracles.jacobian(p[at]) @ g[at]
+    expected = np.zeros(shape)
+    for at in np.ndindex(2, 3, 4):
+        to = tuple(0 if n == 1 else i for n, i in zip(shape[:-1], at[4 - len(shape) :], strict=True))
+        expected[to] += whole[at]
+    np.testing.assert_allclose(bk.gradient(log_q), expected, rtol=1e-12, atol=1e-14)
+
+
+def test_hard_point_of_float16_has_its_gradient_in_log_q_s_own_dtype():
+    bk = backend("float16")
+    log_q = bk.log_softmax(bk.parameter(np.zeros((2, 3))))
+    p = np.full((1, 2, 3), 1 / 3, np.float32)
+    y = bk.hard_point(bk.one_hot(bk.integers([0, 2]), 3), log_q, p, (1.0,))
+    assert (y.dtype, log_q.dtype) == (np.float16, np.float32)
+    (g,) = bk.gradients_by(bk.sum(y * np.array([[3, 0, 0], [0, 0, 0]], np.float16)), [log_q])
+    assert g.dtype == np.float32
+    np.testing.assert_allclose(g, [[2 / 3, -1 / 3, -1 / 3], [0, 0, 0]], rtol=1e-6, atol=1e-7)
+
+
+def test_pick_takes_entries_and_adds_up_the_gradients_of_repeated_ones():
+    bk, rng = backend(), np.random.default_rng(0)
+    values, index = rng.standard_normal((2, 3, 4)), rng.integers(4, size=(2, 3, 6))  # 6 of 4: some repeat
+    x, g = bk.parameter(values), rng.standard_normal(index.shape)
+    picked = bk.pick(x, index)
+    np.testing.assert_array_equal(bk.to_numpy(picked), np.take_along_axis(values, index, axis=-1))
+    bk.backward(bk.sum(picked * g))
+    expected = np.zeros_like(values)
+    for n, b, s in np.ndindex(index.shape):
+        expected[n, b, index[n, b, s]] += g[n, b, s]
+    np.testing.assert_allclose(bk.gradient(x), expected, rtol=1e-12)
+
+
+def test_pick_takes_a_view_that_is_not_contiguous():
+    bk, values = backend(), np.arange(24.0).reshape(2, 3, 4)
+    index = np.array([[[0, 3, 3], [1, 1, 2]], [[2, 2, 2], [0, 1, 3]]]).swapaxes(1, 2)  # [2, 3, 2]
+    x = bk.parameter(values)
+    picked = bk.pick(x, index)
+    np.testing.assert_array_equal(bk.to_numpy(picked), np.take_along_axis(values, index, axis=-1))
+    bk.backward(bk.sum(picked))
+    np.testing.assert_array_equal(bk.gradient(x)[0], [[1, 1, 0, 0], [0, 1, 0, 1], [0, 0, 1, 1]])
+
+
+@pytest.mark.parametrize("rest", [(), (3,), (2, 3)])
+@pytest.mark.parametrize("index", [[0, 0, 0, 4, 4, 1, 2, 2], [4, 1, 1, 0], [3], [0, 1, 2, 3, 4], [2, 2, 2]])
+def test_take_groups_takes_rows_that_come_in_groups_of_any_order(index, rest):
+    bk, rng, index = backend(), np.random.default_rng(0), np.array(index)
+    values = rng.standard_normal((5, *rest))
+    x, g = bk.parameter(values), rng.standard_normal((len(index), *rest))
+    taken = bk.take_groups(x, index)
+    np.testing.assert_array_equal(bk.to_numpy(taken), values[index])
+    bk.backward(bk.sum(taken * g))
+    expected = np.zeros_like(values)
+    np.add.at(expected, index, g)
+    np.testing.assert_allclose(bk.gradient(x), expected, rtol=1e-12)
+
+
+def test_take_groups_of_a_group_that_is_split_adds_up_over_the_parts():
+    bk, rng = backend(), np.random.default_rng(0)
+    x, index, g = bk.parameter(rng.standard_normal((3, 2))), np.array([1, 1, 1, 0, 2, 2]), rng.standard_normal((6, 2))
+    for part in (slice(0, 2), slice(2, 5), slice(5, 6)):
+        bk.backward(bk.sum(bk.take_groups(x, index[part]) * g[part]))
+    expected = np.zeros((3, 2))
+    np.add.at(expected, index, g)
+    np.testing.assert_allclose(bk.gradient(x), expected, rtol=1e-12)
+
+
 def test_weighted_sum_has_the_gradients_that_it_was_given_for_a_mean_and_refuses_other_losses():
     bk, f = backend(), np.arange(6.0).reshape(2, 3)
 
@@ -342,6 +433,54 @@ def test_gradients_by_leaves_leave_the_originals_alone():
     assert bk.keeps_graph
     with bk.no_gradient():
         assert not bk.keeps_graph
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_gradients_by_variables_are_backward_s_and_leave_the_parameters_own_alone(dtype):
+    """By parameters, by a variable computed from them, and by one that the loss does not depend on."""
+    bk, rng = backend(dtype), np.random.default_rng(0)
+    x, weights, unused = bk.parameter(rng.standard_normal((2, 4))), bk.parameter(W), bk.parameter([1.0, 2.0])
+    h = bk.affine(x, weights)
+    loss = bk.sum(h * h)
+    x.grad = np.full_like(x.array, 7)
+    found = bk.gradients_by(loss, [weights, h, unused, x])
+    assert all(g.dtype == np.promote_types(dtype, np.float32) for g in found)
+    np.testing.assert_array_equal(x.grad, np.full_like(x.array, 7))
+    assert weights.grad is None
+    assert unused.grad is None
+    x.cleargrad()
+    bk.backward(loss)
+    scale = bk.loss_scale or 1  # which Adam divides out
+    rtol = {"float16": 2e-3, "float32": 1e-6, "float64": 1e-12}[dtype]
+    expected = [weights.grad / scale, 2 * h.array, np.zeros(2), x.grad / scale]
+    for got, g in zip(found, expected, strict=True):
+        assert got.shape == g.shape
+        np.testing.assert_allclose(got, g, rtol=rtol, atol=rtol)
+
+
+def test_gradients_by_float16_variables_that_float16_would_lose():
+    """2e-8 is 0 in float16; scaled it is not, and what is given is not scaled."""
+    bk = backend("float16")
+    x = bk.parameter([1.0])
+    (g,) = bk.gradients_by(bk.sum(x) * 2e-8, [x])
+    np.testing.assert_allclose(g, [2e-8], rtol=1e-2)
+
+
+def test_gradients_by_the_parameters_of_a_model_are_backward_s():
+    """Through the streamed sum too, which takes gradients while it is formed."""
+    for name in ("gumbel-rao", "marginalize-streamed", "sparsemax"):
+        model = make_model("adgm", 5)
+        bk, parameters = model.bk, list(model.parameters.values())
+
+        def value(model=model, name=name):
+            x = model.bk.array(make_pixels())
+            return mean_loss(model, unlabelled_bound(model, x, parse_estimator(name), model.bk.generator(0)))
+
+        found = [g.copy() for g in bk.gradients_by(value(), parameters)]
+        assert all(p.grad is None for p in parameters)
+        bk.backward(value())
+        for got, p in zip(found, parameters, strict=True):
+            np.testing.assert_allclose(got, p.grad, rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

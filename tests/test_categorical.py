@@ -10,7 +10,16 @@ import pytest
 from core_fixtures import backend, z_score
 from scipy import stats
 
-from gsbench.categorical import entropy, gumbel, gumbel_max, gumbel_softmax, straight_through
+from gsbench.categorical import (
+    draw_classes,
+    entropy,
+    gumbel,
+    gumbel_max,
+    gumbel_softmax,
+    gumbel_softmax_given,
+    log_q_at,
+    straight_through,
+)
 
 TAUS = (0.05, 0.5, 1.0, 10.0)
 
@@ -86,17 +95,29 @@ def test_gumbel_max_draws_from_q(n_classes, dtype):
     bk = backend(dtype)
     log_q = oracles.log_softmax(1.2 * np.random.default_rng(n_classes).standard_normal(n_classes))
     draws = gumbel_max(bk, log_q, gumbel(bk, bk.generator(1), (20_000, n_classes)))
-    assert draws.dtype == np.dtype(dtype)
-    assert set(np.unique(draws)) == {0, 1}
-    np.testing.assert_array_equal(draws.sum(axis=-1), 1)
-    assert stats.chisquare(draws.sum(axis=0), 20_000 * np.exp(log_q)).pvalue > 1e-3
+    assert draws.shape == (20_000,)
+    assert draws.dtype.kind == "i"
+    counts = np.bincount(draws, minlength=n_classes)
+    assert stats.chisquare(counts, 20_000 * np.exp(log_q)).pvalue > 1e-3
+
+
+def test_draws_of_classes_are_from_q_and_independent():
+    """[N, S, B] by log q [N, B, K], another for each row: pairs of draws too have the law of pairs."""
+    bk, n_classes = backend(), 3
+    log_q = oracles.log_softmax(np.random.default_rng(0).standard_normal((2, 1, n_classes)))
+    variable = bk.parameter(np.repeat(log_q, 20_000, axis=1))
+    y = draw_classes(bk, bk.generator(1), variable, 2)
+    assert y.shape == (2, 2, 20_000)
+    for n, q in enumerate(np.exp(log_q[:, 0])):
+        pairs = np.bincount(n_classes * y[n, 0] + y[n, 1], minlength=n_classes**2)
+        assert stats.chisquare(pairs, 20_000 * np.outer(q, q).ravel()).pvalue > 1e-3
 
 
 def test_gumbel_max_names_the_class_of_the_largest_sum():
     bk = backend()
     rng = np.random.default_rng(0)
     log_q, g = rng.standard_normal((6, 5)), rng.standard_normal((6, 5))
-    np.testing.assert_array_equal(gumbel_max(bk, bk.parameter(log_q), g), oracles.hard_point(log_q, g))
+    np.testing.assert_array_equal(gumbel_max(bk, bk.parameter(log_q), g), np.argmax(log_q + g, axis=-1))
 
 
 def test_gumbel_max_of_float16_does_not_tie_at_ten_thousand_classes():
@@ -105,11 +126,9 @@ def test_gumbel_max_of_float16_does_not_tie_at_ten_thousand_classes():
     log_q = bk.log_softmax(bk.parameter(np.zeros((n, n_classes))))
     assert log_q.dtype == np.float32
     g = gumbel(bk, bk.generator(3), (n, n_classes))
-    draws = gumbel_max(bk, log_q, g)
-    assert draws.dtype == np.float16
+    winners = gumbel_max(bk, log_q, g)
     scores = bk.to_numpy(log_q) + g
     assert ((scores == scores.max(axis=-1, keepdims=True)).sum(axis=-1) > 1).sum() <= 2
-    winners = draws.argmax(axis=-1)
     assert abs(winners.mean() - (n_classes - 1) / 2) < 4 * n_classes / np.sqrt(12 * n)
 
 
@@ -119,7 +138,7 @@ def test_gumbel_max_of_float16_compares_in_float32():
     log_q = bk.log_softmax(bk.parameter(np.zeros((1, 2))))
     g = np.array([[9.001, 9.003]], dtype=np.float32)
     assert np.float16(g[0, 0]) == np.float16(g[0, 1])
-    np.testing.assert_array_equal(gumbel_max(bk, log_q, g), [[0, 1]])
+    np.testing.assert_array_equal(gumbel_max(bk, log_q, g), [1])
 
 
 # Gumbel-Softmax
@@ -161,7 +180,7 @@ def test_gumbel_softmax_is_the_hard_draw_at_low_temperature_and_its_mean_is_q():
     log_q = oracles.log_softmax(np.array([0.3, -1.0, 1.1]))
     g = gumbel(bk, bk.generator(2), (20_000, 3))
     s = bk.to_numpy(gumbel_softmax(bk, bk.parameter(np.broadcast_to(log_q, g.shape)), g, 1e-7))
-    np.testing.assert_allclose(s, gumbel_max(bk, log_q, g), atol=1e-6)
+    np.testing.assert_allclose(s, oracles.one_hot(gumbel_max(bk, log_q, g), 3), atol=1e-6)
     for k in range(3):
         assert abs(z_score(s[:, k], np.exp(log_q[k]))) < 4
 
@@ -187,6 +206,8 @@ def test_temperature_must_be_positive(tau):
     for relax in (gumbel_softmax, straight_through):
         with pytest.raises(ValueError, match=r"tau must be > 0, got (0\.0|-1\.0|nan)"):
             relax(bk, bk.parameter(np.zeros((1, 3))), np.zeros((1, 3)), tau)
+    with pytest.raises(ValueError, match=r"tau must be > 0, got (0\.0|-1\.0|nan)"):
+        gumbel_softmax_given(bk, bk.parameter(np.zeros((1, 3))), np.zeros(1, int), np.zeros((1, 1, 3)), tau)
 
 
 # Straight-through
@@ -216,7 +237,62 @@ def test_straight_through_takes_the_jacobian_of_the_soft_draw_backward(tau):
     np.testing.assert_allclose(bk.gradient(logits), expected, rtol=1e-9, atol=1e-13)
 
 
-# Entropy
+# The soft draw given the hard one
+
+
+@pytest.mark.parametrize("tau", TAUS)
+@pytest.mark.parametrize("n_classes", [2, 7])
+def test_gumbel_softmax_given_is_the_softmax_of_the_sums_given_their_argmax(n_classes, tau):
+    """The sums by the formulas from E = e^−g; y is any class, not the likeliest alone."""
+    bk, rng = backend(), np.random.default_rng(n_classes)
+    log_q = oracles.log_softmax(2 * rng.standard_normal((4, n_classes)))
+    y, g = np.arange(4) % n_classes, rng.gumbel(size=(3, 4, n_classes))
+    s = gumbel_softmax_given(bk, bk.parameter(log_q), y, g, tau)
+    assert s.shape == g.shape
+    for m, b in np.ndindex(3, 4):
+        G = oracles.gumbel_given(log_q[b], y[b], np.exp(-g[m, b]))
+        assert np.argmax(G) == y[b]
+        np.testing.assert_allclose(s[m, b], oracles.softmax(G / tau), rtol=1e-9, atol=1e-280)
+
+
+@pytest.mark.parametrize("tau", [0.3, 1.0, 3.0])
+@pytest.mark.parametrize("y", [0, 1, 2])
+def test_gumbel_softmax_given_has_the_law_of_the_soft_draws_with_that_argmax(y, tau):
+    """Against rejection sampling: each component, and a direction that couples them."""
+    bk, rng = backend(), np.random.default_rng(y)
+    log_q = np.log([0.6, 0.1, 0.3])
+    g = rng.gumbel(size=(60_000, 3))
+    kept = g[np.argmax(log_q + g, axis=-1) == y][:5000]
+    assert len(kept) == 5000
+    expected = oracles.soft_point(log_q, kept, tau)
+    s = gumbel_softmax_given(bk, log_q[None], np.array([y]), gumbel(bk, bk.generator(4), (5000, 1, 3)), tau)[:, 0]
+    assert (s.argmax(axis=-1) == y).all()
+    for direction in (*np.eye(3), [1.0, -0.5, 0.3]):
+        assert stats.ks_2samp(s @ direction, expected @ direction).pvalue > 1e-3 / 4
+    assert stats.ks_2samp(np.log(s[:, 0] * s[:, 1]), np.log(expected[:, 0] * expected[:, 1])).pvalue > 1e-3 / 4
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("tau", [0.05, 1.0])
+def test_gumbel_softmax_given_is_finite_at_logits_of_ten_thousand(tau, dtype):
+    bk, n_classes = backend(dtype), 50
+    values = np.random.default_rng(0).choice([-1e4, 0.0, 1e4], size=(6, n_classes))
+    log_q = bk.log_softmax(bk.parameter(values))
+    g = gumbel(bk, bk.generator(0), (4, 6, n_classes))
+    for y in (values.argmax(axis=-1), values.argmin(axis=-1)):  # the second is drawn with a probability of 0 alone
+        s = gumbel_softmax_given(bk, log_q, y, g, tau)
+        assert np.isfinite(s).all()
+        np.testing.assert_allclose(s.sum(axis=-1), 1, rtol=1e-5)
+        assert (np.take_along_axis(s, np.broadcast_to(y[..., None], (4, 6, 1)), -1) == s.max(-1, keepdims=True)).all()
+
+
+# Log q of a label, and entropy
+
+
+def test_log_q_at_labels():
+    bk, values = backend(), np.random.default_rng(0).standard_normal((2, 3, 4))
+    got = bk.to_numpy(log_q_at(bk, bk.parameter(values), bk.integers([3, 0, 1])))
+    np.testing.assert_allclose(got, oracles.log_softmax(values)[:, [0, 1, 2], [3, 0, 1]], rtol=1e-12)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3, 7, 1000])

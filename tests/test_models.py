@@ -300,6 +300,15 @@ def test_prediction_averages_probabilities_over_draws_of_a(name):
     assert q_y.creator is None  # no graph is kept
 
 
+@BOTH
+def test_prediction_by_another_distribution_averages_that(name):
+    model, x = make_model(name, 3), make_pixels()
+    eps_a, _, _ = noise_of_seed(model, 9, n_mc=5)
+    w = model.q_y(model.bk.array(x), model.bk.generator(9), 5, ESTIMATORS["sparsemax"]().distribution)
+    expected = np.mean([oracles.sparsemax(Oracle(model).logits(x, eps_a[n])) for n in range(5)], axis=0)
+    np.testing.assert_allclose(model.bk.to_numpy(w), expected, rtol=1e-10, atol=1e-14)
+
+
 # The config
 
 

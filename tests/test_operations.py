@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from gsbench.categorical import entropy
 from gsbench.estimators import ESTIMATORS, Estimate, Estimator, parse_estimator
 from gsbench.estimators.base import Y_ENTERS
 from gsbench.meters.operations import TIMED, MatrixProduct, operations, products
-from gsbench.models import MODELS, ModelConfig, make_config
+from gsbench.models import MODELS, CountedClassBound, Draws, ModelConfig, make_config
 from gsbench.objective import loss, unlabelled_bound
 from gsbench.training import Batch, Trainer
 
@@ -23,7 +24,13 @@ from gsbench.training import Batch, Trainer
 SIZES = {"n_pixels": 13, "d_a": 3, "d_z": 5, "units": 11}
 BATCH = 4
 
-SPELLED = [*ESTIMATORS, "gumbel-softmax(draws=3)", "straight-through(draws=2)"]
+SPELLED = [
+    *ESTIMATORS,
+    "gumbel-softmax(draws=3)",
+    "straight-through(draws=2)",
+    "score-function(draws=3)",
+    "sum-and-sample(m=3)",
+]
 STREAMED = ["marginalize-streamed(chunk=1)", "marginalize-streamed(chunk=3)"]
 
 
@@ -43,11 +50,30 @@ def made(monkeypatch):
     return found
 
 
-def take(model_name: str, config: ModelConfig, estimator: Estimator, n_mc: int, timed: str, batch: int = BATCH) -> None:
-    """Forward and backward of what is timed, once, on random pixels."""
+class Watched:
+    """An estimator as it is, and the calls of f for an example and draw that it made last."""
+
+    def __init__(self, estimator: Estimator) -> None:
+        self._estimator = estimator
+        self.calls_made = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._estimator, name)
+
+    def __call__(self, f: Any, logits_y: Any, rng: Any) -> Estimate:
+        f = CountedClassBound.of(f)
+        estimate = self._estimator(f, logits_y, rng)
+        self.calls_made = sum(f.counted) / np.prod(logits_y.shape[:2])
+        return estimate
+
+
+def take(
+    model_name: str, config: ModelConfig, estimator: Estimator, n_mc: int, timed: str, batch: int = BATCH
+) -> float:
+    """Forward and backward of what is timed, once, on random pixels; gives the calls of f that there were."""
     bk = load_backend("chainer", "cpu", "float32")
-    model = MODELS[model_name](bk, config)
-    trainer = Trainer(model, estimator, n_mc=n_mc)
+    model, watched = MODELS[model_name](bk, config), Watched(estimator)
+    trainer = Trainer(model, watched, n_mc=n_mc)
     rng = np.random.default_rng(0)
     x = rng.integers(0, 2, (2, batch, config.n_pixels))
     if timed == "step":
@@ -55,9 +81,21 @@ def take(model_name: str, config: ModelConfig, estimator: Estimator, n_mc: int, 
         trainer.step(Batch(bk.array(x[0]), labels, bk.array(x[1])))
     else:
         trainer.optimizer.clear_gradients()
-        bk.backward(loss(model, unlabelled_bound(model, bk.array(x[1]), estimator, trainer.rng, n_mc)))
+        bk.backward(loss(model, unlabelled_bound(model, bk.array(x[1]), watched, trainer.rng, n_mc)))
         if timed == "unlabelled-step":
             trainer.optimizer.update()
+    return watched.calls_made
+
+
+def count(
+    model: str, config: ModelConfig, batch: int, n_mc: int, estimator: Estimator, timed: str, calls: float
+) -> int:
+    """Operations by the shapes, for the calls of f that were made where they follow the logits."""
+    if not estimator.calls_follow_logits:
+        assert calls == estimator.calls(config.n_classes)
+        return operations(model, config, batch, n_mc, estimator, timed)
+    assert 1 <= calls <= config.n_classes
+    return sum(p.operations for p in products(model, config, batch, n_mc, estimator, timed, calls))
 
 
 def counted(made: list[tuple[int, int, int]]) -> int:
@@ -71,8 +109,8 @@ def counted(made: list[tuple[int, int, int]]) -> int:
 @pytest.mark.parametrize("model", MODELS)
 def test_the_count_is_that_of_the_products_made(made, model, spelled, n_mc, n_classes, timed):
     config, estimator = ModelConfig(n_classes, **SIZES), parse_estimator(spelled)
-    take(model, config, estimator, n_mc, timed)
-    assert operations(model, config, BATCH, n_mc, estimator, timed) == counted(made)
+    calls = take(model, config, estimator, n_mc, timed)
+    assert count(model, config, BATCH, n_mc, estimator, timed, calls) == counted(made)
 
 
 @pytest.mark.parametrize("class_layers", [1, 2, 3])
@@ -82,8 +120,8 @@ def test_the_count_at_every_depth(made, model, layers, class_layers):
     config = ModelConfig(7, layers=layers, class_layers=class_layers, **SIZES)
     for estimator in map(parse_estimator, SPELLED):
         made.clear()
-        take(model, config, estimator, 2, "step")
-        assert operations(model, config, BATCH, 2, estimator, "step") == counted(made), estimator
+        calls = take(model, config, estimator, 2, "step")
+        assert count(model, config, BATCH, 2, estimator, "step", calls) == counted(made), estimator
 
 
 @pytest.mark.parametrize("preset", ["default", "blog", "small"])
@@ -91,11 +129,11 @@ def test_the_count_at_every_depth(made, model, layers, class_layers):
 def test_the_count_at_the_sizes_of_the_presets(made, model, preset):
     config = make_config(preset, n_classes=7)
     for estimator in map(parse_estimator, ESTIMATORS):
-        if config.norm == "batch" and estimator.name == "marginalize-streamed":
+        if config.norm == "batch" and estimator.name in ("marginalize-streamed", "sparsemax"):
             continue  # its rows may not interact
         made.clear()
-        take(model, config, estimator, 1, "step", batch=2)
-        assert operations(model, config, 2, 1, estimator, "step") == counted(made), estimator
+        calls = take(model, config, estimator, 1, "step", batch=2)
+        assert count(model, config, 2, 1, estimator, "step", calls) == counted(made), estimator
 
 
 @pytest.mark.parametrize("spelled", SPELLED)
@@ -105,19 +143,9 @@ def test_each_product_has_its_shape(made, model, spelled):
     config, estimator = ModelConfig(7, **SIZES), parse_estimator(spelled)
     if "chunk" in estimator.settings:
         estimator = type(estimator)(chunk=7)
-    take(model, config, estimator, 3, "step")
-    expected = products(model, config, BATCH, 3, estimator, "step")
+    calls = take(model, config, estimator, 3, "step")
+    expected = products(model, config, BATCH, 3, estimator, "step", calls if estimator.calls_follow_logits else None)
     assert sorted((p.m, p.k, p.n) for p in expected) == sorted(made)
-
-
-@dataclasses.dataclass(frozen=True)
-class Index:
-    """y = e_{index}, index int [N, C, B]."""
-
-    index: np.ndarray
-
-    def first_layer(self, bk, W_y):
-        return bk.take_rows(W_y, self.index)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +156,7 @@ class HardDraws(Estimator):
 
     def __call__(self, f, logits_y, rng):
         n, batch, n_classes = logits_y.shape
-        f_y = f(Index(rng.integers(n_classes, size=(n, 2, batch))))
+        f_y = f(Draws(rng.integers(n_classes, size=(n, 2, batch))))
         log_q_y = f.bk.log_softmax(logits_y)
         return Estimate(f.bk.mean(f_y, axis=1), entropy(f.bk, log_q_y))
 
@@ -157,17 +185,20 @@ def test_the_count_of_the_default_networks_is_that_worked_out_by_hand():
     exact = 2 * 100 * (q_a_x + q_y_ax + shared + 100 * a_class)
     config = make_config("default", n_classes=100)
 
-    def count(spelled, timed="bound"):
+    def by_shapes(spelled, timed="bound"):
         return operations("adgm", config, 100, 1, parse_estimator(spelled), timed)
 
-    assert count("marginalize") == count("marginalize-streamed") == exact
+    assert by_shapes("marginalize") == by_shapes("marginalize-streamed") == exact
     assert 86e9 < exact < 88e9
     labelled = 2 * 100 * (q_a_x + q_y_ax + shared + a_class)
-    assert count("marginalize", "step") == exact + labelled
-    assert count("marginalize", "unlabelled-step") == exact
+    assert by_shapes("marginalize", "step") == exact + labelled
+    assert by_shapes("marginalize", "unlabelled-step") == exact
     y_product = 2 * 100 * (100 * 500)
-    assert count("gumbel-softmax") == labelled + 3 * 3 * y_product
-    assert count("straight-through") == labelled + 3 * y_product
+    assert by_shapes("gumbel-softmax") == labelled + 3 * 3 * y_product
+    assert by_shapes("straight-through") == labelled + 3 * y_product
+    assert by_shapes("gumbel-rao") == by_shapes("reinmax") == by_shapes("straight-through")  # noise has no products
+    for spelled in ("score-function(draws=2)", "sum-and-sample(m=1)"):
+        assert by_shapes(spelled) == exact - 2 * 100 * 98 * a_class
 
 
 def test_classes_at_once_are_those_asked_for():

@@ -9,7 +9,7 @@ from gsbench.backends import load_backend
 from gsbench.backends.chainer import ChainerBackend
 from gsbench.case import Case
 from gsbench.data import load_dataset, split
-from gsbench.estimators import parse_estimator
+from gsbench.estimators import ESTIMATORS, parse_estimator
 from gsbench.models import MODELS, ModelConfig
 from gsbench.settings import Settings
 from gsbench.training import (
@@ -109,7 +109,7 @@ def test_same_seed_same_batches(bk, data):
 
 
 @pytest.mark.parametrize("model", ["adgm", "m2"])
-@pytest.mark.parametrize("estimator", ["marginalize", "gumbel-softmax", "straight-through"])
+@pytest.mark.parametrize("estimator", list(ESTIMATORS))
 def test_a_step_moves_every_parameter(bk, data, model, estimator):
     trainer = make_trainer(bk, estimator, model)
     before = values(trainer)
@@ -159,7 +159,7 @@ class Oracle:
     def __init__(self, bk, labels):
         self.bk, self.labels, self.seen, self.calls = bk, labels, 0, 0
 
-    def q_y(self, x, rng, n_a):
+    def q_y(self, x, rng, n_a, distribution=None):
         right = self.labels[self.seen : self.seen + len(x)]
         self.seen += len(x)
         self.calls += 1
@@ -190,6 +190,30 @@ def test_accuracy_is_the_same_whenever_asked_and_of_all_examples_in_any_chunks(b
         assert perfect.seen == len(evaluation.labels)
     assert sizes[1].calls == len(evaluation.labels)
     assert sizes[10**6].calls == 1
+
+
+def test_a_run_is_evaluated_by_its_estimator_s_distribution(bk, data, monkeypatch):
+    dataset, parts = data
+    validation, seen = Evaluation.of(dataset, parts.validation[:20]), []
+    accuracy = Evaluation.accuracy
+    monkeypatch.setattr(
+        Evaluation,
+        "accuracy",
+        lambda self, model, n_a=1, estimator=None: seen.append(estimator) or accuracy(self, model, n_a),
+    )
+    trainer = make_trainer(bk, "sparsemax")
+    list(train(trainer, Batches(bk, *data, batch=5), validation, seconds=1e9, max_steps=1))
+    assert seen == [trainer.estimator] * 2
+
+
+def test_calls_of_a_case_are_counted_with_the_parameters_as_they_are():
+    case = Case(Settings("sparsemax", "m2", "small", n_classes=40, batch=5, threads=1))
+    noise = case.model.draw_noise(case.bk.generator(0), 5)  # which M2's logits do not depend on
+    w = case.bk.to_numpy(case.bk.sparsemax(case.model.class_logits(case.batch.x_unlabelled, noise)))
+    assert case.calls_of_f() == (w > 0).sum() / 5
+    case.model.parameters["q_y_x/b3"].array[3] += 100
+    assert case.calls_of_f() == 1
+    assert Case(Settings("sum-and-sample(m=4)", preset="small", n_classes=40, batch=5, threads=1)).calls_of_f() == 5
 
 
 def test_evaluation_steps_are_a_quarter_apart():
