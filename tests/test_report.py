@@ -18,7 +18,7 @@ from records_fixture import (
 )
 
 from gsbench.report import FIGURES, ReportError, make_report
-from gsbench.report.figures import OPTIONAL
+from gsbench.report.figures import ON_REQUEST, OPTIONAL
 from gsbench.report.frame import make_curves, make_frame
 from gsbench.report.gaps import missing
 from gsbench.report.peer_table import versions
@@ -295,8 +295,9 @@ def test_a_missing_group_is_named_and_the_rest_is_drawn(group):
         "roofline": ["fraction_of_peak"],
         "gradient": ["gradient_bias", "gradient_variance", "gradient_price", "gradient_pareto"],
     }[group]
-    assert [name for name, plot in plots.items() if plot is None and name not in OPTIONAL] == undrawn
-    assert not any(f"figure `{name}`" in missing(frame, plots) for name in OPTIONAL)
+    optional = (*OPTIONAL, *ON_REQUEST)
+    assert [name for name, plot in plots.items() if plot is None and name not in optional] == undrawn
+    assert not any(f"figure `{name}`" in missing(frame, plots) for name in optional)
     lines = missing(frame, plots).splitlines()
     assert any(line.startswith(f"- group `{group}` (") and line.endswith(": no record") for line in lines)
     for name in undrawn:

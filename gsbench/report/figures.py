@@ -15,6 +15,7 @@ from gsbench.report.class_figures import peak_memory, steps_per_second
 from gsbench.report.class_time_figure import time_per_class
 from gsbench.report.gradient_figures import gradient_bias, gradient_price, gradient_variance
 from gsbench.report.gradient_pareto import gradient_pareto
+from gsbench.report.gradient_temperature import gradient_temperature
 from gsbench.report.peer_figure import peers
 from gsbench.report.roofline_figure import fraction_of_peak
 from gsbench.report.speedup_figure import speedup
@@ -33,7 +34,10 @@ FIGURES: dict[str, Callable[[pd.DataFrame, pd.DataFrame, Look], Plot | None]] = 
     "gradient_variance": gradient_variance,
     "gradient_price": gradient_price,
     "gradient_pareto": gradient_pareto,
+    "gradient_temperature": gradient_temperature,
     "accuracy_curves": accuracy_curves,
 }
 # Those of groups that are measured only where they are asked for: (figure, group).
 OPTIONAL = {"peers": "peer", "chunk_sizes": "chunk"}
+# Those of settings that only an option asks for.
+ON_REQUEST = ("gradient_temperature",)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from gsbench.report import text
 from gsbench.report.estimator_styles import by_estimator
-from gsbench.report.figures import OPTIONAL
+from gsbench.report.figures import ON_REQUEST, OPTIONAL
 from gsbench.report.frame import FIELDS, MACHINE, SETTINGS
 from gsbench.report.reading import MAKE_A_RUN
 from gsbench.report.style import Plot
@@ -32,6 +32,7 @@ def missing(frame: pd.DataFrame, plots: Mapping[str, Plot | None]) -> str:
     """A list of the groups, cases and figures that are not there."""
     lines = [line for run in text.values(frame, "joint_run") for line in _missing_of_run(frame, run)]
     not_asked_for = {name for name, group in OPTIONAL.items() if not (frame["group"] == group).any()}
+    not_asked_for.update(ON_REQUEST)
     undrawn = [name for name, plot in plots.items() if not plot and name not in not_asked_for]
     lines += [f"figure `{name}`: the records have nothing to draw it from" for name in undrawn]
     others = frame[~frame["group"].isin([*GROUPS, *OPTIONAL.values()])]["group"].value_counts(sort=False)
