@@ -77,7 +77,7 @@ def _by_temperature(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _without_tau(estimator: str) -> str:
     """`gumbel-softmax(tau=0.5,draws=2)` → `gumbel-softmax(draws=2)`"""
-    return re.sub(r"\(\)$", "", re.sub(r"(?<=[(,])tau=[^,)]*,?", "", estimator).replace(",)", ")"))
+    return re.sub(r"\(\)$", "", re.sub(r"(?<=\()tau=[^,)]*,?", "", estimator))  # τ is the first of the settings
 
 
 def _styles(points: pd.DataFrame, look: Look) -> dict[tuple[Any, ...], dict[str, Any]]:

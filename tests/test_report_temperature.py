@@ -1,0 +1,91 @@
+"""The figure of the temperature: which estimators have a line in it, and where its points are."""
+
+import numpy as np
+import pytest
+from records_fixture import gradient_records
+
+from gsbench.report.figures import FIGURES
+from gsbench.report.frame import make_curves, make_frame
+from gsbench.report.gradient_temperature import _without_tau
+from gsbench.report.style import figure_settings, make_look
+
+TAUS = (0.1, 0.5, 1.0, 2.0)
+
+
+def records(taus=TAUS, ks=(10, 100), name="gumbel-softmax"):
+    """Those of one estimator at some temperatures; variance 9/τ², squared bias 0.04 τ², none at the lowest."""
+    found = []
+    for tau in taus:
+        spelled = name if tau == 1 else f"{name}(tau={tau})"
+        for record in gradient_records(ks, estimators=[name]):
+            bias = 0.04 * tau**2
+            changes = {
+                "case": f"{spelled}-{record['n_classes']}-{record['state']}",
+                "estimator": spelled,
+                "estimator_tau": tau,
+                "logits_squared_bias": bias,
+                "logits_squared_bias_low": -bias if tau == min(taus) else bias / 2,
+                "logits_squared_bias_high": 2 * bias,
+                **{f"logits_variance{end}": 9 / tau**2 for end in ("", "_low", "_high")},
+            }
+            found.append({**record, **changes})
+    return found
+
+
+def draw(rows):
+    frame = make_frame(rows)
+    with figure_settings():
+        look = make_look(frame["estimator"], frame["series"])
+        return FIGURES["gradient_temperature"](frame, make_curves(rows, frame), look)
+
+
+def drawn_lines(axes):
+    """The lines that have markers, as [n, 2] each."""
+    return [line.get_xydata() for line in axes.lines if line.get_marker() not in ("None", "_", None)]
+
+
+def test_points_are_bias_and_deviation_by_temperature():
+    plot = draw(records())
+    above, _, below, _ = plot.figure.axes
+    expected = [(0.1, 0.0), *((tau, 0.2 * tau) for tau in TAUS[1:])]
+    lines = drawn_lines(above)
+    assert len(lines) == 2  # one for each K
+    for line in lines:
+        np.testing.assert_allclose(line, expected, atol=1e-12)
+    for line in drawn_lines(below):
+        np.testing.assert_allclose(line, [(tau, 3 / tau) for tau in TAUS])
+    assert [tick.get_text() for tick in below.get_xticklabels()] == ["0.1", "0.5", "1", "2"]
+
+
+def test_a_bias_that_may_be_none_has_a_bar_up_to_what_may_have_been_missed():
+    (first, *_) = draw(records(ks=(10,))).figure.axes[0].containers
+    bars = [segment[:, 1] for segment in first.lines[2][0].get_segments()]
+    np.testing.assert_allclose(bars[0], [0, 0.2 * 0.1 * np.sqrt(2)])
+    np.testing.assert_allclose(bars[1], [0.2 * 0.5 * np.sqrt(0.5), 0.2 * 0.5 * np.sqrt(2)])
+
+
+def test_two_temperatures_are_no_line():
+    assert draw(records(taus=(0.1, 1.0))) is None
+    assert draw(gradient_records([10], estimators=["score-function", "sparsemax"])) is None
+
+
+def test_each_relaxation_has_its_colour_and_each_k_its_line():
+    rows = [*records(), *records(name="straight-through")]
+    plot = draw(rows)
+    drawn = [line for line in plot.figure.axes[0].lines if line.get_marker() in ("s", "^")]
+    assert len({(line.get_color(), line.get_linestyle()) for line in drawn}) == 4
+    labels = [entry.get_text() for entry in plot.figure.legends[0].get_texts()]
+    assert labels == ["gumbel-softmax", "straight-through", "K = 10", "K = 100"]
+
+
+@pytest.mark.parametrize(
+    ("spelled", "without"),
+    [
+        ("gumbel-softmax", "gumbel-softmax"),
+        ("gumbel-softmax(tau=0.5)", "gumbel-softmax"),
+        ("gumbel-softmax(tau=0.5,draws=2)", "gumbel-softmax(draws=2)"),
+        ("gumbel-rao(tau=2.0,draws=2,conditional_draws=5)", "gumbel-rao(draws=2,conditional_draws=5)"),
+    ],
+)
+def test_a_relaxation_is_the_estimator_without_its_temperature(spelled, without):
+    assert _without_tau(spelled) == without
