@@ -1,9 +1,20 @@
-"""What all tests share: they never touch the user's cache of data sets, and take one thread."""
+"""What all tests share: they never touch the user's cache of data sets, and take one thread.
 
+For some of them: sessions of the benchmark within this process.
+"""
+
+import importlib
 import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from threadpoolctl import threadpool_limits
+
+pytest_plugins = ["pytester"]
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -23,3 +34,31 @@ def cache_folder(tmp_path_factory):
         del os.environ["GSBENCH_CACHE"]
     else:
         os.environ["GSBENCH_CACHE"] = before
+
+
+@pytest.fixture(scope="session")
+def imported_once():
+    """What a session imports is forgotten at its end. Anew it would be slow, and matplotlib would be broken.
+
+    Of this scope, for pytester forgets what is imported after it as well.
+    """
+    for module in ("gsbench.backends.chainer", "gsbench.report", "recording"):
+        importlib.import_module(module)
+
+
+@pytest.fixture
+def session(imported_once, pytester):
+    """`session(*options)` is `pytest bench/ …` in this process, which has imported all that is slow to import.
+
+    Gives the exit status, `ret`, and the texts `stdout` and `stderr`.
+    """
+
+    def run(*options):
+        ended = pytester.runpytest_inprocess("bench/", "-p", "no:cacheprovider", *options)
+        return SimpleNamespace(ret=ended.ret, stdout=ended.stdout.str(), stderr=ended.stderr.str())
+
+    with pytest.MonkeyPatch.context() as patch:  # not `monkeypatch`, which outlives pytester and its working directory
+        patch.chdir(ROOT)
+        for file in (ROOT / "bench").glob("test_*.py"):  # a module of ours with the same name would be taken for it
+            patch.delitem(sys.modules, file.stem, raising=False)
+        yield run

@@ -11,21 +11,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import recording
 
 import gsbench.meters.products
-import gsbench.report  # in a session, matplotlib would be imported anew each time, and with it broken
 from gsbench.backends.chainer import cuda_problem
 from gsbench.case import Case
 from gsbench.cli import main
 from gsbench.estimators import ESTIMATORS
 from gsbench.meters.child import ChildResult
 from gsbench.meters.operations import MatrixProduct
-
-pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parent.parent
 SHORT = [
@@ -48,24 +44,6 @@ def command(tmp_path, *options):
 
 def in_a_process(tmp_path, *options):
     return subprocess.run(command(tmp_path, *options), cwd=ROOT, capture_output=True, text=True, timeout=300)
-
-
-@pytest.fixture
-def session(pytester):
-    """`session(*options)` is `pytest bench/ …` in this process, which has imported all that is slow to import.
-
-    Gives the exit status, `ret`, and the texts `stdout` and `stderr`.
-    """
-
-    def run(*options):
-        ended = pytester.runpytest_inprocess("bench/", *NO_CACHE, *options)
-        return SimpleNamespace(ret=ended.ret, stdout=ended.stdout.str(), stderr=ended.stderr.str())
-
-    with pytest.MonkeyPatch.context() as patch:  # not `monkeypatch`, which outlives pytester and its working directory
-        patch.chdir(ROOT)
-        for file in (ROOT / "bench").glob("test_*.py"):  # a module of ours with the same name would be taken for it
-            patch.delitem(sys.modules, file.stem, raising=False)
-        yield run
 
 
 @pytest.fixture

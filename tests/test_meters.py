@@ -127,13 +127,10 @@ def test_the_memory_of_a_streamed_step_hardly_grows_with_the_classes():
 
 
 def test_fresh_process_tells_its_own_peak():
-    small, large = (
-        run_in_child(Settings(preset="small", n_classes=k, threads=1), limit_bytes=available_bytes()) for k in (2, 200)
-    )
+    few, many = (Settings(preset="small", n_classes=k, threads=1) for k in (2, 100))
+    small, large = (run_in_child(settings, limit_bytes=available_bytes()) for settings in (few, many))
     assert (small.status, large.status) == ("ok", "ok")
-    more = estimate_step_bytes(Settings(preset="small", n_classes=200)) - estimate_step_bytes(
-        Settings(preset="small", n_classes=2)
-    )
+    more = estimate_step_bytes(many) - estimate_step_bytes(few)
     assert large.process_peak_bytes - small.process_peak_bytes == pytest.approx(more, rel=0.4)
 
 

@@ -2,22 +2,22 @@
 
 import dataclasses
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+import recording
 from peers import PEERS, PeerOutOfMemory, kind, memory_errors, peer_cases
 from peers.child import command as child_command
+from peers.child import take_steps
 from peers.plain_chainer import PlainADGM
 from recording import peak_figures
 
 from gsbench.backends import load_backend
 from gsbench.case import Case, random_batch
 from gsbench.estimators import ESTIMATORS, parse_estimator
-from gsbench.meters.child import run_in_child
+from gsbench.meters.child import ChildResult, run_in_child
 from gsbench.meters.memory import LivePeak
 from gsbench.models import ADGM, make_config
 from gsbench.objective import labelled_bound, loss, training_loss, unlabelled_bound
@@ -309,8 +309,13 @@ def test_two_steps_in_a_fresh_process(name):
     result = run_in_child(settings, None, command=child_command(name, "unlabelled-step"))
     assert result.status == "ok", result.reason
     assert 10_000_000 < result.process_start_bytes <= result.process_peak_bytes
-    stopped = run_in_child(settings, 20_000_000, command=child_command(name, "unlabelled-step"))
+
+
+def test_a_peer_in_a_fresh_process_is_stopped_at_its_limit():
+    settings = Settings(preset="small", n_classes=5, batch=4, threads=1)
+    stopped = run_in_child(settings, 20_000_000, command=child_command("plain-chainer", "unlabelled-step"))
     assert stopped.status == "out-of-memory"
+    assert "20000000" in stopped.reason
 
 
 def test_a_case_takes_the_unlabelled_step():
@@ -354,35 +359,60 @@ def test_naming_the_peers_imports_no_framework():
     assert json.loads(run.stdout) == [], run.stderr
 
 
-def bench_records(folder, *options):
-    """The records of a run of the benchmark's peers on a tiny grid, whose warnings are errors; its output."""
+@pytest.fixture
+def bench_records(session, tmp_path):
+    """The records of a run of the benchmark's peers on a tiny grid, whose warnings are errors."""
     fixed = ["--preset", "small", "--batch", "5", "--threads", "1", "--classes", "3", "--dataset", "synthetic"]
-    short = ["--benchmark-max-time", "0.05", "--benchmark-min-rounds", "3", f"--benchmark-storage=file://{folder}"]
-    command = [sys.executable, "-m", "pytest", "bench/", "-p", "no:cacheprovider", "-W", "error", "-k", "test_peer"]
-    run = subprocess.run(
-        [*command, *fixed, *short, *options],
-        cwd=Path(__file__).parent.parent,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-2000:]
-    (file,) = (folder / "records").glob("*.jsonl")
-    return [json.loads(line) for line in file.read_text().splitlines()]
+    short = ["--benchmark-max-time", "0.05", "--benchmark-min-rounds", "3", f"--benchmark-storage=file://{tmp_path}"]
+
+    def run(*options):
+        ended = session("-W", "error", "-k", "test_peer", *fixed, *short, *options)
+        assert ended.ret == 0, ended.stdout[-3000:] + ended.stderr[-2000:]
+        (file,) = (tmp_path / "records").glob("*.jsonl")
+        return [json.loads(line) for line in file.read_text().splitlines()]
+
+    return run
 
 
-def test_the_benchmark_records_each_peer(tmp_path):
-    named = ["--peers", "pyro-parallel,plain-chainer", "--estimators", "gumbel-softmax,marginalize,straight-through"]
-    found = bench_records(tmp_path, *named)
-    assert {(r["baseline"], r["estimator"], r["timed"]) for r in found} == {
-        ("plain-chainer", "marginalize", "unlabelled-step"),
-        ("plain-chainer", "gumbel-softmax", "unlabelled-step"),
+STARTS = {"gsbench": 100, "plain-chainer": 200, "pyro-parallel": 300}
+
+
+@pytest.fixture
+def made_up_children(monkeypatch):
+    """No fresh processes: each has figures that say whose steps it took, and which."""
+
+    def figures(settings, limit_bytes, command):
+        *_, whose, timed = command
+        start = STARTS.get(whose, STARTS["gsbench"]) + (timed == "step")
+        return ChildResult("ok", "", start + 50, "made up", start)
+
+    monkeypatch.setattr(recording, "run_in_child", figures)
+
+
+@pytest.fixture(scope="module")
+def problems():
+    """Why two peers cannot run here.
+
+    With a step of each that can, and of this scope: what a session imports is forgotten at its end, and PyTorch, some
+    of which is imported with the first step, cannot be imported anew.
+    """
+    found = {name: PEERS[name].problem() for name in ("pyro-parallel", "plain-chainer")}
+    for name in [name for name, problem in found.items() if not problem]:
+        take_steps(name, "unlabelled-step", Settings(preset="small", n_classes=3, batch=5, threads=1))
+    return found
+
+
+@pytest.mark.usefixtures("made_up_children")
+def test_the_benchmark_records_each_peer(problems, bench_records):
+    found = bench_records("--peers", ",".join(problems), "--estimators", "gumbel-softmax,marginalize")
+    assert sorted((r["baseline"], r["estimator"], r["timed"]) for r in found) == [
         ("plain-chainer", "gumbel-softmax", "step"),
+        ("plain-chainer", "gumbel-softmax", "unlabelled-step"),
+        ("plain-chainer", "marginalize", "unlabelled-step"),
         ("pyro-parallel", "marginalize", "unlabelled-step"),
-    }
+    ]
     for row in found:
-        problem = PEERS[row["baseline"]].problem()
+        problem = problems[row["baseline"]]
         assert (row["group"], row["status"], row["reason"]) == ("peer", "skipped" if problem else "ok", problem or "")
         if problem:
             continue
@@ -390,45 +420,45 @@ def test_the_benchmark_records_each_peer(tmp_path):
         assert row["pairs"] >= 7
         # The median of the ratios lies near the ratio of the medians, in this order and not the other.
         assert row["speedup"] == pytest.approx(row["baseline_seconds"] / row["candidate_seconds"], rel=0.6)
-        for own in ("", "baseline_"):
-            assert 10_000_000 < row[f"{own}process_start_bytes"] <= row[f"{own}process_peak_bytes"]
+        for own, whose in (("", "gsbench"), ("baseline_", row["baseline"])):
+            start = STARTS[whose] + (row["timed"] == "step")
+            assert (row[f"{own}process_start_bytes"], row[f"{own}process_peak_bytes"]) == (start, start + 50)
         assert ("pyro_version" in row, row.get("torch_threads")) == (
             (True, 1) if row["baseline"] == "pyro-parallel" else (False, None)
         )
 
 
-def test_a_peer_that_does_not_fit_is_recorded(tmp_path):
+def test_the_fresh_processes_of_both_are_recorded(bench_records):
+    (only,) = bench_records("--peers", "plain-chainer", "--estimators", "marginalize")
+    assert only["status"] == "ok"
+    for own in ("", "baseline_"):
+        assert 10_000_000 < only[f"{own}process_start_bytes"] <= only[f"{own}process_peak_bytes"]
+
+
+def test_a_peer_that_does_not_fit_is_recorded(bench_records):
     named = ["--peers", "plain-chainer", "--estimators", "marginalize"]
-    (only,) = bench_records(tmp_path, *named, "--memory-limit", "60MB")
+    (only,) = bench_records(*named, "--memory-limit", "60MB")
     assert only["status"] == "out-of-memory"
     assert only["reason"].startswith("plain-chainer: a fresh process held ")
     assert only["baseline"] == "plain-chainer"
 
 
-MEMORY_RUNS_OUT = """
-def pytest_collection_finish():
-    import {module}
-    def no_memory(self):
-        raise {error}
-    {module}.{cls}.unlabelled_step = no_memory
-"""
-
-
+@pytest.mark.usefixtures("made_up_children")
 @pytest.mark.parametrize(
-    ("whose", "module", "cls", "error"),
+    ("whose", "error"),
     [
-        ("plain-chainer", "peers.plain_chainer", "PlainChainer", "MemoryError('none left')"),
-        ("plain-chainer", "peers.plain_chainer", "PlainChainer", "RuntimeError('you tried to allocate memory')"),
-        ("marginalize", "gsbench.case", "Case", "MemoryError('none left')"),
+        ("plain-chainer", MemoryError("none left")),
+        ("plain-chainer", RuntimeError("you tried to allocate memory")),
+        ("marginalize", MemoryError("none left")),
     ],
 )
-def test_who_ran_out_of_memory_while_timed_is_told(tmp_path, monkeypatch, whose, module, cls, error):
-    (tmp_path / "breaks.py").write_text(MEMORY_RUNS_OUT.format(module=module, cls=cls, error=error))
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    named = ["--peers", "plain-chainer", "--estimators", "marginalize"]
-    (only,) = bench_records(tmp_path, "-p", "breaks", *named)
-    assert only["status"] == "out-of-memory"
-    assert only["reason"].startswith(f"{whose} ran out of memory: ")
+def test_who_ran_out_of_memory_while_timed_is_told(bench_records, monkeypatch, whose, error):
+    def no_memory(self):
+        raise error
+
+    monkeypatch.setattr(Case if whose == "marginalize" else PEERS[whose].load(), "unlabelled_step", no_memory)
+    (only,) = bench_records("--peers", "plain-chainer", "--estimators", "marginalize")
+    assert (only["status"], only["reason"]) == ("out-of-memory", f"{whose} ran out of memory: {error}")
 
 
 def test_only_errors_of_memory_are_taken_for_such():
@@ -455,15 +485,10 @@ def test_a_peak_is_recorded_as_that_of_host_or_device():
         (["pyro-parallel", "--estimators", "gumbel-softmax"], "--peers pyro-parallel do none of --estimators"),
     ],
 )
-def test_peers_that_cannot_be_timed_are_refused(options, message):
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "bench/", "-p", "no:cacheprovider", "--collect-only", "--peers", *options],
-        cwd=Path(__file__).parent.parent,
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 4
-    assert message in run.stdout + run.stderr
+def test_peers_that_cannot_be_timed_are_refused(session, options, message):
+    ended = session("--collect-only", "--peers", *options)
+    assert ended.ret == pytest.ExitCode.USAGE_ERROR
+    assert message in ended.stdout + ended.stderr
 
 
 def test_plain_chainer_refuses_what_it_is_not_written_for():
