@@ -71,6 +71,7 @@ class Run:
             batches = Batches(self.bk, dataset, parts, settings.batch, settings.seed, settings.binarize)
             for _ in range(steps):
                 case.trainer.step(batches.next())
+            case.trainer.optimizer.clear_gradients()
         return Point(case.model, case.batch.x_unlabelled, settings.n_mc, settings.seed)
 
     def _step_peak(self, settings: Settings) -> dict[str, Any]:

@@ -57,7 +57,8 @@ def time_case(benchmark: Any, recorder: Any, what: str) -> None:
     recorder.require_memory(settings)
     benchmark.group = f"{what} {settings.model} K={settings.n_classes}"
     with out_of_memory_recorded(recorder):
-        call = getattr(Case(settings, recorder.dataset()), what)
+        case = Case(settings, recorder.dataset())
+        call = getattr(case, what)
         rounds = rounds_for(call, recorder.run.max_time, recorder.run.min_rounds)
         benchmark.pedantic(call, rounds=rounds)
     stats = benchmark.stats.stats
@@ -71,6 +72,8 @@ def time_case(benchmark: Any, recorder: Any, what: str) -> None:
     }
     if what == "step":
         figures["steps_per_second"] = 1 / stats.median
+    if case.estimator.calls_follow_logits:
+        figures["calls_of_f"] = case.calls_of_f()  # at the end: steps change the logits
     benchmark.extra_info.update(recorder.write(figures))
 
 

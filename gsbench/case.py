@@ -9,10 +9,10 @@ import numpy as np
 from gsbench.backends import load_backend
 from gsbench.data import Dataset, split
 from gsbench.estimators import Estimator
-from gsbench.models import MODELS, CountedClassBound, Model
+from gsbench.models import MODELS, CountedClassBound, Model, Noise
 from gsbench.objective import loss, unlabelled_bound
 from gsbench.settings import N_PIXELS, Settings
-from gsbench.training import PARAMETERS, Batch, Batches, Trainer, stream_seed
+from gsbench.training import FIXED_NOISE, PARAMETERS, Batch, Batches, Trainer, stream_seed
 
 
 def random_batch(settings: Settings) -> Batch:
@@ -33,12 +33,13 @@ def dataset_batch(bk: Any, settings: Settings, dataset: Dataset) -> Batch:
     return Batches(bk, dataset, parts, settings.batch, settings.seed, settings.binarize).next()
 
 
-def count_calls(model: Model, x: Any, estimator: Estimator, rng: Any, n_mc: int = 1) -> float:
+def count_calls(model: Model, x: Any, estimator: Estimator, rng: Any, noise: Noise) -> float:
     """Calls of f for an example and draw of a in one unlabelled bound of x [B, D_x], without a backward pass."""
     with model.bk.no_gradient():
-        f = CountedClassBound.of(model.class_bound(x, model.draw_noise(rng, x.shape[0], n_mc)))
+        f = CountedClassBound.of(model.class_bound(x, noise))
         estimator(f, f.logits_y, rng)
-    return sum(f.counted) / (n_mc * x.shape[0])
+    n, batch, _ = f.logits_y.shape
+    return sum(f.counted) / (n * batch)
 
 
 class Case:
@@ -79,7 +80,9 @@ class Case:
 
     def calls_of_f(self) -> float:
         """Calls of f for an example and draw of a in one bound, counted with the parameters as they are."""
-        return count_calls(self.model, self.batch.x_unlabelled, self.estimator, self.trainer.rng, self.settings.n_mc)
+        x, rng = self.batch.x_unlabelled, self.bk.generator(stream_seed(self.settings.seed, FIXED_NOISE))
+        noise = self.model.draw_noise(rng, x.shape[0], self.settings.n_mc)
+        return count_calls(self.model, x, self.estimator, rng, noise)
 
     def step(self) -> None:
         """One full training step on the minibatch: labelled and unlabelled bound, classifier, Adam."""

@@ -377,6 +377,15 @@ def test_pick_takes_a_view_that_is_not_contiguous():
     np.testing.assert_array_equal(bk.gradient(x)[0], [[1, 1, 0, 0], [0, 1, 0, 1], [0, 0, 1, 1]])
 
 
+def test_pick_has_a_gradient_where_what_it_picks_from_is_not_contiguous():
+    bk, values = backend(), np.arange(24.0).reshape(2, 3, 4)
+    x, index = bk.parameter(values), np.array([2, 0, 0, 1]).reshape(1, 4, 1).repeat(2, axis=0)
+    swapped = bk.swap(x, 1, 2)  # [2, 4, 3]
+    assert not swapped.array.flags.c_contiguous
+    bk.backward(bk.sum(bk.pick(swapped, index)))
+    np.testing.assert_array_equal(bk.gradient(x)[1], [[0, 1, 1, 0], [0, 0, 0, 1], [1, 0, 0, 0]])
+
+
 @pytest.mark.parametrize("rest", [(), (3,), (2, 3)])
 @pytest.mark.parametrize("index", [[0, 0, 0, 4, 4, 1, 2, 2], [4, 1, 1, 0], [3], [0, 1, 2, 3, 4], [2, 2, 2]])
 def test_take_groups_takes_rows_that_come_in_groups_of_any_order(index, rest):

@@ -207,11 +207,12 @@ def test_calls_counts_the_calls_of_f(name, model_name, n_classes):
     """Of `calls_follow_logits`, against the classes that have a weight."""
     model, estimator = make_model(model_name, n_classes, "float32"), parse_estimator(name)
     bk, x, n_mc = model.bk, model.bk.array(make_pixels()), 2
-    counted = count_calls(model, x, estimator, bk.generator(0), n_mc)
+    noise = model.draw_noise(bk.generator(0), len(x), n_mc)
+    counted = count_calls(model, x, estimator, bk.generator(1), noise)
     if not estimator.calls_follow_logits:
         assert counted == estimator.calls(n_classes)
         return
-    logits = model.class_logits(x, model.draw_noise(bk.generator(0), len(x), n_mc))
+    logits = model.class_logits(x, noise)
     support = (own_w(name)[0](bk.to_numpy(logits)) > 0).sum(axis=-1)
     assert counted == support.mean() <= estimator.calls(n_classes)
     assert len(np.unique(support)) > 1 or n_classes == 2

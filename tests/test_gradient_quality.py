@@ -143,7 +143,7 @@ def test_measuring_leaves_the_parameters_and_their_gradients_alone():
         assert bk.gradient(p) is None
 
 
-def test_perplexity_is_between_1_and_k():
+def test_perplexity_is_that_of_the_mean_entropy():
     point = make_point(n_classes=7)
     eps_a, _ = plain_noise(point.model, point.noise)
     oracle = oracles.Oracle(point.model)

@@ -10,6 +10,7 @@ from gsbench.meters.child import run_in_child
 from gsbench.meters.estimate import class_rows_bytes, estimate_step_bytes
 from gsbench.meters.memory import available_bytes, live_peak
 from gsbench.meters.seconds import Pairs, bootstrap_median
+from gsbench.models import MODELS
 from gsbench.settings import Settings
 
 
@@ -89,6 +90,8 @@ CASES = [
     Settings(preset="small", n_classes=50, estimator="straight-through(draws=30)"),
     Settings(preset="small", n_classes=200, estimator="marginalize-streamed(chunk=30)"),
     Settings(preset="default", n_classes=100, estimator="marginalize-streamed"),
+    Settings(preset="small", n_classes=200, estimator="gumbel-rao(conditional_draws=100)"),
+    Settings(preset="default", n_classes=4, estimator="sparsemax"),
 ]
 
 
@@ -97,6 +100,23 @@ def test_memory_estimate_is_near_what_is_measured(settings):
     Case(settings)  # what is imported and built once is no part of a step
     measured = live_peak(lambda: Case(settings).step).peak_bytes
     assert estimate_step_bytes(settings) == pytest.approx(measured, rel=0.3)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("n_classes", [30, 300])
+def test_memory_estimate_of_sparsemax_holds_where_its_support_is_full(model, n_classes):
+    """Logits that are nearly equal: it is the most that it can take."""
+    settings = Settings(preset="small", n_classes=n_classes, batch=300, model=model, estimator="sparsemax")
+
+    def step():
+        case = Case(settings)
+        for name, p in case.model.parameters.items():
+            if name.startswith("q_y_"):
+                p.array[...] *= 1e-3
+        assert case.calls_of_f() == n_classes
+        return case.step
+
+    assert estimate_step_bytes(settings) == pytest.approx(live_peak(step).peak_bytes, rel=0.3)
 
 
 def test_memory_estimate_grows_with_the_class_count_for_the_sum_alone():

@@ -236,7 +236,7 @@ def test_parts_give_what_the_sum_over_all_classes_gives(model_name, n_mc, rows_a
     """Also where the entries of one example and draw are split over parts."""
     model = sparse_model(model_name)
     expected = bound_and_gradients(model, SparsemaxOverClasses(), n_mc)
-    monkeypatch.setattr(model.bk, "chunk_bytes", rows_at_once * model.floats_per_row * 8)
+    monkeypatch.setattr(model.bk, "chunk_bytes", rows_at_once * (model.floats_per_row + model.floats_gathered) * 8)
     parts, at = [], type(model.class_bound(make_pixels(), model.draw_noise(model.bk.generator(0), BATCH))).at
     monkeypatch.setattr(
         "gsbench.models.base.ClassBound.at",
@@ -262,7 +262,8 @@ def test_full_support_is_the_sum_over_all_classes(model_name):
     for key in ("W3", "b3"):
         model.parameters[f"{last}/{key}"].array[...] *= 0.05
     x = model.bk.array(make_pixels())
-    assert count_calls(model, x, Sparsemax(), model.bk.generator(SEED), 2) == 7
+    noise = model.draw_noise(model.bk.generator(SEED), BATCH, 2)
+    assert count_calls(model, x, Sparsemax(), model.bk.generator(0), noise) == 7
     got = bound_and_gradients(model, Sparsemax(), 2)
     check_equal(got, bound_and_gradients(model, SparsemaxOverClasses(), 2))
     eps_a, eps_z, _ = noise_of_seed(model, SEED, n_mc=2)
@@ -353,7 +354,7 @@ def test_a_loss_that_weights_examples_differently_is_refused():
 def test_classes_at_once_are_the_rows_of_a_part_over_those_of_a_class(monkeypatch):
     model = make_model("adgm", 50)
     for rows_at_once, rows, at_once in ((100, 10, 10), (101, 10, 11), (3, 10, 1), (10**6, 10, 50)):
-        monkeypatch.setattr(model.bk, "chunk_bytes", rows_at_once * model.floats_per_row * 8)
+        monkeypatch.setattr(model.bk, "chunk_bytes", rows_at_once * (model.floats_per_row + model.floats_gathered) * 8)
         assert Sparsemax().classes_at_once(model, rows) == at_once
 
 
@@ -368,7 +369,11 @@ def test_f_at_single_draws_and_examples(model_name):
     got = model.bk.to_numpy(f.at(draw, example)(Labels(label)))
     assert got.shape == (1, 1, 5)
     np.testing.assert_allclose(got[0, 0], f_k[draw, example, label], rtol=1e-10)
-    np.testing.assert_allclose(model.bk.to_numpy(Rows(draw, label, example).f(f)), got[0, 0], rtol=1e-12)
+    classes, place = np.unique(label, return_inverse=True)
+    rows = Rows(draw, example, classes, place)
+    some = f.with_inputs({k: x[classes] if k in f.class_rows else x for k, x in f.inputs.items()})
+    np.testing.assert_allclose(model.bk.to_numpy(rows.f(some)), got[0, 0], rtol=1e-12)
+    np.testing.assert_array_equal(f_k.swapaxes(1, 2)[rows.entries], f_k[draw, example, label])
 
 
 # Accuracy

@@ -291,7 +291,7 @@ class Pick(chainer.FunctionNode):
     def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
         x = self.get_retained_inputs()[0].array
         xp = chainer.backend.get_array_module(x)
-        gradient = xp.zeros_like(x)
+        gradient = xp.zeros(x.shape, x.dtype)  # in C order whatever x's is, so that `rows` gives a view
         xp.add.at(rows(gradient), self._entries(), rows(grad_outputs[0].array))
         return (chainer.as_variable(gradient),)
 

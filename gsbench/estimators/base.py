@@ -84,8 +84,8 @@ class Estimator(abc.ABC):
         """Values of y whose activations are live at once, for `rows` draws and examples."""
         return self.calls(model.config.n_classes)
 
-    def floats_besides(self, n_classes: int) -> int:
-        """Numbers for each draw of a and example that are live beside f's activations, where they are many."""
+    def floats_besides(self, model: Model, rows: int) -> int:
+        """Numbers that are live beside f's activations, where they are many, for `rows` draws and examples."""
         return 0
 
     @property

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from gsbench.categorical import gumbel, gumbel_max, gumbel_softmax_given
 from gsbench.estimators.base import check_count
 from gsbench.estimators.straight_through import StraightThrough
+from gsbench.models import Model
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,9 @@ class GumbelRao(StraightThrough):
         super().__post_init__()
         check_count("conditional_draws", self.conditional_draws)
 
-    def floats_besides(self, n_classes: int) -> int:
-        return 3 * self.conditional_draws * self.draws * n_classes  # the noise, and two arrays made of it
+    def floats_besides(self, model: Model, rows: int) -> int:
+        # The noise, and two arrays made of it
+        return 3 * self.conditional_draws * self.draws * rows * model.config.n_classes
 
     def relax(self, bk: Any, log_q_y: Any, g: Any, rng: Any) -> Any:
         y = gumbel_max(bk, log_q_y, g)  # [N, S, B]

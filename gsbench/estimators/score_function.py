@@ -19,7 +19,7 @@ class ScoreFunction(Estimator):
 
     draws   S ≥ 2, the draws of y
 
-    Cost: S calls of f an example.
+    Cost: S calls of f an example, and S·K numbers of noise.
     """
 
     name: ClassVar[str] = "score-function"

@@ -23,7 +23,8 @@ class Sparsemax(Estimator):
     `bk.chunk_bytes`, each with its backward pass at once (`streamed_sum`, whose conditions it shares: no batch norm,
     and a loss that weights all examples alike).
 
-    Cost: as many calls of f an example as its support has classes, K at most; and sorting the logits.
+    Cost: as many calls of f an example as its support has classes, K at most; sorting the logits; on a CUDA device one
+    wait for the size of the support.
     """
 
     name: ClassVar[str] = "sparsemax"
@@ -36,7 +37,7 @@ class Sparsemax(Estimator):
     def __call__(self, f: ClassBound, logits_y: Any, rng: Any) -> Estimate:
         bk = f.bk
         w = self.distribution(bk, logits_y)  # [N, B, K]
-        rows = _rows_at_once(bk, f.floats_per_row)
+        rows = _rows_at_once(bk, f.model)
         return Estimate(streamed_sum(f, w, _parts(bk, bk.stop_gradient(w), rows)), bk.point_entropy(w))
 
     def distribution(self, bk: Any, logits_y: Any) -> Any:
@@ -65,7 +66,11 @@ class Sparsemax(Estimator):
         return n_classes
 
     def classes_at_once(self, model: Model, rows: int) -> int:
-        return min(model.config.n_classes, -(-_rows_at_once(model.bk, model.floats_per_row) // rows))
+        return min(model.config.n_classes, -(-_rows_at_once(model.bk, model) // rows))
+
+    def floats_besides(self, model: Model, rows: int) -> int:
+        at_once = min(rows * model.config.n_classes, _rows_at_once(model.bk, model))
+        return at_once * model.floats_gathered
 
 
 @dataclass(frozen=True)
@@ -79,8 +84,9 @@ class SparsemaxOverClasses(Sparsemax):
         return Estimate(streamed_sum(f, w, (ClassRange(k, k + 1) for k in range(f.n_classes))), f.bk.point_entropy(w))
 
 
-def _rows_at_once(bk: Any, floats_per_row: int) -> int:
-    return int(max(1, bk.chunk_bytes // (floats_per_row * bk.dtype.itemsize)))
+def _rows_at_once(bk: Any, model: Model) -> int:
+    floats = model.floats_per_row + model.floats_gathered
+    return int(max(1, bk.chunk_bytes // (floats * bk.dtype.itemsize)))
 
 
 def _parts(bk: Any, w: Any, rows: int) -> Iterator[Rows]:
@@ -88,4 +94,5 @@ def _parts(bk: Any, w: Any, rows: int) -> Iterator[Rows]:
     example, draw, label = bk.xp.nonzero(w.swapaxes(0, 1))
     for start in range(0, len(label), rows):
         part = slice(start, start + rows)
-        yield Rows(draw[part], label[part], example[part])
+        classes, place = bk.xp.unique(label[part], return_inverse=True)
+        yield Rows(draw[part], example[part], classes, place)

@@ -49,19 +49,24 @@ class ClassRange:
 
 @dataclass(frozen=True)
 class Rows:
-    """Single entries, by draw, class and example: int [R] each, equal pairs of draw and example together."""
+    """Single entries, by draw, class and example: int [R] each, equal pairs of draw and example together.
+
+    classes   the classes that occur, each once
+    label     an entry's class by its place in `classes`
+    """
 
     draw: Any
-    label: Any
     example: Any
+    classes: Any
+    label: Any
 
     @property
     def entries(self) -> Any:
-        return self.draw, self.label, self.example
+        return self.draw, self.classes[self.label], self.example
 
     @property
     def class_rows(self) -> Any:
-        return slice(None)
+        return self.classes
 
     def f(self, f: ClassBound) -> Any:
         return f.at(self.draw, self.example)(Labels(self.label))[0, 0]  # [R]

@@ -42,6 +42,11 @@ def _model_of(settings: Settings, more_classes: int = 0) -> Model:
     return model_of_shapes(settings.model, config, settings.device, settings.dtype)
 
 
+def wide_bytes(settings: Settings) -> int:
+    """Bytes of a number in the backend's wide dtype, in which noise and gradients' sums are."""
+    return np.promote_types(settings.dtype, np.float32).itemsize
+
+
 def parameter_bytes(settings: Settings, model: Model | None = None) -> int:
     """Bytes of the parameters' values."""
     shapes = (model or _model_of(settings)).parameters.values()
@@ -71,6 +76,6 @@ def estimate_step_bytes(settings: Settings) -> int:
     """
     model = _model_of(settings)
     examples = settings.n_mc * settings.batch
-    floats = examples * (classes_at_once(settings) + 1) * model.floats_per_row
-    floats += examples * settings.make_estimator().floats_besides(settings.n_classes)
-    return floats * np.dtype(settings.dtype).itemsize + _state_bytes(settings, model)
+    of_f = examples * (classes_at_once(settings) + 1) * model.floats_per_row * np.dtype(settings.dtype).itemsize
+    besides = settings.make_estimator().floats_besides(model, examples) * wide_bytes(settings)
+    return of_f + besides + _state_bytes(settings, model)

@@ -18,6 +18,7 @@ LEAST_BLOCKS = 4  # the centred kernel of fewer blocks is 0 whatever the draws
 # Host arrays are gone through in pieces that stay in the cache from the difference to the sum. Sums within a piece
 # are in the arrays' own precision, sums of pieces in float64.
 PIECE_FLOATS = 1 << 16
+GRAM_FLOATS = 1 << 20  # of each block at once: on a device a piece is a whole array
 
 
 @dataclass(frozen=True)
@@ -147,8 +148,9 @@ class GradientMoments:
         """⟨D_b, D_c⟩ [m, m] of the blocks' means D_b of d_i."""
         gram = np.zeros((self.blocks, self.blocks))
         for pieces in zip(*self._sums, strict=True):
-            rows = np.stack(pieces).astype(np.float64)
-            gram += np.array((rows @ rows.T).tolist())  # off the device, whichever it is
+            for start in range(0, max(1, pieces[0].size), GRAM_FLOATS):
+                rows = np.stack([piece[start : start + GRAM_FLOATS] for piece in pieces]).astype(np.float64)
+                gram += np.array((rows @ rows.T).tolist())  # off the device, whichever it is
         return gram / self.repetitions**2
 
 

@@ -168,6 +168,14 @@ class Model(abc.ABC):
         return hidden + 2 * c.n_pixels + 5 * (c.d_z + self.has_a * c.d_a)
 
     @property
+    def floats_gathered(self) -> int:
+        """Numbers that a row has besides where rows are gathered one by one (`ClassBound.at`): its pixels, a and ε_z,
+        and for each network that takes y the parts of its first layer, and their gradients."""
+        c = self.config
+        n_first = sum(network.takes_y for network in self.networks)
+        return c.n_pixels + c.d_z + 2 * self.has_a * c.d_a + 3 * n_first * c.units
+
+    @property
     def parameters(self) -> dict[str, Any]:
         """All parameters by name, such as "q_y_ax/W_x"."""
         return {key: p for network in self.networks for key, p in network.parameters.items()}
