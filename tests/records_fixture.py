@@ -22,9 +22,9 @@ GRADED = {
     "marginalize": (0.0, 0.0),
     "marginalize-streamed": (0.0, 0.0),
     "gumbel-softmax": (0.3, 0.2),
+    "gumbel-softmax(draws=6)": (0.3, 0.035),
     "gumbel-softmax(tau=0.1)": (0.05, 2.0),
     "straight-through": (0.4, 0.4),
-    "straight-through(tau=0.1)": (0.15, 3.0),
     "gumbel-rao": (0.4, 0.15),
     "gumbel-rao(tau=0.1)": (0.15, 0.8),
     "reinmax": (0.1, 0.3),
@@ -35,6 +35,9 @@ GRADED = {
     "sparsemax": (0.0, 0.0),
 }
 SOME_GRADED = ("marginalize", "marginalize-streamed", "gumbel-softmax", "gumbel-softmax(tau=0.1)", "sum-and-sample")
+# At three temperatures, which the figure of the temperature needs: no default run has the one between.
+TAUS = {"gumbel-softmax": 1.0, "gumbel-softmax(tau=0.5)": 0.5, "gumbel-softmax(tau=0.1)": 0.1}
+QUALITY = {**GRADED, "gumbel-softmax(tau=0.5)": (0.15, 0.6)}
 NO_DRAWS = ("marginalize", "marginalize-streamed", "sparsemax")
 STATES = ("initial", "trained")
 PART_SHARE = {"logits": 1.0, "phi": 0.1, "theta": 0.3}  # of the logits' bias and variance
@@ -246,12 +249,12 @@ def perplexity(k: int, state: str) -> float:
 def gradient_bias(estimator: str, k: int, state: str, part: str = "logits") -> float:
     """The bias at K = 10 and twice of it at K = 200, a half of it once q is peaked."""
     growth = 1 + math.log10(k / 10) / math.log10(20)
-    return GRADED[estimator][0] * PART_SHARE[part] * growth * (1 if state == "initial" else 0.5)
+    return QUALITY[estimator][0] * PART_SHARE[part] * growth * (1 if state == "initial" else 0.5)
 
 
 def gradient_variance(estimator: str, k: int, state: str, part: str = "logits") -> float:
     """Grows as √K, and is a fifth of that once q is peaked."""
-    return GRADED[estimator][1] * PART_SHARE[part] * math.sqrt(k / 10) * (1 if state == "initial" else 0.2)
+    return QUALITY[estimator][1] * PART_SHARE[part] * math.sqrt(k / 10) * (1 if state == "initial" else 0.2)
 
 
 def gradient_figures(estimator: str, k: int, state: str) -> dict[str, Any]:
@@ -282,7 +285,7 @@ def gradient_records(
     """Each estimator in both states; `sparsemax` calls f for a fifth of the classes, and is of another bound."""
     records = []
     for model, k, state, name in itertools.product(models, ks, STATES, estimators):
-        calls = {"score-function(draws=6)": 6, "sum-and-sample(m=5)": 6, "sparsemax": 1 + k / 5}.get(name, 2)
+        calls = {"sum-and-sample(m=5)": 6, "sparsemax": 1 + k / 5}.get(name, 6 if "draws=6" in name else 2)
         calls = float(k) if name.startswith("marginalize") else calls
         figures = {
             "baseline": "sparsemax over all classes" if name == "sparsemax" else "marginalize-streamed",
@@ -296,7 +299,7 @@ def gradient_records(
             "live_meter": "tracemalloc",
             **gradient_figures(name, k, state),
         }
-        case = {"model": model, "n_classes": k, "estimator": name, "state": state}
+        case = {"model": model, "n_classes": k, "estimator": name, "estimator_tau": TAUS.get(name), "state": state}
         records.append(make_record("gradient", len(records), **{**common, **case, **figures}))
     return records
 
@@ -354,7 +357,7 @@ def make_run(
                 seconds = 0.3 * STEP_SECONDS[model] if name == "labels-only" else step_seconds(model, name, k)
                 figures = accuracy_figures(name, k, seconds / speed)
                 add("accuracy", model=model, n_classes=k, estimator=name, **figures)
-    records += gradient_records(ks, models[:1], SOME_GRADED, **common)
+    records += gradient_records(ks, models[:1], dict.fromkeys([*SOME_GRADED, *TAUS]), **common)
     add("step", n_classes=1000, status="failed", reason="ValueError: a | b <c>\nand a second line")
     add("accuracy", dataset="omniglot", n_classes=242, status="skipped", reason="no data folder is named")
     return records

@@ -92,6 +92,13 @@ def test_the_published_points_are_drawn_where_m2_was_not_measured():
     assert "not measured in these records" in [written.get_text() for written in theirs.texts]
 
 
+def test_the_speedup_says_that_sparsemax_is_of_another_bound():
+    given = [make_record("speedup", estimator=name, **speedup_figures("bound", 2.0)) for name in ("mine", "sparsemax")]
+    clause = "sparsemax: a sum of a bound of its own, whose cost follows the logits."
+    assert clause in draw("speedup", given).caption
+    assert "sparsemax" not in draw("speedup", given[:1]).caption
+
+
 def test_a_panel_of_a_speedup_that_was_not_measured_is_not_shown():
     lost = [r for r in RUN if (r["model"], r.get("timed")) != ("m2", "bound")]
     shown = [ax for ax in draw("speedup", lost).figure.axes if ax.get_visible()]

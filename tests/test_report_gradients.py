@@ -28,14 +28,16 @@ from gsbench.report.frame import make_curves, make_frame
 from gsbench.report.gaps import conditions, missing, not_ok
 from gsbench.report.glance import glance_table, glance_text
 from gsbench.report.gradient_table import bias_text, gradient_tables
-from gsbench.report.gradients import gradient_rows, of_part, state_title
+from gsbench.report.gradients import gradient_rows, of_part, state_title, states_of
 from gsbench.report.page import make_page
 from gsbench.report.style import figure_settings, make_look
 
+ENDS = ("", "_low", "_high")
 KS = (10, 20, 50, 100, 200)
 NAMES = ("gradient_bias", "gradient_variance", "gradient_price", "gradient_pareto")
 RECORDS = gradient_records(KS)
 STYLES = estimator_styles(GRADED)
+STATE_NAMES = {"initial": "initial parameters", "trained": "after 200 steps"}
 PANELS = [(part, state) for part in PART_SHARE for state in STATES]  # in the order of a figure's axes
 
 
@@ -51,7 +53,7 @@ def drawn_from_all(name):
 
 
 def in_state(rows, state):
-    return rows[rows["state"] == state]
+    return rows[rows["state"] == STATE_NAMES[state]]
 
 
 def points(axes, estimator):
@@ -102,22 +104,61 @@ def test_the_state_makes_no_series_and_gradients_no_column_of_the_glance():
     assert glance_text(RECORDS) == ""
 
 
-def test_a_bias_whose_interval_contains_0_or_that_is_rounding_is_0():
-    given = [
-        record(logits_squared_bias=t, logits_squared_bias_low=low, logits_squared_bias_high=high, seed=i, n_classes=i)
-        for i, (t, low, high) in enumerate([(0.04, 0.01, 0.09), (0.04, -0.01, 0.09), (-0.01, -0.04, -0.001),
-                                            (1e-12, 1e-12, 1e-12), (0.04, None, None)], 2)
-    ]  # fmt: skip
-    found = of_part(gradient_rows(make_frame(given)), "logits")
-    assert found["bias"].tolist() == pytest.approx([0.2, 0, 0, 0, 0.2])
-    assert found["bias_low"].tolist() == pytest.approx([0.1, 0, 0, 0, 0.2])
-    assert found["bias_high"].tolist() == pytest.approx([0.3, 0.3, 0, 0, 0.2])
-    assert found["error"].tolist() == pytest.approx(np.sqrt([0.24, 0.24, 0.2, 0.2, 0.24]), abs=1e-6)
+def with_bias(*squared, **changes):
+    """A record whose squared bias and its ends are these."""
+    return record(**{f"logits_squared_bias{end}": s for end, s in zip(ENDS, squared, strict=True)}, **changes)
+
+
+def test_a_bias_is_0_where_its_interval_reaches_0_or_no_y_is_drawn():
+    given = [(0.04, 0.01, 0.09), (0.04, -0.01, 0.09), (-0.01, -0.04, -0.001), (1e-12, 1e-13, 4e-12), (0.04, None, None)]
+    rows = [with_bias(*squared, n_classes=i) for i, squared in enumerate(given, 2)]
+    found = of_part(gradient_rows(make_frame(rows)), "logits")
+    assert found["bias"].tolist() == pytest.approx([0.2, 0, 0, 1e-6, 0.2], rel=1e-9)
+    assert found["bias_low"].tolist() == pytest.approx([0.1, 0, 0, np.sqrt(1e-13), 0.2], rel=1e-9)
+    assert found["bias_high"].tolist() == pytest.approx([0.3, 0.3, 0, 2e-6, 0.2], rel=1e-9)
+    assert found["error"].tolist() == pytest.approx(np.sqrt([0.24, 0.24, 0.2, 0.2, 0.24]))
+    undrawn = [{**row, "gradient_draws": 1, "logits_variance": 0.0} for row in (rows[0], rows[3])]
+    found = of_part(gradient_rows(make_frame(undrawn)), "logits")
+    assert found["bias"].tolist() == found["error"].tolist() == [pytest.approx(0.2), 0]  # rounding, and no more
+    assert found["bias_high"].tolist() == [pytest.approx(0.3), 0]
 
 
 def test_several_seeds_are_one_point_their_median():
     given = [record(seed=seed, case=str(seed), logits_variance=v) for seed, v in enumerate([1.0, 5.0, 2.0])]
     assert of_part(gradient_rows(make_frame(given)), "logits")["variance"].tolist() == [2.0]
+    for name in NAMES:
+        assert "Several seeds: medians." in draw(name, given).caption
+        assert "seeds" not in drawn_from_all(name).caption
+    assert "Several seeds: medians." in gradient_tables(make_frame(given))
+    assert "seeds" not in gradient_tables(make_frame(RECORDS))
+
+
+def test_medians_are_of_the_squared_bias_before_anything_is_0():
+    squared = [(0.01, -0.02, 0.04), (0.04, 0.01, 0.09), (-0.03, -0.09, 0.01), (0.05, 0.02, 0.16)]
+    given = [with_bias(*ends, seed=i, case=str(i)) for i, ends in enumerate(squared)]
+    three, four = (of_part(gradient_rows(make_frame(rows)), "logits").iloc[0] for rows in (given[:3], given))
+    assert [three[f"bias{end}"] for end in ENDS] == [0, 0, pytest.approx(0.2)]  # the median low end is -0.02
+    assert [four[f"bias{end}"] for end in ENDS] == [0, 0, pytest.approx(np.sqrt(0.065))]  # that of four -0.005
+
+
+def test_trainings_that_differ_are_not_one_point():
+    trainings = [(200, "sum-and-sample"), (1000, "sum-and-sample"), (200, "marginalize")]
+    given = [record(), *(
+        record(state="trained", case=str(i), training_steps=steps, training_estimator=name, logits_variance=1.0 + i)
+        for i, (steps, name) in enumerate(trainings)
+    )]  # fmt: skip
+    for known, names in (
+        (given[:3], ["initial parameters", "after 200 steps", "after 1,000 steps"]),
+        (given, ["initial parameters", "after 200 steps with marginalize", "after 200 steps with sum-and-sample",
+                 "after 1,000 steps with sum-and-sample"]),
+    ):  # fmt: skip
+        rows = gradient_rows(make_frame(known))
+        assert states_of(rows) == names
+        assert set(of_part(rows, "logits")["state"]) == set(names)
+        titles = [ax.get_title().split("\n")[0] for ax in draw("gradient_variance", known).figure.axes[: len(names)]]
+        assert titles == [f"ADGM, {name}: q flat" for name in names]
+    points = of_part(rows, "logits").set_index("state")["variance"]
+    assert [points[name] for name in names[1:]] == [3.0, 1.0, 2.0]
 
 
 # --- the figures ---
@@ -163,7 +204,8 @@ def test_the_variance_leaves_out_what_draws_no_y_and_says_so():
             assert not len(points(ax, name))
         np.testing.assert_allclose(dashed(ax), [(k, 0.25 * PART_SHARE[part]) for k in KS])
     assert "no variance and no point: marginalize, marginalize-streamed and sparsemax." in plot.caption
-    assert "100 repetitions in 20 blocks, bars: 99 % bootstrap interval" in plot.caption
+    assert "100 repetitions in 20 blocks, bars: 99 % bootstrap intervals (nominal: in simulations they" in plot.caption
+    assert "drawn anew, from 20 repetitions, without an interval" in plot.caption
 
 
 def test_the_price_is_variance_times_time_beside_the_time_of_the_exact_sum():
@@ -174,6 +216,7 @@ def test_the_price_is_variance_times_time_beside_the_time_of_the_exact_sum():
         np.testing.assert_allclose(points(ax, "score-function(draws=6)")[:, 1], prices)
         np.testing.assert_allclose(dashed(ax), [(k, 1e3 * STEP_SECONDS["adgm"] * (0.5 + 0.05 * k)) for k in KS])
         assert ax.get_yscale() == "log"
+    assert "priced as a bound of its own; several draws in one step (draws=…) share part of the cost" in plot.caption
 
 
 def test_the_faster_exact_sum_is_the_yardstick():
@@ -213,12 +256,29 @@ def test_the_exact_sums_stand_at_0_and_another_bound_is_left_out_of_the_errors()
     assert "Left out: sparsemax, whose exact gradient is that of another bound." in plot.caption
 
 
+def test_a_small_error_of_draws_is_not_called_exact():
+    figure = draw("gradient_pareto", [record(logits_squared_bias=-1e-12, logits_variance=1e-12)]).figure
+    assert points(figure.axes[0], "gumbel-softmax")[0, 1] == pytest.approx(1e-6)
+    assert not figure.axes[0].texts
+    silent = draw("gradient_pareto", [record(logits_squared_bias=-1e-12, logits_variance=0.0)]).figure
+    assert not silent.axes[0].texts
+
+
+def test_an_axis_from_0_has_few_decades_however_small_the_smallest():
+    given = [record(logits_squared_bias=v, logits_variance=0.0, n_classes=10, estimator=name)
+             for name, v in (("gumbel-softmax", 1e-24), ("reinmax", 1.0))]  # fmt: skip
+    ticks = draw("gradient_pareto", given).figure.axes[0].get_yticks()
+    assert 0 in ticks
+    assert min(tick for tick in ticks if tick) == pytest.approx(1e-6)
+
+
 def test_the_titles_tell_the_shape_of_q_by_what_was_measured():
     initial, trained = (ax.get_title() for ax in drawn_from_all("gradient_bias").figure.axes[:2])
     assert initial == "ADGM, initial parameters: q flat\nperplexity of q: 9.80 of 10 … 196 of 200"
     assert trained == "ADGM, after 200 steps: q peaked\nperplexity of q: 2.00 of 10 … 4.90 of 200"
     between = gradient_rows(make_frame([record(q_perplexity=6.0), record(q_perplexity=7.5, case="b")]))
-    assert state_title(between, "ADGM", "initial") == "ADGM, initial parameters\nperplexity of q: 6.00–7.50 of 10"
+    title = state_title(between, "ADGM", "initial parameters")
+    assert title == "ADGM, initial parameters\nperplexity of q: 6.00–7.50 of 10"
 
 
 def test_each_model_and_each_data_set_has_panels_of_its_own():
@@ -322,13 +382,40 @@ def test_the_page_says_what_sparsemax_is_held_against_and_stands_without_a_paret
     assert "- figure `gradient_pareto`: the records have nothing to draw it from" in page
 
 
+def test_the_note_says_what_the_figures_do_not():
+    told = gradient_tables(make_frame(RECORDS))
+    for part in (
+        "of a hundred such intervals one or more miss the true value",
+        "99 % bootstrap intervals (nominal: in simulations they covered 95 % or more)",
+        "drawn anew as well, from 20 repetitions, without an interval",
+        "Peak memory: of a full training step at the initial parameters.",
+        "one minibatch, one of training, and, but for the total variance, one draw of a and ε_z: another --seed",
+        "those of training with sum-and-sample, for sparsemax too, which is of another bound.",
+        "each estimator by itself, not in pairs",
+    ):
+        assert part in told
+    bare = gradient_tables(make_frame([record(confidence=0.9, total_draws=None)]))
+    assert "90 % bootstrap intervals; of a hundred" in bare  # no other level was simulated
+    assert "drawn anew as well, without an interval;" in bare
+    assert "training with" not in bare
+    assert "sparsemax" not in gradient_tables(make_frame([r for r in RECORDS if r["estimator"] != "sparsemax"]))
+
+
+def test_a_peak_that_was_not_measured_and_a_trainings_alpha_do_no_harm():
+    trained = [{**r, "live_peak_bytes": None, "alpha": 12.5} for r in RECORDS if r["state"] == "trained"]
+    lines = {tuple(row[1:4]): row for row in tables_of(trained)["logits"][1:]}
+    assert lines["after 200 steps", "10", "sparsemax"][7] == "–"
+    assert make_frame([*RECORDS[:1], *trained])["alpha"].tolist()[:2] == [None, 12.5]
+
+
 @pytest.mark.parametrize(
     ("ends", "written"),
     [
-        ((0.123, 0.11, 0.135), "0.123 [0.110, 0.135]"),
-        ((0.0, 0.0, 0.0123), "0 within noise (up to 0.0123)"),
-        ((0.0, 0.0, 0.0), "0"),
-        ((0.5, float("nan"), float("nan")), "0.500"),
+        ((0.123, 0.11, 0.135, True), "0.123 [0.110, 0.135]"),
+        ((0.0, 0.0, 0.0123, True), "0 within noise (up to 0.0123)"),
+        ((0.0, 0.0, 0.0, True), "0 within noise"),
+        ((0.0, 0.0, 0.0, False), "0"),
+        ((0.5, float("nan"), float("nan"), True), "0.500"),
     ],
 )
 def test_a_bias_is_written_as_what_it_shows(ends, written):

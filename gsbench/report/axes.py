@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -15,6 +16,7 @@ from gsbench.report.estimator_styles import by_estimator
 from gsbench.report.style import Look
 
 DIGIT = 0.07  # inches of a digit of a tick's label
+DEEPEST = 1e6  # how far below the largest value the axis of `from_zero` is logarithmic, at most
 SPREAD = 0.5  # the most that `side_by_side` takes, in units of log K
 
 
@@ -33,6 +35,21 @@ def plain_log(axis: Axis) -> None:
 def plain_number(value: float, _: object = None) -> str:
     """A tick's label without powers of ten: 0.00001, 0.25, 5,000."""
     return f"{value:.12f}".rstrip("0") if 0 < value < 1e-4 else f"{value:,.6g}"
+
+
+def from_zero(ax: Axes, values: pd.DataFrame) -> None:
+    """y from 0 on: linear up to the power of ten at or below the smallest value, logarithmic from there."""
+    found = values.to_numpy(dtype=float)
+    found = found[found > 0]
+    most = found.max() if found.size else 0.1
+    least = max(found.min(), most / DEEPEST) if found.size else 0.01
+    first = math.floor(math.log10(least))
+    decades = [10.0**power for power in range(first, math.ceil(math.log10(most)) + 2)]
+    ax.set_yscale("symlog", linthresh=decades[0], linscale=0.5)
+    ax.set_ylim(-0.35 * decades[0], max(1.6 * most, 1.6 * decades[0]))
+    ax.yaxis.set_major_locator(FixedLocator([0.0, *decades]))
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter(FuncFormatter(plain_number))
 
 
 def _number(k: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
@@ -11,18 +10,19 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from gsbench.report import text
-from gsbench.report.axes import class_axis, draw_by_classes, plain_log, plain_number, side_by_side
+from gsbench.report.axes import class_axis, draw_by_classes, from_zero, plain_log, side_by_side
 from gsbench.report.estimator_styles import by_estimator
 from gsbench.report.frame import is_sum
 from gsbench.report.gradients import (
-    NEGLIGIBLE,
     PARTS,
+    caption_end,
     gradient_rows,
     held_against,
+    intervals,
     of_part,
+    of_total,
     repetitions,
     state_title,
     states_of,
@@ -46,11 +46,11 @@ def gradient_bias(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Plot
     title = "Bias of the gradients"
     caption = (
         "How far the mean gradient is from the exact one, over the exact one's norm: ‖E g − g*‖ / ‖g*‖, of the loss "
-        f"with all fixed but the draws of y; {repetitions(rows)}, bars: {text.interval_name(rows)} interval. The "
-        "points on the line at 0 show no bias: their interval contains 0, and their bar reaches up to its end, so far "
-        f"as a bias may have been missed. {_ends(rows)}"
+        f"with all fixed but the draws of y; {repetitions(rows)}, bars: {intervals(rows)}. The points on the line at 0 "
+        "show no bias: their interval reaches to 0 or below, and their bar up to its end, so far as a bias may have "
+        f"been missed. {caption_end(rows, held_against(rows), SIDE_BY_SIDE)}"
     )
-    at_zero = Line2D([], [], label="on the line at 0: interval contains 0", color="#999999", linewidth=1)
+    at_zero = Line2D([], [], label="on the line at 0: interval reaches 0", color="#999999", linewidth=1)
     handles = [*look.handles(rows["estimator"], rows["series"]), at_zero]
     sheet = _sheet(rows, list(PARTS), "relative bias", title, handles, caption)
     places = side_by_side(rows["estimator"], rows["n_classes"])
@@ -73,10 +73,10 @@ def gradient_variance(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> 
     caption = (
         "tr cov(g) / ‖g*‖² of the gradient of the loss with all fixed but the draws of y; at 1 the noise is as large "
         f"as the exact gradient. {repetitions(rows)[0].upper()}{repetitions(rows)[1:]}, bars: "
-        f"{text.interval_name(rows)} interval. What draws no y has no variance and no point"
+        f"{intervals(rows)}. What draws no y has no variance and no point"
         f"{_named_without(rows, drawn)}. The dashed line is the variance that the exact sum has when a and ε_z are "
-        "drawn anew: an estimator well below it adds little to the noise that there is anyway. "
-        f"{SIDE_BY_SIDE} {text.conditions(rows)}"
+        f"drawn anew, {of_total(rows)}: an estimator well below it adds little to the noise that there is "
+        f"anyway. {caption_end(rows, SIDE_BY_SIDE)}"
     )
     handles = [*look.handles(drawn, rows["series"]), Line2D([], [], label="exact sum, a and z drawn anew", **YARDSTICK)]
     sheet = _sheet(rows, list(PARTS), "relative variance", title, handles, caption)
@@ -102,7 +102,8 @@ def gradient_price(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Plo
         "variance 1); ten times the milliseconds, a tenth of the variance. Lower is better. The dashed line is the "
         "time of one exact sum, the faster one: spent on draws, it leaves a relative variance of price / time, so that "
         "on the line it is 1, and a tenth of the line 0.1. Averaging takes away no bias, which is not in the price. "
-        f"{SIDE_BY_SIDE} {text.conditions(rows)}"
+        "Each draw is priced as a bound of its own; several draws in one step (draws=…) share part of the cost. "
+        f"{caption_end(rows, SIDE_BY_SIDE)}"
     )
     handles = [*look.handles(drawn, rows["series"]), Line2D([], [], label="time of the exact sum", **YARDSTICK)]
     sheet = _sheet(rows, list(points), "variance × time (ms)", title, handles, caption)
@@ -119,14 +120,9 @@ def _priced(points: pd.DataFrame) -> pd.DataFrame:
     return points.assign(**prices)
 
 
-def _ends(rows: pd.DataFrame) -> str:
-    """The end of the caption of the bias."""
-    return " ".join(filter(None, [held_against(rows), SIDE_BY_SIDE, text.conditions(rows)]))
-
-
 def _named_without(rows: pd.DataFrame, drawn: set[str]) -> str:
     """`: marginalize and sparsemax`."""
-    names = by_estimator(set(rows["estimator"][rows["gradient_draws"] == 1]) - drawn)
+    names = by_estimator(set(rows["estimator"][~rows["draws_y"]]) - drawn)
     return f": {text.listed(names)}" if names else ""
 
 
@@ -180,20 +176,6 @@ def _draw_yardstick(ax: Axes, rows: pd.DataFrame, figure: str) -> None:
         ends = [smallest.index[0] / 1.2, smallest.index[0] * 1.2]  # one K alone is a line too
         xs = smallest.index if len(smallest) > 1 else ends
         ax.plot(xs, smallest if len(smallest) > 1 else [smallest.iloc[0]] * 2, **YARDSTICK)
-
-
-def from_zero(ax: Axes, values: pd.DataFrame) -> None:
-    """y from 0 on: linear up to the power of ten at or below the smallest value, logarithmic from there."""
-    found = values.to_numpy(dtype=float)
-    found = found[found >= NEGLIGIBLE]
-    least, most = (found.min(), found.max()) if found.size else (0.01, 0.1)
-    first = math.floor(math.log10(least))
-    decades = [10.0**power for power in range(first, math.ceil(math.log10(most)) + 2)]
-    ax.set_yscale("symlog", linthresh=decades[0], linscale=0.5)
-    ax.set_ylim(-0.35 * decades[0], max(1.6 * most, 1.6 * decades[0]))
-    ax.yaxis.set_major_locator(FixedLocator([0.0, *decades]))
-    ax.yaxis.set_minor_locator(NullLocator())
-    ax.yaxis.set_major_formatter(FuncFormatter(plain_number))
 
 
 def _log_rows(sheet: Sheet) -> None:

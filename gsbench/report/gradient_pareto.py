@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from gsbench.report import text
 from gsbench.report.accuracy import pareto_front
 from gsbench.report.accuracy_figures import spread
-from gsbench.report.axes import plain_log
-from gsbench.report.gradient_figures import NOTHING, from_zero
-from gsbench.report.gradients import gradient_rows, of_part, perplexity, repetitions, state_name, states_of
+from gsbench.report.axes import from_zero, plain_log
+from gsbench.report.gradient_figures import NOTHING
+from gsbench.report.gradients import caption_end, gradient_rows, of_part, perplexity, repetitions, states_of
 from gsbench.report.style import Look, Plot, make_sheet
 
 MOST_K = 4
@@ -40,7 +40,7 @@ def gradient_pareto(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Pl
         "Down and to the left is better; the grey line is the Pareto front. Error: √(squared bias + variance) of one "
         f"gradient, relative to the exact one's norm, with all fixed but the draws of y; {repetitions(rows)}. That of "
         "the exact sums is 0. Time: the unlabelled bound, forward and backward, median."
-        f"{_left_out(ks, shown, elsewhere)} {text.conditions(rows)}"
+        f"{_left_out(ks, shown, elsewhere)} {caption_end(rows)}"
     )
     sheet = make_sheet(
         len(lines), len(states), title=title, caption=caption, panel=(3.6, 2.2), gaps=(0.35, 0.85),
@@ -66,7 +66,7 @@ def _left_out(ks: list[float], shown: list[float], elsewhere: list[str]) -> str:
 
 def _panel_title(rows: pd.DataFrame, subject: str, k: float, state: str) -> str:
     of_q = perplexity(rows)
-    head = f"{subject}, K = {k:,.0f}, {state_name(state, rows)}"
+    head = f"{subject}, K = {k:,.0f}, {state}"
     return f"{head}\nperplexity of q: {of_q}" if of_q else head
 
 
@@ -82,7 +82,7 @@ def _draw_panel(ax: Axes, points: pd.DataFrame, look: Look) -> None:
     ax.set_xlim(times.min() / factor, times.max() * factor)
     for series, own in points.groupby("series"):
         _draw_front(ax, own["milliseconds"].tolist(), own["error"].tolist(), look.series[series][0])
-    _name_the_exact(ax, points[points["error"] == 0])
+    _name_the_exact(ax, points[(points["draws_y"] == 0) & (points["error"] == 0)])
     plain_log(ax.xaxis)
 
 

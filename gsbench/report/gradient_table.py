@@ -7,15 +7,17 @@ from typing import Any
 import pandas as pd
 
 from gsbench.report import text
-from gsbench.report.estimator_styles import by_estimator
+from gsbench.report.estimator_styles import by_estimator, family
 from gsbench.report.gradients import (
     KEY,
     PARTS,
     gradient_rows,
     held_against,
+    intervals,
+    medians,
     of_part,
+    of_total,
     repetitions,
-    state_name,
     states_of,
 )
 
@@ -36,16 +38,37 @@ def gradient_tables(frame: pd.DataFrame) -> str:
 
 
 def _note(rows: pd.DataFrame) -> str:
-    return (
+    sentences = [
         "Of the gradient of the loss, held against that of the exact sum at the same parameters, minibatch, a and ε_z: "
-        f"{repetitions(rows)} that differ in the draws of y alone. Relative bias: ‖E g − g*‖ / ‖g*‖; `0 within noise` "
-        "where the interval of its square contains 0, with the largest bias that the interval leaves open. Relative "
-        "variance: tr cov(g) / ‖g*‖², of the draws of y. Total variance: the same with a and ε_z drawn anew as well; "
-        "that of the exact sums is what a and ε_z do alone. Cosine: mean of that between one gradient and the exact "
-        f"one. In brackets: {text.interval_name(rows)} interval. Time: the unlabelled bound, forward and backward. "
-        "Calls of f: for an example and draw of a. Peak memory: of a full training step. "
-        f"{held_against(rows)}"
-    ).rstrip()
+        f"{repetitions(rows)} that differ in the draws of y alone.",
+        "All is for one minibatch, one of training, and, but for the total variance, one draw of a and ε_z: another "
+        "--seed gives others.",
+        _training(rows),
+        "Relative bias: ‖E g − g*‖ / ‖g*‖; `0 within noise` where the interval of its square reaches to 0 or below, "
+        "with the largest bias that the interval leaves open.",
+        "Relative variance: tr cov(g) / ‖g*‖², of the draws of y.",
+        f"Total variance: the same with a and ε_z drawn anew as well, {of_total(rows)}; that of the exact sums is what "
+        "a and ε_z do alone.",
+        "Cosine: mean of that between one gradient and the exact one.",
+        f"In brackets: {intervals(rows)}; of a hundred such intervals one or more miss the true value, by chance.",
+        "Time: the unlabelled bound, forward and backward, each estimator by itself, not in pairs (the figure of the "
+        "speed-up has pairs).",
+        "Calls of f: for an example and draw of a.",
+        "Peak memory: of a full training step at the initial parameters.",
+        held_against(rows),
+        medians(rows),
+    ]
+    return " ".join(filter(None, sentences))
+
+
+def _training(rows: pd.DataFrame) -> str:
+    """With what the parameters were trained at which every estimator is measured, `sparsemax` too."""
+    trainers = by_estimator(name for name in text.values(rows, "training_estimator") if name)
+    if not trainers:
+        return ""
+    names = by_estimator(name for name in rows["estimator"] if family(name) == "sparsemax")
+    own = f", for {text.listed(names)} too, which is of another bound" if names else ""
+    return f"Trained parameters are those of training with {text.listed(trainers)}{own}."
 
 
 def _table(rows: pd.DataFrame, costs: pd.DataFrame, part: str) -> str:
@@ -60,7 +83,7 @@ def _table(rows: pd.DataFrame, costs: pd.DataFrame, part: str) -> str:
     cells = []
     for row in points.itertuples():
         cost = costs.loc[tuple(getattr(row, name) for name in KEY)]
-        head = [row.series, row.subject, state_name(row.state, rows), text.plain(row.n_classes), row.estimator]
+        head = [row.series, row.subject, row.state, text.plain(row.n_classes), row.estimator]
         cells.append([*head, *(_cost(cost) if with_costs else []), *_errors(row)])
     table = text.table_of_used([*HEADERS, *(COST_HEADERS if with_costs else ()), *ERROR_HEADERS], cells)
     lines = f"{len(cells)} line{'' if len(cells) == 1 else 's'}"
@@ -78,18 +101,21 @@ def _calls(calls: float) -> str:
 
 def _errors(row: Any) -> list[str]:
     return [
-        bias_text(row.bias, row.bias_low, row.bias_high),
+        bias_text(row.bias, row.bias_low, row.bias_high, row.draws_y > 0),
         _variance_text(row.variance, row.variance_low, row.variance_high),
         text.measure(row.total_variance, text.three_digits),
         text.measure(row.cosine, lambda cosine: f"{cosine:.3f}"),
     ]
 
 
-def bias_text(bias: float, low: float, high: float) -> str:
-    """`0.123 [0.110, 0.135]`; `0 within noise (up to 0.0123)` where the interval contains 0; `0` of what draws no y."""
-    if bias == 0:
-        return f"0 within noise (up to {text.three_digits(high)})" if high > 0 else "0"
-    return f"{text.three_digits(bias)}{text.interval(low, high)}"
+def bias_text(bias: float, low: float, high: float, draws_y: bool) -> str:
+    """`0.123 [0.110, 0.135]`; `0 within noise (up to 0.0123)` where the interval contains 0, without its end where it
+    lies below; `0` of what draws no y.
+    """
+    if bias > 0:
+        return f"{text.three_digits(bias)}{text.interval(low, high)}"
+    open_to = f" (up to {text.three_digits(high)})" if high > 0 else ""
+    return f"0 within noise{open_to}" if draws_y else "0"
 
 
 def _variance_text(variance: float, low: float, high: float) -> str:

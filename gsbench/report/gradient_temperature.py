@@ -11,11 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from gsbench.report import text
-from gsbench.report.axes import plain_log, plain_number
+from gsbench.report.axes import from_zero, plain_log, plain_number
 from gsbench.report.estimator_styles import by_estimator, estimator_styles
-from gsbench.report.gradient_figures import AT_LEFT, from_zero
-from gsbench.report.gradients import gradient_rows, of_part, repetitions, state_title, states_of
+from gsbench.report.gradient_figures import AT_LEFT
+from gsbench.report.gradients import caption_end, gradient_rows, intervals, of_part, repetitions, state_title, states_of
 from gsbench.report.style import LINES, Look, Plot, make_sheet
 
 LEAST_TEMPERATURES = 3  # of one estimator at one K: fewer make no line worth a figure
@@ -34,10 +33,10 @@ def gradient_temperature(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) 
     caption = (
         "Of the gradient by the logits of q(y|a,x), with all fixed but the draws of y, over the exact one's norm: "
         f"above the bias ‖E g − g*‖, below the standard deviation √tr cov(g) of one draw; {repetitions(rows)}, bars: "
-        f"{text.interval_name(rows)} interval. Where the interval of the bias contains 0, its point is on the line at "
-        f"0 and its bar reaches up to its end, so far as a bias may have been missed. {text.conditions(rows)}"
+        f"{intervals(rows)}. Where the interval of the bias reaches to 0 or below, its point is on the line at 0 and "
+        f"its bar reaches up to its end, so far as a bias may have been missed. {caption_end(rows)}"
     )
-    subjects, states = sorted(set(points["subject"])), states_of(points)
+    subjects, states = sorted(set(points["subject"])), states_of(rows[rows["state"].isin(points["state"])])
     sheet = make_sheet(
         2 * len(subjects), len(states), title=title, handles=_handles(points, look), caption=caption,
         panel=(3.6, 2.2), gaps=(0.35, 0.3 if len(subjects) == 1 else 0.6), at_left=AT_LEFT,
@@ -107,10 +106,12 @@ def _handles(points: pd.DataFrame, look: Look) -> list[Line2D]:
 
 
 def _draw(ax: Axes, points: pd.DataFrame, styles: dict[tuple[Any, ...], dict[str, Any]], height: str) -> None:
-    for (name, k, series), own in points.sort_values("tau").groupby(["relaxation", "n_classes", "series"]):
-        reach = [own[height] - own[f"{height}_low"], own[f"{height}_high"] - own[height]]
-        bars = np.clip(np.nan_to_num(np.array(reach)), 0, None)
-        ax.errorbar(own["tau"], own[height], yerr=bars, elinewidth=0.8, **styles[name, k, series])
+    for (name, k, series), line in points.sort_values("tau").groupby(["relaxation", "n_classes", "series"]):
+        for seen, own in line.groupby(line[height] > 0):  # no line to where no bias was seen: it need not be 0
+            reach = [own[height] - own[f"{height}_low"], own[f"{height}_high"] - own[height]]
+            bars = np.clip(np.nan_to_num(np.array(reach)), 0, None)
+            style = styles[name, k, series] if seen else {**styles[name, k, series], "linestyle": "none", "alpha": 0.6}
+            ax.errorbar(own["tau"], own[height], yerr=bars, elinewidth=0.8, **style)
     if height == "bias":
         ax.axhline(0, color="#999999", linewidth=1)
 

@@ -11,16 +11,16 @@ from gsbench.report.frame import GRADIENT_PARTS, is_sum, measured
 PARTS = dict(
     zip(GRADIENT_PARTS, ("logits of q(y|a,x)", "other parameters of φ", "parameters of θ"), strict=True)
 )  # what a gradient is by
-STATES = ("initial", "trained")
 KEY = ["subject", "state", "series", "n_classes", "estimator"]  # what has a point of its own
 ENDS = ("", "_low", "_high")
-NEGLIGIBLE = 1e-4  # a relative bias, or error, below which float32 only rounds: 0 for a reader
+ROUNDING = 1e-4  # a relative bias of what draws no y that float32 may make by itself: 0 for a reader
 FLAT, PEAKED = 0.8, 0.5  # of K: from which perplexity on q is called flat, and up to which peaked
 
 
 def gradient_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows that ended well, with `subject`: the model, and the data where there are several; `milliseconds` of the
-    bound; and `elsewhere`, which are held against the exact sum of another bound than q's.
+    """The rows that ended well, `state` written out as `initial parameters` or `after 200 steps`, and with `subject`:
+    the model, and the data where there are several; `milliseconds` of the bound; `elsewhere`, which are held against
+    the exact sum of another bound than q's; and `draws_y`, without which there is no noise.
     """
     rows = measured(frame, "gradient", "state")
     several = rows["dataset"].nunique() > 1
@@ -28,53 +28,56 @@ def gradient_rows(frame: pd.DataFrame) -> pd.DataFrame:
     subjects = [f"{model} on {dataset}" if several else model for model, dataset in named]
     return rows.assign(
         subject=pd.Series(subjects, index=rows.index, dtype=object),
+        state=_state_names(rows),
         milliseconds=1e3 * rows["bound_seconds"],
         elsewhere=rows["baseline"].notna() & ~is_sum(rows["baseline"].fillna("").astype(str)),
+        draws_y=rows["gradient_draws"] != 1,
     )
 
 
-def of_part(rows: pd.DataFrame, part: str) -> pd.DataFrame:
-    """The rows of a part, a row for each of KEY, all relative to ‖g*‖; of several (seeds) the median.
+def _state_names(rows: pd.DataFrame) -> pd.Series:
+    """`initial parameters`, `after 200 steps`; where training was with several estimators, `… with sum-and-sample`."""
+    trainers = rows["training_estimator"].where((rows["state"] != "initial") & (rows["training_estimator"] != ""))
+    several = trainers.nunique() > 1
+    names = []
+    for state, steps, trainer in zip(rows["state"], rows["training_steps"], trainers, strict=True):
+        name = "initial parameters" if state == "initial" else state
+        name = f"after {steps:,.0f} steps" if state == "trained" and not pd.isna(steps) else name
+        names.append(f"{name} with {trainer}" if several and not pd.isna(trainer) else name)
+    return pd.Series(names, index=rows.index, dtype=object)
 
-    Columns: `bias` √T and its ends `bias_low`, `bias_high`, for T the squared bias, 0 where T's interval contains 0 or
-    all there is is rounding; `variance` and its ends, `total_variance`, `cosine`; `error` √(max(T, 0) + variance);
-    `milliseconds`, `elsewhere`.
+
+def of_part(rows: pd.DataFrame, part: str) -> pd.DataFrame:
+    """The rows of a part, a row for each of KEY, all relative to ‖g*‖; of several (seeds) the medians, of T too.
+
+    Columns: `bias` √T and its ends `bias_low`, `bias_high`, for T the squared bias, 0 where T's interval reaches to 0
+    or below, or where no y is drawn and all there is is rounding; `variance` and its ends, `total_variance`, `cosine`;
+    `error` √(max(T, 0) + variance), 0 where T is rounding; `milliseconds`, `elsewhere`, `draws_y`.
     """
     rows = rows.dropna(subset=[f"{part}_squared_bias"])
     figures = ["variance", "variance_low", "variance_high", "total_variance", "cosine"]
-    rows = rows.assign(**{figure: rows[f"{part}_{figure}"] for figure in figures})
-    value = rows[f"{part}_squared_bias"]
-    low, high = (rows[f"{part}_squared_bias{end}"].fillna(value) for end in ENDS[1:])
-    zero = (low <= 0) | (value <= NEGLIGIBLE**2)
-    roots = {
-        "bias": _root(value).mask(zero, 0.0),
-        "bias_low": _root(low).mask(zero, 0.0),
-        "bias_high": _root(high),
-        "error": _root(value.clip(lower=0) + rows["variance"]),
-    }
-    rows = rows.assign(**roots)
-    kept = [*roots, *figures, "milliseconds", "elsewhere"]
-    return rows.astype({"elsewhere": float}).groupby(KEY, as_index=False, sort=True)[kept].median()
-
-
-def _root(squares: pd.Series) -> pd.Series:
-    """√ of what is above 0, and 0 of what is negligible."""
-    roots = np.sqrt(squares.clip(lower=0))
-    return roots.mask(roots < NEGLIGIBLE, 0.0)
+    squares = {f"squared{end}": rows[f"{part}_squared_bias{end}"].fillna(rows[f"{part}_squared_bias"]) for end in ENDS}
+    rows = rows.assign(**squares, **{figure: rows[f"{part}_{figure}"] for figure in figures})
+    kept = [*squares, *figures, "milliseconds", "elsewhere", "draws_y"]
+    numbers = rows.astype({"elsewhere": float, "draws_y": float})
+    points = numbers.groupby(KEY, as_index=False, sort=True)[kept].median()
+    rounding = (points["draws_y"] == 0) & (points["squared"] <= ROUNDING**2)
+    points = points.assign(**{name: points[name].mask(rounding, 0.0).clip(lower=0) for name in squares})
+    unbiased = points["squared_low"] == 0
+    roots = {f"bias{end}": np.sqrt(points[f"squared{end}"]) for end in ENDS}
+    roots |= {name: roots[name].mask(unbiased, 0.0) for name in ("bias", "bias_low")}
+    roots["error"] = np.sqrt(points["squared"] + points["variance"])
+    return points.assign(**roots).drop(columns=[*squares])
 
 
 def states_of(rows: pd.DataFrame) -> list[str]:
-    """The states that there are, the known ones first."""
-    found = text.values(rows, "state")
-    return [*(state for state in STATES if state in found), *sorted(set(found) - set(STATES))]
+    """The states that there are, by the steps of training."""
+    steps = rows.groupby("state")["training_steps"].min()  # nan where unknown: these come last
+    return sorted(steps.index, key=lambda state: (state != "initial parameters", *_last_if_nan(steps[state]), state))
 
 
-def state_name(state: str, rows: pd.DataFrame) -> str:
-    """`initial parameters`, `after 200 steps`."""
-    if state == "initial":
-        return "initial parameters"
-    steps = text.in_order(text.values(rows[rows["state"] == state], "training_steps"))
-    return f"after {text.listed(f'{n:,.0f}' for n in steps)} steps" if state == "trained" and steps else state
+def _last_if_nan(value: float) -> tuple[bool, float]:
+    return (True, 0.0) if np.isnan(value) else (False, value)
 
 
 def perplexity(rows: pd.DataFrame) -> str:
@@ -96,7 +99,7 @@ def state_title(rows: pd.DataFrame, subject: str, state: str) -> str:
     """`ADGM, after 200 steps: q peaked`, and below it the perplexity of q at the ends of the K measured."""
     own = rows[(rows["subject"] == subject) & (rows["state"] == state)]
     shape = shape_of_q(own)
-    head = f"{subject}, {state_name(state, own)}{f': {shape}' if shape else ''}"
+    head = f"{subject}, {state}{f': {shape}' if shape else ''}"
     ks = sorted(set(own["n_classes"][own["q_perplexity"].notna()]))
     ends = [f"{perplexity(own[own['n_classes'] == k])} of {k:,.0f}" for k in dict.fromkeys([*ks[:1], *ks[-1:]])]
     return f"{head}\nperplexity of q: {' … '.join(ends)}" if ends else head
@@ -119,3 +122,25 @@ def repetitions(rows: pd.DataFrame) -> str:
         return "one repetition"
     blocks = f" in {text.listed(counts['blocks'])} blocks" if counts["blocks"] else ""
     return f"{text.listed(counts['draws'])} repetitions{blocks}"
+
+
+def intervals(rows: pd.DataFrame) -> str:
+    """What the intervals are, with what simulations found of those that are made for 99 %."""
+    simulated = text.values(rows, "confidence") == [0.99]
+    nominal = " (nominal: in simulations they covered 95 % or more)" if simulated else ""
+    return f"{text.interval_name(rows)} intervals{nominal}"
+
+
+def of_total(rows: pd.DataFrame) -> str:
+    """What stands behind the total variance: `from 20 repetitions, without an interval`."""
+    counts = text.in_order(text.values(rows, "total_draws"))
+    return f"from {text.listed(counts)} repetitions, without an interval" if counts else "without an interval"
+
+
+def medians(rows: pd.DataFrame) -> str:
+    """A sentence where points are of several seeds; else ""."""
+    return "Several seeds: medians." if (rows.groupby(KEY)["seed"].nunique() > 1).any() else ""
+
+
+def caption_end(rows: pd.DataFrame, *notes: str) -> str:
+    return " ".join(filter(None, [*notes, medians(rows), text.conditions(rows)]))

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from gsbench.report import text
 from gsbench.report.axes import class_axis, draw_by_classes, plain_log
-from gsbench.report.estimator_styles import by_estimator
+from gsbench.report.estimator_styles import by_estimator, family
 from gsbench.report.frame import measured
 from gsbench.report.style import Look, Plot, make_sheet
 
@@ -44,7 +44,7 @@ def speedup(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Plot | Non
         f"Timed in pairs, {_baselines(rows)} and the other in turn, in one process: median of the pairs' ratios, "
         f"bars: {text.interval_name(rows)} interval. The bound: forward and backward. {JANG_NAME}: steps per "
         "second of an M2-like model on MNIST with random labels, arXiv 1611.01144; M2 on synthetic (random "
-        f"labels) is the curve to be held against it. {text.conditions(rows)}"
+        f"labels) is the curve to be held against it.{_other_bound(rows)} {text.conditions(rows)}"
     )
     handles = [
         *look.handles(rows["estimator"], rows["series"]),
@@ -72,6 +72,11 @@ def _baselines(rows: pd.DataFrame) -> str:
     """`marginalize-streamed (the exact sum)`; several where the runs or the models have several."""
     names = by_estimator(text.values(rows, "baseline"))
     return f"{' or '.join(names)} (the exact sum)" if names else text.EXACT_SUM
+
+
+def _other_bound(rows: pd.DataFrame) -> str:
+    names = by_estimator(name for name in rows["estimator"] if family(name) == "sparsemax")
+    return f" {text.listed(names)}: a sum of a bound of its own, whose cost follows the logits." if names else ""
 
 
 def _label_outer(axes: np.ndarray, baseline: str) -> None:
