@@ -101,7 +101,22 @@ def test_the_state_makes_no_series_and_gradients_no_column_of_the_glance():
     frame = make_frame(RECORDS)
     assert frame["series"].unique().tolist() == [""]
     assert glance_table(frame).empty
-    assert glance_text(RECORDS) == ""
+
+
+def test_a_terminal_shows_bias_and_variance_of_each_state_by_k_and_estimator():
+    title, states, headers, _, *lines = glance_text(RECORDS).splitlines()
+    assert title.startswith("Gradient by the logits")
+    assert headers.split() == ["K", *("bias", "variance", "time") * 2]
+    assert [state.strip() for state in states.split(":")] == ["initial parameters", "after 200 steps", ""]
+    assert len(lines) == len(KS) * len(GRADED)
+    (exact, *_), line = lines, next(line for line in lines if line.split()[:3] == ["ADGM", "50", "gumbel-softmax"])
+    assert exact.split()[:5] == ["ADGM", "10", "marginalize", "0", "0"]
+    bias, variance = (figure("gumbel-softmax", 50, "initial") for figure in (gradient_bias, gradient_variance))
+    assert float(line.split()[3]) == pytest.approx(bias, rel=0.01)
+    assert float(line.split()[4]) == pytest.approx(variance, rel=0.01)
+    assert "0 (to " in next(line for line in lines if "score-function" in line)
+    assert glance_text([r for r in RECORDS if r["state"] == "initial"]).splitlines()[2].split() == headers.split()[:4]
+    assert glance_text([{**r, "status": "failed"} for r in RECORDS]) == ""
 
 
 def with_bias(*squared, **changes):

@@ -12,6 +12,7 @@ from tabulate import tabulate
 from gsbench.report import text
 from gsbench.report.estimator_styles import by_estimator
 from gsbench.report.frame import make_frame, measured
+from gsbench.report.gradient_table import gradient_text
 from gsbench.report.peer_table import peer_text
 from gsbench.report.reading import Record
 
@@ -86,12 +87,12 @@ class Block:
 
 
 def glance_text(records: Sequence[Record]) -> str:
-    """The one-glance tables of the records as plain text for a terminal, and the ratios to peers under them; "" when
-    there is nothing to show.
+    """The one-glance tables of the records as plain text for a terminal, and under them the ratios to peers and the
+    gradients; "" when there is nothing to show.
     """
     frame = make_frame(records)
     tables = [f"{block.title}\n{_tabulated(block, 'grid', NEW_LINE)}" for block in glance_blocks(frame)]
-    return "\n\n".join(filter(None, [*tables, peer_text(frame)]))
+    return "\n\n".join(filter(None, [*tables, peer_text(frame), gradient_text(frame)]))
 
 
 def glance_markdown(frame: pd.DataFrame) -> str:

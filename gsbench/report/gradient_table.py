@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
+from tabulate import tabulate
 
 from gsbench.report import text
 from gsbench.report.estimator_styles import by_estimator, family
@@ -24,6 +25,7 @@ from gsbench.report.gradients import (
 COSTS = ("q_perplexity", "calls_of_f", "bound_seconds", "peak_bytes")
 HEADERS = ("", "model", "parameters", "K", "estimator")
 COST_HEADERS = ("perplexity of q", "calls of f", "time", "peak memory")
+SHORT = ("bias", "variance", "time")  # in a terminal
 ERROR_HEADERS = ("relative bias", "relative variance", "total variance", "cosine")
 
 
@@ -35,6 +37,34 @@ def gradient_tables(frame: pd.DataFrame) -> str:
     if not any(tables):
         return ""
     return "\n\n".join(["## The gradients in numbers", text.markdown_cell(_note(rows)), *filter(None, tables)])
+
+
+def gradient_text(frame: pd.DataFrame) -> str:
+    """Bias and variance by the logits for a terminal, a line for each K and estimator; "" where none was measured."""
+    rows = gradient_rows(frame)
+    points = of_part(rows, "logits")
+    if points.empty:
+        return ""
+    states, names = states_of(rows), by_estimator(points["estimator"])
+    cells = []
+    by = ["subject", "series", "n_classes", "order"]
+    for (subject, series, k, order), own in points.assign(order=points["estimator"].map(names.index)).groupby(by):
+        of_state = {row.state: row for row in own.itertuples()}
+        found = [_short(of_state.get(state)) for state in states]
+        cells.append([series, subject, text.plain(k), names[order], *(cell for part in found for cell in part)])
+    figures = [figure for state in states for figure in (f"{state}:\n{SHORT[0]}", *(f"\n{name}" for name in SHORT[1:]))]
+    headers, cells = text.used_columns(["", "", "\nK", "", *figures], cells)
+    title = "Gradient by the logits of q(y|a,x), relative to the exact one; time: of the bound, forward and backward"
+    return f"{title}\n{tabulate(cells, headers=headers, tablefmt='simple', disable_numparse=True)}"
+
+
+def _short(row: Any) -> list[str]:
+    """The `SHORT` figures of one state."""
+    if row is None:
+        return [text.NOT_MEASURED] * len(SHORT)
+    nan = float("nan")
+    bias = bias_text(row.bias, nan, row.bias_high, row.draws_y > 0).replace("0 within noise (up to ", "0 (to ")
+    return [bias, _variance_text(row.variance, nan, nan), text.measure(row.milliseconds / 1e3, text.seconds)]
 
 
 def _note(rows: pd.DataFrame) -> str:
