@@ -310,9 +310,10 @@ def make_run(
     ks: Iterable[int] = (10, 20, 50, 100, 200),
     accuracy_ks: Iterable[int] = (10, 100),
     speed: float = 1.0,
+    gradients: bool = True,
     **common: Any,
 ) -> list[dict[str, Any]]:
-    """A whole run: every group but those that have to be asked for, the gradients of the first model alone,
+    """A whole run: every group but those that have to be asked for, `gradients` of the first model alone,
     `marginalize` at K = 500 too large, one case failed and one skipped.
     """
     records: list[dict[str, Any]] = []
@@ -357,7 +358,8 @@ def make_run(
                 seconds = 0.3 * STEP_SECONDS[model] if name == "labels-only" else step_seconds(model, name, k)
                 figures = accuracy_figures(name, k, seconds / speed)
                 add("accuracy", model=model, n_classes=k, estimator=name, **figures)
-    records += gradient_records(ks, models[:1], dict.fromkeys([*SOME_GRADED, *TAUS]), **common)
+    if gradients:
+        records += gradient_records(ks, models[:1], dict.fromkeys([*SOME_GRADED, *TAUS]), **common)
     add("step", n_classes=1000, status="failed", reason="ValueError: a | b <c>\nand a second line")
     add("accuracy", dataset="omniglot", n_classes=242, status="skipped", reason="no data folder is named")
     return records

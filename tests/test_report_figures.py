@@ -21,7 +21,7 @@ from gsbench.report.frame import make_curves, make_frame
 from gsbench.report.style import figure_settings, make_look
 
 RUN = [*make_run(ks=(10, 100)), *peer_records((10, 100)), *chunk_records((10, 100), (1, 10, 100))]
-OTHER = [{**record, "run_id": "other"} for record in make_run(models=["adgm"], ks=(10, 100), speed=20)]
+OTHER = [{**record, "run_id": "other"} for record in make_run(models=["adgm"], ks=(10, 100), speed=20, gradients=False)]
 
 
 def draw(name, records):
@@ -114,7 +114,7 @@ def test_several_runs_differ_by_their_lines():
 
 
 def test_what_is_left_out_of_a_figure_is_told():
-    many = make_run(models=["m2"], ks=(10,), accuracy_ks=range(2, 16))
+    many = make_run(models=["m2"], ks=(10,), accuracy_ks=range(2, 16), gradients=False)
     for name, left in (("pareto", "2 of 14"), ("accuracy_curves", "8 of 14")):
         plot = draw(name, many)
         assert f"{left} panels are left out; see the CSV files." in plot.caption
@@ -273,7 +273,7 @@ def test_the_memory_of_a_chunk_on_a_gpu_is_the_devices():
     "records",
     [
         make_run(models=["adgm"], estimators=["marginalize"], ks=(10,), accuracy_ks=(10,)),
-        make_run(models=["m2"], ks=(2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 1000), accuracy_ks=(2, 3, 5)),
+        make_run(models=["m2"], ks=(*range(2, 11), 12, 15, 20, 1000), accuracy_ks=(2, 3, 5), gradients=False),
         [make_record("speedup", estimator="other", **{**speedup_figures("bound", 1.0), "speedup_low": None})],
         [make_record("step", step_seconds=0.5, step_seconds_q1=None, step_seconds_q3=None, threads=None)],
         [make_record("step", step_seconds=0.0), make_record("memory", live_peak_bytes=0)],
