@@ -38,7 +38,7 @@ def test_the_commands_name_environments_that_exist():
 
 
 def test_the_gate_runs_the_test_command():
-    command = "python3 -m venv .venv && .venv/bin/pip install -q tox && .venv/bin/tox"
+    command = "python3 -m venv .venv && .venv/bin/pip install -q tox && .venv/bin/tox -p 2"
     assert f"    {command}\n" in README
     assert (ROOT / ".ci" / "run").read_text().rstrip().endswith(command)
 
