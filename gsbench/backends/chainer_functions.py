@@ -301,16 +301,8 @@ def pick(x: Any, index: Any) -> Any:
     return Pick(index).apply((x,))[0]
 
 
-class TakeGroups(chainer.FunctionNode):
+class TakeGroups(TakeRows):
     """Rows of x [n, ...] by numbers that come in groups, equal ones together: index int [R] → [R, ...]."""
-
-    def __init__(self, index: Any) -> None:
-        super().__init__()
-        self._index = index
-
-    def forward(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        self.retain_inputs((0,))
-        return (inputs[0][self._index],)
 
     def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
         x, g, index = self.get_retained_inputs()[0].array, grad_outputs[0].array, self._index

@@ -21,7 +21,7 @@ class SumAndSample(Estimator):
 
     m   classes summed exactly
 
-    Cost: m + 1 calls of f an example, K at most.
+    Cost: m + 1 calls of f an example, K at most, and K numbers of noise.
     """
 
     name: ClassVar[str] = "sum-and-sample"

@@ -82,8 +82,7 @@ def gradient_variance(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> 
     sheet = _sheet(rows, list(PARTS), "relative variance", title, handles, caption)
     places = side_by_side(drawn, rows["n_classes"])
     for ax, _, own in _panels(sheet, rows, points):
-        draw_by_classes(ax, own[own["variance"] > 0], look, "variance", "variance_low", "variance_high", places)
-        _draw_yardstick(ax, own[is_sum(own["estimator"])], "total_variance")
+        _draw_beside_the_sum(ax, own, look, places, "variance", "total_variance")
     _log_rows(sheet)
     return Plot(title, caption, sheet.figure)
 
@@ -109,8 +108,7 @@ def gradient_price(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Plo
     sheet = _sheet(rows, list(points), "variance × time (ms)", title, handles, caption)
     places = side_by_side(drawn, rows["n_classes"])
     for ax, _, own in _panels(sheet, rows, points):
-        draw_by_classes(ax, own[own["price"] > 0], look, "price", "price_low", "price_high", places)
-        _draw_yardstick(ax, own[is_sum(own["estimator"])], "milliseconds")
+        _draw_beside_the_sum(ax, own, look, places, "price", "milliseconds")
     _log_rows(sheet)
     return Plot(title, caption, sheet.figure)
 
@@ -167,6 +165,14 @@ def _draw_unbiased(ax: Axes, rows: pd.DataFrame, look: Look, places: dict[str, f
         drawn = ax.errorbar(own["n_classes"] * places[estimator], np.zeros(len(own)), yerr=bars, **style, **PALE)
         for bar in (*drawn.lines[1], *drawn.lines[2]):
             bar.set_alpha(0.5)  # what is not there is not to be the first thing seen
+
+
+def _draw_beside_the_sum(
+    ax: Axes, points: pd.DataFrame, look: Look, places: dict[str, float], figure: str, yardstick: str
+) -> None:
+    """A figure of what draws y, with its interval, beside the `yardstick` figure of the exact sums."""
+    draw_by_classes(ax, points[points[figure] > 0], look, figure, f"{figure}_low", f"{figure}_high", places)
+    _draw_yardstick(ax, points[is_sum(points["estimator"])], yardstick)
 
 
 def _draw_yardstick(ax: Axes, rows: pd.DataFrame, figure: str) -> None:
