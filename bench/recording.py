@@ -19,10 +19,12 @@ from gsbench.machine import machine_fields
 from gsbench.meters.child import ChildResult, own_command, run_in_child
 from gsbench.meters.estimate import classes_at_once, estimate_step_bytes
 from gsbench.meters.gradient_quality import Point
-from gsbench.meters.memory import LivePeak, live_peak
+from gsbench.meters.memory import live_peak, peak_figures
+from gsbench.minibatches import Batches
+from gsbench.recipe import Recipe
 from gsbench.records import Record, RecordFile, new_run_id
 from gsbench.settings import Settings
-from gsbench.training import Batches, papers_alpha
+from gsbench.training import Trainer, Training, papers_alpha
 
 # A case whose estimate is above this share of the limit runs first in a child, for the estimate may be off by a half.
 TRIAL_SHARE = 0.5
@@ -67,11 +69,13 @@ class Run:
         case = Case(settings, dataset)
         if steps := self.options.training_of(state)["training_steps"]:
             parts = split(dataset, settings.labelled_per_class, seed=settings.seed)
-            case.trainer.alpha = papers_alpha(parts)
+            recipe = Recipe(alpha=papers_alpha(parts))
+            trainer = Trainer(case.model, case.estimator, recipe, settings.n_mc, settings.seed)
             batches = Batches(self.bk, dataset, parts, settings.batch, settings.seed, settings.binarize)
+            training = Training(trainer, batches, settings.seed)
             for _ in range(steps):
-                case.trainer.step(batches.next())
-            case.trainer.optimizer.clear_gradients()
+                training.advance()
+            trainer.optimizer.clear_gradients()
         return Point(case.model, case.batch.x_unlabelled, settings.n_mc, settings.seed)
 
     def _step_peak(self, settings: Settings) -> dict[str, Any]:
@@ -159,9 +163,3 @@ def _records_folder(config: pytest.Config) -> Path:
     storage = str(config.getoption("benchmark_storage"))
     folder = ".benchmarks" if storage.startswith("elasticsearch+") else storage.removeprefix("file://")
     return Path(folder) / "records"
-
-
-def peak_figures(peak: LivePeak, on_device: bool) -> dict[str, Any]:
-    """The record's figures of a peak that was metered on the host (`live_…`) or on the device (`device_…`)."""
-    kind = "device" if on_device else "live"
-    return {f"{kind}_peak_bytes": peak.peak_bytes, f"{kind}_meter": peak.meter, "state_bytes": peak.state_bytes}

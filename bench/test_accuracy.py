@@ -7,8 +7,10 @@ from timing import out_of_memory_recorded
 from gsbench.backends import load_backend
 from gsbench.data import split
 from gsbench.estimators import parse_estimator
+from gsbench.minibatches import PARAMETERS, Batches, stream_seed
 from gsbench.models import MODELS
-from gsbench.training import PARAMETERS, Batches, Evaluation, Trainer, papers_alpha, stream_seed, train
+from gsbench.recipe import Recipe
+from gsbench.training import Evaluation, Trainer, Training, papers_alpha, train
 
 VALIDATION_EXAMPLES = 2000  # at most, drawn at random: the standard error of an accuracy is about 1 % then
 DRAWS_OF_A_AT_THE_END = 100
@@ -32,15 +34,16 @@ def test_accuracy(benchmark, record, options, model, n_classes, learner):
     parts = split(dataset, settings.labelled_per_class, seed=settings.seed)
     bk = load_backend(settings.backend, settings.device, settings.dtype)
     net = MODELS[model](bk, settings.make_config(), stream_seed(settings.seed, PARAMETERS))
-    alpha = papers_alpha(parts)
+    recipe = Recipe(alpha=papers_alpha(parts))
     estimator = None if labels_only else parse_estimator(spelled)
-    trainer = Trainer(net, estimator, alpha, settings.n_mc, settings.seed)
+    trainer = Trainer(net, estimator, recipe, settings.n_mc, settings.seed)
     batches = Batches(bk, dataset, parts, settings.batch, settings.seed, settings.binarize)
+    training = Training(trainer, batches, settings.seed)
     some = np.random.default_rng(settings.seed).permutation(parts.validation)[:VALIDATION_EXAMPLES]
     validation = Evaluation.of(dataset, some, settings.seed, settings.binarize)
 
     def whole_run():
-        return list(train(trainer, batches, validation, options.accuracy_seconds, MAX_STEPS))
+        return list(train(training, validation, options.accuracy_seconds, MAX_STEPS))
 
     with out_of_memory_recorded(recorder):
         log = benchmark.pedantic(whole_run, rounds=1)
@@ -48,7 +51,7 @@ def test_accuracy(benchmark, record, options, model, n_classes, learner):
         accuracy = validation.accuracy(net, draws_of_a, estimator=estimator)
     last = log[-1]
     figures = {
-        "alpha": alpha,
+        "alpha": recipe.alpha,
         "step": last.step,
         "train_seconds": last.train_seconds,
         "steps_per_second": last.step / last.train_seconds,

@@ -2,11 +2,10 @@
 
 import gc
 
-from recording import peak_figures
 from timing import out_of_memory_recorded, skip_where_disabled, time_pairs
 
 from gsbench.case import Case
-from gsbench.meters.memory import live_peak
+from gsbench.meters.memory import live_peak, peak_figures
 
 
 def test_chunk(benchmark, record, options, run, model, n_classes, chunk):

@@ -3,12 +3,11 @@
 import gc
 
 import pytest
-from recording import peak_figures
 from timing import out_of_memory_recorded
 
 from gsbench.case import Case
 from gsbench.meters.estimate import class_rows_bytes
-from gsbench.meters.memory import live_peak
+from gsbench.meters.memory import live_peak, peak_figures
 
 
 def test_memory(benchmark, record, options, model, n_classes, estimator, run):

@@ -9,10 +9,11 @@ import numpy as np
 from gsbench.backends import load_backend
 from gsbench.data import Dataset, split
 from gsbench.estimators import Estimator
+from gsbench.minibatches import FIXED_NOISE, PARAMETERS, Batch, Batches, stream_seed
 from gsbench.models import MODELS, CountedClassBound, Model, Noise
 from gsbench.objective import loss, unlabelled_bound
 from gsbench.settings import N_PIXELS, Settings
-from gsbench.training import FIXED_NOISE, PARAMETERS, Batch, Batches, Trainer, stream_seed
+from gsbench.training import Trainer
 
 
 def random_batch(settings: Settings) -> Batch:
@@ -30,7 +31,7 @@ def to_device(bk: Any, batch: Batch) -> Batch:
 def dataset_batch(bk: Any, settings: Settings, dataset: Dataset) -> Batch:
     """The first minibatch of a run with these settings on `dataset`."""
     parts = split(dataset, settings.labelled_per_class, seed=settings.seed)
-    return Batches(bk, dataset, parts, settings.batch, settings.seed, settings.binarize).next()
+    return Batches(bk, dataset, parts, settings.batch, settings.seed, settings.binarize).at(0)
 
 
 def count_calls(model: Model, x: Any, estimator: Estimator, rng: Any, noise: Noise) -> float:

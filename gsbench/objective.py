@@ -68,11 +68,16 @@ def training_loss(
     alpha: float,
     rng: Any,
     n_mc: int = 1,
+    labelled_weight: float = 1.0,
 ) -> Any:
     """−J, J = mean_labelled[ L(x, y) + α log q(y|a,x) ] + mean_unlabelled[ U(x) ]. → []
+
+    `labelled_weight` multiplies L(x, y); with another than 1, J is no bound.
 
     In place of log q stands what `estimator.log_likelihood` gives, where its distribution is another.
     """
     bound, log_q_y = labelled_bound(model, x_labelled, y, rng, n_mc, estimator)
     unlabelled = unlabelled_bound(model, x_unlabelled, estimator, rng, n_mc)
+    if labelled_weight != 1:
+        bound = labelled_weight * bound
     return loss(model, bound + alpha * log_q_y) + loss(model, unlabelled)

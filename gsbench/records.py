@@ -12,8 +12,8 @@ from typing import Any
 
 SCHEMA_VERSION = 1
 
-GROUPS = ("bound", "step", "speedup", "memory", "accuracy", "roofline", "chunk", "peer", "gradient")
-STATUSES = ("ok", "skipped", "failed", "too-large", "out-of-memory")
+GROUPS = ("bound", "step", "speedup", "memory", "accuracy", "roofline", "chunk", "peer", "gradient", "training")
+STATUSES = ("ok", "unfinished", "diverged", "skipped", "failed", "too-large", "out-of-memory")
 
 
 def now() -> str:

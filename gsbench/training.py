@@ -1,9 +1,9 @@
-"""One training step, the minibatches that feed it, evaluation, and a run of many steps with its log."""
+"""Training steps, evaluation, and a run of many steps that can stop at any of them and go on."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,67 +11,10 @@ import numpy as np
 
 from gsbench.data import Dataset, Split
 from gsbench.estimators import Estimator
+from gsbench.minibatches import EVALUATION, NOISE, Batch, Batches, pixels, stream_seed
 from gsbench.models import Model
 from gsbench.objective import classifier_log_likelihood, loss, training_loss
-
-# Streams of one run's seed: what one draws never shifts what another does.
-PARAMETERS, NOISE, LABELLED, UNLABELLED, BINARIZATION, EVALUATION, FIXED_NOISE, DRAWS_OF_Y = range(8)
-
-
-def stream_seed(seed: int, stream: int) -> int:
-    """The seed of one of a run's streams."""
-    return int(np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)[0])
-
-
-def pixels(images: np.ndarray, binarize: str, rng: np.random.Generator) -> np.ndarray:
-    """Images uint8 [n, H, W] as float32 [n, H·W]: pixels/255 with "none", Bernoulli draws of them with "dynamic"."""
-    x = images.reshape(len(images), -1).astype(np.float32) / 255
-    return x if binarize == "none" else (rng.random(x.shape, dtype=np.float32) < x).astype(np.float32)
-
-
-def minibatches(index: np.ndarray, batch: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Minibatches of `batch` entries of `index`, for ever: one shuffled pass follows another, with no gap between."""
-    if len(index) == 0:
-        raise ValueError("there are no examples to make minibatches of")
-    left = index[:0]
-    while True:
-        while len(left) < batch:
-            left = np.concatenate([left, rng.permutation(index)])
-        yield left[:batch]
-        left = left[batch:]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What a step sees, on the device: x [B, D_x] labelled with y int [B], and x [B, D_x] unlabelled."""
-
-    x_labelled: Any
-    y: Any
-    x_unlabelled: Any
-
-
-class Batches:
-    """The minibatches of a run: `batch` labelled and `batch` unlabelled examples each, binarised anew each time."""
-
-    def __init__(
-        self, bk: Any, dataset: Dataset, split: Split, batch: int, seed: int = 0, binarize: str = "dynamic"
-    ) -> None:
-        self._bk, self._dataset, self._binarize = bk, dataset, binarize
-        labelled, unlabelled, binarization = (
-            np.random.default_rng(stream_seed(seed, stream)) for stream in (LABELLED, UNLABELLED, BINARIZATION)
-        )
-        self._labelled = minibatches(split.labelled, batch, labelled)
-        self._unlabelled = minibatches(split.unlabelled, batch, unlabelled)
-        self._rng = binarization
-        self.steps_per_epoch = len(split.unlabelled) / batch
-
-    def _pixels(self, index: np.ndarray) -> Any:
-        return self._bk.array(pixels(self._dataset.images[index], self._binarize, self._rng))
-
-    def next(self) -> Batch:
-        labelled, unlabelled = next(self._labelled), next(self._unlabelled)
-        y = self._bk.integers(self._dataset.labels[labelled])
-        return Batch(self._pixels(labelled), y, self._pixels(unlabelled))
+from gsbench.recipe import Recipe
 
 
 def papers_alpha(parts: Split) -> float:
@@ -80,28 +23,43 @@ def papers_alpha(parts: Split) -> float:
 
 
 class Trainer:
-    """A model, what it is trained on, and Adam (learning rate 3e-4, β1 0.9).
+    """A model, what it is trained on, and Adam.
 
     estimator   how the unlabelled bound takes its expectation, or None: the classifier q(y|a,x) alone, on the labels
                 alone
-    alpha       weight of the classifier's term; see `papers_alpha`
+    recipe      how it is trained; its α must be a number, see `papers_alpha`
+    examples    how many are trained on, for a recipe with a prior of the weights
+
+    Raises ValueError where the recipe lacks what it needs.
     """
 
     def __init__(
         self,
         model: Model,
         estimator: Estimator | None,
-        alpha: float = 1.0,
+        recipe: Recipe = Recipe(alpha=1.0),  # noqa: B008 (it is frozen)
         n_mc: int = 1,
         seed: int = 0,
-        learning_rate: float = 3e-4,
+        examples: int | None = None,
     ) -> None:
-        self.model, self.estimator, self.alpha, self.n_mc = model, estimator, alpha, n_mc
+        if recipe.alpha is None:
+            raise ValueError("the recipe of a Trainer needs a number for alpha, got None")
+        self.model, self.estimator, self.recipe, self.n_mc = model, estimator, recipe, n_mc
+        self.alpha = recipe.alpha
         self.rng = model.bk.generator(stream_seed(seed, NOISE))
         parameters = model.parameters
         if estimator is None:
             parameters = {k: p for k, p in parameters.items() if k.startswith(("q_a_x/", "q_y_"))}
-        self.optimizer = model.bk.adam(parameters, learning_rate)
+        self.optimizer = model.bk.adam(parameters, recipe.learning_rate, recipe.beta1)
+        self.optimizer.constrain(self._weight_decay(examples), recipe.clip_norm, recipe.clip_element)
+
+    def _weight_decay(self, examples: int | None) -> float:
+        """The gradient of −log N(W; 0, I)/examples is W/examples."""
+        if not self.recipe.weight_prior:
+            return 0.0
+        if not examples:
+            raise ValueError("a recipe with weight_prior needs the number of training examples")
+        return 1 / examples
 
     def loss(self, batch: Batch) -> Any:
         if self.estimator is None:
@@ -116,6 +74,7 @@ class Trainer:
             self.alpha,
             self.rng,
             self.n_mc,
+            self.recipe.labelled_weight,
         )
 
     def step(self, batch: Batch) -> Any:
@@ -125,6 +84,86 @@ class Trainer:
         self.model.bk.backward(value)
         self.optimizer.update()
         return value
+
+
+class Training:
+    """A run: a trainer, its minibatches, and how far it is.
+
+    Every draw of a step comes from generators that are seeded by the run's seed and the step's number. So `state` is
+    all that a run needs to go on with the numbers that it would have had: parameters, the optimiser's moments, batch
+    norm's running averages, Polyak's average, and the number of steps.
+
+    steps           taken so far
+    train_seconds   of minibatches and steps, without what is done between them
+    """
+
+    def __init__(self, trainer: Trainer, batches: Batches, seed: int = 0) -> None:
+        self.trainer, self.batches = trainer, batches
+        self.model, self.recipe = trainer.model, trainer.recipe
+        self.steps_per_epoch = self.recipe.steps_per_epoch or batches.steps_per_epoch
+        self.steps, self.train_seconds = 0, 0.0
+        self._seed, self._estimator = seed, trainer.estimator
+        bk, parameters = self.model.bk, self.model.parameters
+        copies = {key: bk.parameter(bk.to_numpy(p).copy()) for key, p in parameters.items()}
+        self._averages = copies if self.recipe.polyak else {}
+
+    @property
+    def epoch(self) -> float:
+        return self.steps / self.steps_per_epoch
+
+    @property
+    def evaluated(self) -> Model:
+        """The model whose accuracy counts: with Polyak's averages where the recipe has them."""
+        return self.model.with_parameters(self._averages) if self._averages else self.model
+
+    def advance(self) -> float:
+        """One step; returns its loss, which may be no finite number."""
+        bk = self.model.bk
+        bk.synchronize()
+        start = time.perf_counter()
+        self.trainer.rng = bk.generator(stream_seed(self._seed, NOISE, self.steps))
+        self.trainer.optimizer.set_learning_rate(self.recipe.learning_rate_at(self.epoch))
+        if self._estimator is not None:
+            self.trainer.estimator = self.recipe.estimator_at(self._estimator, self.epoch)
+        value = self.trainer.step(self.batches.at(self.steps))
+        self.steps += 1
+        self._average()
+        value = float(bk.to_numpy(value))  # waits for the device
+        bk.synchronize()
+        self.train_seconds += time.perf_counter() - start
+        return value
+
+    def _average(self) -> None:
+        """W̄ += (1 − d)·(W − W̄), d at first below its value, so that the initial parameters are soon forgotten."""
+        decay = min(self.recipe.polyak, self.steps / (self.steps + 10))
+        parameters = self.model.parameters
+        for key, average in self._averages.items():
+            self.model.bk.move_towards(average, parameters[key], 1 - decay)
+
+    def _arrays(self) -> dict[str, Any]:
+        """Parameters, running averages and Polyak's averages by name, on the device."""
+        arrays = {f"parameters/{key}": p for key, p in self.model.parameters.items()}
+        for network in self.model.networks:
+            for layer, (mean, var) in enumerate(network.running, start=1):
+                arrays[f"running/{network.name}/mean{layer}"] = mean
+                arrays[f"running/{network.name}/var{layer}"] = var
+        return {**arrays, **{f"polyak/{key}": p for key, p in self._averages.items()}}
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that `restore` needs, as NumPy arrays of its own."""
+        bk = self.model.bk
+        adam = {f"adam/{key}": value for key, value in self.trainer.optimizer.state().items()}
+        state = {key: np.array(bk.to_numpy(value)) for key, value in {**self._arrays(), **adam}.items()}
+        return {**state, "steps": np.asarray(self.steps), "train_seconds": np.asarray(self.train_seconds)}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Goes on where a run of the same settings had `state`."""
+        for key, value in self._arrays().items():
+            self.model.bk.set_values(value, state[key])
+        prefix = "adam/"
+        adam = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+        self.trainer.optimizer.restore(adam)
+        self.steps, self.train_seconds = int(state["steps"]), float(state["train_seconds"])
 
 
 @dataclass(frozen=True)
@@ -163,8 +202,9 @@ class Evaluation:
 class Progress:
     """One line of a run's log.
 
-    `train_seconds` is without evaluation and data; the first step's part of it includes what it allocates.
-    `epoch` counts passes over the unlabelled examples, also of a run on the labels alone, whose steps are as many.
+    `train_seconds` are those of minibatches and steps, without evaluations; the first step's include what it allocates.
+    `epoch` counts passes over the unlabelled examples, or the recipe's `steps_per_epoch`, also of a run on the labels
+    alone, whose steps are as many.
     """
 
     step: int
@@ -182,39 +222,29 @@ def evaluation_steps() -> Iterator[int]:
         step = max(step + 1, round(step * 1.25))
 
 
-def train(
-    trainer: Trainer, batches: Batches, validation: Evaluation, seconds: float, max_steps: int
-) -> Iterator[Progress]:
+def train(training: Training, validation: Evaluation, seconds: float, max_steps: int) -> Iterator[Progress]:
     """Trains for `seconds` of training time or `max_steps`, whichever comes first (one step at least).
 
     Yields the log: before the first step, at `evaluation_steps`, and after the last step.
     Raises FloatingPointError where the loss is not finite.
     """
-    bk = trainer.model.bk
-    spent: float = 0
-    value: float | None = None
-
-    def progress(step: int) -> Progress:
-        accuracy = validation.accuracy(trainer.model, estimator=trainer.estimator)
-        return Progress(step, step / batches.steps_per_epoch, spent, accuracy, value)
-
-    yield progress(0)
     planned = evaluation_steps()
     next_evaluation = next(planned)
-    for step in range(1, max_steps + 1):
-        batch = batches.next()
-        bk.synchronize()
-        start = time.perf_counter()
-        loss_value = trainer.step(batch)
-        bk.synchronize()
-        spent += time.perf_counter() - start
-        value = float(bk.to_numpy(loss_value))
+    yield training_progress(training, validation, None)
+    while True:
+        value = training.advance()
         if not np.isfinite(value):
-            raise FloatingPointError(f"the loss is {value} at step {step}: the run diverged")
-        last = spent >= seconds or step == max_steps
-        if last or step == next_evaluation:
-            yield progress(step)
+            raise FloatingPointError(f"the loss is {value} at step {training.steps}: the run diverged")
+        last = training.train_seconds >= seconds or training.steps == max_steps
+        if last or training.steps == next_evaluation:
+            yield training_progress(training, validation, value)
         if last:
             return
-        if step == next_evaluation:
+        if training.steps == next_evaluation:
             next_evaluation = next(planned)
+
+
+def training_progress(training: Training, validation: Evaluation, loss_value: float | None, n_a: int = 1) -> Progress:
+    """Where a run is, with its validation accuracy over `n_a` draws of a."""
+    accuracy = validation.accuracy(training.evaluated, n_a, estimator=training.trainer.estimator)
+    return Progress(training.steps, training.epoch, training.train_seconds, accuracy, loss_value)

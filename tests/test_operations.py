@@ -16,9 +16,10 @@ from gsbench.categorical import entropy
 from gsbench.estimators import ESTIMATORS, Estimate, Estimator, parse_estimator
 from gsbench.estimators.base import Y_ENTERS
 from gsbench.meters.operations import TIMED, MatrixProduct, operations, products
+from gsbench.minibatches import Batch
 from gsbench.models import MODELS, CountedClassBound, Draws, ModelConfig, make_config
 from gsbench.objective import loss, unlabelled_bound
-from gsbench.training import Batch, Trainer
+from gsbench.training import Trainer
 
 # No two alike, so that no count comes out right with the wrong one.
 SIZES = {"n_pixels": 13, "d_a": 3, "d_z": 5, "units": 11}

@@ -19,10 +19,10 @@ from gsbench.case import Case, random_batch
 from gsbench.estimators import ESTIMATORS, parse_estimator
 from gsbench.meters.child import ChildResult, run_in_child
 from gsbench.meters.memory import LivePeak
+from gsbench.minibatches import Batch
 from gsbench.models import ADGM, make_config
 from gsbench.objective import labelled_bound, loss, training_loss, unlabelled_bound
 from gsbench.settings import Settings
-from gsbench.training import Batch
 
 PLAIN = ["plain-chainer", "plain-torch"]
 PYRO = ["pyro-parallel", "pyro-sequential"]

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gsbench.estimators import Estimator
+from gsbench.minibatches import Batch
 from gsbench.models import ModelConfig
-from gsbench.training import Batch
 
 ALPHA, LEARNING_RATE = 1.0, 3e-4  # as `gsbench.case.Case` has them
 

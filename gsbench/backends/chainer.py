@@ -16,6 +16,7 @@ import numpy as np
 from gsbench.backends import DeviceError, chunk_bytes
 from gsbench.backends import chainer_densities as densities
 from gsbench.backends import chainer_functions as functions
+from gsbench.backends.chainer_adam import Adam
 from gsbench.backends.chainer_import import chainer
 from gsbench.backends.device_memory import DeviceMemoryPeak
 
@@ -176,7 +177,7 @@ class ChainerBackend:
         return F.relu(x)
 
     def elu(self, x: Any) -> Any:
-        return F.elu(x)
+        return functions.Elu().apply((x,))[0] if self.xp is np else F.elu(x)
 
     def exp(self, x: Any) -> Any:
         return F.exp(x)
@@ -325,6 +326,17 @@ class ChainerBackend:
     def adam(self, parameters: dict[str, Any], learning_rate: float, beta1: float = 0.9) -> Adam:
         return Adam(parameters, learning_rate, beta1, self.loss_scale)
 
+    def set_values(self, x: Any, values: np.ndarray) -> None:
+        """Puts other values into a parameter or device array, whose shape and dtype stay."""
+        array: Any = x.array if isinstance(x, chainer.Variable) else x
+        array[...] = self.xp.asarray(values)
+
+    def move_towards(self, average: Any, x: Any, share: float) -> None:
+        """average += share·(x − average), in place; both parameters of one shape."""
+        step = x.array - average.array
+        step *= self.dtype.type(share)
+        average.array += step
+
     @contextlib.contextmanager
     def no_gradient(self) -> Any:
         """Within it no graph is kept."""
@@ -366,52 +378,3 @@ class ChainerBackend:
             found["cuda_version"] = str(runtime.runtimeGetVersion())
             found["machine_gpu"] = runtime.getDeviceProperties(self._device.device.id)["name"].decode()
         return found
-
-
-class InPlaceAdamRule(chainer.optimizers.adam.AdamRule):
-    """Chainer's update on a CPU, in place and with one temporary where Chainer's has six: half the time."""
-
-    def update_core_cpu(self, param: Any) -> None:
-        grad, m, v = param.grad, self.state["m"], self.state["v"]
-        if grad is None:
-            return
-        hp, number = self.hyperparam, param.dtype.type
-        t = np.multiply(grad, number(1 - hp.beta1))
-        m *= number(hp.beta1)
-        m += t
-        np.multiply(grad, grad, out=t)
-        t *= number(1 - hp.beta2)
-        v *= number(hp.beta2)
-        v += t
-        np.sqrt(v, out=t)
-        t += number(hp.eps)
-        np.divide(m, t, out=t)
-        t *= number(self.alpha_t)
-        param.array -= t
-
-
-class InPlaceAdam(chainer.optimizers.Adam):
-    def create_update_rule(self) -> InPlaceAdamRule:
-        return InPlaceAdamRule(self.hyperparam)
-
-
-class Adam:
-    """Chainer's Adam over named parameters (β2 0.999, ε 1e-8)."""
-
-    def __init__(
-        self, parameters: dict[str, Any], learning_rate: float, beta1: float, loss_scale: float | None
-    ) -> None:
-        self._chain = chainer.Chain()
-        with self._chain.init_scope():
-            for name, parameter in parameters.items():
-                setattr(self._chain, name.replace("/", "__"), parameter)
-        self._optimizer = InPlaceAdam(alpha=learning_rate, beta1=beta1).setup(self._chain)
-        if loss_scale is not None:
-            self._optimizer.set_loss_scale(loss_scale)
-            self._optimizer.use_fp32_update()
-
-    def clear_gradients(self) -> None:
-        self._chain.cleargrads()
-
-    def update(self) -> None:
-        self._optimizer.update()

@@ -58,6 +58,11 @@ def count_classes(name: str, data_dir: str | Path | None = None) -> int | None:
     return _source(name).count(data_folder(data_dir))
 
 
+def default_classes(name: str, data_dir: str | Path | None = None) -> int:
+    """How many classes `load_dataset` gives where no number is named. Raises as it does."""
+    return _source(name).default(data_folder(data_dir))
+
+
 def _source(name: str) -> DataSource:
     if name not in DATASETS:
         raise ValueError(f"unknown data set {name!r}; known: {', '.join(DATASETS)}")
@@ -74,6 +79,7 @@ __all__ = [
     "Dataset",
     "Split",
     "count_classes",
+    "default_classes",
     "load_dataset",
     "split",
 ]

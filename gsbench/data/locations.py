@@ -39,20 +39,22 @@ def cache_folder() -> Path:
     return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("gsbench")).expanduser()
 
 
-def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then rename it: no reader ever sees a part of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with open(draft, "xb") as file:
             write(file)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
 
 
-def read_arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
-    """The arrays `names` of an .npz file. Reading an array checks the CRC-32 that the file holds of it.
+def read_arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+    """The arrays `names` of an .npz file, or all of them. Reading an array checks the CRC-32 that the file holds of it.
 
     Raises FileNotFoundError where there is no such file, DataFileError where it cannot be read or lacks one
     of them.
@@ -60,6 +62,6 @@ def read_arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
     with open(path, "rb") as file:
         try:
             with np.load(file, allow_pickle=False) as archive:
-                return {name: archive[name] for name in names}
+                return {name: archive[name] for name in (archive.files if names is None else names)}
         except Exception as error:  # zip, zlib and NumPy raise a dozen kinds of error over a damaged file
             raise DataFileError(f"{path} is damaged or not of the right form: {error}") from error

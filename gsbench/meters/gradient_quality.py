@@ -20,9 +20,9 @@ from gsbench.case import count_calls
 from gsbench.estimators import Estimator
 from gsbench.estimators.marginalize_streamed import MarginalizeStreamed
 from gsbench.meters.gradients import GradientMoments, TotalVariance
+from gsbench.minibatches import DRAWS_OF_Y, FIXED_NOISE, stream_seed
 from gsbench.models import Model, Noise
 from gsbench.objective import bound_given_noise, loss
-from gsbench.training import DRAWS_OF_Y, FIXED_NOISE, stream_seed
 
 PARTS = ("logits", "phi", "theta")
 TIMED_AT_LEAST = 9

@@ -64,6 +64,12 @@ def live_peak(make_step: Callable[[], Callable[[], object]], device_peak: Any = 
         meter.stop()
 
 
+def peak_figures(peak: LivePeak, on_device: bool) -> dict[str, Any]:
+    """The record's figures of a peak that was metered on the host (`live_…`) or on the device (`device_…`)."""
+    kind = "device" if on_device else "live"
+    return {f"{kind}_peak_bytes": peak.peak_bytes, f"{kind}_meter": peak.meter, "state_bytes": peak.state_bytes}
+
+
 def process_peak() -> tuple[int | None, str]:
     """Peak resident bytes of this process and the meter's name; (None, "not measured") where there is none.
 

@@ -27,10 +27,6 @@ class ADGM(Model):
         self.p_x_yz = self._network("p_x_yz", c.n_pixels, y=c.n_classes, z=c.d_z)
         self.p_a_xyz = self._network("p_a_xyz", 2 * c.d_a, x=c.n_pixels, y=c.n_classes, z=c.d_z)
 
-    def draw_noise(self, rng: Any, batch: int, n_mc: int = 1) -> Noise:
-        eps_a = self.bk.normal(rng, (n_mc, 1, batch, self.config.d_a))
-        return Noise(eps_a, self.bk.normal(rng, (n_mc, 1, batch, self.config.d_z)))
-
     def _draw_a(self, x: Any, noise: Noise) -> tuple[Any, Any]:
         """a [N, 1, B, D_a] and log q(a|x) [N, 1, B] for x [1, 1, B, D_x]"""
         return gaussian_draw(self.bk, self.q_a_x(x=x), noise.eps_a, self.config.log_var_limits)
@@ -38,7 +34,7 @@ class ADGM(Model):
     def class_logits(self, x: Any, noise: Noise) -> Any:
         x = x[None, None]
         a, _ = self._draw_a(x, noise)
-        return self.q_y_ax(x=x, a=a)[:, 0]
+        return self._logits(x, a, noise)
 
     def class_bound(self, x: Any, noise: Noise) -> ClassBound:
         x = x[None, None]
@@ -49,7 +45,10 @@ class ADGM(Model):
             "first_q_z": self.q_z_axy.first(x=x, a=a),  # [N, 1, B, H]
             "first_p_a": self.p_a_xyz.first(x=x),  # [1, 1, B, H]
         }
-        return ClassBound(self, x, noise, self.q_y_ax(x=x, a=a)[:, 0], context)
+        return ClassBound(self, x, noise, self._logits(x, a, noise), context)
+
+    def _logits(self, x: Any, a: Any, noise: Noise) -> Any:
+        return self.q_y_ax(x=noise.drop(x), a=a)[:, 0]
 
     def bound_of(self, y: Any, f: ClassBound) -> Any:
         bk, context, limits = self.bk, f.context, self.config.log_var_limits
@@ -60,3 +59,8 @@ class ADGM(Model):
         )
         log_p_z = standard_gaussian_log_density(bk, z)
         return log_p_x + log_p_a + log_p_z - log_q_z + (self.log_p_y - context["log_q_a"])
+
+    def encode(self, x: Any, y: Any) -> Any:
+        x, c = x[None, None], self.config
+        a = self.q_a_x(x=x)[..., : c.d_a]  # the head's first half is its mean
+        return self.q_z_axy(x=x, a=a, y=y)[..., : c.d_z]

@@ -18,10 +18,19 @@ from gsbench.models.network import Network
 
 @dataclasses.dataclass(frozen=True)
 class Noise:
-    """One step's draws, shared by all classes and calls of f: ε_a [N, 1, B, D_a] (None in M2), ε_z [N, 1, B, D_z]."""
+    """One step's draws, shared by all classes and calls of f: ε_a [N, 1, B, D_a] (None in M2), ε_z [N, 1, B, D_z].
+
+    keep_x [1, 1, B, D_x] is what q(y|a,x)'s pixels are multiplied by: 0 where one is dropped, else 1/(1 − drop_x). None
+    where none is.
+    """
 
     eps_a: Any
     eps_z: Any
+    keep_x: Any = None
+
+    def drop(self, x: Any) -> Any:
+        """x [1, 1, B, D_x] as q(y|a,x) sees it."""
+        return x if self.keep_x is None else x * self.keep_x
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +128,7 @@ class Model(abc.ABC):
 
     name = ""
     has_a = False  # whether q(y|a,x) depends on draws of a
+    p_x_yz: Network  # every model has one
 
     def __init__(self, bk: Any, config: ModelConfig, seed: int = 0) -> None:
         self.bk = bk
@@ -144,9 +154,23 @@ class Model(abc.ABC):
     def class_logits(self, x: Any, noise: Noise) -> Any:
         """The logits of q(y|a,x) alone. x [B, D_x] → [N, B, K]"""
 
-    @abc.abstractmethod
     def draw_noise(self, rng: Any, batch: int, n_mc: int = 1) -> Noise:
-        """ε_a, then ε_z, drawn once a step."""
+        """ε_a, then ε_z, drawn once a step, and in training which pixels are dropped."""
+        eps_a = self.bk.normal(rng, (n_mc, 1, batch, self.config.d_a)) if self.has_a else None
+        eps_z = self.bk.normal(rng, (n_mc, 1, batch, self.config.d_z))
+        return Noise(eps_a, eps_z, self._draw_keep_x(rng, batch))
+
+    def _draw_keep_x(self, rng: Any, batch: int) -> Any:
+        drop = self.config.drop_x
+        if not drop or not self.training:
+            return None
+        kept = self.bk.open_uniform(rng, (1, 1, batch, self.config.n_pixels)) >= drop
+        return self.bk.array(kept / (1 - drop))
+
+    @property
+    def training(self) -> bool:
+        """Whether batch norm takes the minibatch's statistics, and pixels are dropped: not within `evaluating`."""
+        return self.networks[0].training
 
     def _network(self, name: str, n_out: int, **inputs: int) -> Network:
         n_layers = self.config.class_layers if "y" in inputs else self.config.layers
@@ -212,3 +236,14 @@ class Model(abc.ABC):
             logits = self.class_logits(x, self.draw_noise(rng, x.shape[0], n_a))
             q_y = distribution(self.bk, logits) if distribution else self.bk.softmax(logits)
             return self.bk.mean(q_y, axis=0)
+
+    @abc.abstractmethod
+    def encode(self, x: Any, y: Any) -> Any:
+        """The mean of z under q(z|a,x,y), a at the mean of q(a|x) (M2: of q(z|x,y)).
+
+        x [B, D_x], y of `gsbench.models.labels` → [1, C, B, D_z]
+        """
+
+    def decode(self, y: Any, z: Any) -> Any:
+        """The logits of p(x|y,z). z [1, 1 or C, B, D_z], y of `gsbench.models.labels` → [1, C, B, D_x]"""
+        return self.p_x_yz(y=y, z=z)

@@ -8,6 +8,7 @@ from typing import Any
 
 NONLINEARITIES = ("relu", "elu")
 NORMS = ("none", "batch")
+INITS = ("fan-in", "glorot")
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,10 @@ class ModelConfig:
     nonlinearity     "relu" or "elu"
     norm             "none", or "batch": batch normalisation before each nonlinearity. Then rows interact, and a soft y
                      and a sum over the classes estimate different numbers (their statistics run over B and K·B rows)
-    init_std         standard deviation of the initial weights; None: 1/√(fan-in)
+    init             standard deviation of the initial weights: "fan-in" 1/√(fan-in), "glorot" √(2/(fan-in + fan-out))
+    init_std         that of all initial weights in place of `init`'s; None: `init`'s
+    output_std       that of the output layers' initial weights; None: as the others'
+    drop_x           share of the pixels that q(y|a,x) does not see in training, drawn anew each step (inverted dropout)
     log_var_limits   every log σ² is clipped to these once, for the density and the draw alike; None: never
 
     Raises ValueError that says what is allowed.
@@ -38,7 +42,10 @@ class ModelConfig:
     class_layers: int = 2
     nonlinearity: str = "relu"
     norm: str = "none"
+    init: str = "fan-in"
     init_std: float | None = None
+    output_std: float | None = None
+    drop_x: float = 0.0
     log_var_limits: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
@@ -51,8 +58,13 @@ class ModelConfig:
             raise ValueError(f"unknown nonlinearity {self.nonlinearity!r}; known: {', '.join(NONLINEARITIES)}")
         if self.norm not in NORMS:
             raise ValueError(f"unknown norm {self.norm!r}; known: {', '.join(NORMS)}")
-        if self.init_std is not None and not self.init_std > 0:
-            raise ValueError(f"init_std must be > 0 or None, got {self.init_std}")
+        if self.init not in INITS:
+            raise ValueError(f"unknown init {self.init!r}; known: {', '.join(INITS)}")
+        for name in ("init_std", "output_std"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be > 0 or None, got {getattr(self, name)}")
+        if not 0 <= self.drop_x < 1:
+            raise ValueError(f"drop_x must be >= 0 and < 1, got {self.drop_x}")
         if self.log_var_limits is not None and not self.log_var_limits[0] < self.log_var_limits[1]:
             raise ValueError(f"log_var_limits must be (low, high) with low < high, got {self.log_var_limits}")
 
@@ -68,6 +80,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "init_std": 0.01,
         "log_var_limits": (math.log(0.01), math.log(10.0)),
     },
+    # The networks of Maaløe et al. 2016's published code with its initial weights.
+    "paper": {"init": "glorot", "output_std": 0.001},
     # For tests and the quick run.
     "small": {"units": 64, "d_a": 16, "d_z": 16},
 }

@@ -19,12 +19,10 @@ class M2(Model):
         self.q_z_xy = self._network("q_z_xy", 2 * c.d_z, x=c.n_pixels, y=c.n_classes)
         self.p_x_yz = self._network("p_x_yz", c.n_pixels, y=c.n_classes, z=c.d_z)
 
-    def draw_noise(self, rng: Any, batch: int, n_mc: int = 1) -> Noise:
-        return Noise(None, self.bk.normal(rng, (n_mc, 1, batch, self.config.d_z)))
-
     def class_logits(self, x: Any, noise: Noise) -> Any:
         n_mc = noise.eps_z.shape[0]
-        return self.bk.broadcast_to(self.q_y_x(x=x[None]), (n_mc, x.shape[0], self.config.n_classes))
+        logits_y = self.q_y_x(x=noise.drop(x[None, None])[0])  # [1, B, K]
+        return self.bk.broadcast_to(logits_y, (n_mc, x.shape[0], self.config.n_classes))
 
     def class_bound(self, x: Any, noise: Noise) -> ClassBound:
         context = {"first_q_z": self.q_z_xy.first(x=x[None, None])}  # [1, 1, B, H]
@@ -35,3 +33,6 @@ class M2(Model):
         z, log_q_z = gaussian_draw(self.bk, head_z, f.noise.eps_z, self.config.log_var_limits)  # [N, C, B, D_z]
         log_p_x = bernoulli_log_density(self.bk, f.x, self.p_x_yz(y=y, z=z))  # [N, C, B]
         return log_p_x + standard_gaussian_log_density(self.bk, z) - log_q_z + self.log_p_y
+
+    def encode(self, x: Any, y: Any) -> Any:
+        return self.q_z_xy(x=x[None, None], y=y)[..., : self.config.d_z]  # the head's first half is its mean

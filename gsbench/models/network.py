@@ -47,15 +47,21 @@ class Network:
         widths = [config.units] * n_layers
         fan_in = sum(min(d, Y_FAN_IN_LIMIT) if u == "y" else d for u, d in inputs.items())
         for u, d in inputs.items():
-            self._add_weight(f"W_{u}", (d, widths[0]) if u == "y" else (widths[0], d), fan_in, rng)
+            self._add_weight(f"W_{u}", (d, widths[0]) if u == "y" else (widths[0], d), (fan_in, widths[0]), rng)
         self._add_bias(1, widths[0])
         for i, (d, width) in enumerate(zip(widths, [*widths[1:], n_out], strict=True), start=2):
-            self._add_weight(f"W{i}", (width, d), d, rng)
+            self._add_weight(f"W{i}", (width, d), (d, width), rng, output=i > n_layers)
             self._add_bias(i, width, hidden=i <= n_layers)
         self._n_layers = n_layers
 
-    def _add_weight(self, key: str, shape: tuple[int, int], fan_in: int, rng: np.random.Generator) -> None:
-        std = self.config.init_std or 1 / math.sqrt(fan_in)
+    def _add_weight(
+        self, key: str, shape: tuple[int, int], fans: tuple[int, int], rng: np.random.Generator, output: bool = False
+    ) -> None:
+        """`fans` are those of the whole layer: its inputs and its outputs."""
+        c = self.config
+        std = c.init_std or (math.sqrt(2 / sum(fans)) if c.init == "glorot" else 1 / math.sqrt(fans[0]))
+        if output and c.output_std:
+            std = c.output_std
         self._add(key, shape, lambda: std * rng.standard_normal(shape))
 
     def _add(self, key: str, shape: tuple[int, ...], draw: Callable[[], np.ndarray]) -> None:

@@ -1,14 +1,11 @@
-"""The command line. A command is a function that adds its parser, and a line in `COMMANDS`."""
+"""`gsbench report`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from gsbench import __version__
 
 
 def add_report(commands: Any) -> None:
@@ -43,26 +40,3 @@ def run_report(arguments: argparse.Namespace) -> None:
         statuses = [record["status"] for record in reading.records if record["run_id"] == run_id]
         print(f"run {run_id}: {len(statuses)} records, {statuses.count('ok')} of them ok", file=sys.stderr)
     print(page)
-
-
-COMMANDS = (add_report,)
-
-
-def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="gsbench", description=sys.modules["gsbench"].__doc__)
-    parser.add_argument("--version", action="version", version=f"gsbench {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in COMMANDS:
-        add(commands)
-    return parser
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command. Returns 0, or 2 when what it was given cannot be used, which is said on stderr."""
-    arguments = make_parser().parse_args(argv)
-    try:
-        arguments.run(arguments)
-    except (ValueError, OSError) as error:
-        print(f"gsbench: error: {error}", file=sys.stderr)
-        return 2
-    return 0

@@ -1,0 +1,106 @@
+"""Adam of the Chainer backend: its update in place on a CPU, clipping and a prior as Chainer's hooks, its state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gsbench.backends.chainer_import import chainer
+
+hooks = chainer.optimizer_hooks
+
+
+class InPlaceAdamRule(chainer.optimizers.adam.AdamRule):
+    """Chainer's update on a CPU, in place and with one temporary where Chainer's has six: half the time."""
+
+    def update_core_cpu(self, param: Any) -> None:
+        grad, m, v = param.grad, self.state["m"], self.state["v"]
+        if grad is None:
+            return
+        hp, number = self.hyperparam, param.dtype.type
+        t = np.multiply(grad, number(1 - hp.beta1))
+        m *= number(hp.beta1)
+        m += t
+        np.multiply(grad, grad, out=t)
+        t *= number(1 - hp.beta2)
+        v *= number(hp.beta2)
+        v += t
+        np.sqrt(v, out=t)
+        t += number(hp.eps)
+        np.divide(m, t, out=t)
+        t *= number(self.alpha_t)
+        param.array -= t
+
+
+class InPlaceAdam(chainer.optimizers.Adam):
+    def create_update_rule(self) -> InPlaceAdamRule:
+        return InPlaceAdamRule(self.hyperparam)
+
+
+class Adam:
+    """Chainer's Adam over named parameters (β2 0.999, ε 1e-8)."""
+
+    def __init__(
+        self, parameters: dict[str, Any], learning_rate: float, beta1: float, loss_scale: float | None
+    ) -> None:
+        self._chain = chainer.Chain()
+        with self._chain.init_scope():
+            for name, parameter in parameters.items():
+                setattr(self._chain, name.replace("/", "__"), parameter)
+        self._parameters = parameters
+        self._optimizer = InPlaceAdam(alpha=learning_rate, beta1=beta1).setup(self._chain)
+        self._scaled = loss_scale is not None
+        if loss_scale is not None:
+            self._optimizer.set_loss_scale(loss_scale)
+            self._optimizer.use_fp32_update()
+
+    def constrain(
+        self, weight_decay: float = 0.0, clip_norm: float | None = None, clip_element: float | None = None
+    ) -> None:
+        """Adds weight_decay·W to the gradient of each parameter W, then scales all gradients to a norm of at most
+        `clip_norm`, then clips their elements to ±`clip_element`.
+
+        Raises ValueError for a dtype whose gradients are scaled, which could not be clipped so.
+        """
+        if self._scaled and (clip_norm or clip_element):
+            raise ValueError("clip_norm and clip_element need dtype float32 or float64, got float16")
+        if weight_decay:
+            self._optimizer.add_hook(hooks.WeightDecay(weight_decay))
+        if clip_norm:
+            self._optimizer.add_hook(hooks.GradientClipping(clip_norm))
+        if clip_element:
+            self._optimizer.add_hook(hooks.GradientHardClipping(-clip_element, clip_element))
+
+    def set_learning_rate(self, learning_rate: float) -> None:
+        self._optimizer.hyperparam.alpha = learning_rate
+
+    def clear_gradients(self) -> None:
+        self._chain.cleargrads()
+
+    def update(self) -> None:
+        self._optimizer.update()
+
+    def state(self) -> dict[str, Any]:
+        """The moments, device arrays that the next update changes, and the number of updates."""
+        state: dict[str, Any] = {"updates": np.asarray(self._optimizer.t)}
+        for name, parameter in self._parameters.items():
+            rule = parameter.update_rule
+            for key, value in (rule.state or {}).items():
+                state[f"{key}/{name}"] = value
+            if rule._fp32_param is not None:
+                state[f"wide/{name}"] = rule._fp32_param.array
+        return state
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Goes on where an optimiser of the same parameters had `state`."""
+        self._optimizer.t = int(state["updates"])
+        for name, parameter in self._parameters.items():
+            rule = parameter.update_rule
+            rule.t = self._optimizer.t
+            keys = [key for key in ("m", "v") if f"{key}/{name}" in state]
+            xp = parameter.device.xp
+            rule._state = {key: xp.asarray(state[f"{key}/{name}"]) for key in keys} or None
+            if f"wide/{name}" in state:
+                rule._fp32_param = chainer.Variable(xp.asarray(state[f"wide/{name}"]), name=parameter.name)

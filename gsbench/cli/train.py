@@ -1,0 +1,154 @@
+"""`gsbench train`."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tqdm import tqdm
+
+from gsbench.cli.run_options import add_run_options, options_of_run
+from gsbench.data import default_classes
+from gsbench.runs import RunSettings, Store, make_run, run_training
+from gsbench.settings import check_class_count
+from gsbench.training import Progress, Training
+
+STOPPED, DIVERGED, NO_MEMORY = 130, 3, 4  # exit codes; 130 is the shell's for Ctrl-C
+
+EXAMPLES = """examples:
+  gsbench train --dataset mnist --preset blog --estimator gumbel-softmax --seed 1
+  gsbench train --classes 50 --preset small --estimator 'sum-and-sample(m=5)' --steps 5000
+  gsbench train --dataset mnist --estimator marginalize --seconds 600 --alpha 50 --learning-rate 1e-3
+
+The same command again goes on with a run that was stopped, or shows one that is finished.
+exit codes: 0 done, 2 cannot be used, 3 diverged, 4 does not fit into memory, 130 stopped
+"""
+
+
+def add_train(commands: Any) -> None:
+    """`gsbench train`."""
+    parser = commands.add_parser(
+        "train",
+        help="one training run, which can be stopped and gone on with",
+        description="Trains one model and writes its record: accuracy by epoch and by second, on validation images on "
+        "the way and on the test images once, at the end.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--estimator", default="marginalize", metavar="NAME",
+        help="such as marginalize, gumbel-softmax, 'gumbel-softmax(tau=0.5)', or labels-only: the classifier alone",
+    )  # fmt: skip
+    parser.add_argument("--classes", dest="n_classes", type=int, metavar="K", help="default: 10, or what there are")
+    parser.add_argument("--seed", type=int, default=0, help="of parameters, noise, split and order")
+    add_run_options(parser)
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.set_defaults(run=run_train)
+
+
+def run_train(arguments: argparse.Namespace) -> int:
+    options = {**options_of_run(arguments), "estimator": arguments.estimator, "seed": arguments.seed}
+    dataset = options.setdefault("dataset", "glyphs")
+    options["n_classes"] = arguments.n_classes or default_classes(dataset, arguments.data_dir)
+    settings = make_run(options)
+    check_class_count(dataset, settings.case.n_classes, arguments.data_dir)
+    store = Store(arguments.runs)
+    print(f"run {settings.key} in {store.folder}", file=sys.stderr)
+    known = store.finished(settings.key)
+    with asked_to_stop() as stop, Bar(quiet=arguments.quiet) as bar:
+        record = run_training(
+            settings,
+            store,
+            data_dir=arguments.data_dir,
+            watcher=bar,
+            stop=stop.is_set,
+            checkpoint_seconds=arguments.checkpoint_seconds,
+        )
+    if known:
+        print("This run was finished before; delete its folder to make it again.", file=sys.stderr)
+    print(summary(record))
+    print(store.run(settings.key))
+    codes = {"ok": 0, "unfinished": STOPPED, "diverged": DIVERGED, "too-large": NO_MEMORY, "out-of-memory": NO_MEMORY}
+    if record["status"] == "unfinished":
+        print("Stopped with a checkpoint: the same command goes on from there.", file=sys.stderr)
+    return codes[record["status"]]
+
+
+def summary(record: dict[str, Any]) -> str:
+    """A run in one line."""
+    parts = [f"{record['status']}" + (f" ({record['reason']})" if record["reason"] else "")]
+    if record.get("step") is not None:
+        seconds = f"{record['train_seconds']:.0f} s of training"
+        parts.append(f"step {record['step']:,}, epoch {record['epoch']:.3g}, {seconds}")
+    for part in ("validation", "test"):
+        if record.get(f"{part}_accuracy") is not None:
+            parts.append(f"{part} accuracy {100 * record[f'{part}_accuracy']:.2f} %")
+    return "; ".join(parts)
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C or SIGTERM sets; the second one ends the process as usual."""
+    event = threading.Event()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    def handle(number: int, frame: Any) -> None:
+        event.set()
+        print("\nstopping after this step, with a checkpoint; once more: at once", file=sys.stderr)
+        for each in numbers:
+            signal.signal(each, before[each])
+
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        yield event
+        return
+    for number in numbers:
+        signal.signal(number, handle)
+    try:
+        yield event
+    finally:
+        for number in numbers:
+            signal.signal(number, before[number])
+
+
+class Bar:
+    """Follows a run on stderr: loss, accuracy, steps per second and time left."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.bar: Any = None
+        self.accuracy = ""
+        self.of_seconds = False
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def start(self, settings: RunSettings, last_step: int | None, progress: Progress) -> None:
+        self.of_seconds = last_step is None
+        total = settings.seconds if self.of_seconds else last_step
+        done = progress.train_seconds if self.of_seconds else progress.step
+        # tqdm tells the pace of what it counts: steps, or seconds of training where these end the run.
+        shape = "{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} " + ("s" if self.of_seconds else "steps")
+        shape += " [{elapsed}, left {remaining}{postfix}]"
+        self.bar = tqdm(
+            total=total, initial=done, bar_format=shape, disable=self.quiet, dynamic_ncols=True, mininterval=0.5
+        )
+        self.evaluation(progress)
+
+    def step(self, training: Training, loss: float) -> None:
+        done = training.train_seconds if self.of_seconds else training.steps
+        pace = training.steps / training.train_seconds
+        self.bar.set_postfix_str(f"{pace:.3g} steps/s, loss {loss:.1f}, {self.accuracy}", refresh=False)
+        self.bar.update(min(done, self.bar.total) - self.bar.n)
+
+    def evaluation(self, progress: Progress) -> None:
+        self.accuracy = f"accuracy {100 * progress.validation_accuracy:.1f} %"

@@ -1,0 +1,89 @@
+"""The random streams of a run's seed, and the minibatches that feed its steps."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gsbench.data import Dataset, Split
+
+# Streams of one run's seed: what one draws never shifts what another does.
+PARAMETERS, NOISE, LABELLED, UNLABELLED, BINARIZATION, EVALUATION, FIXED_NOISE, DRAWS_OF_Y = range(8)
+
+
+def stream_seed(seed: int, stream: int, *position: int) -> int:
+    """The seed of one of a run's streams, or of a position in it, such as a step."""
+    return int(np.random.SeedSequence([seed, stream, *position]).generate_state(1, np.uint64)[0])
+
+
+def pixels(images: np.ndarray, binarize: str, rng: np.random.Generator) -> np.ndarray:
+    """Images uint8 [n, H, W] as float32 [n, H·W]: pixels/255 with "none", Bernoulli draws of them with "dynamic"."""
+    x = images.reshape(len(images), -1).astype(np.float32) / 255
+    return x if binarize == "none" else (rng.random(x.shape, dtype=np.float32) < x).astype(np.float32)
+
+
+class Order:
+    """The order in which a run sees the entries of `index`: one shuffled pass follows another, with no gap between.
+
+    What a step sees follows from the seed and the step's number alone, so that a run can go on at any step.
+    """
+
+    def __init__(self, index: np.ndarray, batch: int, seed: int, stream: int) -> None:
+        if len(index) == 0:
+            raise ValueError("there are no examples to make minibatches of")
+        self._index, self._batch = index, batch
+        self._key = (seed, stream)
+        # A batch spans several passes where it is larger than the set.
+        self._pass = functools.lru_cache(maxsize=2)(self._shuffle)
+
+    def _shuffle(self, number: int) -> np.ndarray:
+        return np.random.default_rng(stream_seed(*self._key, number)).permutation(self._index)
+
+    def at(self, step: int) -> np.ndarray:
+        """The entries of the minibatch of a step, 0, 1, …"""
+        n, start = len(self._index), step * self._batch
+        first, last = start // n, (start + self._batch - 1) // n
+        passes = np.concatenate([self._pass(number) for number in range(first, last + 1)])
+        return passes[start - first * n :][: self._batch]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a step sees, on the device: x [B_l, D_x] labelled with y int [B_l], and x [B, D_x] unlabelled."""
+
+    x_labelled: Any
+    y: Any
+    x_unlabelled: Any
+
+
+class Batches:
+    """The minibatches of a run, binarised anew each time: `batch` unlabelled and `labelled_batch` (None: as many)
+    labelled examples each.
+    """
+
+    def __init__(
+        self,
+        bk: Any,
+        dataset: Dataset,
+        split: Split,
+        batch: int,
+        seed: int = 0,
+        binarize: str = "dynamic",
+        labelled_batch: int | None = None,
+    ) -> None:
+        self._bk, self._dataset, self._binarize, self._seed = bk, dataset, binarize, seed
+        self._labelled = Order(split.labelled, labelled_batch or batch, seed, LABELLED)
+        self._unlabelled = Order(split.unlabelled, batch, seed, UNLABELLED)
+        self.steps_per_epoch = len(split.unlabelled) / batch
+
+    def at(self, step: int) -> Batch:
+        """The minibatch of a step, 0, 1, …: the same whenever it is asked for."""
+        labelled, unlabelled = self._labelled.at(step), self._unlabelled.at(step)
+        rng = np.random.default_rng(stream_seed(self._seed, BINARIZATION, step))
+        x_labelled, x_unlabelled = (
+            self._bk.array(pixels(self._dataset.images[index], self._binarize, rng)) for index in (labelled, unlabelled)
+        )
+        return Batch(x_labelled, self._bk.integers(self._dataset.labels[labelled]), x_unlabelled)

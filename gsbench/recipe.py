@@ -1,0 +1,74 @@
+"""How a model is trained: the optimiser's settings, the schedules, the weights of the objective's terms."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from gsbench.estimators import Estimator
+
+
+def _setting(default: Any, text: str) -> Any:
+    """A field with the text that the command line shows."""
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is free in training. An epoch is `steps_per_epoch` steps, or one pass over the unlabelled examples.
+
+    Raises ValueError that says what is allowed.
+    """
+
+    alpha: float | None = _setting(
+        None, "weight of the classifier's term; default 0.1·(training examples)/(labelled ones), the papers'"
+    )
+    learning_rate: float = _setting(3e-4, "Adam's learning rate at first")
+    learning_rate_decay: float = _setting(1.0, "the learning rate is multiplied by this …")
+    learning_rate_every: float = _setting(1.0, "… after each so many epochs")
+    learning_rate_floor: float = _setting(0.0, "and never falls below this")
+    beta1: float = _setting(0.9, "Adam's β1")
+    tau_decay: float = _setting(1.0, "an estimator's τ is multiplied by this after each epoch")
+    tau_floor: float = _setting(0.0, "and never falls below this, nor below its first value where that is less")
+    clip_norm: float | None = _setting(None, "all gradients are scaled to a norm of at most this")
+    clip_element: float | None = _setting(None, "then each element of a gradient is clipped to ± this")
+    weight_prior: bool = _setting(False, "adds log N(W; 0, I)/(training examples), over all parameters W, to the bound")
+    labelled_weight: float = _setting(1.0, "weight of the labelled bound L(x, y)")
+    labelled_batch: int | None = _setting(None, "labelled examples in a minibatch; default: as many as unlabelled ones")
+    polyak: float = _setting(0.0, "accuracy is that of parameters averaged over steps with this decay; 0: of the last")
+    steps_per_epoch: int | None = _setting(None, "default: one pass over the unlabelled examples")
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "learning_rate_every"):
+            self._check(name, 0 < getattr(self, name) < math.inf, "> 0")
+        for name in ("learning_rate_decay", "tau_decay"):
+            self._check(name, 0 < getattr(self, name) <= 1, "> 0 and <= 1")
+        for name in ("learning_rate_floor", "tau_floor", "labelled_weight"):
+            self._check(name, 0 <= getattr(self, name) < math.inf, ">= 0")
+        for name in ("beta1", "polyak"):
+            self._check(name, 0 <= getattr(self, name) < 1, ">= 0 and < 1")
+        for name in ("clip_norm", "clip_element"):
+            self._check(name, getattr(self, name) is None or 0 < getattr(self, name) < math.inf, "> 0, or None")
+        self._check("alpha", self.alpha is None or 0 <= self.alpha < math.inf, ">= 0, or None")
+        for name in ("labelled_batch", "steps_per_epoch"):
+            self._check(name, getattr(self, name) is None or getattr(self, name) >= 1, ">= 1, or None")
+
+    def _check(self, name: str, right: bool, allowed: str) -> None:
+        if not right:
+            raise ValueError(f"{name} must be {allowed}, got {getattr(self, name)!r}")
+
+    def learning_rate_at(self, epoch: float) -> float:
+        """Adam's learning rate in the step that begins at `epoch`, in passes (1.5: half of the second one is done)."""
+        falls = math.floor(epoch / self.learning_rate_every)
+        floor = min(self.learning_rate_floor, self.learning_rate)
+        return max(self.learning_rate * self.learning_rate_decay**falls, floor)
+
+    def estimator_at(self, estimator: Estimator, epoch: float) -> Estimator:
+        """The estimator with its τ of that epoch; one that has no τ as it is."""
+        tau = estimator.settings.get("tau")
+        if tau is None or self.tau_decay == 1:
+            return estimator
+        decayed = max(tau * self.tau_decay ** math.floor(epoch), min(self.tau_floor, tau))
+        return dataclasses.replace(estimator, **{"tau": decayed})

@@ -1,0 +1,7 @@
+"""Training runs: their settings and presets, a run that stops and goes on, its store, and grids of runs."""
+
+from gsbench.runs.run import run_training
+from gsbench.runs.settings import PRESETS, RunSettings, make_run
+from gsbench.runs.store import FINISHED, Store
+
+__all__ = ["FINISHED", "PRESETS", "RunSettings", "Store", "make_run", "run_training"]

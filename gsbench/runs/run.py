@@ -1,0 +1,291 @@
+"""One training run, from its settings to its record: stops at any step, and goes on where it stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from filelock import Timeout
+from threadpoolctl import threadpool_limits
+
+from gsbench.backends import load_backend
+from gsbench.data import Dataset, Split, load_dataset, split
+from gsbench.images import image_grids, write_images
+from gsbench.machine import machine_fields
+from gsbench.meters.estimate import estimate_step_bytes
+from gsbench.meters.memory import available_bytes, live_peak, peak_figures
+from gsbench.minibatches import PARAMETERS, Batches, stream_seed
+from gsbench.models import MODELS
+from gsbench.records import Record, new_run_id
+from gsbench.runs.settings import RunSettings
+from gsbench.runs.store import IMAGES, Store
+from gsbench.training import Evaluation, Progress, Trainer, Training, papers_alpha, training_progress
+
+MEMORY_SHARE = 0.8  # of what is free, as the benchmark's own limit
+
+
+class Watcher(Protocol):
+    """Who follows a run."""
+
+    def start(self, settings: RunSettings, last_step: int | None, progress: Progress) -> None:
+        """The run begins, or goes on, with `progress`."""
+
+    def step(self, training: Training, loss: float) -> None:
+        """A step was taken."""
+
+    def evaluation(self, progress: Progress) -> None:
+        """The run was evaluated."""
+
+
+def never() -> bool:
+    return False
+
+
+def run_training(
+    settings: RunSettings,
+    store: Store,
+    *,
+    data_dir: str | Path | None = None,
+    run_id: str | None = None,
+    watcher: Watcher | None = None,
+    stop: Callable[[], bool] = never,
+    checkpoint_seconds: float = 60.0,
+    wait: bool = False,
+) -> dict[str, Any]:
+    """Makes a run, or goes on with it from its checkpoint, and returns its flat record, which is in the store too.
+
+    A run that is in the store, finished, is not made again. Where `stop()` says so after a step, the run writes its
+    checkpoint and returns its record with status "unfinished". A loss that is not finite ends it as "diverged", memory
+    that does not suffice as "too-large" or "out-of-memory"; what fails otherwise is recorded as "failed" and raised.
+
+    stop                  asked after every step
+    checkpoint_seconds    of wall-clock time between checkpoints
+    wait                  what to do where another process makes the same run: wait for it, or raise RuntimeError
+    """
+    key = settings.key
+    try:
+        with store.lock(key, wait):
+            if store.finished(key):
+                return store.record(key) or {}
+            with threadpool_limits(settings.case.threads):
+                run = _Run(settings, store, run_id or new_run_id(), data_dir)
+                return run.make(watcher, stop, checkpoint_seconds)
+    except Timeout:
+        raise RuntimeError(f"another process is making the run {key} in {store.folder}") from None
+
+
+class _Run:
+    """A run under way. `meta` is what its checkpoint holds beside the arrays; `log` its evaluations."""
+
+    def __init__(self, settings: RunSettings, store: Store, run_id: str, data_dir: str | Path | None) -> None:
+        self.settings, self.store, self.key = settings, store, settings.key
+        self.run_id, self.data_dir = run_id, data_dir
+        case = settings.case
+        self.bk = load_backend(case.backend, case.device, case.dtype)
+        self.fields = settings.record_fields()
+        self.figures: dict[str, Any] = {}
+        self.log: list[dict[str, Any]] = []
+        self.loss: float | None = None
+        self.resumed = 0
+        self.wall_before, self.started = 0.0, time.perf_counter()
+        self.training: Training | None = None
+
+    @property
+    def wall_seconds(self) -> float:
+        return self.wall_before + time.perf_counter() - self.started
+
+    def make(self, watcher: Watcher | None, stop: Callable[[], bool], checkpoint_seconds: float) -> dict[str, Any]:
+        if problem := self._too_large():
+            return self._write("too-large", problem)
+        try:
+            return self._make(watcher, stop, checkpoint_seconds)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            if self.bk.is_out_of_memory(error):
+                return self._write("out-of-memory", reason)
+            self._write("failed", reason)
+            raise
+
+    def _too_large(self) -> str:
+        """Why the run would not fit into memory, or ""."""
+        if self.settings.labels_only:
+            return ""
+        needed, free = estimate_step_bytes(self.settings.case), self.bk.free_memory_bytes() or available_bytes()
+        limit = int(MEMORY_SHARE * free)
+        self.figures.update(estimate_bytes=needed, memory_limit_bytes=limit)
+        return f"a step needs about {needed:.3g} bytes, the limit is {limit:.3g}" if needed > limit else ""
+
+    def _make(self, watcher: Watcher | None, stop: Callable[[], bool], checkpoint_seconds: float) -> dict[str, Any]:
+        settings = self.settings
+        dataset, parts = self._data()
+        training = self._begin(dataset, parts)
+        validation = self._evaluation(dataset, parts.validation, settings.validation_images)
+        last_step = settings.last_step(training.steps_per_epoch)
+        every = settings.evaluate_every or max(1, round(training.steps_per_epoch))
+        self.figures["validation_examples"] = len(validation.labels)
+        evaluate = functools.partial(self._evaluate, validation, watcher)
+        if not self.log:
+            evaluate()
+        if watcher:
+            watcher.start(settings, last_step, Progress(**{k: self.log[-1][k] for k in _PROGRESS}))
+        written = time.perf_counter()
+        while not self._spent(last_step):
+            self.loss = training.advance()
+            if not math.isfinite(self.loss):
+                return self._diverged()
+            if watcher:
+                watcher.step(training, self.loss)
+            if training.steps % every == 0 or self._spent(last_step):
+                evaluate()
+            stopping = stop()
+            if stopping or time.perf_counter() - written >= checkpoint_seconds:
+                self._checkpoint()
+                written = time.perf_counter()
+            if stopping and not self._spent(last_step):
+                return self._write("unfinished", "stopped")
+        return self._finish(dataset, parts)
+
+    def _spent(self, last_step: int | None) -> bool:
+        assert self.training is not None
+        seconds = self.settings.seconds
+        return self.training.steps == last_step or (seconds is not None and self.training.train_seconds >= seconds)
+
+    def _data(self) -> tuple[Dataset, Split]:
+        case = self.settings.case
+        dataset = load_dataset(case.dataset, case.n_classes, data_dir=self.data_dir, seed=case.seed)
+        self.fields.update(dataset_version=dataset.version, dataset_checksum=dataset.checksum)
+        return dataset, split(dataset, case.labelled_per_class, seed=case.seed)
+
+    def _begin(self, dataset: Dataset, parts: Split) -> Training:
+        """The run at its first step, with the memory that a step takes measured; or where its checkpoint was."""
+        make = functools.partial(self._make_training, dataset, parts)
+        found = self.store.checkpoint(self.key)
+        if found is None:
+            self._measure_memory(make)
+        self.training = training = make()
+        self.fields.update(alpha=training.trainer.alpha, steps_per_epoch=training.steps_per_epoch)
+        if found is not None:
+            arrays, meta = found
+            training.restore(arrays)
+            self.log, self.loss = meta["log"], meta["loss"]
+            self.run_id, self.wall_before, self.resumed = meta["run_id"], meta["wall_seconds"], meta["resumed"] + 1
+            self.figures.update(meta["figures"])
+        return training
+
+    def _make_training(self, dataset: Dataset, parts: Split) -> Training:
+        case, recipe = self.settings.case, self.settings.recipe
+        if recipe.alpha is None:
+            recipe = dataclasses.replace(recipe, alpha=papers_alpha(parts))
+        model = MODELS[case.model](self.bk, case.make_config(), stream_seed(case.seed, PARAMETERS))
+        estimator = None if self.settings.labels_only else case.make_estimator()
+        examples = len(parts.labelled) + len(parts.unlabelled)
+        trainer = Trainer(model, estimator, recipe, case.n_mc, case.seed, examples)
+        batches = Batches(self.bk, dataset, parts, case.batch, case.seed, case.binarize, recipe.labelled_batch)
+        return Training(trainer, batches, case.seed)
+
+    def _measure_memory(self, make: Callable[[], Training]) -> None:
+        device_peak = self.bk.device_memory_peak()
+        peak = live_peak(lambda: make().advance, device_peak)
+        self.figures.update(peak_figures(peak, on_device=device_peak is not None))
+
+    def _evaluation(self, dataset: Dataset, index: np.ndarray, most: int | None = None) -> Evaluation:
+        case = self.settings.case
+        if most is not None and most < len(index):
+            index = np.sort(np.random.default_rng(case.seed).permutation(index)[:most])
+        return Evaluation.of(dataset, index, case.seed, case.binarize)
+
+    def _evaluate(self, validation: Evaluation, watcher: Watcher | None) -> None:
+        assert self.training is not None
+        draws = self.settings.validation_draws
+        progress = training_progress(self.training, validation, self.loss, draws)
+        self.log.append({**dataclasses.asdict(progress), "wall_seconds": self.wall_seconds})
+        if watcher:
+            watcher.evaluation(progress)
+
+    def _checkpoint(self) -> None:
+        """The checkpoint, and a record of what there is so far."""
+        assert self.training is not None
+        meta = {
+            "run_id": self.run_id,
+            "log": self.log,
+            "loss": self.loss,
+            "wall_seconds": self.wall_seconds,
+            "resumed": self.resumed,
+            "figures": self.figures,
+        }
+        self.store.write_checkpoint(self.key, self.training.state(), meta)
+        self._write("unfinished", "not at its end yet")
+
+    def _diverged(self) -> dict[str, Any]:
+        assert self.training is not None
+        record = self._write("diverged", f"the loss is {self.loss} at step {self.training.steps}")
+        self.store.drop_checkpoint(self.key)
+        return record
+
+    def _finish(self, dataset: Dataset, parts: Split) -> dict[str, Any]:
+        """The test part, once; the images; the record."""
+        assert self.training is not None
+        training, settings = self.training, self.settings
+        if len(parts.test):
+            test = self._evaluation(dataset, parts.test)
+            accuracy = test.accuracy(training.evaluated, settings.test_draws, estimator=training.trainer.estimator)
+            self.figures.update(test_accuracy=accuracy, test_examples=len(test.labels))
+        if not settings.labels_only:
+            held_out = self._evaluation(dataset, parts.validation)
+            grids = image_grids(training.evaluated, held_out.x, held_out.labels, settings.case.seed)
+            write_images(self.store.run(self.key) / IMAGES, grids)
+        self.figures["parameters_checksum"] = checksum(training)
+        record = self._write("ok")
+        self.store.drop_checkpoint(self.key)
+        return record
+
+    def _write(self, status: str, reason: str = "") -> dict[str, Any]:
+        """Replaces the run's record."""
+        figures = {**self.figures, "resumed": self.resumed, **self._progress()}
+        record = Record(
+            self.run_id, "training", self.key, self.fields, machine_fields(self.bk), figures, status, reason
+        ).flat()
+        self.store.write_record(self.key, record)
+        return record
+
+    def _progress(self) -> dict[str, Any]:
+        if self.training is None:
+            return {}
+        seconds = self.training.train_seconds
+        curves = {f"curve_{name}": [point[key] for point in self.log] for name, key in _CURVES.items()}
+        return {
+            "step": self.training.steps,
+            "epoch": self.training.epoch,
+            "train_seconds": seconds,
+            "wall_seconds": self.wall_seconds,
+            "steps_per_second": self.training.steps / seconds if seconds else None,
+            "validation_accuracy": self.log[-1]["validation_accuracy"] if self.log else None,
+            **curves,
+        }
+
+
+def checksum(training: Training) -> str:
+    """First 16 hex digits of the SHA-256 over all parameters: runs that agree in it agree in every number."""
+    digest = hashlib.sha256()
+    for key, parameter in sorted(training.evaluated.parameters.items()):
+        digest.update(key.encode())
+        digest.update(np.ascontiguousarray(training.model.bk.to_numpy(parameter)).data)
+    return digest.hexdigest()[:16]
+
+
+_PROGRESS = tuple(field.name for field in dataclasses.fields(Progress))
+_CURVES = {
+    "step": "step",
+    "epoch": "epoch",
+    "seconds": "train_seconds",
+    "wall_seconds": "wall_seconds",
+    "accuracy": "validation_accuracy",
+    "loss": "loss",
+}

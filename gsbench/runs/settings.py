@@ -1,0 +1,159 @@
+"""What defines a training run: its case, its recipe, its budget, how it is evaluated; and the presets of all that."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from gsbench.recipe import Recipe
+from gsbench.settings import Settings
+
+LABELS_ONLY = "labels-only"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSettings:
+    """One run. It ends with the first of its budgets that is spent; one at least must be given.
+
+    case                 model, data set, K, estimator, minibatch, seed, device, threads
+    recipe               how it is trained
+    labels_only          trains q(y|a,x) on the labels alone; the case's estimator has no part in it
+    epochs, steps        budgets that say where a run ends to the step
+    seconds              of training, without evaluations: where a run ends depends on the machine
+    evaluate_every       steps between evaluations; None: one epoch
+    validation_images    drawn at random from the validation part; None: all of it
+    validation_draws     of a, over which q(y|a,x) is averaged, on the way
+    test_draws           the same on the test part, which is evaluated once, at the end
+
+    Raises ValueError that says what is allowed.
+    """
+
+    case: Settings
+    recipe: Recipe = dataclasses.field(default_factory=Recipe)
+    labels_only: bool = False
+    epochs: float | None = None
+    steps: int | None = None
+    seconds: float | None = None
+    evaluate_every: int | None = None
+    validation_images: int | None = None
+    validation_draws: int = 1
+    test_draws: int = 100
+
+    def __post_init__(self) -> None:
+        budgets = {name: getattr(self, name) for name in ("epochs", "steps", "seconds")}
+        if set(budgets.values()) == {None}:
+            raise ValueError("a run needs a budget: epochs, steps or seconds")
+        for name, value in budgets.items():
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} must be > 0, got {value}")
+        for name in ("evaluate_every", "validation_images", "validation_draws", "test_draws"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+        if self.case.dataset == "synthetic":
+            raise ValueError("the labels of data set 'synthetic' are random: there is no accuracy to train for")
+        if self.case.dtype == "float16" and (self.recipe.clip_norm or self.recipe.clip_element):
+            raise ValueError("clip_norm and clip_element need dtype float32 or float64, got float16")
+
+    @property
+    def estimator(self) -> str:
+        return LABELS_ONLY if self.labels_only else self.case.estimator
+
+    def record_fields(self) -> dict[str, Any]:
+        """All settings, flat, as they stand in a record."""
+        case = self.case.record_fields()
+        if self.labels_only:
+            case = {key: value for key, value in case.items() if not key.startswith("estimator_")}
+        return {
+            **case,
+            **dataclasses.asdict(self.recipe),
+            "estimator": self.estimator,
+            "budget_epochs": self.epochs,
+            "budget_steps": self.steps,
+            "budget_seconds": self.seconds,
+            "evaluate_every_steps": self.evaluate_every,
+            "validation_images": self.validation_images,
+            "draws_of_a": self.validation_draws,
+            "test_draws_of_a": self.test_draws,
+        }
+
+    @property
+    def key(self) -> str:
+        """The run's name: what one looks for first, and eight digits of a checksum over all settings.
+
+        Settings at their defaults have no part in the checksum, so that one that is new leaves the names as they are.
+        """
+        parts = (self.case, self.case.make_config(), self.case.make_estimator(), self.recipe, self)
+        changed = [[type(part).__name__, _changed(part)] for part in parts]
+        digits = hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:8]
+        case = self.case
+        named = (case.dataset, f"k{case.n_classes}", case.model, case.preset, self.estimator, f"s{case.seed}", digits)
+        return re.sub(r"[^\w.=-]+", "-", "-".join(named))
+
+    def last_step(self, steps_per_epoch: float) -> int | None:
+        """The step at which the run ends, or None where only time ends it."""
+        ends = [self.steps] if self.steps is not None else []
+        ends += [math.ceil(self.epochs * steps_per_epoch)] if self.epochs is not None else []
+        return min(ends, default=None)
+
+
+def _changed(part: Any) -> dict[str, Any]:
+    """The fields of a dataclass that are not at their defaults, nor dataclasses themselves."""
+    values = {field.name: (getattr(part, field.name), field.default) for field in dataclasses.fields(part)}
+    return {name: v for name, (v, default) in values.items() if v != default and not dataclasses.is_dataclass(v)}
+
+
+# Flat options by preset. The networks' sizes are those of the same name in `gsbench.models.PRESETS`.
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {"epochs": 20.0},
+    "small": {"steps": 2000, "evaluate_every": 100},
+    # The 2016 blog post's: α 1, τ from 1 down to 0.5, epochs of 500 steps. Its "clip 10" was never applied, and one
+    # Adam for each network does what one for all does.
+    "blog": {"alpha": 1.0, "tau_decay": 0.999, "tau_floor": 0.5, "steps_per_epoch": 500, "epochs": 20.0},
+    # Maaløe et al. 2016's published code, of the ADGM in place of its SDGM: α = 0.1·60,000/100.
+    "paper": {
+        "alpha": 60.0,
+        "learning_rate_decay": 0.75,
+        "learning_rate_every": 200.0,
+        "learning_rate_floor": 3e-5,
+        "clip_norm": 5.0,
+        "clip_element": 1.0,
+        "weight_prior": True,
+        "epochs": 1000.0,
+        "validation_draws": 1,
+    },
+}
+
+_OF_CASE, _OF_RECIPE, _OWN = (
+    frozenset(field.name for field in dataclasses.fields(kind)) for kind in (Settings, Recipe, RunSettings)
+)
+OPTIONS = (_OF_CASE | _OF_RECIPE | _OWN) - {"case", "recipe", "labels_only"}
+_BUDGETS = ("epochs", "steps", "seconds")
+
+
+def make_run(options: Mapping[str, Any]) -> RunSettings:
+    """The run of a preset with changes: `options` are the fields of Settings, Recipe and RunSettings in one mapping.
+
+    A budget that is named takes the place of the preset's. The estimator may be "labels-only". Raises ValueError that
+    says what is known or allowed.
+    """
+    if unknown := sorted(set(options) - OPTIONS):
+        raise ValueError(f"unknown setting {unknown[0]!r}; known: {', '.join(sorted(OPTIONS))}")
+    preset = options.get("preset", "default")
+    if preset not in PRESETS:
+        raise ValueError(f"unknown preset {preset!r}; known: {', '.join(PRESETS)}")
+    of_preset = dict(PRESETS[preset])
+    if any(options.get(name) is not None for name in _BUDGETS):
+        of_preset = {key: value for key, value in of_preset.items() if key not in _BUDGETS}
+    merged = {**of_preset, **options}
+    labels_only = merged.get("estimator") == LABELS_ONLY
+    if labels_only:
+        merged["estimator"] = "marginalize"
+    case, recipe, own = (
+        {key: value for key, value in merged.items() if key in names} for names in (_OF_CASE, _OF_RECIPE, _OWN)
+    )
+    return RunSettings(Settings(**case), Recipe(**recipe), labels_only, **own)
