@@ -69,6 +69,11 @@ def _unchanging() -> dict[str, Any]:
     }
 
 
+def machine_fields_of_driver() -> dict[str, Any]:
+    """The same where no backend is at hand, as in the record of what failed elsewhere."""
+    return dict(_unchanging())
+
+
 def machine_fields(bk: Any) -> dict[str, Any]:
     """Everything about the machine and the software that stands in a record, flat."""
     library, threads = blas()

@@ -25,6 +25,15 @@ def pixels(images: np.ndarray, binarize: str, rng: np.random.Generator) -> np.nd
     return x if binarize == "none" else (rng.random(x.shape, dtype=np.float32) < x).astype(np.float32)
 
 
+def shifted(images: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
+    """Each image moved by −most to most pixels down and to the right, paper where it was; uint8 [n, H, W] as given."""
+    n, height, width = images.shape
+    padded = np.pad(images, ((0, 0), (most, most), (most, most)))
+    down, right = rng.integers(0, 2 * most + 1, (2, n, 1, 1))
+    rows, columns = down + np.arange(height)[:, None], right + np.arange(width)
+    return padded[np.arange(n)[:, None, None], rows, columns]
+
+
 class Order:
     """The order in which a run sees the entries of `index`: one shuffled pass follows another, with no gap between.
 
@@ -60,8 +69,8 @@ class Batch:
 
 
 class Batches:
-    """The minibatches of a run, binarised anew each time: `batch` unlabelled and `labelled_batch` (None: as many)
-    labelled examples each.
+    """The minibatches of a run, moved by up to `shift` pixels and binarised anew each time: `batch` unlabelled and
+    `labelled_batch` (None: as many) labelled examples each.
     """
 
     def __init__(
@@ -73,8 +82,9 @@ class Batches:
         seed: int = 0,
         binarize: str = "dynamic",
         labelled_batch: int | None = None,
+        shift: int = 0,
     ) -> None:
-        self._bk, self._dataset, self._binarize, self._seed = bk, dataset, binarize, seed
+        self._bk, self._dataset, self._binarize, self._seed, self._shift = bk, dataset, binarize, seed, shift
         self._labelled = Order(split.labelled, labelled_batch or batch, seed, LABELLED)
         self._unlabelled = Order(split.unlabelled, batch, seed, UNLABELLED)
         self.steps_per_epoch = len(split.unlabelled) / batch
@@ -83,7 +93,11 @@ class Batches:
         """The minibatch of a step, 0, 1, …: the same whenever it is asked for."""
         labelled, unlabelled = self._labelled.at(step), self._unlabelled.at(step)
         rng = np.random.default_rng(stream_seed(self._seed, BINARIZATION, step))
-        x_labelled, x_unlabelled = (
-            self._bk.array(pixels(self._dataset.images[index], self._binarize, rng)) for index in (labelled, unlabelled)
-        )
+        x_labelled, x_unlabelled = (self._pixels(index, rng) for index in (labelled, unlabelled))
         return Batch(x_labelled, self._bk.integers(self._dataset.labels[labelled]), x_unlabelled)
+
+    def _pixels(self, index: np.ndarray, rng: np.random.Generator) -> Any:
+        images = self._dataset.images[index]
+        if self._shift:
+            images = shifted(images, self._shift, rng)
+        return self._bk.array(pixels(images, self._binarize, rng))

@@ -37,6 +37,7 @@ class Recipe:
     weight_prior: bool = _setting(False, "adds log N(W; 0, I)/(training examples), over all parameters W, to the bound")
     labelled_weight: float = _setting(1.0, "weight of the labelled bound L(x, y)")
     labelled_batch: int | None = _setting(None, "labelled examples in a minibatch; default: as many as unlabelled ones")
+    shift: int = _setting(0, "training images are moved by up to so many pixels each way, anew each time")
     polyak: float = _setting(0.0, "accuracy is that of parameters averaged over steps with this decay; 0: of the last")
     steps_per_epoch: int | None = _setting(None, "default: one pass over the unlabelled examples")
 
@@ -45,7 +46,7 @@ class Recipe:
             self._check(name, 0 < getattr(self, name) < math.inf, "> 0")
         for name in ("learning_rate_decay", "tau_decay"):
             self._check(name, 0 < getattr(self, name) <= 1, "> 0 and <= 1")
-        for name in ("learning_rate_floor", "tau_floor", "labelled_weight"):
+        for name in ("learning_rate_floor", "tau_floor", "labelled_weight", "shift"):
             self._check(name, 0 <= getattr(self, name) < math.inf, ">= 0")
         for name in ("beta1", "polyak"):
             self._check(name, 0 <= getattr(self, name) < 1, ">= 0 and < 1")

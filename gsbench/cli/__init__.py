@@ -11,9 +11,10 @@ from collections.abc import Sequence
 
 from gsbench import __version__
 from gsbench.cli.report import add_report
+from gsbench.cli.sweep import add_sweep
 from gsbench.cli.train import add_train
 
-COMMANDS = (add_train, add_report)
+COMMANDS = (add_train, add_sweep, add_report)
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -40,9 +40,13 @@ def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Options that take one value each: preset, budgets, and all that a recipe and an evaluation have."""
-    parser.add_argument("--preset", default="default", help=f"networks, recipe and budget: {', '.join(PRESETS)}")
+def add_run_options(parser: argparse.ArgumentParser, preset: str | None = "default", budgets: Any = None) -> None:
+    """Preset, budgets, and all that a recipe and an evaluation have.
+
+    preset    the one that is taken where none is given, or None
+    budgets   makes of a type what reads several values of it; None: a budget takes one value
+    """
+    parser.add_argument("--preset", default=preset, help=f"networks, recipe and budget: {', '.join(PRESETS)}")
     parser.add_argument("--dataset", help="glyphs, mnist, fashion-mnist, omniglot")
     parser.add_argument(
         "--data-dir", type=Path, metavar="DIR", help="the data folder (or the environment variable GSBENCH_DATA)"
@@ -55,7 +59,8 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         "--checkpoint-seconds", type=float, default=60.0, metavar="S",
         help="seconds between checkpoints (default: %(default)g)",
     )  # fmt: skip
-    _add_group(parser, "budget (the first that is spent ends the run; in place of the preset's)", BUDGETS)
+    of_budget = {name: (budgets(kind) if budgets else kind, text) for name, (kind, text) in BUDGETS.items()}
+    _add_group(parser, "budget (the first that is spent ends the run; in place of the preset's)", of_budget)
     _add_group(parser, "recipe (in place of the preset's)", _of_recipe())
     _add_group(parser, "case", OF_CASE)
     _add_group(parser, "evaluation", OF_EVALUATION)

@@ -187,7 +187,9 @@ class _Run:
         estimator = None if self.settings.labels_only else case.make_estimator()
         examples = len(parts.labelled) + len(parts.unlabelled)
         trainer = Trainer(model, estimator, recipe, case.n_mc, case.seed, examples)
-        batches = Batches(self.bk, dataset, parts, case.batch, case.seed, case.binarize, recipe.labelled_batch)
+        batches = Batches(
+            self.bk, dataset, parts, case.batch, case.seed, case.binarize, recipe.labelled_batch, recipe.shift
+        )
         return Training(trainer, batches, case.seed)
 
     def _measure_memory(self, make: Callable[[], Training]) -> None:
