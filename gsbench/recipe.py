@@ -42,6 +42,10 @@ class Recipe:
     steps_per_epoch: int | None = _setting(None, "default: one pass over the unlabelled examples")
 
     def __post_init__(self) -> None:
+        for setting in dataclasses.fields(self):  # one form for each number, so that records of the same run agree
+            value = getattr(self, setting.name)
+            if str(setting.type).startswith("float") and isinstance(value, int):
+                object.__setattr__(self, setting.name, float(value))
         for name in ("learning_rate", "learning_rate_every"):
             self._check(name, 0 < getattr(self, name) < math.inf, "> 0")
         for name in ("learning_rate_decay", "tau_decay"):

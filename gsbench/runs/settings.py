@@ -51,6 +51,8 @@ class RunSettings:
         for name, value in budgets.items():
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name} must be > 0, got {value}")
+            if value is not None and name != "steps":  # one form for each number, as in the recipe
+                object.__setattr__(self, name, float(value))
         for name in ("evaluate_every", "validation_images", "validation_draws", "test_draws"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
