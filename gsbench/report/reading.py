@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,9 @@ from gsbench.records import SCHEMA_VERSION, STATUSES
 Record = dict[str, Any]
 
 REQUIRED = ("run_id", "group", "case", "status")
+TRAINING = "training"
+IMAGES = "_images"  # key of a record: the path of the run's file of images; never published
+IMAGES_FILE = "images.npz"
 MAKE_A_RUN = "pytest bench/ --benchmark-autosave"
 
 
@@ -30,11 +33,27 @@ class Reading:
 
 
 def read_files(paths: Iterable[Path]) -> Reading:
-    """The records of all the files named, each case of a run once. Raises ReportError, naming the file."""
-    readings = [read_file(Path(path)) for path in paths]
+    """The records of all the files named, each case of a run once. Raises ReportError, naming the file.
+
+    A path may be a folder, such as a store of training runs: see `read_folder`.
+    """
+    readings = [read_folder(path) if path.is_dir() else read_file(path) for path in map(Path, paths)]
     records = [record for reading in readings for record in reading.records]
     notices = [notice for reading in readings for notice in reading.notices]
     return Reading(unique(records), tuple(dict.fromkeys(notices)))
+
+
+def read_folder(folder: Path) -> Reading:
+    """The records of all the benchmark files in a folder, searched in depth.
+
+    A file there that cannot be read is left out, and a notice names it. Raises ReportError where no file can be.
+    """
+    readings, notices = _readings_under(folder)
+    if not readings:
+        raise ReportError(f"no benchmark file under {str(folder)!r}: allowed are {_indented(SUFFIXES, notices)}")
+    records = [record for _, reading in readings for record in reading.records]
+    notices += [notice for _, reading in readings for notice in reading.notices]
+    return Reading(tuple(records), tuple(notices))
 
 
 def read_newest(storage: Path) -> Reading:
@@ -43,16 +62,10 @@ def read_newest(storage: Path) -> Reading:
     A file there that cannot be read does not stop the report: it is left out, and a notice names it.
     Raises ReportError when no run is found.
     """
-    readings: list[tuple[Path, Reading]] = []
-    notices: list[str] = []
-    for path in sorted(p for p in Path(storage).rglob("*") if p.suffix in READERS and p.is_file()):
-        try:
-            readings.append((path, read_file(path)))
-        except ReportError as error:
-            notices.append(f"Left out: {str(error).replace(str(path), path.name)}.")
+    readings, notices = _readings_under(Path(storage))
     if not readings:
-        why = "".join(f"\n  {notice}" for notice in notices)
-        raise ReportError(f"no benchmark run under {str(storage)!r}; make one with: {MAKE_A_RUN}{why}")
+        how = _indented(f"make one with: {MAKE_A_RUN}", notices)
+        raise ReportError(f"no benchmark run under {str(storage)!r}; {how}")
     newest = _newest_run(readings)
     records: list[Record] = []
     for _, reading in readings:
@@ -60,6 +73,39 @@ def read_newest(storage: Path) -> Reading:
         records += of_run
         notices += reading.notices if of_run else ()
     return Reading(unique(records), tuple(dict.fromkeys(notices)))
+
+
+def _readings_under(folder: Path) -> tuple[list[tuple[Path, Reading]], list[str]]:
+    """All the files that can be read, and a notice for each of the others."""
+    readings: list[tuple[Path, Reading]] = []
+    notices: list[str] = []
+    for path in sorted(p for p in folder.rglob("*") if p.suffix in READERS and p.is_file()):
+        try:
+            readings.append((path, read_file(path)))
+        except ReportError as error:
+            notices.append(f"Left out: {str(error).replace(str(path), str(path.relative_to(folder)))}.")
+    return readings, notices
+
+
+def _indented(first: str, notices: Iterable[str]) -> str:
+    """The notices below, a line each."""
+    return "\n  ".join([first, *notices])
+
+
+def _readable(folder: Path) -> tuple[list[tuple[Path, Reading]], list[str]]:
+    """What can be read of the files under a folder, and notices on what cannot."""
+    readings: list[tuple[Path, Reading]] = []
+    notices: list[str] = []
+    for path in sorted(p for p in folder.rglob("*") if p.suffix in READERS and p.is_file()):
+        try:
+            readings.append((path, read_file(path)))
+        except ReportError as error:
+            notices.append(f"Left out: {str(error).replace(str(path), str(path.relative_to(folder)))}.")
+    return readings, notices
+
+
+def _why(notices: Sequence[str]) -> str:
+    return "".join(f"\n  {notice}" for notice in notices)
 
 
 def _newest_run(readings: Sequence[tuple[Path, Reading]]) -> str:
@@ -76,7 +122,7 @@ def _newest_run(readings: Sequence[tuple[Path, Reading]]) -> str:
 def read_file(path: Path) -> Reading:
     """The records of one file. Raises ReportError, naming it, when it is missing or is no benchmark file."""
     if path.suffix not in READERS:
-        raise _not_ours(path, f"its name ends in {path.suffix!r}, allowed are {' and '.join(READERS)}")
+        raise _not_ours(path, f"its name ends in {path.suffix!r}, allowed are {SUFFIXES}")
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -86,7 +132,14 @@ def read_file(path: Path) -> Reading:
     reading = READERS[path.suffix](path, content)
     if not reading.records:
         raise _not_ours(path, "it holds no whole record")
-    return reading
+    return Reading(tuple(_with_images(record, path) for record in reading.records), reading.notices)
+
+
+def _with_images(record: Record, path: Path) -> Record:
+    """The record of a training run, in the run's own folder, with the path of the images that lie beside it."""
+    images = path.with_name(IMAGES_FILE)
+    is_own = record["group"] == TRAINING and path.parent.name == record["case"]
+    return {**record, IMAGES: str(images)} if is_own and images.is_file() else record
 
 
 def _read_lines(path: Path, content: bytes) -> Reading:
@@ -142,6 +195,7 @@ def _extra_infos(saved: Record) -> list[Record]:
 
 
 READERS = {".jsonl": _read_lines, ".json": _read_saved}
+SUFFIXES = " and ".join(READERS)
 
 
 def _check(record: Any, path: Path, where: str) -> Record:
@@ -164,10 +218,13 @@ def _not_ours(path: Path, why: str) -> ReportError:
 
 
 def unique(records: Iterable[Record]) -> tuple[Record, ...]:
-    """Each (run_id, case) once, in the order of first sight; of several, the one recorded last."""
+    """Each (run_id, case) once, in the order of first sight; of several, the one recorded last.
+
+    The case of a training run is its key, which stands for all its settings: it counts once whatever its run_id.
+    """
     kept: dict[tuple[str, str], Record] = {}
     for record in records:
-        key = (record["run_id"], record["case"])
+        key = (TRAINING if record["group"] == TRAINING else record["run_id"], record["case"])
         if key not in kept or _time_or_epoch(record) > _time_or_epoch(kept[key]):
             kept[key] = record
     return tuple(kept.values())

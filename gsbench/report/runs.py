@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gsbench.report.reading import Record, recorded_at
+from gsbench.report.reading import TRAINING, Record, recorded_at
 
 # What runs that are read as one must have in common. The commit is not of it: the page names all of them.
 SETUP = (
@@ -33,10 +33,13 @@ def label_runs(records: Sequence[Record]) -> dict[str, Run]:
     Runs are read as one where they are of one machine and the same versions, and where they complete one another: no
     two of them have more than half of the smaller one's cases in common. Runs that repeat each other are there to be
     compared, and so stand side by side.
+
+    Training runs, each of which has an id of its own, count as one run where they are of one setup.
     """
+    names = _names(records)
     own: dict[str, list[Record]] = {}
     for record in records:
-        own.setdefault(record["run_id"], []).append(record)
+        own.setdefault(names[record["run_id"]], []).append(record)
     labels = _labels(own)
     joints: list[list[str]] = []
     for run_id in labels:
@@ -46,7 +49,21 @@ def label_runs(records: Sequence[Record]) -> dict[str, Run]:
             joints.append(joint := [])
         joint.append(run_id)
     firsts = {run_id: labels[joint[0]] for joint in joints for run_id in joint}
-    return {run_id: Run(label, firsts[run_id]) for run_id, label in labels.items()}
+    order = sorted(names, key=lambda run_id: list(labels).index(names[run_id]))
+    return {run_id: Run(labels[names[run_id]], firsts[names[run_id]]) for run_id in order}
+
+
+def _names(records: Sequence[Record]) -> dict[str, str]:
+    """`run_id` → itself, or that of the first training run of the same setup."""
+    setups: dict[tuple[object, ...], str] = {}
+    names = {}
+    for record in records:
+        run_id = record["run_id"]
+        if record["group"] == TRAINING:
+            names.setdefault(run_id, setups.setdefault(tuple(record.get(field) for field in SETUP), run_id))
+        else:
+            names[run_id] = run_id
+    return names
 
 
 def _complete(run: Sequence[Record], other: Sequence[Record]) -> bool:
