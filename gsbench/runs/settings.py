@@ -174,13 +174,6 @@ def make_run(options: Mapping[str, Any]) -> RunSettings:
     if labels_only:
         merged["estimator"] = "marginalize"
     case, recipe, own = (
-        {key: value for key, value in merged.items() if key in names} for names in (# What a preset has of its own for an estimator, by its name: it was tuned for each.
-OF_ESTIMATOR: dict[str, dict[str, dict[str, Any]]] = {
-    "tuned": {
-        "gumbel-softmax": {"binarize": "none", "shift": 1, "learning_rate": 3e-3, "epochs": 60.0},
-    },
-}
-
-_OF_CASE, _OF_RECIPE, _OWN)
+        {key: value for key, value in merged.items() if key in names} for names in (_OF_CASE, _OF_RECIPE, _OWN)
     )
     return RunSettings(Settings(**case), Recipe(**recipe), labels_only, **own)
