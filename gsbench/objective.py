@@ -69,15 +69,27 @@ def training_loss(
     rng: Any,
     n_mc: int = 1,
     labelled_weight: float = 1.0,
+    balance: float = 0.0,
 ) -> Any:
     """−J, J = mean_labelled[ L(x, y) + α log q(y|a,x) ] + mean_unlabelled[ U(x) ]. → []
 
-    `labelled_weight` multiplies L(x, y); with another than 1, J is no bound.
+    `labelled_weight` multiplies L(x, y); `balance` weights H(q̄), the entropy of q(y|a,x) averaged over the minibatch's
+    unlabelled examples and draws of a, which keeps classes from swallowing one another. With other values than 1 and 0,
+    J is no bound.
 
     In place of log q stands what `estimator.log_likelihood` gives, where its distribution is another.
     """
     bound, log_q_y = labelled_bound(model, x_labelled, y, rng, n_mc, estimator)
-    unlabelled = unlabelled_bound(model, x_unlabelled, estimator, rng, n_mc)
+    estimator.check(model.config)
+    f = model.class_bound(x_unlabelled, model.draw_noise(rng, x_unlabelled.shape[0], n_mc))
+    unlabelled = bound_given_noise(f, estimator, rng)
     if labelled_weight != 1:
         bound = labelled_weight * bound
-    return loss(model, bound + alpha * log_q_y) + loss(model, unlabelled)
+    negative = loss(model, bound + alpha * log_q_y) + loss(model, unlabelled)
+    return negative - balance * _entropy_of_the_mean(model.bk, f.logits_y) if balance else negative
+
+
+def _entropy_of_the_mean(bk: Any, logits_y: Any) -> Any:
+    """H(q̄), q̄ = mean of softmax(logits) over draws and examples. [N, B, K] → []"""
+    q = bk.mean(bk.reshape(bk.softmax(logits_y), (-1, logits_y.shape[-1])), axis=0)  # [K]
+    return bk.sum(bk.point_entropy(bk.expand(q, 0)))

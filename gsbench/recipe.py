@@ -36,6 +36,7 @@ class Recipe:
     clip_element: float | None = _setting(None, "then each element of a gradient is clipped to ± this")
     weight_prior: bool = _setting(False, "adds log N(W; 0, I)/(training examples), over all parameters W, to the bound")
     labelled_weight: float = _setting(1.0, "weight of the labelled bound L(x, y)")
+    balance: float = _setting(0.0, "weight of the entropy of q(y|a,x) averaged over the minibatch, added to the bound")
     labelled_batch: int | None = _setting(None, "labelled examples in a minibatch; default: as many as unlabelled ones")
     shift: int = _setting(0, "training images are moved by up to so many pixels each way, anew each time")
     polyak: float = _setting(0.0, "accuracy is that of parameters averaged over steps with this decay; 0: of the last")
@@ -50,7 +51,7 @@ class Recipe:
             self._check(name, 0 < getattr(self, name) < math.inf, "> 0")
         for name in ("learning_rate_decay", "tau_decay"):
             self._check(name, 0 < getattr(self, name) <= 1, "> 0 and <= 1")
-        for name in ("learning_rate_floor", "tau_floor", "labelled_weight", "shift"):
+        for name in ("learning_rate_floor", "tau_floor", "labelled_weight", "balance", "shift"):
             self._check(name, 0 <= getattr(self, name) < math.inf, ">= 0")
         for name in ("beta1", "polyak"):
             self._check(name, 0 <= getattr(self, name) < 1, ">= 0 and < 1")

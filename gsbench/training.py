@@ -75,6 +75,7 @@ class Trainer:
             self.rng,
             self.n_mc,
             self.recipe.labelled_weight,
+            self.recipe.balance,
         )
 
     def step(self, batch: Batch) -> Any:

@@ -48,7 +48,7 @@ class ADGM(Model):
         return ClassBound(self, x, noise, self._logits(x, a, noise), context)
 
     def _logits(self, x: Any, a: Any, noise: Noise) -> Any:
-        return self.q_y_ax(x=noise.drop(x), a=a)[:, 0]
+        return self.q_y_ax(x=noise.drop(x), a=a, keep=noise.keep_hidden)[:, 0]
 
     def bound_of(self, y: Any, f: ClassBound) -> Any:
         bk, context, limits = self.bk, f.context, self.config.log_var_limits

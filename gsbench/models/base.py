@@ -20,13 +20,14 @@ from gsbench.models.network import Network
 class Noise:
     """One step's draws, shared by all classes and calls of f: ε_a [N, 1, B, D_a] (None in M2), ε_z [N, 1, B, D_z].
 
-    keep_x [1, 1, B, D_x] is what q(y|a,x)'s pixels are multiplied by: 0 where one is dropped, else 1/(1 − drop_x). None
-    where none is.
+    keep_x [1, 1, B, D_x] is what q(y|a,x)'s pixels are multiplied by: 0 where one is dropped, else 1/(1 − drop_x).
+    keep_hidden has the same for each of its hidden layers, [N, 1, B, H] (M2: [1, 1, B, H]). None and () where none is.
     """
 
     eps_a: Any
     eps_z: Any
     keep_x: Any = None
+    keep_hidden: tuple[Any, ...] = ()
 
     def drop(self, x: Any) -> Any:
         """x [1, 1, B, D_x] as q(y|a,x) sees it."""
@@ -155,17 +156,20 @@ class Model(abc.ABC):
         """The logits of q(y|a,x) alone. x [B, D_x] → [N, B, K]"""
 
     def draw_noise(self, rng: Any, batch: int, n_mc: int = 1) -> Noise:
-        """ε_a, then ε_z, drawn once a step, and in training which pixels are dropped."""
+        """ε_a, then ε_z, drawn once a step, and in training what is dropped."""
         eps_a = self.bk.normal(rng, (n_mc, 1, batch, self.config.d_a)) if self.has_a else None
         eps_z = self.bk.normal(rng, (n_mc, 1, batch, self.config.d_z))
-        return Noise(eps_a, eps_z, self._draw_keep_x(rng, batch))
+        c = self.config
+        keep_x = self._draw_kept(rng, c.drop_x, (1, 1, batch, c.n_pixels))
+        hidden = (n_mc if self.has_a else 1, 1, batch, c.classifier_units or c.units)
+        keep_hidden = tuple(self._draw_kept(rng, c.drop_hidden, hidden) for _ in range(c.layers))
+        return Noise(eps_a, eps_z, keep_x, keep_hidden if keep_hidden[0] is not None else ())
 
-    def _draw_keep_x(self, rng: Any, batch: int) -> Any:
-        drop = self.config.drop_x
+    def _draw_kept(self, rng: Any, drop: float, shape: tuple[int, ...]) -> Any:
+        """0 with a probability of `drop`, else 1/(1 − drop); None where nothing is to be dropped."""
         if not drop or not self.training:
             return None
-        kept = self.bk.open_uniform(rng, (1, 1, batch, self.config.n_pixels)) >= drop
-        return self.bk.array(kept / (1 - drop))
+        return self.bk.array((self.bk.open_uniform(rng, shape) >= drop) / (1 - drop))
 
     @property
     def training(self) -> bool:
@@ -173,8 +177,10 @@ class Model(abc.ABC):
         return self.networks[0].training
 
     def _network(self, name: str, n_out: int, **inputs: int) -> Network:
-        n_layers = self.config.class_layers if "y" in inputs else self.config.layers
-        network = Network(self.bk, name, inputs, n_out, n_layers, self.config, self._rng)
+        config, n_layers = self.config, self.config.class_layers if "y" in inputs else self.config.layers
+        if name.startswith("q_y") and config.classifier_units:
+            config = dataclasses.replace(config, units=config.classifier_units)
+        network = Network(self.bk, name, inputs, n_out, n_layers, config, self._rng)
         self.networks.append(network)
         return network
 

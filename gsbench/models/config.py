@@ -19,6 +19,7 @@ class ModelConfig:
     n_pixels         D_x
     d_a, d_z         latent dimensions (M2 has no a)
     units            width of every hidden layer
+    classifier_units that of q(y|a,x)'s; None: as the others'
     layers           hidden layers of q(a|x) and q(y|a,x)
     class_layers     hidden layers of the networks that take y: q(z|a,x,y), p(x|y,z), p(a|x,y,z)
     nonlinearity     "relu" or "elu"
@@ -28,6 +29,7 @@ class ModelConfig:
     init_std         that of all initial weights in place of `init`'s; None: `init`'s
     output_std       that of the output layers' initial weights; None: as the others'
     drop_x           share of the pixels that q(y|a,x) does not see in training, drawn anew each step (inverted dropout)
+    drop_hidden      the same of its hidden units
     log_var_limits   every log σ² is clipped to these once, for the density and the draw alike; None: never
 
     Raises ValueError that says what is allowed.
@@ -38,6 +40,7 @@ class ModelConfig:
     d_a: int = 100
     d_z: int = 100
     units: int = 500
+    classifier_units: int | None = None
     layers: int = 2
     class_layers: int = 2
     nonlinearity: str = "relu"
@@ -46,6 +49,7 @@ class ModelConfig:
     init_std: float | None = None
     output_std: float | None = None
     drop_x: float = 0.0
+    drop_hidden: float = 0.0
     log_var_limits: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
@@ -54,6 +58,8 @@ class ModelConfig:
         for name in ("n_pixels", "d_a", "d_z", "units", "layers", "class_layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+        if self.classifier_units is not None and self.classifier_units < 1:
+            raise ValueError(f"classifier_units must be >= 1 or None, got {self.classifier_units}")
         if self.nonlinearity not in NONLINEARITIES:
             raise ValueError(f"unknown nonlinearity {self.nonlinearity!r}; known: {', '.join(NONLINEARITIES)}")
         if self.norm not in NORMS:
@@ -63,8 +69,9 @@ class ModelConfig:
         for name in ("init_std", "output_std"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be > 0 or None, got {getattr(self, name)}")
-        if not 0 <= self.drop_x < 1:
-            raise ValueError(f"drop_x must be >= 0 and < 1, got {self.drop_x}")
+        for name in ("drop_x", "drop_hidden"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be >= 0 and < 1, got {getattr(self, name)}")
         if self.log_var_limits is not None and not self.log_var_limits[0] < self.log_var_limits[1]:
             raise ValueError(f"log_var_limits must be (low, high) with low < high, got {self.log_var_limits}")
 
@@ -83,7 +90,15 @@ PRESETS: dict[str, dict[str, Any]] = {
     # The networks of Maaløe et al. 2016's published code with its initial weights.
     "paper": {"init": "glorot", "output_std": 0.001},
     # Narrow, and with little room in z, so that y carries the class: found by trial on MNIST with 100 labels.
-    "tuned": {"units": 200, "d_a": 16, "d_z": 5, "norm": "batch", "drop_x": 0.3},
+    "tuned": {
+        "units": 128,
+        "classifier_units": 256,
+        "d_a": 16,
+        "d_z": 6,
+        "norm": "batch",
+        "drop_x": 0.2,
+        "drop_hidden": 0.3,
+    },
     # For tests and the quick run.
     "small": {"units": 64, "d_a": 16, "d_z": 16},
 }

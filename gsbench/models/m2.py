@@ -21,7 +21,7 @@ class M2(Model):
 
     def class_logits(self, x: Any, noise: Noise) -> Any:
         n_mc = noise.eps_z.shape[0]
-        logits_y = self.q_y_x(x=noise.drop(x[None, None])[0])  # [1, B, K]
+        logits_y = self.q_y_x(x=noise.drop(x[None, None]), keep=noise.keep_hidden)[0]  # [1, B, K]
         return self.bk.broadcast_to(logits_y, (n_mc, x.shape[0], self.config.n_classes))
 
     def class_bound(self, x: Any, noise: Noise) -> ClassBound:

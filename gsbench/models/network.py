@@ -105,22 +105,24 @@ class Network:
         term, b = y.first_layer(self.bk, self._get("W_y")), self._before_norm(1)
         return term if b is None else term + b
 
-    def __call__(self, *, y: Any = None, plus: Any = None, **inputs: Any) -> Any:
+    def __call__(self, *, y: Any = None, plus: Any = None, keep: tuple[Any, ...] = (), **inputs: Any) -> Any:
         """The whole network.
 
         y       the class, of `gsbench.models.labels`, where the network takes one
         plus    a part of the first layer that `first` gave
+        keep    what each hidden layer is multiplied by, or ()
         inputs  the other inputs u_i [..., D_i]
         """
         bias = self._before_norm(1) if y is None else self._y_and_bias(y)
         x, W, products = self._first(inputs)
         terms = (*products, *(term for term in (plus, bias) if term is not None))
-        if self.config.norm == "none" and self.config.nonlinearity == "relu":
+        if self.config.norm == "none" and self.config.nonlinearity == "relu" and not keep:
             layers = [(self._get(f"W{i}"), self._get(f"b{i}")) for i in range(2, self._n_layers + 2)]
             return self.bk.perceptron(x, W, terms, layers)
         h = self.bk.affine(x, W, terms)
         for i in range(1, self._n_layers + 1):
             h = self._phi(self._norm(h, i))
+            h = h * keep[i - 1] if keep else h
             b = self._before_norm(i + 1)
             h = self.bk.affine(h, self._get(f"W{i + 1}"), () if b is None else (b,))
         return h

@@ -122,9 +122,13 @@ PRESETS: dict[str, dict[str, Any]] = {
     "tuned": {
         "alpha": 300.0,
         "labelled_batch": 50,
-        "learning_rate": 1e-3,
-        "learning_rate_decay": 0.95,
-        "epochs": 40.0,
+        "binarize": "none",
+        "shift": 1,
+        "balance": 100.0,
+        "polyak": 0.99,
+        "learning_rate": 4e-3,
+        "learning_rate_decay": 0.943,
+        "epochs": 60.0,
     },
     # Maaløe et al. 2016's published code, of the ADGM in place of its SDGM: α = 0.1·60,000/100.
     "paper": {
@@ -142,9 +146,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 # What a preset has of its own for an estimator, by its name: it was tuned for each.
 OF_ESTIMATOR: dict[str, dict[str, dict[str, Any]]] = {
-    "tuned": {
-        "gumbel-softmax": {"binarize": "none", "shift": 1, "learning_rate": 3e-3, "epochs": 60.0},
-    },
+    "tuned": {"marginalize": {"learning_rate": 1.5e-3, "learning_rate_decay": 0.94, "epochs": 50.0}},
 }
 
 _OF_CASE, _OF_RECIPE, _OWN = (
