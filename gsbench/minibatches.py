@@ -15,7 +15,7 @@ PARAMETERS, NOISE, LABELLED, UNLABELLED, BINARIZATION, EVALUATION, FIXED_NOISE, 
 
 
 def stream_seed(seed: int, stream: int, *position: int) -> int:
-    """The seed of one of a run's streams, or of a position in it, such as a step."""
+    """The seed of one of a run's streams, or of a position in it, such as a step; that of 0 is the stream's own."""
     return int(np.random.SeedSequence([seed, stream, *position]).generate_state(1, np.uint64)[0])
 
 

@@ -10,18 +10,11 @@ from gsbench.backends.chainer import ChainerBackend
 from gsbench.case import Case
 from gsbench.data import load_dataset, split
 from gsbench.estimators import ESTIMATORS, parse_estimator
+from gsbench.minibatches import Batches
 from gsbench.models import MODELS, ModelConfig
+from gsbench.recipe import Recipe
 from gsbench.settings import Settings
-from gsbench.training import (
-    Batches,
-    Evaluation,
-    Trainer,
-    evaluation_steps,
-    minibatches,
-    pixels,
-    stream_seed,
-    train,
-)
+from gsbench.training import Evaluation, Trainer, Training, evaluation_steps, train
 
 K = 3
 
@@ -37,75 +30,14 @@ def bk():
     return load_backend("chainer", "cpu", "float32")
 
 
-def make_trainer(bk, estimator="gumbel-softmax", model="adgm", seed=0, **settings):
+def make_trainer(bk, estimator="gumbel-softmax", model="adgm", seed=0, **recipe):
     config = ModelConfig(n_classes=K, units=8, d_a=3, d_z=3)
     made = None if estimator is None else parse_estimator(estimator)
-    return Trainer(MODELS[model](bk, config, seed), made, seed=seed, **settings)
+    return Trainer(MODELS[model](bk, config, seed), made, Recipe(**{"alpha": 1.0, **recipe}), seed=seed)
 
 
 def values(trainer):
     return {key: trainer.model.bk.to_numpy(p).copy() for key, p in trainer.model.parameters.items()}
-
-
-def test_streams_of_a_seed_differ():
-    seeds = {stream_seed(seed, stream) for seed in range(4) for stream in range(6)}
-    assert len(seeds) == 24
-
-
-def test_pixels_are_scaled_or_drawn_anew():
-    images = np.full((1, 28, 28), 51, np.uint8)  # 0.2
-    rng = np.random.default_rng(0)
-    assert pixels(images, "none", rng) == pytest.approx(np.full((1, 784), 0.2))
-    drawn = np.concatenate([pixels(images, "dynamic", rng) for _ in range(50)])
-    assert set(np.unique(drawn)) == {0.0, 1.0}
-    assert drawn.mean() == pytest.approx(0.2, abs=0.01)
-    assert len(np.unique(drawn, axis=0)) == 50
-
-
-def test_black_and_white_pixels_are_never_flipped():
-    images = np.array([[[0, 255]]], np.uint8)
-    rng = np.random.default_rng(0)
-    for _ in range(1000):
-        assert pixels(images, "dynamic", rng).tolist() == [[0.0, 1.0]]
-
-
-def test_minibatches_pass_over_all_examples_before_one_comes_again():
-    index = np.arange(10) + 5
-    stream = minibatches(index, 4, np.random.default_rng(0))
-    first_passes = np.concatenate([next(stream) for _ in range(5)])  # 20 examples: two passes
-    assert sorted(first_passes[:10]) == sorted(first_passes[10:]) == sorted(index)
-    assert list(first_passes[:10]) != list(first_passes[10:])
-
-
-def test_a_minibatch_may_be_larger_than_the_set():
-    batch = next(minibatches(np.arange(3), 7, np.random.default_rng(0)))
-    assert np.bincount(batch).tolist() in ([2, 2, 3], [2, 3, 2], [3, 2, 2])
-
-
-def test_minibatches_of_nothing_are_refused():
-    with pytest.raises(ValueError, match="no examples"):
-        next(minibatches(np.arange(0), 4, np.random.default_rng(0)))
-
-
-def test_batches_have_labelled_and_unlabelled_examples_apart(bk, data):
-    dataset, parts = data
-    batches = Batches(bk, dataset, parts, batch=6, seed=1, binarize="none")
-    batch = batches.next()
-    labelled = dataset.images[parts.labelled].reshape(-1, 784).astype(np.float32) / 255
-    for x, y in zip(batch.x_labelled, batch.y, strict=True):
-        match = np.flatnonzero((labelled == x).all(axis=1))
-        assert dataset.labels[parts.labelled][match[0]] == y
-    unlabelled = dataset.images[parts.unlabelled].reshape(-1, 784).astype(np.float32) / 255
-    assert all((unlabelled == x).all(axis=1).any() for x in batch.x_unlabelled)
-    assert batches.steps_per_epoch == len(parts.unlabelled) / 6
-
-
-def test_same_seed_same_batches(bk, data):
-    a, b, c = (Batches(bk, *data, batch=5, seed=seed) for seed in (1, 1, 2))
-    first, same, other = a.next(), b.next(), c.next()
-    assert (first.x_unlabelled == same.x_unlabelled).all()
-    assert (first.y == same.y).all()
-    assert not (first.x_unlabelled == other.x_unlabelled).all()
 
 
 @pytest.mark.parametrize("model", ["adgm", "m2"])
@@ -113,7 +45,7 @@ def test_same_seed_same_batches(bk, data):
 def test_a_step_moves_every_parameter(bk, data, model, estimator):
     trainer = make_trainer(bk, estimator, model)
     before = values(trainer)
-    loss = trainer.step(Batches(bk, *data, batch=8).next())
+    loss = trainer.step(Batches(bk, *data, batch=8).at(0))
     assert np.isfinite(bk.to_numpy(loss))
     still = [key for key, value in values(trainer).items() if (value == before[key]).all()]
     assert still == []
@@ -122,7 +54,7 @@ def test_a_step_moves_every_parameter(bk, data, model, estimator):
 def test_adam_moves_a_parameter_by_the_learning_rate_at_first(bk, data):
     trainer = make_trainer(bk, learning_rate=1e-3)
     before = values(trainer)
-    trainer.step(Batches(bk, *data, batch=8).next())
+    trainer.step(Batches(bk, *data, batch=8).at(0))
     moved = np.abs(values(trainer)["p_x_yz/b3"] - before["p_x_yz/b3"])
     assert moved == pytest.approx(np.full_like(moved, 1e-3), rel=1e-2)
 
@@ -130,13 +62,13 @@ def test_adam_moves_a_parameter_by_the_learning_rate_at_first(bk, data):
 def test_labels_only_trains_the_classifier_alone(bk, data):
     trainer = make_trainer(bk, None)
     before = values(trainer)
-    trainer.step(Batches(bk, *data, batch=8).next())
+    trainer.step(Batches(bk, *data, batch=8).at(0))
     moved = {key.split("/")[0] for key, value in values(trainer).items() if not (value == before[key]).all()}
     assert moved == {"q_a_x", "q_y_ax"}
 
 
 def test_many_steps_lower_the_loss(bk, data):
-    batch = Batches(bk, *data, batch=20, binarize="none").next()
+    batch = Batches(bk, *data, batch=20, binarize="none").at(0)
     trainer = make_trainer(bk, "marginalize", learning_rate=3e-3)
     losses = [float(bk.to_numpy(trainer.step(batch))) for _ in range(60)]
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 5
@@ -145,8 +77,8 @@ def test_many_steps_lower_the_loss(bk, data):
 def test_same_seed_same_parameters(bk, data):
     def after(seed):
         trainer, batches = make_trainer(bk, seed=seed), Batches(bk, *data, batch=6, seed=seed)
-        for _ in range(3):
-            trainer.step(batches.next())
+        for step in range(3):
+            trainer.step(batches.at(step))
         return values(trainer)["q_y_ax/W_x"]
 
     assert (after(4) == after(4)).all()
@@ -202,7 +134,7 @@ def test_a_run_is_evaluated_by_its_estimator_s_distribution(bk, data, monkeypatc
         lambda self, model, n_a=1, estimator=None: seen.append(estimator) or accuracy(self, model, n_a),
     )
     trainer = make_trainer(bk, "sparsemax")
-    list(train(trainer, Batches(bk, *data, batch=5), validation, seconds=1e9, max_steps=1))
+    list(train(Training(trainer, Batches(bk, *data, batch=5)), validation, seconds=1e9, max_steps=1))
     assert seen == [trainer.estimator] * 2
 
 
@@ -227,7 +159,7 @@ def test_a_run_logs_from_before_the_first_step_to_the_last(bk, data):
     dataset, parts = data
     batches = Batches(bk, dataset, parts, batch=10)
     validation = Evaluation.of(dataset, parts.validation)
-    log = list(train(make_trainer(bk), batches, validation, seconds=1e9, max_steps=9))
+    log = list(train(Training(make_trainer(bk), batches), validation, seconds=1e9, max_steps=9))
     assert [point.step for point in log] == [0, 1, 2, 3, 4, 5, 6, 8, 9]
     assert (log[0].train_seconds, log[0].loss) == (0, None)
     assert all(a.train_seconds < b.train_seconds for a, b in itertools.pairwise(log))
@@ -238,7 +170,8 @@ def test_a_run_logs_from_before_the_first_step_to_the_last(bk, data):
 def test_a_run_ends_when_its_seconds_are_spent(bk, data):
     dataset, parts = data
     validation = Evaluation.of(dataset, parts.validation[:50])
-    log = list(train(make_trainer(bk), Batches(bk, *data, batch=10), validation, seconds=0.05, max_steps=10**6))
+    training = Training(make_trainer(bk), Batches(bk, *data, batch=10))
+    log = list(train(training, validation, seconds=0.05, max_steps=10**6))
     assert log[-1].train_seconds >= 0.05
     assert log[-2].train_seconds < 0.05
 
@@ -249,7 +182,7 @@ def test_a_run_that_diverges_says_so(bk, data):
     trainer.model.parameters["p_x_yz/b3"].array[...] = np.nan
     validation = Evaluation.of(dataset, parts.validation[:10])
     with pytest.raises(FloatingPointError, match="the loss is nan at step 1: the run diverged"):
-        list(train(trainer, Batches(bk, *data, batch=10), validation, seconds=1, max_steps=5))
+        list(train(Training(trainer, Batches(bk, *data, batch=10)), validation, seconds=1, max_steps=5))
 
 
 def test_estimators_of_a_case_start_from_the_same_parameters_and_minibatch():
@@ -277,7 +210,7 @@ def test_a_case_on_a_data_set_sees_its_images(data):
 def test_float16_trains_with_its_gradients_scaled(data):
     """The arithmetic of `--dtype float16`, which the options allow on a CUDA device alone."""
     trainer = make_trainer(ChainerBackend("cpu", "float16"), "gumbel-softmax", learning_rate=3e-3)
-    batch = Batches(trainer.model.bk, *data, batch=20, binarize="none").next()
+    batch = Batches(trainer.model.bk, *data, batch=20, binarize="none").at(0)
     losses = [float(trainer.model.bk.to_numpy(trainer.step(batch))) for _ in range(40)]
     assert {value.dtype for value in values(trainer).values()} == {np.dtype("float16")}
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 5

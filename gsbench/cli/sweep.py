@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from tqdm import tqdm
 from gsbench.cli.run_options import add_run_options, options_of_run
 from gsbench.cli.train import STOPPED, summary
 from gsbench.estimators import parse_estimator
-from gsbench.runs import RunSettings, Store
+from gsbench.runs import FINISHED, RunSettings, Store
+from gsbench.runs.cluster import local_client, remote_client
 from gsbench.runs.grid import make_runs, read_grids
 from gsbench.runs.settings import LABELS_ONLY
-from gsbench.runs.sweep import Pace, local_client, remote_client, run_sweep
+from gsbench.runs.sweep import run_sweep
 from gsbench.settings import available_cores
 
 FAILED = 1  # exit code: some of the runs failed
@@ -37,6 +39,9 @@ A TOML file has a table [grid], in which every list is an axis, and may have tab
   [[also]]
   dataset = "omniglot"
   n_classes = 242
+
+--preset and --dataset take several, too. Workers of a cluster declare what they give a run:
+  dask worker ADDRESS --nthreads 1 --resources "threads=4"     (or "card=1", for runs with --device cuda:0)
 
 Runs that are finished are not made again: the same command goes on with a sweep that was stopped.
 exit codes: 0 done, 1 some runs failed, 2 cannot be used, 130 stopped
@@ -87,6 +92,9 @@ def _grids(arguments: argparse.Namespace, threads: int) -> list[dict[str, Any]]:
             given[name] = value
     if arguments.estimators is not None:
         given["estimator"] = estimators(arguments.estimators)
+    for name in ("preset", "dataset"):
+        if name in given:
+            given[name] = given[name].split(",")
     grids = read_grids(arguments.file) if arguments.file else [{}]
     return [{"threads": threads, **grid, **given} for grid in grids]
 
@@ -96,48 +104,96 @@ def run_sweep_command(arguments: argparse.Namespace) -> int:
         allowed = f"1 to {available_cores()}, the cores of this machine"
         raise ValueError(f"workers must be {allowed}, got {arguments.workers}")
     threads = max(1, available_cores() // arguments.workers)
-    runs = make_runs(_grids(arguments, threads), arguments.data_dir)
-    store = Store(arguments.runs)
+    runs, store = make_runs(_grids(arguments, threads), arguments.data_dir), Store(arguments.runs)
     if arguments.dry_run:
         for settings in runs:
             record = store.record(settings.key)
             print(f"{settings.key}: {record['status'] if record else 'not begun'}")
         return 0
-    known = [settings for settings in runs if store.finished(settings.key)]
-    print(f"{len(runs)} runs, {len(known)} of them finished before; records in {store.folder}", file=sys.stderr)
     try:
-        records = _sweep(arguments, runs, known, store, threads)
+        records = _sweep(arguments, runs, store, threads)
     except KeyboardInterrupt:
-        every = f"every {arguments.checkpoint_seconds:g} s"
-        print("Stopped. What is finished stays, and the same command goes on from the", file=sys.stderr, end=" ")
-        print(f"checkpoints of the rest ({every}).", file=sys.stderr)
+        print("Stopped. What is finished stays; the same command goes on from the checkpoints.", file=sys.stderr)
         return STOPPED
-    failures = [record for record in records if record["status"] not in ("ok", "diverged")]
+    failures = [record for record in records if record["status"] not in FINISHED]
     for record in failures:
         print(f"{record['case']}: {record['status']}: {record['reason']}", file=sys.stderr)
-    print(f"For the report: gsbench report {store.folder}", file=sys.stderr)
+    print(f"{len(failures)} of {len(runs)} runs failed; for the report: gsbench report {store.folder}", file=sys.stderr)
     print(store.folder)
     return FAILED if failures else 0
 
 
 def _sweep(
-    arguments: argparse.Namespace, runs: Sequence[RunSettings], known: Sequence[RunSettings], store: Store, threads: int
+    arguments: argparse.Namespace, runs: Sequence[RunSettings], store: Store, threads: int
 ) -> list[dict[str, Any]]:
-    left = [settings for settings in runs if settings not in known]
-    pace = Pace(left)
+    left = [settings for settings in runs if not store.finished(settings.key)]
+    print(f"{len(runs)} runs, {len(runs) - len(left)} of them finished before; in {store.folder}", file=sys.stderr)
+    if not left:
+        return [store.record(settings.key) or {} for settings in runs]
     client = remote_client(arguments.scheduler) if arguments.scheduler else local_client(arguments.workers, threads)
-    with client as connected, tqdm(total=len(runs), initial=len(known), unit="run", dynamic_ncols=True) as bar:
-
-        def ended(settings: RunSettings, record: dict[str, Any]) -> None:
-            tqdm.write(f"{settings.key}: {summary(record)}", file=sys.stderr)
-            bar.update()
-            bar.set_postfix_str(pace.end(settings))
-
+    with client as connected, Bar(runs, left) as bar:
         return run_sweep(
             runs,
             store,
             connected,
             data_dir=arguments.data_dir,
             checkpoint_seconds=arguments.checkpoint_seconds,
-            ended=ended,
+            watcher=bar,
         )
+
+
+class Bar:
+    """Follows a sweep on stderr: a line for each run that ended, and how many are left, for about how long."""
+
+    def __init__(self, runs: Sequence[RunSettings], left: Sequence[RunSettings]) -> None:
+        shape = "{percentage:3.0f}%|{bar:10}| {n_fmt}/{total_fmt} runs [{elapsed}{postfix}]"
+        self.bar = tqdm(total=len(runs), initial=len(runs) - len(left), bar_format=shape, dynamic_ncols=True)
+        self.pace, self.failed = Pace(left), 0
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.set_postfix_str(f"{self.failed} failed")
+        self.bar.close()
+
+    def look(self, under_way: Sequence[RunSettings]) -> None:
+        cases = [(settings.case.n_classes, settings.estimator, settings.case.seed) for settings in under_way]
+        now = "; ".join(f"K={n_classes} {estimator} seed {seed}" for n_classes, estimator, seed in cases)
+        self.bar.set_postfix_str(f"{self.failed} failed{self.pace.left()}; now {now or 'waiting for a worker'}")
+
+    def end(self, settings: RunSettings, record: dict[str, Any]) -> None:
+        tqdm.write(f"{settings.key}: {summary(record)}", file=sys.stderr)
+        self.pace.end(settings)
+        self.failed += record["status"] not in FINISHED
+        self.bar.update()
+
+    def stop(self) -> None:
+        tqdm.write("stopping: the runs write their checkpoints; once more: at once", file=sys.stderr)
+
+
+class Pace:
+    """How long the runs that are left will take, from those that ended: each weighs its calls of f."""
+
+    def __init__(self, runs: Sequence[RunSettings]) -> None:
+        self.started = time.monotonic()
+        self.weights = {settings.key: self._weight(settings) for settings in runs}
+        self.done = 0.0
+
+    @staticmethod
+    def _weight(settings: RunSettings) -> float:
+        """In seconds of training where that is the budget, else in calls of f, with the step's other work."""
+        if settings.last_step(1.0) is None:
+            return settings.seconds or 0.0
+        calls = 0 if settings.labels_only else settings.case.make_estimator().calls(settings.case.n_classes)
+        return (3 + calls) * float(settings.last_step(500.0) or 0)
+
+    def end(self, settings: RunSettings) -> None:
+        self.done += self.weights.pop(settings.key)
+
+    def left(self) -> str:
+        """In words, once a run has ended."""
+        if not self.done or not self.weights:
+            return ""
+        seconds = (time.monotonic() - self.started) / self.done * sum(self.weights.values())
+        return f", about {seconds / 60:.0f} min left" if seconds > 90 else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import sys
 from collections.abc import Iterable, Mapping
@@ -9,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from gsbench.data import default_classes
+from gsbench.recipe import Recipe
 from gsbench.runs.settings import RunSettings, make_run
-from gsbench.settings import check_class_count
+from gsbench.settings import Settings, check_class_count
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -18,6 +20,10 @@ else:
     import tomli as tomllib
 
 Options = dict[str, Any]
+
+_KINDS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
+_FIELDS = [field for kind in (Settings, Recipe, RunSettings) for field in dataclasses.fields(kind)]
+_SPELLED = {field.name: str(field.type) for field in _FIELDS}  # "int", "float | None"
 
 
 def read_grids(path: Path) -> list[Options]:
@@ -40,8 +46,8 @@ def read_grids(path: Path) -> list[Options]:
 def make_runs(grids: Iterable[Mapping[str, Any]], data_dir: str | Path | None = None) -> list[RunSettings]:
     """All combinations of the values of each grid, a list being several values; each run once.
 
-    One seed after the other and small K first, so that a sweep that is stopped has whole rows. K None or not named:
-    what the data set has by default. Raises ValueError, before any work, where one of the runs cannot be made.
+    One seed after the other and small K first, so that a sweep that is stopped has whole rows. Where K is not named, it
+    is what the data set has by default. Raises ValueError, before any work, where one of the runs cannot be made.
     """
     runs: dict[str, RunSettings] = {}
     for grid in grids:
@@ -60,13 +66,19 @@ def _values(name: str, given: Any) -> list[Any]:
 
 
 def _make(options: Options, data_dir: str | Path | None) -> RunSettings:
+    for name, value in options.items():
+        _check_kind(name, value)
     dataset = options.setdefault("dataset", "glyphs")
-    if options.get("n_classes") is None:
-        options["n_classes"] = default_classes(dataset, data_dir)
-    try:
-        settings = make_run(options)
-    except TypeError as error:  # a value of another type, such as a text for a number
-        shown = ", ".join(f"{name} = {value!r}" for name, value in options.items())
-        raise ValueError(f"a run cannot be made of {shown}: {error}") from None
+    options.setdefault("n_classes", default_classes(dataset, data_dir))
+    settings = make_run(options)
     check_class_count(dataset, settings.case.n_classes, data_dir)
     return settings
+
+
+def _check_kind(name: str, value: Any) -> None:
+    """Raises ValueError where a value is not of its setting's kind: a TOML file may have any. Unknown names pass."""
+    kind = _SPELLED.get(name, "").removesuffix(" | None")
+    if kind not in _KINDS or (value is None and _SPELLED[name] != kind):
+        return
+    if isinstance(value, bool) != (kind == "bool") or not isinstance(value, _KINDS[kind]):
+        raise ValueError(f"{name} must be of kind {kind}, got {value!r}")

@@ -1,0 +1,92 @@
+"""What makes a sweep's runs: the workers of this machine, or of any Dask cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from gsbench.runs.settings import RunSettings
+
+THREADS, CARD = "threads", "card"  # what workers declare and runs ask for, as Dask resources
+WORKERS_SECONDS = 60.0  # to wait for a cluster's first worker
+# A terminal's Ctrl-C reaches all processes; it is the driver that asks the workers to stop.
+NO_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+
+
+def need(settings: RunSettings) -> tuple[str, float]:
+    """The Dask resource that a run asks for: its threads on a CPU, else a card."""
+    return (THREADS, settings.case.threads) if settings.case.device == "cpu" else (CARD, 1)
+
+
+@contextlib.contextmanager
+def local_client(workers: int, threads: int) -> Iterator[Any]:
+    """A client of a cluster on this machine: processes that make one run at a time, each with its share of threads."""
+    distributed = import_distributed()
+    import dask
+
+    cluster = distributed.LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        resources={THREADS: threads, CARD: 1},
+        memory_limit=0,  # whether a run fits is asked before it begins
+        preload=[NO_CTRL_C],
+        scheduler_kwargs={"dashboard": False},
+        dashboard_address="127.0.0.1:0",  # it listens all the same: at any free port, to this machine alone
+        silence_logs=logging.CRITICAL,
+    )
+    # A worker that was killed is started again, which on a busy machine takes longer than the usual 15 s.
+    patience = dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"})
+    with patience, cluster, distributed.Client(cluster) as client:
+        yield client
+
+
+@contextlib.contextmanager
+def remote_client(address: str) -> Iterator[Any]:
+    """A client of the cluster whose scheduler is at an address. Raises ValueError where none answers."""
+    distributed = import_distributed()
+    try:
+        client = distributed.Client(address, timeout=30)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"no Dask scheduler answers at {address!r}: {' '.join(str(error).split())}") from None
+    with client:
+        yield client
+
+
+def import_distributed() -> Any:
+    """Raises ValueError, with what to do, where Dask's distributed is not installed."""
+    try:
+        import distributed
+    except ImportError:
+        raise ValueError("a sweep needs Dask's distributed: pip install 'gsbench[sweep]'") from None
+    return distributed
+
+
+def check_workers(client: Any, runs: Sequence[RunSettings]) -> None:
+    """Raises ValueError where no worker of the cluster has what a run asks for: it would wait for ever."""
+    distributed = import_distributed()
+    try:
+        client.wait_for_workers(1, timeout=WORKERS_SECONDS)
+    except (TimeoutError, distributed.TimeoutError):
+        raise ValueError(f"the cluster has no worker after {WORKERS_SECONDS:g} s") from None
+    offers = workers_offers(client)
+    for settings in runs:
+        name, amount = need(settings)
+        most = max((resources.get(name, 0) for resources, threads in offers), default=0)
+        if most < amount:
+            raise ValueError(
+                f"the run {settings.key} asks for {name}={amount:g} and the workers offer at most {most:g}; those of a "
+                f"cluster are started with: dask worker ADDRESS --nthreads 1 --resources '{name}={amount:g}'; those of "
+                "this machine share its cores"
+            )
+
+
+def workers_offers(client: Any) -> list[tuple[dict[str, float], int]]:
+    """Of each worker of the cluster, what it declared and how many tasks it takes at a time."""
+    return list(client.run_on_scheduler(_offers))
+
+
+def _offers(dask_scheduler: Any) -> list[tuple[dict[str, float], int]]:
+    return [(dict(worker.resources), worker.nthreads) for worker in dask_scheduler.workers.values()]

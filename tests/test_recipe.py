@@ -1,0 +1,252 @@
+"""Recipes: schedules by hand, and what the optimiser and the objective make of them against plain NumPy."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from core_fixtures import make_model, make_pixels, noise_of_seed
+from oracles import Oracle
+
+from gsbench.backends import load_backend
+from gsbench.backends.chainer_adam import Adam
+from gsbench.backends.chainer_functions import Elu
+from gsbench.backends.chainer_import import chainer
+from gsbench.data import load_dataset, split
+from gsbench.estimators import parse_estimator
+from gsbench.minibatches import Batches
+from gsbench.models import MODELS, Labels, ModelConfig
+from gsbench.objective import labelled_bound, training_loss, unlabelled_bound
+from gsbench.recipe import Recipe
+from gsbench.training import Trainer, Training
+
+
+def test_the_learning_rate_falls_in_steps_to_its_floor():
+    paper = Recipe(learning_rate_decay=0.75, learning_rate_every=200, learning_rate_floor=3e-5)
+    rates = [paper.learning_rate_at(epoch) for epoch in (0, 199.9, 200, 399, 400, 1e4)]
+    assert rates == pytest.approx([3e-4, 3e-4, 2.25e-4, 2.25e-4, 1.6875e-4, 3e-5])
+    assert Recipe(learning_rate=1e-5, learning_rate_floor=3e-5).learning_rate_at(3) == 1e-5
+    assert Recipe().learning_rate_at(1e6) == 3e-4
+
+
+def test_tau_falls_by_the_epoch_to_its_floor():
+    blog = Recipe(tau_decay=0.999, tau_floor=0.5)
+    gumbel = parse_estimator("gumbel-softmax")
+    taus = [blog.estimator_at(gumbel, epoch).tau for epoch in (0, 0.99, 1, 20, 1000)]
+    assert taus == pytest.approx([1, 1, 0.999, 0.999**20, 0.5])
+    assert blog.estimator_at(parse_estimator("gumbel-softmax(tau=0.1)"), 50).tau == 0.1  # the floor is above it
+    assert blog.estimator_at(parse_estimator("gumbel-softmax(draws=3)"), 1).draws == 3
+    for name in ("marginalize", "sum-and-sample"):
+        assert blog.estimator_at(parse_estimator(name), 5) == parse_estimator(name)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"learning_rate": 0.0}, "learning_rate must be > 0, got 0.0"),
+        ({"learning_rate_every": 0.0}, "learning_rate_every must be > 0"),
+        ({"tau_decay": 1.1}, "tau_decay must be > 0 and <= 1, got 1.1"),
+        ({"polyak": 1.0}, "polyak must be >= 0 and < 1"),
+        ({"clip_norm": 0.0}, "clip_norm must be > 0, or None"),
+        ({"alpha": -1.0}, "alpha must be >= 0, or None, got -1.0"),
+        ({"labelled_batch": 0}, "labelled_batch must be >= 1, or None, got 0"),
+        ({"balance": -1.0}, "balance must be >= 0"),
+        ({"shift": -1}, "shift must be >= 0"),
+    ],
+)
+def test_what_a_recipe_refuses(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe(**settings)
+
+
+def test_a_trainer_needs_alpha_and_for_a_prior_the_number_of_examples():
+    model = make_model("m2", 3)
+    with pytest.raises(ValueError, match="needs a number for alpha"):
+        Trainer(model, None, Recipe())
+    with pytest.raises(ValueError, match="needs the number of training examples"):
+        Trainer(model, None, Recipe(alpha=1.0, weight_prior=True))
+
+
+def plain_adam(values, gradients, rate, decay, norm, element):
+    """Adam over several steps in float64, after the prior's gradient and both ways of clipping."""
+    moments = [(np.zeros_like(v), np.zeros_like(v)) for v in values]
+    for t, raw in enumerate(gradients, start=1):
+        g = [r + decay * v for r, v in zip(raw, values, strict=True)]
+        length = np.sqrt(sum((one**2).sum() for one in g))
+        g = [np.clip(one * min(1, norm / length), -element, element) for one in g]
+        for i, one in enumerate(g):
+            m, v = (0.9 * moments[i][0] + 0.1 * one, 0.999 * moments[i][1] + 0.001 * one**2)
+            moments[i] = (m, v)
+            step = rate * np.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+            values[i] = values[i] - step * m / (np.sqrt(v) + 1e-8)
+    return values
+
+
+def test_prior_then_norm_then_elements_then_adam():
+    rng = np.random.default_rng(0)
+    start = [rng.standard_normal((4, 3)), rng.standard_normal(5)]
+    gradients = [[scale * rng.standard_normal(v.shape) for v in start] for scale in (5, 0.01, 2)]
+    parameters = {name: chainer.Parameter(v.copy()) for name, v in zip(("p/a", "p/b"), start, strict=True)}
+    adam = Adam(parameters, 0.05, 0.9, None)
+    adam.constrain(weight_decay=0.1, clip_norm=2.0, clip_element=0.7)
+    for of_step in gradients:
+        adam.clear_gradients()
+        for parameter, g in zip(parameters.values(), of_step, strict=True):
+            parameter.grad = g.copy()
+        adam.update()
+    expected = plain_adam(start, gradients, 0.05, 0.1, 2.0, 0.7)
+    for parameter, value in zip(parameters.values(), expected, strict=True):
+        np.testing.assert_allclose(parameter.array, value, rtol=1e-10)
+
+
+def test_gradients_that_are_scaled_are_not_clipped():
+    adam = Adam({"p/a": chainer.Parameter(np.zeros(2, np.float16))}, 0.1, 0.9, 1024.0)
+    with pytest.raises(ValueError, match="need dtype float32 or float64, got float16"):
+        adam.constrain(clip_norm=1.0)
+
+
+def tiny_training(**recipe):
+    bk = load_backend("chainer", "cpu", "float64")
+    dataset = load_dataset("synthetic", 3)
+    model = MODELS["adgm"](bk, ModelConfig(n_classes=3, units=8, d_a=3, d_z=3), 0)
+    trainer = Trainer(model, parse_estimator("gumbel-softmax"), Recipe(**{"alpha": 1.0, **recipe}), examples=100)
+    return Training(trainer, Batches(bk, dataset, split(dataset, 4), 6))
+
+
+def test_polyak_s_average_against_a_plain_loop():
+    training = tiny_training(polyak=0.6, learning_rate=1e-2)
+    parameter = training.model.parameters["q_y_ax/W_x"]
+    average = parameter.array.copy()
+    for step in range(1, 21):
+        training.advance()
+        decay = min(0.6, step / (step + 10))
+        average = decay * average + (1 - decay) * parameter.array
+        np.testing.assert_allclose(training.evaluated.parameters["q_y_ax/W_x"].array, average, rtol=1e-9)
+    assert not np.allclose(average, parameter.array)
+    assert tiny_training().evaluated is not None
+    plain = tiny_training()
+    assert plain.evaluated is plain.model
+
+
+def test_schedules_reach_the_optimiser_and_the_estimator():
+    training = tiny_training(learning_rate_decay=0.5, tau_decay=0.5, steps_per_epoch=2)
+    rates, taus = [], []
+    for _ in range(5):
+        training.advance()
+        rates.append(training.trainer.optimizer._optimizer.hyperparam.alpha)
+        taus.append(training.trainer.estimator.tau)
+    assert rates == pytest.approx([3e-4, 3e-4, 1.5e-4, 1.5e-4, 0.75e-4])
+    assert taus == [1, 1, 0.5, 0.5, 0.25]
+    assert training.epoch == 2.5
+
+
+@pytest.mark.parametrize("estimator", ["marginalize", "marginalize-streamed", "gumbel-softmax"])
+def test_labelled_weight_and_balance_in_the_loss(estimator):
+    model = make_model("adgm", 3)
+    bk, x, made = model.bk, make_pixels(), parse_estimator(estimator)
+    y = bk.integers([0, 1, 2, 1])
+    got = training_loss(model, bk.array(x), y, bk.array(x[::-1].copy()), made, 0.7, bk.generator(1), 1, 0.3, 2.0)
+    rng = bk.generator(1)
+    bound, log_q_y = labelled_bound(model, bk.array(x), y, rng, 1, made)
+    noise = model.draw_noise(rng, len(x))
+    q = bk.to_numpy(bk.softmax(model.class_logits(bk.array(x[::-1].copy()), noise))).reshape(-1, 3).mean(axis=0)
+    rng = bk.generator(1)
+    model.draw_noise(rng, len(x))  # the labelled half's
+    unlabelled = unlabelled_bound(model, bk.array(x[::-1].copy()), made, rng)
+    expected = -np.mean(0.3 * bk.to_numpy(bound) + 0.7 * bk.to_numpy(log_q_y)) - np.mean(bk.to_numpy(unlabelled))
+    expected -= 2.0 * -(q * np.log(q)).sum()
+    np.testing.assert_allclose(bk.to_numpy(got), expected, rtol=1e-10)
+
+
+def test_the_gradient_of_balance():
+    model = make_model("m2", 4)
+    bk, x, y = model.bk, make_pixels(), model.bk.integers([0, 1, 2, 3])
+    made, parameter = parse_estimator("marginalize"), model.parameters["q_y_x/b3"]
+
+    def value(balance):
+        return training_loss(
+            model, bk.array(x), y, bk.array(x), made, 1.0, bk.generator(1), balance=balance
+        )
+
+    def gradient(balance):
+        for p in model.parameters.values():
+            p.cleargrad()
+        bk.backward(value(balance))
+        return parameter.grad.copy()
+
+    direction, step = np.array([1.0, -2.0, 0.5, 3.0]), 1e-6
+    slopes = []
+    for sign in (1, -1):
+        parameter.array += sign * step * direction
+        slopes.append(float(bk.to_numpy(value(5.0))) - float(bk.to_numpy(value(0.0))))
+        parameter.array -= sign * step * direction
+    slope = (slopes[0] - slopes[1]) / (2 * step)
+    assert ((gradient(5.0) - gradient(0.0)) * direction).sum() == pytest.approx(slope, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["adgm", "m2"])
+def test_dropping_is_drawn_in_training_and_seen_by_q_y_alone(name):
+    plain = make_model(name, 3)
+    model = make_model(name, 3, drop_x=0.5, drop_hidden=0.25, layers=2)
+    bk, x = model.bk, make_pixels()
+    noise = model.draw_noise(bk.generator(1), len(x))
+    assert set(np.unique(noise.keep_x)) == {0.0, 2.0}
+    assert [keep.shape[-2:] for keep in noise.keep_hidden] == [(len(x), 5)] * 2
+    assert set(np.unique(np.stack(noise.keep_hidden))) == {0.0, 4 / 3}
+    undropped = dataclasses.replace(noise, keep_x=None, keep_hidden=())
+    f, g = model.class_bound(bk.array(x), noise), plain.class_bound(bk.array(x), undropped)
+    y = Labels(bk.integers([0, 1, 2, 1]))
+    np.testing.assert_allclose(bk.to_numpy(f(y)), bk.to_numpy(g(y)), rtol=1e-12)
+    assert not np.allclose(bk.to_numpy(f.logits_y), bk.to_numpy(g.logits_y))
+    with model.evaluating():
+        noise = model.draw_noise(bk.generator(1), len(x))
+        assert (noise.keep_x, noise.keep_hidden) == (None, ())
+
+
+def test_the_logits_under_dropping_against_plain_numpy():
+    model = make_model("m2", 3, drop_x=0.5, drop_hidden=0.25)
+    bk, x = model.bk, make_pixels()
+    noise = model.draw_noise(bk.generator(1), len(x))
+    p = {key.removeprefix("q_y_x/"): bk.to_numpy(v) for key, v in model.q_y_x.parameters.items()}
+    h = np.maximum((x * noise.keep_x[0, 0]) @ p["W_x"].T + p["b1"], 0) * noise.keep_hidden[0][0, 0]
+    h = np.maximum(h @ p["W2"].T + p["b2"], 0) * noise.keep_hidden[1][0, 0]
+    expected = h @ p["W3"].T + p["b3"]
+    np.testing.assert_allclose(bk.to_numpy(model.class_logits(bk.array(x), noise))[0], expected, rtol=1e-10)
+
+
+def test_dropped_shares_are_those_asked_for():
+    model = make_model("adgm", 3, drop_x=0.3, drop_hidden=0.1)
+    noise = model.draw_noise(model.bk.generator(0), 4000)
+    assert (noise.keep_x == 0).mean() == pytest.approx(0.3, abs=0.02)
+    assert (noise.keep_hidden[0] == 0).mean() == pytest.approx(0.1, abs=0.02)
+    assert noise.keep_x.mean() == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("name", ["adgm", "m2"])
+def test_the_exact_bound_is_that_of_the_oracle_with_a_classifier_of_its_own_width(name):
+    model, x = make_model(name, 3, classifier_units=9), make_pixels()
+    assert [p.shape for key, p in model.parameters.items() if key.startswith("q_y") and key.endswith("W2")] == [(9, 9)]
+    eps_a, eps_z, _ = noise_of_seed(model, 1)
+    got = unlabelled_bound(model, model.bk.array(x), parse_estimator("marginalize"), model.bk.generator(1))
+    oracle = Oracle(model)
+    np.testing.assert_allclose(model.bk.to_numpy(got), oracle.unlabelled(x, eps_a, eps_z), rtol=1e-9)
+
+
+def test_initial_weights_of_the_paper():
+    bk = load_backend("chainer", "cpu", "float32")
+    model = MODELS["adgm"](bk, ModelConfig(n_classes=10, init="glorot", output_std=0.001), 0)
+    weights = {key: bk.to_numpy(p) for key, p in model.parameters.items()}
+    assert weights["p_x_yz/W2"].std() == pytest.approx(np.sqrt(2 / 1000), rel=0.02)
+    assert weights["q_y_ax/W_x"].std() == pytest.approx(np.sqrt(2 / (884 + 500)), rel=0.02)
+    assert weights["q_y_ax/W_a"].std() == pytest.approx(np.sqrt(2 / (884 + 500)), rel=0.02)
+    assert weights["p_x_yz/W3"].std() == pytest.approx(0.001, rel=0.02)
+
+
+def test_elu_and_its_gradient():
+    x = np.array([-800.0, -30.0, -1.0, -1e-3, 0.0, 1e-3, 2.0, 900.0])
+    variable = chainer.Variable(x)
+    y = Elu().apply((variable,))[0]
+    y.grad = np.arange(1.0, 9)
+    y.backward()
+    np.testing.assert_allclose(y.array, np.where(x > 0, x, np.expm1(np.minimum(x, 0))), rtol=1e-9)
+    slope = np.where(x >= 0, 1, np.exp(np.minimum(x, 0)))
+    np.testing.assert_allclose(variable.grad, np.arange(1.0, 9) * slope, rtol=1e-9, atol=1e-15)

@@ -1,0 +1,351 @@
+"""Training runs: settings, store, and that a run that was stopped or killed ends as one that was not."""
+
+import dataclasses
+import functools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gsbench import models
+from gsbench.cli import main
+from gsbench.data import DataFileError, load_dataset, split
+from gsbench.runs import PRESETS, RunSettings, Store, make_run, run_training
+from gsbench.settings import Settings
+from gsbench.training import Evaluation, Training
+
+TINY = {
+    "preset": "small",
+    "n_classes": 2,
+    "labelled_per_class": 3,
+    "batch": 10,
+    "threads": 1,
+    "steps": 12,
+    "evaluate_every": 4,
+    "validation_images": 30,
+    "test_draws": 2,
+}
+# What may differ between a run that was interrupted and one that was not.
+TIMES = {
+    "run_id", "recorded_at", "train_seconds", "wall_seconds", "steps_per_second", "curve_seconds", "curve_wall_seconds",
+    "resumed", "memory_limit_bytes", "live_peak_bytes", "state_bytes",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True, scope="module")
+def loaded_once():
+    """Runs of one process share what they read of the disk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gsbench.runs.run.load_dataset", functools.cache(load_dataset))
+        yield
+
+
+def tiny(**changes):
+    return make_run({**TINY, **changes})
+
+
+def same_but_for_times(record, other):
+    assert record.keys() == other.keys()
+    return {key for key in record if record[key] != other[key]} <= TIMES
+
+
+def stop_after(n):
+    """A `stop` that says so after n steps."""
+    asked = []
+    return lambda: asked.append(0) or len(asked) == n
+
+
+# Settings
+
+
+def test_a_run_is_its_preset_with_changes():
+    run = make_run({"preset": "blog", "dataset": "mnist", "estimator": "gumbel-softmax"})
+    assert (run.recipe.alpha, run.recipe.tau_decay, run.recipe.tau_floor) == (1.0, 0.999, 0.5)
+    assert (run.recipe.steps_per_epoch, run.epochs, run.last_step(499.0)) == (500, 20, 9980)
+    assert run.case.make_config().norm == "batch"
+    paper = make_run({"preset": "paper", "dataset": "mnist"})
+    assert (paper.recipe.alpha, paper.recipe.clip_norm, paper.recipe.clip_element) == (60, 5, 1)
+    assert paper.recipe.learning_rate_at(999) == pytest.approx(3e-4 * 0.75**4)
+    changed = make_run({"preset": "blog", "alpha": 3, "seconds": 5})
+    assert (changed.recipe.alpha, changed.epochs, changed.seconds) == (3, None, 5)
+
+
+def test_presets_make_runs_of_the_networks_of_their_name():
+    assert set(PRESETS) == set(models.PRESETS)
+    for preset in PRESETS:
+        assert make_run({"preset": preset, "dataset": "mnist"}).case.preset == preset
+
+
+def test_tuned_has_settings_of_its_own_for_the_sum():
+    rates = [make_run({"preset": "tuned", "estimator": e}).recipe.learning_rate for e in ("marginalize", "reinmax")]
+    assert rates[0] < rates[1]
+    given = make_run({"preset": "tuned", "estimator": "marginalize", "learning_rate": 0.5})
+    assert given.recipe.learning_rate == 0.5
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"colour": 1}, "unknown setting 'colour'; known: .*alpha"),
+        ({"preset": "huge"}, "unknown preset 'huge'; known: default, small, blog"),
+        ({"steps": 0}, "steps must be > 0, got 0"),
+        ({"evaluate_every": 0}, "evaluate_every must be >= 1, got 0"),
+        ({"dataset": "synthetic"}, "labels of data set 'synthetic' are random"),
+        ({"preset": "blog", "estimator": "marginalize-streamed"}, "needs rows that do not interact"),
+        ({"alpha": -1}, "alpha must be >= 0"),
+    ],
+)
+def test_what_a_run_refuses(changes, message):
+    with pytest.raises(ValueError, match=message):
+        tiny(**changes)
+
+
+def test_a_run_needs_a_budget():
+    with pytest.raises(ValueError, match="needs a budget: epochs, steps or seconds"):
+        RunSettings(Settings())
+
+
+def test_the_key_tells_settings_apart_and_nothing_else():
+    keys = {
+        tiny(**changes).key
+        for changes in (
+            {}, {"seed": 1}, {"n_classes": 3}, {"alpha": 2}, {"estimator": "gumbel-softmax"}, {"steps": 13},
+            {"estimator": "gumbel-softmax(tau=0.5)"}, {"estimator": "labels-only"}, {"test_draws": 3}, {"batch": 11},
+            {"preset": "default"}, {"labelled_per_class": 4},
+        )
+    }  # fmt: skip
+    assert len(keys) == 12
+    assert tiny(alpha=2).key == tiny(alpha=2.0).key
+    assert tiny().key.startswith("glyphs-k2-adgm-small-marginalize-s0-")
+    spelled = tiny(estimator="gumbel-softmax(tau=0.5)").key
+    assert set(spelled) <= set("abcdefghijklmnopqrstuvwxyz0123456789-=._")
+
+
+# The store
+
+
+def test_a_checkpoint_comes_back_as_it_was_and_a_damaged_one_is_refused(tmp_path):
+    store = Store(tmp_path)
+    assert store.checkpoint("a") is None
+    store.write_checkpoint("a", {"p/x": np.arange(3.0)}, {"log": [1, None]})
+    arrays, meta = store.checkpoint("a")
+    assert (list(arrays), arrays["p/x"].tolist(), meta) == (["p/x"], [0, 1, 2], {"log": [1, None]})
+    assert [path.name for path in store.run("a").iterdir()] == ["checkpoint.npz"]  # nothing half written beside it
+    whole = (store.run("a") / "checkpoint.npz").read_bytes()
+    (store.run("a") / "checkpoint.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataFileError, match=r"checkpoint\.npz is damaged"):
+        store.checkpoint("a")
+
+
+# Runs
+
+
+def test_a_run_leaves_one_whole_record_with_its_curve(tmp_path):
+    store, settings = Store(tmp_path), tiny(estimator="gumbel-softmax")
+    record = run_training(settings, store)
+    lines = (store.run(settings.key) / "record.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [record]
+    assert (record["status"], record["group"], record["case"]) == ("ok", "training", settings.key)
+    assert record["curve_step"] == [0, 4, 8, 12]
+    assert record["curve_loss"][0] is None
+    assert record["validation_accuracy"] == record["curve_accuracy"][-1]
+    assert 0 < record["train_seconds"] < record["wall_seconds"]
+    assert record["live_peak_bytes"] > record["state_bytes"] > 0
+    assert (record["validation_examples"], record["estimator_tau"]) == (30, 1.0)
+    assert sorted(path.name for path in store.run(settings.key).iterdir()) == ["images.npz", "lock", "record.jsonl"]
+
+
+def test_a_finished_run_is_not_made_again(tmp_path, monkeypatch):
+    store, settings = Store(tmp_path), tiny(steps=2)
+    first = run_training(settings, store)
+    monkeypatch.setattr(Training, "advance", None)
+    assert run_training(settings, store) == first
+
+
+def test_the_test_images_are_seen_once_and_never_by_the_validation(tmp_path, monkeypatch):
+    dataset = load_dataset("glyphs", 2)
+    parts = split(dataset, 3)
+    seen = []
+    of = Evaluation.of.__func__
+
+    def watched(cls, dataset, index, seed=0, binarize="dynamic"):
+        seen.append(set(index.tolist()))
+        return of(cls, dataset, index, seed, binarize)
+
+    monkeypatch.setattr(Evaluation, "of", classmethod(watched))
+    run_training(tiny(), Store(tmp_path))
+    tests = [index for index in seen if index & set(parts.test.tolist())]
+    assert tests == [set(parts.test.tolist())]
+    assert all(index <= set(parts.validation.tolist()) for index in seen if index not in tests)
+
+
+BATCH_NORM = {
+    "units": 16, "d_a": 4, "d_z": 4, "norm": "batch", "drop_x": 0.2, "drop_hidden": 0.2, "nonlinearity": "elu",
+}  # fmt: skip
+RUNS = {
+    "exact": {},
+    "streamed": {"estimator": "marginalize-streamed", "clip_norm": 5.0, "clip_element": 0.1},
+    "gumbel": {"estimator": "gumbel-softmax", "tau_decay": 0.9, "learning_rate_decay": 0.9, "steps_per_epoch": 3},
+    "averaged": {"estimator": "sum-and-sample", "polyak": 0.9, "weight_prior": True, "labelled_batch": 4},
+    "sparsemax": {"estimator": "sparsemax", "shift": 1, "balance": 1.0},
+    "labels": {"estimator": "labels-only"},
+    "m2": {"model": "m2", "estimator": "straight-through", "n_mc": 2},
+    "batch norm": {"preset": "tuned", "steps": 12},
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_stopped_twice_ends_as_one_that_was_not(tmp_path, monkeypatch, name):
+    monkeypatch.setitem(models.PRESETS, "tuned", BATCH_NORM)
+    settings = tiny(**RUNS[name])
+    whole = run_training(settings, Store(tmp_path / "whole"))
+    store = Store(tmp_path / "stopped")
+    for done in (5, 8):
+        record = run_training(settings, store, stop=stop_after(done - (0 if done == 5 else 5)))
+        assert (record["status"], record["step"]) == ("unfinished", done)
+        assert store.record(settings.key) == record
+    record = run_training(settings, store)
+    assert record["resumed"] == 2
+    assert same_but_for_times(record, whole)
+    assert record["parameters_checksum"] == whole["parameters_checksum"]
+
+
+def test_other_seeds_give_other_parameters(tmp_path):
+    checksums = {run_training(tiny(seed=seed), Store(tmp_path))["parameters_checksum"] for seed in (0, 1)}
+    assert len(checksums) == 2
+
+
+def test_a_run_ends_when_its_seconds_are_spent(tmp_path):
+    record = run_training(tiny(steps=None, seconds=0.2), Store(tmp_path))
+    assert record["status"] == "ok"
+    assert record["train_seconds"] >= 0.2
+    assert record["curve_step"][-1] == record["step"]
+
+
+def test_a_run_that_diverges_keeps_its_curve(tmp_path, capsys):
+    options = ["train", "--preset", "small", "--classes", "2", "--labels", "3", "--threads", "1", "--steps", "9"]
+    options += ["--evaluate-every", "1", "--validation-images", "30", "--learning-rate", "1e30"]
+    options += ["--runs", str(tmp_path)]
+    with np.errstate(all="ignore"):
+        assert main([*options, "--quiet"]) == 3
+        assert main([*options, "--quiet"]) == 3  # the same settings would diverge again: it is not made anew
+    assert "diverged (the loss is " in capsys.readouterr().out
+    (path,) = tmp_path.glob("*/record.jsonl")
+    record = json.loads(path.read_text())
+    assert record["status"] == "diverged"
+    assert len(record["curve_accuracy"]) == record["step"] >= 1
+    assert "test_accuracy" not in record
+
+
+def test_what_does_not_fit_is_recorded(tmp_path, monkeypatch):
+    monkeypatch.setattr("gsbench.runs.run.available_bytes", lambda: 1000)
+    record = run_training(tiny(), Store(tmp_path))
+    assert record["status"] == "too-large"
+    assert record["estimate_bytes"] > record["memory_limit_bytes"] == 800
+    monkeypatch.undo()
+    assert run_training(tiny(), Store(tmp_path))["status"] == "ok"  # tried again where there is room
+
+
+def test_memory_that_runs_out_and_what_fails_otherwise_is_recorded(tmp_path, monkeypatch):
+    def fail(error):
+        def advance(self):
+            raise error
+
+        monkeypatch.setattr(Training, "advance", advance)
+
+    fail(MemoryError("no more"))
+    assert run_training(tiny(), Store(tmp_path))["status"] == "out-of-memory"
+    fail(ZeroDivisionError("oh"))
+    with pytest.raises(ZeroDivisionError):
+        run_training(tiny(), Store(tmp_path))
+    record = Store(tmp_path).record(tiny().key)
+    assert (record["status"], record["reason"]) == ("failed", "ZeroDivisionError: oh")
+
+
+def test_two_processes_do_not_make_the_same_run(tmp_path):
+    store = Store(tmp_path)
+    with store.lock(tiny().key), pytest.raises(RuntimeError, match="another process is making the run glyphs-k2"):
+        run_training(tiny(), store)
+
+
+def test_every_option_of_a_recipe_reaches_the_run(tmp_path, monkeypatch, capsys):
+    made = []
+
+    def refuse(settings, store, **options):
+        made.append(settings)
+        raise ValueError("enough")
+
+    monkeypatch.setattr("gsbench.cli.train.run_training", refuse)
+    recipe = {
+        "alpha": 2.0, "learning_rate": 0.1, "learning_rate_decay": 0.5, "learning_rate_every": 2.0, "beta1": 0.8,
+        "learning_rate_floor": 0.01, "tau_decay": 0.9, "tau_floor": 0.2, "clip_norm": 3.0, "clip_element": 4.0,
+        "labelled_weight": 0.5, "labelled_batch": 7, "polyak": 0.9, "steps_per_epoch": 11, "shift": 2, "balance": 6.0,
+    }  # fmt: skip
+    options = [text for name, value in recipe.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+    assert main(["train", "--classes", "2", "--weight-prior", *options, "--runs", str(tmp_path)]) == 2
+    assert dataclasses.asdict(made[0].recipe) == {**recipe, "weight_prior": True}
+    assert capsys.readouterr().err.endswith("gsbench: error: enough\n")
+
+
+# Killed and stopped from outside: processes of their own
+
+COMMAND = [
+    sys.executable, "-m", "gsbench", "train", "--preset", "small", "--classes", "2", "--labels", "3", "--batch", "10",
+    "--estimator", "gumbel-softmax", "--threads", "1", "--steps", "150", "--evaluate-every", "50", "--test-draws", "2",
+    "--validation-images", "50", "--polyak", "0.9", "--checkpoint-seconds", "0.1",
+]  # fmt: skip
+
+
+def start(store: Path) -> subprocess.Popen:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "OPENBLAS_NUM_THREADS": "1"}
+    return subprocess.Popen([*COMMAND, "--runs", str(store)], stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def finish(store: Path) -> None:
+    process = start(store)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+
+
+def interrupt(store: Path, number: int, after: float) -> tuple[int, str]:
+    """Begins the run, or goes on with it, and sends a signal some time after its next checkpoint."""
+    process = start(store)
+    before = [path.stat().st_mtime_ns for path in store.glob("*/checkpoint.npz")]
+    deadline = time.monotonic() + 60
+    while [path.stat().st_mtime_ns for path in store.glob("*/checkpoint.npz")] == before and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(after)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    return process.returncode, errors
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+def test_a_run_killed_at_random_points_and_interrupted_ends_as_one_that_was_not(tmp_path):
+    finish(tmp_path / "whole")
+    (path,) = (tmp_path / "whole").glob("*/record.jsonl")
+    whole = json.loads(path.read_text())
+
+    seconds = whole["train_seconds"] / 6
+    for _ in range(2):
+        assert interrupt(tmp_path / "killed", signal.SIGKILL, random.uniform(0, seconds))[0] == -signal.SIGKILL
+    code, errors = interrupt(tmp_path / "killed", signal.SIGINT, random.uniform(0, seconds))
+    assert code == 130
+    assert "Stopped with a checkpoint: the same command goes on from there." in errors
+    (path,) = (tmp_path / "killed").glob("*/record.jsonl")
+    assert 0 < json.loads(path.read_text())["step"] < 150
+    finish(tmp_path / "killed")
+    record = json.loads(path.read_text())
+    assert record["resumed"] == 3
+    assert record["parameters_checksum"] == whole["parameters_checksum"]
+    assert same_but_for_times(record, whole)
+    assert record["live_peak_bytes"] == pytest.approx(whole["live_peak_bytes"], rel=0.02)
