@@ -13,9 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib import ft2font
 
 # Named one by one: matplotlib's own search would fall back on LastResort, which draws any character as a box.
 FACES = (
@@ -100,7 +98,10 @@ def soften(images: np.ndarray) -> np.ndarray:
 
 
 @cache
-def _open_face(face: str) -> tuple[ft2font.FT2Font, dict[int, int]]:
+def _open_face(face: str) -> tuple[Any, dict[int, int]]:
+    import matplotlib  # here and below: who asks for --help shall not wait for it
+    from matplotlib import ft2font
+
     # Before 3.11 the default factor of 8 divides the x of unscaled outlines; since then it is deprecated.
     old = matplotlib.__version_info__[:2] < (3, 11)
     options: dict[str, Any] = {"hinting_factor": 1} if old else {}
@@ -110,6 +111,8 @@ def _open_face(face: str) -> tuple[ft2font.FT2Font, dict[int, int]]:
 
 
 def _load_flags() -> Any:
+    from matplotlib import ft2font
+
     flags = NO_SCALE | NO_HINTING
     return ft2font.LoadFlags(flags) if hasattr(ft2font, "LoadFlags") else flags  # an enumeration since 3.10
 
