@@ -83,13 +83,6 @@ def test_presets_make_runs_of_the_networks_of_their_name():
         assert make_run({"preset": preset, "dataset": "mnist"}).case.preset == preset
 
 
-def test_tuned_has_settings_of_its_own_for_the_sum():
-    rates = [make_run({"preset": "tuned", "estimator": e}).recipe.learning_rate for e in ("marginalize", "reinmax")]
-    assert rates[0] < rates[1]
-    given = make_run({"preset": "tuned", "estimator": "marginalize", "learning_rate": 0.5})
-    assert given.recipe.learning_rate == 0.5
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
