@@ -29,6 +29,9 @@ RUN = [
     *peer_records((10, 100)),
     *chunk_records((10, 100), (1, 5, 10, 100)),
 ]
+TRAINING_FIGURES = [name for name, group in OPTIONAL.items() if group == "training"]
+TRAINING_FIGURES += ["accuracy_by_classes", "time_to_accuracy", "training_memory", "image_grids"]
+BENCH_FIGURES = [name for name in FIGURES if name not in TRAINING_FIGURES]
 STEPS = [record for record in RUN if record["group"] == "step"]  # one figure, quickly drawn
 
 
@@ -45,7 +48,7 @@ def page_of(folder):
 
 
 def test_the_folder_holds_the_page_the_csv_files_and_every_figure_twice(report):
-    names = {f"{name}.{suffix}" for name in FIGURES for suffix in ("png", "svg")}
+    names = {f"{name}.{suffix}" for name in BENCH_FIGURES for suffix in ("png", "svg")}
     assert {path.name for path in report.iterdir()} == {"report.md", "records.csv", "curves.csv", *names}
     assert [path.name for path in report.parent.iterdir()] == ["whole"]
 
@@ -72,7 +75,7 @@ def test_the_page_opens_with_the_glance_and_the_pareto_figure(report):
 
 def test_the_page_shows_every_figure_with_the_device_and_the_settings(report):
     page = page_of(report)
-    for name in FIGURES:
+    for name in BENCH_FIGURES:
         caption = page.split(f"]({name}.png)")[1].split("##")[0]
         assert "Device: cpu (Example(R) Xample(TM) CPU @ 2.00GHz, 2 threads)." in caption
         assert "Settings: preset default, batch 100, N_MC = 1, float32, backend chainer" in caption
@@ -202,7 +205,7 @@ LABELS = {
 }
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", BENCH_FIGURES)
 def test_every_figure_has_its_labels_and_is_not_blank(report, name):
     svg = (report / f"{name}.svg").read_text(encoding="utf-8")
     for label in LABELS[name]:

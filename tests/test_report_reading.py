@@ -4,9 +4,17 @@ import json
 import os
 
 import pytest
-from records_fixture import make_record, make_run, write_lines, write_saved
+from records_fixture import (
+    make_record,
+    make_run,
+    training_record,
+    training_records,
+    write_lines,
+    write_saved,
+    write_store,
+)
 
-from gsbench.report.reading import ReportError, read_files, read_newest
+from gsbench.report.reading import IMAGES, ReportError, read_files, read_newest
 
 RUN = make_run(models=["m2"], ks=[10, 20], accuracy_ks=[10])
 
@@ -73,7 +81,7 @@ def test_empty_lines_are_nothing(tmp_path):
         ('{"schema_version": 2}', "line 2 has schema_version 2, this gsbench reads 1"),
         ('{"schema_version": 1}', "line 2 needs the text 'run_id', got None"),
         (json.dumps(make_record("step", case=3)), "line 2 needs the text 'case', got 3"),
-        (json.dumps(make_record("step", status="fine")), "status 'fine'; known: ok, skipped, failed"),
+        (json.dumps(make_record("step", status="fine")), "status 'fine'; known: ok, unfinished, diverged, "),
     ],
 )
 def test_any_other_bad_line_is_an_error_that_names_file_and_line(tmp_path, line, why):
@@ -117,10 +125,69 @@ def test_a_missing_file_is_named(tmp_path):
         read_files([tmp_path / "nowhere.jsonl"])
 
 
-def test_a_folder_is_no_file(tmp_path):
-    (tmp_path / "a.json").mkdir()
-    with pytest.raises(ReportError, match=r"cannot read .*a\.json"):
-        read_files([tmp_path / "a.json"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    path = write_lines(tmp_path / "a.jsonl", RUN)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pathlib.Path.read_bytes", lambda _: (_ for _ in ()).throw(PermissionError(13, "no right")))
+        with pytest.raises(ReportError, match=r"cannot read .*a\.jsonl: no right"):
+            read_files([path])
+
+
+STORE = training_records((10, 100), seeds=(0, 1))
+
+
+def test_a_folder_stands_for_all_its_files_in_depth(tmp_path):
+    write_store(tmp_path / "runs", STORE)
+    write_saved(tmp_path / "runs" / "more" / "bench.json", RUN)
+    reading = read_files([tmp_path / "runs"])
+    assert sorted(r["case"] for r in reading.records) == sorted(r["case"] for r in [*STORE, *RUN])
+    assert reading.notices == ()
+    both = read_files([tmp_path / "runs", write_lines(tmp_path / "one.jsonl", STORE[:1])])
+    assert len(both.records) == len(reading.records)
+
+
+def test_what_is_torn_or_foreign_in_a_folder_is_left_out_and_told(tmp_path):
+    store = write_store(tmp_path / "runs", STORE)
+    torn = store / STORE[0]["case"] / "record.jsonl"
+    torn.write_bytes(torn.read_bytes()[:100])
+    (store / "package.json").write_text('{"name": "other"}')
+    (store / "notes.txt").write_text("not looked at")
+    reading = read_files([store])
+    assert {r["case"] for r in reading.records} == {r["case"] for r in STORE[1:]}
+    first, second = sorted(reading.notices)
+    assert first.startswith(f"Left out: {STORE[0]['case']}/record.jsonl is no gsbench benchmark file: it holds no")
+    assert second.startswith("Left out: package.json is no gsbench benchmark file: it has neither")
+    assert str(tmp_path) not in first + second  # a page is published; the reader's folders are not
+
+
+def test_a_folder_without_a_benchmark_file_is_an_error_that_names_it_and_what_was_left_out(tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(ReportError, match=r"no benchmark file under '.*empty': allowed are \.jsonl and \.json$"):
+        read_files([empty])
+    (empty / "bad.json").write_text("[]")
+    with pytest.raises(ReportError, match=r"no benchmark file under (.|\n)*Left out: bad\.json is no"):
+        read_files([empty])
+
+
+def test_of_a_training_run_that_was_begun_anew_the_newest_counts_whatever_its_run_id(tmp_path):
+    old = training_record(run_id="a", recorded_at="2026-01-02T10:00:00Z", validation_accuracy=0.1)
+    new = training_record(run_id="b", recorded_at="2026-01-02T11:00:00Z", validation_accuracy=0.2)
+    for order in ([old, new], [new, old]):
+        (record,) = read_files([write_lines(tmp_path / "a.jsonl", order)]).records
+        assert (record["run_id"], record["validation_accuracy"]) == ("b", 0.2)
+
+
+def test_a_training_run_carries_the_path_of_the_images_in_its_own_folder(tmp_path):
+    store = write_store(tmp_path / "runs", STORE[:2])
+    images = store / STORE[0]["case"] / "images.npz"
+    images.write_bytes(b"any")
+    read = {r["case"]: r for r in read_files([store]).records}
+    assert read[STORE[0]["case"]] == {**STORE[0], IMAGES: str(images)}
+    assert read[STORE[1]["case"]] == STORE[1]
+    # Records of many runs in one file do not know whose the images are that lie beside it.
+    images.rename(tmp_path / "images.npz")
+    assert read_files([write_lines(tmp_path / "all.jsonl", STORE[:1])]).records == (STORE[0],)
 
 
 def renamed(run_id, day):

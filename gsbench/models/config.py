@@ -89,8 +89,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     # The networks of Maaløe et al. 2016's published code with its initial weights.
     "paper": {"init": "glorot", "output_std": 0.001},
-    # Found by trial on MNIST with 100 labels: for the exact sum the blog's networks, narrower; for samplers little room in
-    # z, so that y carries the class, and a wide classifier.
+    # Found by trial on MNIST with 100 labels: for the exact sum the blog's networks, narrower; for samplers little room
+    # in z, so that y carries the class, and a wide classifier.
     "tuned-sum": {
         "units": 200,
         "class_layers": 3,

@@ -13,7 +13,7 @@ from gsbench.report.folder import check_name, written_whole
 from gsbench.report.frame import make_curves, make_frame
 from gsbench.report.glance import glance_table, glance_text
 from gsbench.report.page import make_page
-from gsbench.report.reading import Reading, ReportError, read_files, read_newest, recorded_at
+from gsbench.report.reading import IMAGES, TRAINING, Reading, ReportError, read_files, read_newest, recorded_at
 from gsbench.report.style import Plot, figure_settings, make_look
 
 __all__ = [
@@ -61,7 +61,8 @@ def write_report(reading: Reading, *, name: str | None = None, output: str | Pat
     curves = make_curves(reading.records, frame)
     with written_whole(folder, PAGE, OURS) as temporary:
         # 15 digits are what a float64 is sure to keep; whole numbers come without a point.
-        frame.to_csv(temporary / RECORDS, index=False, float_format="%.15g")
+        published = frame.drop(columns=[IMAGES], errors="ignore")
+        published.to_csv(temporary / RECORDS, index=False, float_format="%.15g")
         if len(curves):
             curves.to_csv(temporary / CURVES, index=False, float_format="%.15g")
         plots = _draw(frame, curves, temporary)
@@ -85,7 +86,7 @@ def _draw(frame: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> dict[str, 
     """Draws and saves every figure; None for those that the records have nothing for."""
     # The streamed sum with each of its chunks is no estimator of its own: their figure tells them apart.
     named = frame.loc[frame["group"] != "chunk", "estimator"].dropna()
-    look = make_look(named, frame["series"])
+    look = make_look(named, frame.loc[frame["group"] != TRAINING, "series"])
     plots = {}
     with figure_settings():
         for name, draw in FIGURES.items():

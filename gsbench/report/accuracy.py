@@ -24,6 +24,7 @@ def equal_readouts(curves: pd.DataFrame) -> pd.DataFrame:
     Returns a row for each (panel, `equal`: "step" or "second", estimator), with the common point `at`.
     """
     rows = []
+    curves = curves[curves["group"] == "accuracy"]
     for panel, of_panel in curves.groupby(PANEL, sort=True):
         for equal, column in (("step", "step"), ("second", "seconds")):
             at = _common_point(of_panel, column)

@@ -64,13 +64,13 @@ def _pareto_panel(ax: Axes, rows: pd.DataFrame, look: Look) -> None:
     ax.set(xscale="log", xlabel="training steps per second → faster")
     for name, series, x, y in zip(rows["estimator"], rows["series"], rows[speed], rows["percent"], strict=True):
         ax.plot([x], [y], linestyle="", markersize=8, **look.marker(name, series))
-    _widen(ax, rows[speed], rows["percent"])
+    widen(ax, rows[speed], rows["percent"])
     for series, own in rows.groupby("series"):
-        _draw_front(ax, own[speed].tolist(), own["percent"].tolist(), look.series[series][0])
+        draw_front(ax, own[speed].tolist(), own["percent"].tolist(), look.series[series][0])
     plain_log(ax.xaxis)
 
 
-def _draw_front(ax: Axes, speeds: Sequence[float], percents: Sequence[float], line: str) -> None:
+def draw_front(ax: Axes, speeds: Sequence[float], percents: Sequence[float], line: str) -> None:
     """The edge of the region that the points dominate, as stairs from the left edge to the bottom."""
     front = pareto_front(speeds, percents)
     xs = [ax.get_xlim()[0], *(speeds[i] for i in front), speeds[front[-1]]]
@@ -78,7 +78,7 @@ def _draw_front(ax: Axes, speeds: Sequence[float], percents: Sequence[float], li
     ax.plot(xs, ys, color="#999999", linestyle=line, linewidth=1.2, drawstyle="steps-pre", zorder=1)
 
 
-def _widen(ax: Axes, speeds: pd.Series, percents: pd.Series) -> None:
+def widen(ax: Axes, speeds: pd.Series, percents: pd.Series) -> None:
     """Limits with room around the points: a factor in speed, some percent in accuracy."""
     room = max(1.0, 0.15 * (percents.max() - percents.min()))
     factor = max(1.3, (speeds.max() / speeds.min()) ** 0.15)
@@ -88,7 +88,7 @@ def _widen(ax: Axes, speeds: pd.Series, percents: pd.Series) -> None:
 
 def accuracy_curves(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Plot | None:
     """Validation accuracy by epoch (left) and by second (right), a row for each (model, task, K)."""
-    curves = curves.dropna(subset=[*SUBJECT, "estimator", "accuracy"])
+    curves = curves[curves["group"] == "accuracy"].dropna(subset=[*SUBJECT, "estimator", "accuracy"])
     if curves.empty:
         return None
     subjects, left_out = spread(_subjects(curves), MOST_ROWS)
@@ -106,14 +106,14 @@ def accuracy_curves(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Pl
         by_epoch.set(title=_subject_title(subject), xlabel="epoch", ylabel="validation accuracy (%)")
         by_second.set(title=_subject_title(subject), xlabel="training time (s)", xscale="log")
         _draw_curves(by_epoch, own.dropna(subset=["epoch"]), "epoch", look)
-        _end_with_competitors(by_epoch, own)
+        end_with_competitors(by_epoch, own)
         _draw_curves(by_second, own[own["seconds"] > 0], "seconds", look)
         by_epoch.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
         plain_log(by_second.xaxis)
     return Plot(title, caption, sheet.figure)
 
 
-def _end_with_competitors(ax: Axes, curves: pd.DataFrame) -> None:
+def end_with_competitors(ax: Axes, curves: pd.DataFrame) -> None:
     """Lets the axis of epochs end soon after the estimators' runs: labels-only, in as many seconds, goes far beyond."""
     last = curves[curves["estimator"] != BASELINE]["epoch"].max()
     if last > 0 and curves["epoch"].max() > 1.5 * last:

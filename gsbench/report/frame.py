@@ -7,9 +7,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from gsbench.report.reading import Record, ReportError
+from gsbench.report.reading import TRAINING, Record, ReportError
 from gsbench.report.runs import label_runs
+from gsbench.report.telling_apart import distinguishing, settings_labels
 from gsbench.report.text import plain
+from gsbench.report.training_settings import training_tasks
 
 COMMON = ("schema_version", "run_id", "recorded_at", "group", "case", "status", "reason")
 SETTINGS = (
@@ -29,6 +31,8 @@ FIGURES = (
     "seconds_per_class", "peak_operations_per_second", "peak_operations_per_second_median", "peak_product",
     "fraction_of_peak", "fraction_of_peak_low", "fraction_of_peak_high", "state_bytes", "gradient_draws",
     "gradient_blocks", "total_draws", "q_perplexity", "calls_of_f", "class_rows_bytes",
+    "budget_epochs", "budget_steps", "budget_seconds", "epoch", "wall_seconds", "validation_examples",
+    "test_accuracy", "test_examples", "test_draws_of_a", "resumed",
 )  # fmt: skip
 # The figures of a gradient, of each of its parts.
 GRADIENT_PARTS = ("logits", "phi", "theta")
@@ -43,7 +47,7 @@ MACHINE = (
     "torch_version", "pyro_version", "gsbench_version", "gsbench_commit",
 )  # fmt: skip
 FIELDS = COMMON + SETTINGS + FIGURES + GRADIENT + MACHINE
-CURVES = ("curve_step", "curve_epoch", "curve_seconds", "curve_accuracy")
+CURVES = ("curve_step", "curve_epoch", "curve_seconds", "curve_wall_seconds", "curve_accuracy", "curve_loss")
 TEXT = {
     *COMMON[1:], "estimator", "estimator_tau", "estimator_draws", "estimator_m", "estimator_conditional_draws",
     "state", "training_estimator", "model", "preset", "dataset",
@@ -67,9 +71,10 @@ def make_frame(records: Sequence[Record]) -> pd.DataFrame:
     - `run`: a short label of the machine and the time;
     - `joint_run`: the label of the first of the runs that are read as one with it, see `runs.label_runs`;
     - `series`: what must be told apart in one table or line: the joint run where there are several, and the
-      settings in which measurements of one model differ; "" where there is nothing to tell apart;
-    - `task`: what an accuracy was measured on, with the settings in which it differs from what was timed; "" for
-      other groups;
+      settings in which measurements of one model differ; "" where there is nothing to tell apart, and for training
+      runs, which their tasks tell apart;
+    - `task`: what an accuracy was measured on, with the settings in which it differs from what was timed; of a training
+      run see `training_tasks`; "" for other groups;
     - `peak_bytes`: the memory figure of the device: `device_peak_bytes` if there, else `live_peak_bytes`,
       else `process_peak_bytes`.
 
@@ -105,50 +110,35 @@ def _column(field: str, records: Sequence[Record]) -> pd.Series:
 def _series(frame: pd.DataFrame) -> pd.Series:
     """Accuracies and the other groups are told apart each among themselves: see `_tasks` for what is between them."""
     labels = pd.Series([""] * len(frame), dtype=object)
-    for _, rows in frame.groupby(["joint_run", frame["model"].fillna(""), frame["group"] == "accuracy"], sort=False):
-        labels[rows.index] = _settings(rows, _distinguishing(rows, SERIES_FIELDS), [""] * len(rows))
-    if frame["joint_run"].nunique() < 2:
+    bench = frame[frame["group"] != TRAINING]
+    for _, rows in bench.groupby(["joint_run", bench["model"].fillna(""), bench["group"] == "accuracy"], sort=False):
+        labels[rows.index] = settings_labels(rows, distinguishing(rows, SERIES_FIELDS), [""] * len(rows))
+    if bench["joint_run"].nunique() < 2:
         return labels
-    pairs = zip(frame["joint_run"], labels, strict=True)
-    return pd.Series([" · ".join(filter(None, pair)) for pair in pairs], dtype=object)
+    joint = [" · ".join(filter(None, pair)) for pair in zip(bench["joint_run"], labels[bench.index], strict=True)]
+    labels[bench.index] = joint
+    return labels
 
 
 def _tasks(frame: pd.DataFrame) -> pd.Series:
     """The data set, what differs between the accuracies, and what in them differs from the other groups."""
     labels = pd.Series([""] * len(frame), dtype=object)
-    is_accuracy = frame["group"] == "accuracy"
-    rows, others = frame[is_accuracy], frame[~is_accuracy]
-    fields = [field for field in _distinguishing(rows, ("dataset", *TASK_FIELDS)) if field != "dataset"]
+    trained, bench = frame[frame["group"] == TRAINING], frame[frame["group"] != TRAINING]
+    labels[trained.index] = training_tasks(trained)
+    is_accuracy = bench["group"] == "accuracy"
+    rows, others = bench[is_accuracy], bench[~is_accuracy]
+    fields = [field for field in distinguishing(rows, ("dataset", *TASK_FIELDS)) if field != "dataset"]
     kinds = {field: (set(rows[field].dropna()), set(others[field].dropna())) for field in SERIES_FIELDS}
-    fields += _distinguishing(frame, [field for field, (own, timed) in kinds.items() if own and timed and own != timed])
-    labels[rows.index] = _settings(rows, fields, [plain(name) for name in rows["dataset"]])
+    fields += distinguishing(bench, [field for field, (own, timed) in kinds.items() if own and timed and own != timed])
+    labels[rows.index] = settings_labels(rows, fields, [plain(name) for name in rows["dataset"]])
     return labels
 
 
-def _settings(rows: pd.DataFrame, fields: Sequence[str], heads: Sequence[str]) -> list[str]:
-    """For each row its head and its settings, such as `glyphs, labelled_per_class 20`; nulls are left out."""
-    columns = [["" if pd.isna(value) else f"{field} {plain(value)}" for value in rows[field]] for field in fields]
-    return [", ".join(filter(None, parts)) for parts in zip(heads, *columns, strict=True)]
-
-
-def _distinguishing(rows: pd.DataFrame, fields: Sequence[str]) -> list[str]:
-    """The fewest fields, taken in their order, that tell apart all that the fields can tell apart.
-
-    A field that is null in some rows and has one value in all others tells nothing.
-    """
-    chosen: list[str] = []
-    kinds = 1
-    for field in fields:
-        if rows[field].nunique() > 1 and (more := len(rows[[*chosen, field]].drop_duplicates())) > kinds:
-            chosen, kinds = [*chosen, field], more
-    return chosen
-
-
 def make_curves(records: Sequence[Record], frame: pd.DataFrame) -> pd.DataFrame:
-    """The accuracy curves, a row an evaluation: the case's settings, and `step`, `epoch`, `seconds`,
-    `accuracy`.
+    """The accuracy curves, a row an evaluation: the group and the case's settings, and `step`, `epoch`, `seconds`,
+    `wall_seconds`, `accuracy`, `loss`.
     """
-    named = ["run", "series", "task", "run_id", "case", "model", "dataset", "n_classes", "estimator", "seed"]
+    named = ["group", "run", "series", "task", "run_id", "case", "model", "dataset", "n_classes", "estimator", "seed"]
     cases = {(row["run_id"], row["case"]): row for row in frame[named].to_dict("records")}
     points = [{**cases[record["run_id"], record["case"]], **point} for record in records for point in _points(record)]
     figures = [name.removeprefix("curve_") for name in CURVES]

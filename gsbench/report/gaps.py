@@ -10,9 +10,10 @@ from gsbench.report import text
 from gsbench.report.estimator_styles import by_estimator
 from gsbench.report.figures import ON_REQUEST, OPTIONAL
 from gsbench.report.frame import FIELDS, MACHINE, SETTINGS
-from gsbench.report.reading import MAKE_A_RUN
+from gsbench.report.reading import MAKE_A_RUN, TRAINING
 from gsbench.report.style import Plot
 from gsbench.report.text import markdown_cell, markdown_table, table_of_used
+from gsbench.report.training_settings import BUDGETS, RECIPE
 
 GROUPS = {
     "bound": "time of the unlabelled bound",
@@ -25,21 +26,26 @@ GROUPS = {
 }
 # Groups that measure the same cases, so that each tells what the others lack.
 SAME_CASES = ("bound", "step", "memory", "roofline")
+MOST_IDS = 3
 SIZES = ("machine_memory_bytes", "memory_limit_bytes")
 
 
 def missing(frame: pd.DataFrame, plots: Mapping[str, Plot | None]) -> str:
-    """A list of the groups, cases and figures that are not there."""
-    lines = [line for run in text.values(frame, "joint_run") for line in _missing_of_run(frame, run)]
+    """A list of the groups, cases and figures that are not there; training runs let one expect none of the others."""
+    bench = frame[frame["group"] != TRAINING]
+    lines = [line for run in text.values(bench, "joint_run") for line in _missing_of_run(bench, run)]
     not_asked_for = {name for name, group in OPTIONAL.items() if not (frame["group"] == group).any()}
     not_asked_for.update(ON_REQUEST)
+    if bench.empty:
+        not_asked_for.update(set(plots) - set(OPTIONAL))
     undrawn = [name for name, plot in plots.items() if not plot and name not in not_asked_for]
     lines += [f"figure `{name}`: the records have nothing to draw it from" for name in undrawn]
     others = frame[~frame["group"].isin([*GROUPS, *OPTIONAL.values()])]["group"].value_counts(sort=False)
     lines += [f"group `{group}`: its {n} records stand in records.csv and in no figure" for group, n in others.items()]
-    if not lines:
-        return "Nothing: every group was measured."
-    return "\n".join(f"- {markdown_cell(line)}" for line in lines) + f"\n\nAll groups are measured by `{MAKE_A_RUN}`."
+    how = "" if bench.empty else f"\n\nAll groups are measured by `{MAKE_A_RUN}`."
+    if lines:
+        return "\n".join(f"- {markdown_cell(line)}" for line in lines) + how
+    return "Nothing: these are training runs alone." if bench.empty else "Nothing: every group was measured."
 
 
 def _missing_of_run(frame: pd.DataFrame, run: str) -> Iterator[str]:
@@ -78,10 +84,11 @@ def _missing_cases(rows: pd.DataFrame, group: str) -> dict[str, list[str]]:
 
 
 def not_ok(frame: pd.DataFrame) -> str:
-    """A table of the cases that were skipped, failed or did not fit, each with its reason."""
-    rows = frame[frame["status"] != "ok"]
+    """A table of the cases, training runs aside, that were skipped, failed or did not fit, each with its reason."""
+    lost = frame[frame["status"] != "ok"]
+    rows = lost[lost["group"] != TRAINING]
     if rows.empty:
-        return "None."
+        return "None." if lost.empty else "None beside the training runs that did not come to their end."
     runs = rows["run"] if frame["run"].nunique() > 1 else [""] * len(rows)
     models = [text.model_name(text.plain(model)) for model in rows["model"]]
     needs, limits = ([_size(b) for b in rows[field]] for field in ("estimate_bytes", "memory_limit_bytes"))
@@ -96,13 +103,20 @@ def conditions(frame: pd.DataFrame) -> str:
     """A table of the machine, the versions and the settings: a row a field, a column a run."""
     others = [f for f in frame if f not in FIELDS and (f.startswith("machine_") or f.endswith("_version"))]
     runs = {run: frame[frame["run"] == run] for run in text.values(frame, "run")}
-    rows = [["run_id", *(text.listed(text.values(rows, "run_id")) for rows in runs.values())]]
+    rows = [["run_id", *(_ids(rows) for rows in runs.values())]]
     rows.append(["recorded from", *(min(text.values(rows, "recorded_at"), default="") for rows in runs.values())])
     rows.append(["recorded until", *(max(text.values(rows, "recorded_at"), default="") for rows in runs.values())])
-    for field in (*MACHINE, *others, *SETTINGS, "labelled_per_class", "draws_of_a"):
+    recipes = [field for field in RECIPE if field in frame and field not in SETTINGS]
+    for field in (*MACHINE, *others, *SETTINGS, "labelled_per_class", "draws_of_a", *BUDGETS, *recipes):
         cells = [_all_values(rows, field) for rows in runs.values()]
         rows += [[field, *cells]] if any(cells) else []
     return markdown_table(["", *runs], rows)
+
+
+def _ids(rows: pd.DataFrame) -> str:
+    """The ids of what has one label; of many the first and the last in time."""
+    ids = text.in_order(text.values(rows, "run_id"))
+    return text.listed(ids) if len(ids) <= MOST_IDS else f"{ids[0]} … {ids[-1]} ({len(ids)})"
 
 
 def _all_values(rows: pd.DataFrame, field: str) -> str:

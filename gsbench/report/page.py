@@ -13,10 +13,12 @@ from gsbench.report.frame import measured
 from gsbench.report.glance import glance_markdown
 from gsbench.report.gradient_table import gradient_tables
 from gsbench.report.peer_table import peer_table
+from gsbench.report.reading import TRAINING
 from gsbench.report.roofline_figure import roofline_table
 from gsbench.report.speedup_figure import HELD_AGAINST_JANG, JANG, jang
 from gsbench.report.style import Plot
 from gsbench.report.text import markdown_cell, markdown_table, table_of_used
+from gsbench.report.training_table import training_section
 
 GLANCE_NOTE = (
     "Step: median time of a full training step. Speed-up: how many times as fast as {baseline}, measured "
@@ -36,27 +38,30 @@ def make_page(
     plots: Mapping[str, Plot | None],
 ) -> str:
     """The whole page: the one-glance table, the figures (those of `plots` that are not None, in their order),
-    the accuracies at equal steps and seconds, what is missing, and the conditions.
+    the tables that go with them, what is missing, and the conditions. Of training runs alone there is no glance.
     """
     parts = [
         f"# gsbench report: {markdown_cell(name)}",
         _runs(frame),
         _joint_runs(frame),
         *(f"> **Notice.** {markdown_cell(notice)}" for notice in notices),
-        f"## At a glance\n\n{glance_markdown(frame) or NO_GLANCE}\n\n{_glance_note(frame)}{_timed_under(frame)}",
+        "" if (frame["group"] == TRAINING).all() else _glance(frame),
     ]
     for key, plot in plots.items():
         parts.append(_figure(key, plot) if plot else "")
         parts.append(TABLES[key](frame) if plot and key in TABLES else "")
-        parts.append(SECTIONS[key](frame) if key in SECTIONS else "")
+        parts += [section(frame, curves) for section in SECTIONS.get(key, ())]
     parts += [
-        _readouts(curves),
         f"## Missing\n\n{gaps.missing(frame, plots)}",
         f"## Skipped, failed and too large\n\n{gaps.not_ok(frame)}",
         f"## Conditions\n\n{gaps.conditions(frame)}",
         _files(curves),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _glance(frame: pd.DataFrame) -> str:
+    return f"## At a glance\n\n{glance_markdown(frame) or NO_GLANCE}\n\n{_glance_note(frame)}{_timed_under(frame)}"
 
 
 def _glance_note(frame: pd.DataFrame) -> str:
@@ -128,11 +133,9 @@ TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
     "peers": peer_table,
     "fraction_of_peak": roofline_table,
 }
-# The tables with a heading of their own, which follow a figure's place and stand without it too.
-SECTIONS: dict[str, Callable[[pd.DataFrame], str]] = {"gradient_pareto": gradient_tables}
 
 
-def _readouts(curves: pd.DataFrame) -> str:
+def _readouts(frame: pd.DataFrame, curves: pd.DataFrame) -> str:
     readouts = equal_readouts(curves)
     if readouts.empty:
         return ""
@@ -159,6 +162,13 @@ def _readout_table(readouts: pd.DataFrame, write: Callable[[float], str]) -> str
 
 def _percent(accuracy: float | None) -> str:
     return text.NOT_MEASURED if accuracy is None or pd.isna(accuracy) else text.percent(accuracy)
+
+
+# The sections with a heading of their own, which follow a figure's place and stand without it too.
+SECTIONS: dict[str, Sequence[Callable[[pd.DataFrame, pd.DataFrame], str]]] = {
+    "gradient_pareto": (lambda frame, _: gradient_tables(frame),),
+    "accuracy_curves": (_readouts, lambda frame, _: training_section(frame)),
+}
 
 
 def _files(curves: pd.DataFrame) -> str:

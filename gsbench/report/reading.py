@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -90,22 +90,6 @@ def _readings_under(folder: Path) -> tuple[list[tuple[Path, Reading]], list[str]
 def _indented(first: str, notices: Iterable[str]) -> str:
     """The notices below, a line each."""
     return "\n  ".join([first, *notices])
-
-
-def _readable(folder: Path) -> tuple[list[tuple[Path, Reading]], list[str]]:
-    """What can be read of the files under a folder, and notices on what cannot."""
-    readings: list[tuple[Path, Reading]] = []
-    notices: list[str] = []
-    for path in sorted(p for p in folder.rglob("*") if p.suffix in READERS and p.is_file()):
-        try:
-            readings.append((path, read_file(path)))
-        except ReportError as error:
-            notices.append(f"Left out: {str(error).replace(str(path), str(path.relative_to(folder)))}.")
-    return readings, notices
-
-
-def _why(notices: Sequence[str]) -> str:
-    return "".join(f"\n  {notice}" for notice in notices)
 
 
 def _newest_run(readings: Sequence[tuple[Path, Reading]]) -> str:

@@ -49,14 +49,15 @@ def label_runs(records: Sequence[Record]) -> dict[str, Run]:
             joints.append(joint := [])
         joint.append(run_id)
     firsts = {run_id: labels[joint[0]] for joint in joints for run_id in joint}
-    order = sorted(names, key=lambda run_id: list(labels).index(names[run_id]))
+    ranks = {name: rank for rank, name in enumerate(labels)}
+    order = sorted(names, key=lambda run_id: ranks[names[run_id]])
     return {run_id: Run(labels[names[run_id]], firsts[names[run_id]]) for run_id in order}
 
 
 def _names(records: Sequence[Record]) -> dict[str, str]:
     """`run_id` → itself, or that of the first training run of the same setup."""
     setups: dict[tuple[object, ...], str] = {}
-    names = {}
+    names: dict[str, str] = {}
     for record in records:
         run_id = record["run_id"]
         if record["group"] == TRAINING:

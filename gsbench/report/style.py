@@ -66,6 +66,10 @@ class Look:
     def line(self, estimator: str, series: str) -> dict[str, Any]:
         return {**self.marker(estimator, series), "linestyle": self.series[series][0]}
 
+    def plain_line(self, estimator: str) -> dict[str, Any]:
+        """The line of an estimator where no series are told apart."""
+        return self.line(estimator, next(iter(self.series)))
+
     def handles(self, estimators: Iterable[str], series: Iterable[str], lines: bool = True) -> list[Line2D]:
         """Legend entries: one for each estimator, and one for each series where there are several."""
         first = next(iter(self.series))
@@ -87,7 +91,8 @@ class Look:
 
 def make_look(estimators: Iterable[str], series: Iterable[str]) -> Look:
     """The styles of the known estimators and of these; series take theirs in their order."""
-    lines = {s: (LINES[i % 4], FILLS[i % 4]) for i, s in enumerate(dict.fromkeys(series))}
+    names = list(dict.fromkeys(series)) or [""]
+    lines = {s: (LINES[i % 4], FILLS[i % 4]) for i, s in enumerate(names)}
     return Look(estimator_styles(estimators), lines)
 
 

@@ -12,6 +12,7 @@ from tabulate import tabulate
 NOT_MEASURED = "\N{EN DASH}"
 EXACT_SUM = "the exact sum"
 MODEL_NAMES = {"adgm": "ADGM", "m2": "M2"}
+DATASET_NAMES = {"mnist": "MNIST", "omniglot": "Omniglot"}
 STATUS_NAMES = {"too-large": "too large", "out-of-memory": "out of memory"}
 
 # The settings that a caption names, and how: `{}` is the value.
@@ -83,6 +84,10 @@ def plain(value: Any) -> str:
 
 def model_name(model: str) -> str:
     return MODEL_NAMES.get(model, model)
+
+
+def dataset_name(dataset: str) -> str:
+    return DATASET_NAMES.get(dataset, dataset)
 
 
 def status_name(status: str) -> str:
