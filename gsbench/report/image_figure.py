@@ -1,0 +1,128 @@
+"""What trained models make of images: originals, reconstructions, analogies and samples of finished training runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from gsbench.data import DataFileError
+from gsbench.images import read_images
+from gsbench.report import text
+from gsbench.report.reading import IMAGES, TRAINING
+from gsbench.report.style import Look, Plot, make_sheet
+
+MOST_RUNS = 4
+MOST_ROWS = {"originals": 5, "reconstructions": 5, "analogies": 5, "samples": 4}
+CELL = 0.36  # inches of an image with the paper around it
+PAPER = 1 / 14  # of an image's side, left free on each side of it
+GAP = 0.5  # in images: between originals, reconstructions and analogies, and above the samples
+HEAD = 0.8  # in images: for the names of the columns
+
+Grids = dict[str, np.ndarray]
+
+
+def image_grids(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Plot | None:
+    """A block for the best run of each (task, K): originals, reconstructions and analogies, and samples below."""
+    found, notes = _best_runs(frame)
+    if not found:
+        return None
+    title = "Training runs: reconstructions, analogies and samples"
+    rows = pd.DataFrame([row for row, _ in found])
+    caption = (
+        "Original: an image of the validation part. Reconstruction: its own class ŷ and its own z, decoded. To the "
+        "right of it the analogies: its z with each class put in for ŷ. Below, samples: a row has one z ~ N(0, I), a "
+        "column one class, whose number stands above. Of each task and K the run with the best validation accuracy."
+        f"{notes} {text.conditions(rows)}"
+    )
+    columns = max(_wide(grids["analogies"].shape[1]) for _, grids in found)
+    lines = max(_tall(grids) for _, grids in found)
+    sheet = make_sheet(
+        len(found), 1, title=title, handles=(), caption=caption, panel=(CELL * columns, CELL * lines),
+        gaps=(0.0, 0.6), at_left=0.25,
+    )  # fmt: skip
+    for ax, (row, grids) in zip(sheet.axes[:, 0], found, strict=True):
+        _draw_block(ax, grids, columns, lines)
+        ax.set_title(_block_title(row), loc="left")
+    return Plot(title, caption, sheet.figure)
+
+
+def _best_runs(frame: pd.DataFrame) -> tuple[list[tuple[pd.Series, Grids]], str]:
+    """The best run of each (model, task, K) whose images can be read; and sentences on what is left out."""
+    if IMAGES not in frame:
+        return [], ""
+    rows = frame[(frame["group"] == TRAINING) & (frame["status"] == "ok") & frame[IMAGES].notna()]
+    rows = rows.sort_values(["validation_accuracy", "case"], ascending=[False, True], kind="stable")
+    found, damaged = [], []
+    for _, own in rows.groupby(["model", "task", "n_classes"], sort=True):
+        for _, row in own.iterrows():
+            grids = _read(row)
+            if grids:
+                found.append((row, grids))
+                break
+            damaged.append(row["case"])
+    notes = [f"Left out, as their images cannot be read: {text.listed(damaged)}."] if damaged else []
+    if len(found) > MOST_RUNS:
+        notes.append(f"{MOST_RUNS} of {len(found)} are shown.")
+        found = [found[round(i * (len(found) - 1) / (MOST_RUNS - 1))] for i in range(MOST_RUNS)]
+    return found, "".join(f" {note}" for note in notes)
+
+
+def _read(row: pd.Series) -> Grids | None:
+    """The run's images, at most MOST_ROWS of each kind; None where its file is gone or damaged."""
+    try:
+        grids = read_images(Path(row[IMAGES]))
+    except (FileNotFoundError, DataFileError):
+        return None
+    classes = grids.pop("classes")
+    return {"classes": classes} | {n: images[_evenly(len(images), MOST_ROWS[n])] for n, images in grids.items()}
+
+
+def _evenly(n: int, most: int) -> np.ndarray:
+    """At most `most` of 0, …, n − 1, from the first to the last."""
+    return np.linspace(0, n - 1, min(n, most)).round().astype(int)
+
+
+def _wide(n_classes: int) -> float:
+    """Images side by side in a block, gaps included."""
+    return 2 + 2 * GAP + n_classes
+
+
+def _tall(grids: Grids) -> float:
+    return HEAD + len(grids["originals"]) + GAP + len(grids["samples"])
+
+
+def _draw_block(ax: Axes, grids: Grids, columns: float, lines: float) -> None:
+    """The images of one run. The unit of both axes is an image; y points down."""
+    ax.set(xlim=(0, columns), ylim=(lines - HEAD, -HEAD), aspect="equal", anchor="NW", xticks=[], yticks=[])
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+    places = [0.0, 1 + GAP, *(2 + 2 * GAP + i for i in range(len(grids["classes"])))]
+    for i, (original, reconstruction, analogies) in enumerate(
+        zip(grids["originals"], grids["reconstructions"], grids["analogies"], strict=True)
+    ):
+        for x, image in zip(places, [original, reconstruction, *analogies], strict=True):
+            _draw_image(ax, image, x, i)
+    below = len(grids["originals"]) + GAP
+    for i, of_one_z in enumerate(grids["samples"]):
+        for x, image in zip(places[2:], of_one_z, strict=True):
+            _draw_image(ax, image, x, below + i)
+    names = ["original", "recon-\nstruction", *map(str, grids["classes"])]
+    for x, name in zip(places, names, strict=True):
+        ax.text(x + 0.5, 0, name, ha="center", va="bottom", fontsize=7)
+    ax.text(2, below + 0.2, "samples:\none z a row", ha="right", va="top", fontsize=7)
+
+
+def _draw_image(ax: Axes, image: np.ndarray, x: float, y: float) -> None:
+    """Dark ink on light paper: 0 is the paper, 255 the ink."""
+    look: dict[str, Any] = {"cmap": "Greys", "vmin": 0, "vmax": 255, "aspect": "equal", "interpolation": "nearest"}
+    ax.imshow(image, extent=(x + PAPER, x + 1 - PAPER, y + 1 - PAPER, y + PAPER), **look)
+
+
+def _block_title(row: pd.Series) -> str:
+    case = f"{text.model_name(row['model'])} on {row['task']}, K = {row['n_classes']:,.0f}"
+    run = f"{row['estimator']}, seed {text.plain(row['seed'])}"
+    return f"{case}\n{run}: {text.percent(row['validation_accuracy'])} on the validation part"

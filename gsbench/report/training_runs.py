@@ -1,0 +1,123 @@
+"""Training runs as their figures and tables take them: by task and K, with the spread over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gsbench.report import text
+from gsbench.report.accuracy import BASELINE
+from gsbench.report.frame import measured
+from gsbench.report.reading import TRAINING
+from gsbench.report.training_settings import task_head
+
+SUBJECT = ["model", "task", "n_classes"]  # what has a panel or a table of its own
+SHARE_OF_WORST = 0.95  # of the lowest final accuracy: what `times_to_target` waits for
+Points = list[tuple[np.ndarray, np.ndarray]]  # of each run its x and its y
+
+
+def training_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """All training runs whose task is known, whatever became of them, with `steps_per_second` and `labels`."""
+    rows = frame[frame["group"] == TRAINING].dropna(subset=["model", "dataset", "n_classes", "estimator"])
+    return rows.assign(labels=rows["labelled_per_class"] * rows["n_classes"])
+
+
+def finished_runs(frame: pd.DataFrame, *needed: str) -> pd.DataFrame:
+    """Those that came to their end, with a final validation accuracy and the figures needed."""
+    ended = measured(frame, TRAINING, "validation_accuracy", *needed)
+    rows = training_rows(frame)
+    return rows[rows.index.isin(ended.index)]
+
+
+def subjects_of(rows: pd.DataFrame) -> list[Any]:
+    """What is in SUBJECT, each once."""
+    return list(rows[SUBJECT].drop_duplicates().itertuples(index=False, name=None))
+
+
+def of_subject(rows: pd.DataFrame, subject: tuple[str, str, float]) -> pd.DataFrame:
+    """The rows of one of `subjects_of`."""
+    model, task, k = subject
+    return rows[(rows["model"] == model) & (rows["task"] == task) & (rows["n_classes"] == k)]
+
+
+def subject_title(row: Any) -> str:
+    """`ADGM on MNIST, K = 10, 100 labels, preset blog`, and what else tells its task from others."""
+    model, data = text.model_name(row["model"]), text.dataset_name(row["dataset"])
+    more = row["task"].removeprefix(task_head(row))
+    return f"{model} on {data}, K = {row['n_classes']:,.0f}, {row['labels']:,.0f} labels, preset {row['preset']}{more}"
+
+
+def over_seeds(rows: pd.DataFrame, by: Sequence[str], figures: Sequence[str]) -> pd.DataFrame:
+    """A row for each of `by`: the mean over its runs of each figure, and its ends as `<figure>_low` and `_high`; `runs`
+    and `seeds` say how many there are.
+    """
+    groups = rows.groupby(list(by), sort=True)
+    parts = [groups[figure].agg(["mean", "min", "max"]).set_axis(_ends(figure), axis=1) for figure in figures]
+    counts = pd.DataFrame({"runs": groups.size(), "seeds": groups["seed"].nunique()})
+    return pd.concat([*parts, counts], axis=1).reset_index()
+
+
+def _ends(figure: str) -> list[str]:
+    return [figure, f"{figure}_low", f"{figure}_high"]
+
+
+def seeds_sentence(rows: pd.DataFrame, means: str = "mean", ends: str = "bars") -> str:
+    """`Mean over 3 seeds; bars from the least to the greatest.`; `One seed each.`"""
+    counts = rows.groupby([*SUBJECT, "estimator"])["seed"].nunique()
+    fewest, most = counts.min(), counts.max()
+    if most <= 1:
+        return "One seed each."
+    number = f"{most}" if fewest == most else f"{fewest} to {most}"
+    return f"{means.capitalize()} over {number} seeds; {ends} from the least to the greatest of them."
+
+
+def mean_curve(runs: Points) -> pd.DataFrame:
+    """The runs' mean, `low` and `high` at every `x` of any of them, as far as all of them go.
+
+    Between its own points a run is taken to be linear. Each x ascends.
+    """
+    first, last = max(x[0] for x, _ in runs), min(x[-1] for x, _ in runs)
+    grid = np.unique(np.concatenate([x for x, _ in runs]))
+    grid = grid[(grid >= first) & (grid <= last)]
+    values = np.array([np.interp(grid, x, y) for x, y in runs])  # [runs, points]
+    return pd.DataFrame({"x": grid, "mean": values.mean(0), "low": values.min(0), "high": values.max(0)})
+
+
+def crossing(x: np.ndarray, accuracy: np.ndarray, target: float) -> float:
+    """The x at which the accuracy first reaches the target, linear between evaluations; nan where it never does."""
+    reached = np.flatnonzero(accuracy >= target)
+    if not reached.size:
+        return float("nan")
+    i = reached[0]
+    if i == 0:
+        return float(x[0])
+    share = (target - accuracy[i - 1]) / (accuracy[i] - accuracy[i - 1])
+    return float(x[i - 1] + share * (x[i] - x[i - 1]))
+
+
+def targets(rows: pd.DataFrame) -> pd.DataFrame:
+    """For each of SUBJECT the `target`: SHARE_OF_WORST times the lowest final accuracy of its runs.
+
+    `labels-only` sets no target, as it is a mark to be held against and not a competitor, unless it is alone.
+    """
+    has_rivals = (rows["estimator"] != BASELINE).groupby([rows[name] for name in SUBJECT]).transform("any")
+    rivals = rows[(rows["estimator"] != BASELINE) | ~has_rivals]
+    worst = rivals.groupby(SUBJECT)["validation_accuracy"].min()
+    return (SHARE_OF_WORST * worst).rename("target").reset_index()
+
+
+def times_to_target(rows: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    """The runs that reach the `target` of their subject, with the `seconds` of training that they took until then."""
+    rows = rows.merge(targets(rows), on=SUBJECT)
+    points = curves[curves["group"] == TRAINING].dropna(subset=["seconds", "accuracy"])
+    by_case = dict(iter(points.groupby("case")))
+    rows = rows[rows["case"].isin(list(by_case))]
+    seconds = [_seconds(by_case[case], target) for case, target in zip(rows["case"], rows["target"], strict=True)]
+    return rows.assign(seconds=np.array(seconds, dtype=float)).dropna(subset=["seconds"])
+
+
+def _seconds(points: pd.DataFrame, target: float) -> float:
+    return crossing(points["seconds"].to_numpy(), points["accuracy"].to_numpy(), target)
