@@ -264,7 +264,7 @@ def test_memory_that_runs_out_and_what_fails_otherwise_is_recorded(tmp_path, mon
 
 def test_two_processes_do_not_make_the_same_run(tmp_path):
     store = Store(tmp_path)
-    with store.lock(tiny().key), pytest.raises(RuntimeError, match="another process is making the run glyphs-k2"):
+    with store.lock(tiny().key), pytest.raises(TimeoutError, match="another process is making the run glyphs-k2"):
         run_training(tiny(), store)
 
 

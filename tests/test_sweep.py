@@ -473,9 +473,7 @@ def start(tmp_path):
 
     def run(module, *arguments):
         python = [sys.executable, "-W", "ignore", "-m", f"distributed.cli.{module}", "--host", "127.0.0.1"]
-        process = subprocess.Popen(
-            [*python, *arguments], stdout=log, stderr=log, cwd=Path(gsbench.__file__).parents[1]
-        )
+        process = subprocess.Popen([*python, *arguments], stdout=log, stderr=log, cwd=Path(gsbench.__file__).parents[1])
         processes.append(process)
         return process
 

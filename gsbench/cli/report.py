@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+TRAINING = "training runs"
+
 
 def add_report(commands: Any) -> None:
     """`gsbench report [FILE …]`."""
@@ -17,7 +19,7 @@ def add_report(commands: Any) -> None:
         "figures and a page. Prints the page's path.",
     )
     parser.add_argument(
-        "files", nargs="*", type=Path, metavar="FILE", help=".json or .jsonl; several runs stand side by side"
+        "files", nargs="*", type=Path, metavar="FILE", help=".json or .jsonl, or a folder of them, such as a store of training runs; several runs stand side by side"
     )
     parser.add_argument(
         "--storage", type=Path, default=Path(".benchmarks"), metavar="DIR",
@@ -36,7 +38,11 @@ def run_report(arguments: argparse.Namespace) -> None:
 
     reading = read_runs(arguments.files, arguments.storage)
     page = write_report(reading, name=arguments.name, output=arguments.output)
-    for run_id in dict.fromkeys(record["run_id"] for record in reading.records):
-        statuses = [record["status"] for record in reading.records if record["run_id"] == run_id]
-        print(f"run {run_id}: {len(statuses)} records, {statuses.count('ok')} of them ok", file=sys.stderr)
+    # A training run is one record: those of a store are told together.
+    names = [record["run_id"] if record["group"] != "training" else TRAINING for record in reading.records]
+    for name in dict.fromkeys(names):
+        own = zip(names, reading.records, strict=True)
+        statuses = [record["status"] for of, record in own if of == name]
+        what = name if name == TRAINING else f"run {name}"
+        print(f"{what}: {len(statuses)} records, {statuses.count('ok')} of them ok", file=sys.stderr)
     print(page)

@@ -24,8 +24,8 @@ RECIPE = (
 # All that two runs of one task may differ in besides, what one looks for first in front.
 OTHERS = (
     "budget", "threads", "device", "backend", "dtype", "batch", "n_mc", *RECIPE, "draws_of_a", "test_draws_of_a",
-    "binarize", "dataset_version", "dataset_checksum", "n_pixels", "units", "classifier_units", "layers", "class_layers",
-    "d_a", "d_z", "nonlinearity", "norm", "init", "init_std", "output_std", "log_var_limits",
+    "binarize", "dataset_version", "dataset_checksum", "n_pixels", "units", "classifier_units", "layers",
+    "class_layers", "d_a", "d_z", "nonlinearity", "norm", "init", "init_std", "output_std", "log_var_limits",
 )  # fmt: skip
 
 

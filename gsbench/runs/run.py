@@ -67,7 +67,7 @@ def run_training(
 
     stop                  asked after every step
     checkpoint_seconds    of wall-clock time between checkpoints
-    wait                  what to do where another process makes the same run: wait for it, or raise RuntimeError
+    wait                  what to do where another process makes the same run: wait for it, or raise TimeoutError
     """
     key = settings.key
     try:
@@ -78,7 +78,7 @@ def run_training(
                 run = _Run(settings, store, run_id or new_run_id(), data_dir)
                 return run.make(watcher, stop, checkpoint_seconds)
     except Timeout:
-        raise RuntimeError(f"another process is making the run {key} in {store.folder}") from None
+        raise TimeoutError(f"another process is making the run {key} in {store.folder}") from None
 
 
 class _Run:
