@@ -19,8 +19,9 @@ def add_report(commands: Any) -> None:
         "figures and a page. Prints the page's path.",
     )
     parser.add_argument(
-        "files", nargs="*", type=Path, metavar="FILE", help=".json or .jsonl, or a folder of them, such as a store of training runs; several runs stand side by side"
-    )
+        "files", nargs="*", type=Path, metavar="FILE",
+        help=".json or .jsonl, or a folder of them, such as a store of training runs; several runs stand side by side",
+    )  # fmt: skip
     parser.add_argument(
         "--storage", type=Path, default=Path(".benchmarks"), metavar="DIR",
         help="where the newest run is looked for when no file is named (default: %(default)s)",
