@@ -250,3 +250,15 @@ def test_elu_and_its_gradient():
     np.testing.assert_allclose(y.array, np.where(x > 0, x, np.expm1(np.minimum(x, 0))), rtol=1e-9)
     slope = np.where(x >= 0, 1, np.exp(np.minimum(x, 0)))
     np.testing.assert_allclose(variable.grad, np.arange(1.0, 9) * slope, rtol=1e-9, atol=1e-15)
+
+
+def test_the_prior_of_the_weights_is_shared_out_over_the_training_examples():
+    """After one step, Adam's first moment is (1 − β1)·gradient: with the prior, W/100 more."""
+    moments = []
+    for prior in (True, False):
+        training = tiny_training(weight_prior=prior, beta1=0.75)
+        before = {key: p.array.copy() for key, p in training.model.parameters.items()}
+        training.advance()
+        moments.append(training.trainer.optimizer.state())
+    for key, value in before.items():
+        np.testing.assert_allclose(moments[0][f"m/{key}"] - moments[1][f"m/{key}"], 0.25 * value / 100, atol=1e-12)
