@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 import gsbench
+from gsbench.backends import load_backend
 from gsbench.cli import main
 from gsbench.cli import sweep as command
 from gsbench.records import Record
@@ -37,6 +38,7 @@ TINY = {
 }
 OPTIONS = ["--preset", "small", "--batch", "10", "--labels", "2", "--evaluate-every", "2", "--validation-images", "20",
            "--test-draws", "1", "--threads", "1"]  # fmt: skip
+PATIENCE = 300  # seconds for processes to start on a machine that has much else to do
 # What a run has from its settings alone, whoever made it and however often it was taken up.
 RESULTS = ("status", "step", "curve_step", "curve_accuracy", "curve_loss", "test_accuracy", "parameters_checksum")
 
@@ -231,6 +233,7 @@ def test_the_time_that_is_left_is_by_the_work_that_is_left(monkeypatch):
 def make_client():
     """`make_client(n_workers, **resources)`: a client of a cluster in this process."""
     distributed = pytest.importorskip("distributed", reason="a sweep needs Dask's distributed")
+    load_backend("chainer", "cpu", "float32")  # an import within a worker is slow, for Dask profiles its tasks
     with contextlib.ExitStack() as stack:
 
         def make(n_workers, **resources):
@@ -369,6 +372,21 @@ def test_a_cluster_without_workers_is_not_waited_for_for_ever(make_client, monke
         check_workers(make_client(0), [tiny()])
 
 
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("tcp://127.0.0.1:1", "no Dask scheduler answers at 'tcp://127.0.0.1:1': "),
+        ("here://x", "at 'here://x': unknown"),
+    ],
+)
+def test_an_address_without_a_scheduler_is_refused(address, why, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("distributed", reason="a sweep needs Dask's distributed")
+    monkeypatch.setattr(cluster, "SCHEDULER_SECONDS", 0.5)
+    options = ["sweep", *OPTIONS, "--classes", "2", "--runs", str(tmp_path)]
+    assert main([*options, "--scheduler", address]) == 2
+    assert f"no Dask scheduler answers {why}" in capsys.readouterr().err
+
+
 def test_a_run_whose_workers_all_died_is_failed_with_what_it_had_come_to(tmp_path, client):
     def killed():
         raise RuntimeError("Attempted to run task on 4 different workers")
@@ -389,12 +407,14 @@ def test_a_run_whose_workers_all_died_is_failed_with_what_it_had_come_to(tmp_pat
 
 
 @pytest.mark.slow
-def test_this_machines_workers_leave_ctrl_c_to_the_command_and_have_the_threads_of_a_run():
+def test_this_machines_workers_leave_ctrl_c_to_the_command_and_runs_undisturbed():
+    dask = pytest.importorskip("dask", reason="a sweep needs Dask's distributed")
     pytest.importorskip("distributed", reason="a sweep needs Dask's distributed")
     with cluster.local_client(1, 1) as client:
         check_workers(client, [tiny()])
         assert list(client.run(signal.getsignal, signal.SIGINT).values()) == [signal.SIG_IGN]
         assert list(client.run(os.getenv, "OPENBLAS_NUM_THREADS").values()) == ["1"]
+        assert list(client.run(dask.config.get, "distributed.worker.profile.enabled").values()) == [False]
 
 
 @pytest.fixture
@@ -484,14 +504,21 @@ def start(tmp_path):
     log.close()
 
 
+def wait_for(what):
+    """What `what()` gives, once it is true."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        if found := what():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("it did not come")
+
+
 def address_in(path):
     """The scheduler's, once it has written it."""
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
-            return json.loads(path.read_text())["address"]
-        time.sleep(0.05)
-    raise AssertionError("the scheduler did not start")
+    with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+        return json.loads(path.read_text())["address"]
+    return None
 
 
 @pytest.mark.slow
@@ -501,14 +528,14 @@ def test_runs_of_a_worker_that_is_killed_go_on_elsewhere_and_are_recorded_once(t
     file = tmp_path / "scheduler.json"
     of_scheduler = ["--port", "0", "--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
     start("dask_scheduler", *of_scheduler, "--scheduler-file", str(file))
-    address = address_in(file)
+    address = wait_for(lambda: address_in(file))
     of_worker = ["--no-nanny", "--nthreads", "1", "--resources", "threads=1", "--no-dashboard"]
     workers = [start("dask_worker", address, *of_worker, "--local-directory", str(tmp_path / name)) for name in "ab"]
 
     runs = [tiny(estimator=name, steps=20) for name in ("gumbel-softmax", "marginalize", "labels-only")]
     store = Store(tmp_path / "swept")
     with cluster.remote_client(address) as client:
-        client.wait_for_workers(2, timeout=60)
+        client.wait_for_workers(2, timeout=PATIENCE)
         killer = Killer(client, store, {process.pid: process for process in workers})
         records = run_sweep(runs, store, client, checkpoint_seconds=0, watcher=killer)
 
@@ -520,3 +547,38 @@ def test_runs_of_a_worker_that_is_killed_go_on_elsewhere_and_are_recorded_once(t
     assert [record["resumed"] for record in records] == [int(run == killer.killed) for run in runs]
     never_killed = run_training(killer.killed, Store(tmp_path / "alone"))
     assert results(store.record(killer.killed.key)) == results(never_killed)
+
+
+def is_gone(group):
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs the process groups of POSIX")
+def test_ctrl_c_stops_the_command_with_a_checkpoint_and_leaves_no_process(tmp_path):
+    pytest.importorskip("distributed", reason="a sweep needs Dask's distributed")
+    store, settings, log = Store(tmp_path / "swept"), tiny(steps=10**6), tmp_path / "log"
+    arguments = ["sweep", *OPTIONS, "--classes", "2", "--steps", str(10**6), "--runs", str(store.folder)]
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gsbench", *arguments, "--checkpoint-seconds", "0"],
+            stdout=file, stderr=file, start_new_session=True, cwd=Path(gsbench.__file__).parents[1],
+        )  # fmt: skip
+    try:
+        wait_for(lambda: store.record(settings.key))
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
+        assert process.wait(PATIENCE) == 130
+        wait_for(lambda: is_gone(process.pid))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    record, printed = store.record(settings.key), log.read_text()
+    assert (record["status"], record["reason"]) == ("unfinished", "stopped")
+    assert store.checkpoint(settings.key)[0]["steps"] == record["step"] > 0
+    assert "the same command goes on" in printed
+    assert "Traceback" not in printed

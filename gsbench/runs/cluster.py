@@ -10,6 +10,7 @@ from typing import Any
 from gsbench.runs.settings import RunSettings
 
 THREADS, CARD = "threads", "card"  # what workers declare and runs ask for, as Dask resources
+SCHEDULER_SECONDS = 30.0  # to wait for a scheduler's answer
 WORKERS_SECONDS = 60.0  # to wait for a cluster's first worker
 # A terminal's Ctrl-C reaches all processes; it is the driver that asks the workers to stop.
 NO_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
@@ -26,7 +27,17 @@ def local_client(workers: int, threads: int) -> Iterator[Any]:
     distributed = import_distributed()
     import dask
 
-    cluster = distributed.LocalCluster(
+    config = {
+        # A worker that was killed is started again, which on a busy machine takes longer than the usual 15 s.
+        "distributed.deploy.lost-worker-timeout": "1 hour",
+        "distributed.worker.profile.enabled": False,  # a look every 10 ms at what runs are measured at
+    }
+    with dask.config.set(config), _cluster(workers, threads) as cluster, distributed.Client(cluster) as client:
+        yield client
+
+
+def _cluster(workers: int, threads: int) -> Any:
+    return import_distributed().LocalCluster(
         n_workers=workers,
         threads_per_worker=1,
         processes=True,
@@ -37,10 +48,6 @@ def local_client(workers: int, threads: int) -> Iterator[Any]:
         dashboard_address="127.0.0.1:0",  # it listens all the same: at any free port, to this machine alone
         silence_logs=logging.CRITICAL,
     )
-    # A worker that was killed is started again, which on a busy machine takes longer than the usual 15 s.
-    patience = dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"})
-    with patience, cluster, distributed.Client(cluster) as client:
-        yield client
 
 
 @contextlib.contextmanager
@@ -48,7 +55,7 @@ def remote_client(address: str) -> Iterator[Any]:
     """A client of the cluster whose scheduler is at an address. Raises ValueError where none answers."""
     distributed = import_distributed()
     try:
-        client = distributed.Client(address, timeout=30)
+        client = distributed.Client(address, timeout=SCHEDULER_SECONDS)
     except (OSError, ValueError) as error:
         raise ValueError(f"no Dask scheduler answers at {address!r}: {' '.join(str(error).split())}") from None
     with client:
