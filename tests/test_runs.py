@@ -17,6 +17,7 @@ import pytest
 from gsbench import models
 from gsbench.cli import main
 from gsbench.data import DataFileError, load_dataset, split
+from gsbench.recipe import Recipe
 from gsbench.runs import PRESETS, RunSettings, Store, make_run, run_training
 from gsbench.settings import Settings
 from gsbench.training import Evaluation, Training
@@ -116,6 +117,12 @@ def test_the_key_tells_settings_apart_and_nothing_else():
     }  # fmt: skip
     assert len(keys) == 12
     assert tiny(alpha=2).key == tiny(alpha=2.0).key
+    recipes = {  # any number that each allows and none has as its default
+        field.name: tiny(**{field.name: True if field.name == "weight_prior" else 0.75 if "." in repr(field.default)
+                            else 7}).key
+        for field in dataclasses.fields(Recipe)
+    }  # fmt: skip
+    assert len({tiny().key, *recipes.values()}) == 1 + len(recipes)
     assert tiny().key.startswith("glyphs-k2-adgm-small-marginalize-s0-")
     spelled = tiny(estimator="gumbel-softmax(tau=0.5)").key
     assert set(spelled) <= set("abcdefghijklmnopqrstuvwxyz0123456789-=._")
@@ -289,10 +296,11 @@ def test_every_option_of_a_recipe_reaches_the_run(tmp_path, monkeypatch, capsys)
 
 # Killed and stopped from outside: processes of their own
 
+LAST = 200
 COMMAND = [
     sys.executable, "-m", "gsbench", "train", "--preset", "small", "--classes", "2", "--labels", "3", "--batch", "10",
-    "--estimator", "gumbel-softmax", "--threads", "1", "--steps", "150", "--evaluate-every", "50", "--test-draws", "2",
-    "--validation-images", "50", "--polyak", "0.9", "--checkpoint-seconds", "0.1",
+    "--estimator", "gumbel-softmax", "--threads", "1", "--steps", str(LAST), "--evaluate-every", "60",
+    "--test-draws", "2", "--validation-images", "50", "--polyak", "0.9", "--checkpoint-seconds", "0.05",
 ]  # fmt: skip
 
 
@@ -301,43 +309,48 @@ def start(store: Path) -> subprocess.Popen:
     return subprocess.Popen([*COMMAND, "--runs", str(store)], stderr=subprocess.PIPE, text=True, env=environment)
 
 
-def finish(store: Path) -> None:
+def finish(store: Path) -> dict:
     process = start(store)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
+    return record_in(store)
 
 
-def interrupt(store: Path, number: int, after: float) -> tuple[int, str]:
-    """Begins the run, or goes on with it, and sends a signal some time after its next checkpoint."""
+def record_in(store: Path) -> dict:
+    """That of the store's one run; of step 0 where there is none yet."""
+    paths = list(store.glob("*/record.jsonl"))
+    return json.loads(paths[0].read_text()) if paths else {"step": 0}
+
+
+def interrupt(store: Path, number: int) -> tuple[int, str]:
+    """Begins the run, or goes on with it, and sends a signal some steps and milliseconds after it was left.
+
+    Steps are told by the checkpoints, so that the run is under way, and not at its end, however slow the machine is.
+    """
+    step = record_in(store)["step"] + random.randint(1, 20)
     process = start(store)
-    before = [path.stat().st_mtime_ns for path in store.glob("*/checkpoint.npz")]
-    deadline = time.monotonic() + 60
-    while [path.stat().st_mtime_ns for path in store.glob("*/checkpoint.npz")] == before and process.poll() is None:
+    deadline = time.monotonic() + 300
+    while record_in(store)["step"] < step:
+        assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline
-        time.sleep(0.01)
-    time.sleep(after)
+        time.sleep(0.005)
+    time.sleep(random.uniform(0, 0.05))
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     return process.returncode, errors
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 def test_a_run_killed_at_random_points_and_interrupted_ends_as_one_that_was_not(tmp_path):
-    finish(tmp_path / "whole")
-    (path,) = (tmp_path / "whole").glob("*/record.jsonl")
-    whole = json.loads(path.read_text())
-
-    seconds = whole["train_seconds"] / 6
+    whole = finish(tmp_path / "whole")
     for _ in range(2):
-        assert interrupt(tmp_path / "killed", signal.SIGKILL, random.uniform(0, seconds))[0] == -signal.SIGKILL
-    code, errors = interrupt(tmp_path / "killed", signal.SIGINT, random.uniform(0, seconds))
+        assert interrupt(tmp_path / "killed", signal.SIGKILL)[0] == -signal.SIGKILL
+    code, errors = interrupt(tmp_path / "killed", signal.SIGINT)
     assert code == 130
     assert "Stopped with a checkpoint: the same command goes on from there." in errors
-    (path,) = (tmp_path / "killed").glob("*/record.jsonl")
-    assert 0 < json.loads(path.read_text())["step"] < 150
-    finish(tmp_path / "killed")
-    record = json.loads(path.read_text())
+    assert 0 < record_in(tmp_path / "killed")["step"] < LAST
+    record = finish(tmp_path / "killed")
     assert record["resumed"] == 3
     assert record["parameters_checksum"] == whole["parameters_checksum"]
     assert same_but_for_times(record, whole)

@@ -361,22 +361,36 @@ def test_an_interrupted_sweep_stops_with_checkpoints_and_goes_on_from_there(tmp_
     assert results(record) == results(run_training(settings, Store(tmp_path / "alone")))
 
 
-def test_a_run_that_no_worker_can_make_is_refused(make_client, client):
-    with pytest.raises(ValueError, match=r"asks for card=1 and the workers offer at most 0; .* --resources 'card=1'"):
-        check_workers(client, [tiny(), tiny(device="cuda:0")])
+class Refuses(Notes):
+    def look(self, under_way):
+        raise AssertionError("the sweep began")
 
 
-def test_a_cluster_without_workers_is_not_waited_for_for_ever(make_client, monkeypatch):
+def test_a_run_that_no_worker_can_make_is_refused_before_any_begins(tmp_path, client):
+    why = r"asks for card=1 and the workers offer at most 0; .* --resources 'card=1'"
+    with pytest.raises(ValueError, match=why):
+        run_sweep([tiny(), tiny(device="cuda:0")], Store(tmp_path), client, watcher=Refuses())
+    with pytest.raises(ValueError, match="asks for threads=2 and the workers offer at most 1"):
+        run_sweep([tiny(threads=2)], Store(tmp_path), client, watcher=Refuses())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_workers_that_declare_nothing_are_refused(tmp_path, make_client):
+    with pytest.raises(ValueError, match=r"asks for threads=1 and the workers offer at most 0; .* dask worker ADDR"):
+        run_sweep([tiny()], Store(tmp_path), make_client(1), watcher=Refuses())
+
+
+def test_a_cluster_without_workers_is_not_waited_for_for_ever(tmp_path, make_client, monkeypatch):
     monkeypatch.setattr(cluster, "WORKERS_SECONDS", 0.2)
     with pytest.raises(ValueError, match=r"the cluster has no worker after 0.2 s"):
-        check_workers(make_client(0), [tiny()])
+        run_sweep([tiny()], Store(tmp_path), make_client(0), watcher=Refuses())
 
 
 @pytest.mark.parametrize(
     ("address", "why"),
     [
-        ("tcp://127.0.0.1:1", "no Dask scheduler answers at 'tcp://127.0.0.1:1': "),
-        ("here://x", "at 'here://x': unknown"),
+        ("tcp://127.0.0.1:1", "at 'tcp://127.0.0.1:1': Timed out"),
+        ("here://x", "at 'here://x': unknown address scheme"),
     ],
 )
 def test_an_address_without_a_scheduler_is_refused(address, why, tmp_path, monkeypatch, capsys):
