@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gsbench.data import Dataset, Split
+from gsbench.distortion import distorted, shifted
 
 # Streams of one run's seed: what one draws never shifts what another does.
 PARAMETERS, NOISE, LABELLED, UNLABELLED, BINARIZATION, EVALUATION, FIXED_NOISE, DRAWS_OF_Y = range(8)
@@ -23,15 +24,6 @@ def pixels(images: np.ndarray, binarize: str, rng: np.random.Generator) -> np.nd
     """Images uint8 [n, H, W] as float32 [n, H·W]: pixels/255 with "none", Bernoulli draws of them with "dynamic"."""
     x = images.reshape(len(images), -1).astype(np.float32) / 255
     return x if binarize == "none" else (rng.random(x.shape, dtype=np.float32) < x).astype(np.float32)
-
-
-def shifted(images: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
-    """Each image moved by −most to most pixels down and to the right, paper where it was; uint8 [n, H, W] as given."""
-    n, height, width = images.shape
-    padded = np.pad(images, ((0, 0), (most, most), (most, most)))
-    down, right = rng.integers(0, 2 * most + 1, (2, n, 1, 1))
-    rows, columns = down + np.arange(height)[:, None], right + np.arange(width)
-    return padded[np.arange(n)[:, None, None], rows, columns]
 
 
 class Order:
@@ -61,16 +53,19 @@ class Order:
 
 @dataclass(frozen=True)
 class Batch:
-    """What a step sees, on the device: x [B_l, D_x] labelled with y int [B_l], and x [B, D_x] unlabelled."""
+    """What a step sees, on the device: x [B_l, D_x] labelled with y int [B_l], and x [B, D_x] unlabelled; the latter's
+    images once more, distorted, where they are asked for."""
 
     x_labelled: Any
     y: Any
     x_unlabelled: Any
+    x_distorted: Any = None
 
 
 class Batches:
     """The minibatches of a run, moved by up to `shift` pixels and binarised anew each time: `batch` unlabelled and
-    `labelled_batch` (None: as many) labelled examples each.
+    `labelled_batch` (None: as many) labelled examples each. With a `distortion` the unlabelled ones come once more,
+    distorted by that amount.
     """
 
     def __init__(
@@ -83,8 +78,10 @@ class Batches:
         binarize: str = "dynamic",
         labelled_batch: int | None = None,
         shift: int = 0,
+        distortion: float = 0.0,
     ) -> None:
-        self._bk, self._dataset, self._binarize, self._seed, self._shift = bk, dataset, binarize, seed, shift
+        self._bk, self._dataset, self._binarize, self._seed = bk, dataset, binarize, seed
+        self._shift, self._distortion = shift, distortion
         self._labelled = Order(split.labelled, labelled_batch or batch, seed, LABELLED)
         self._unlabelled = Order(split.unlabelled, batch, seed, UNLABELLED)
         self.steps_per_epoch = len(split.unlabelled) / batch
@@ -93,11 +90,16 @@ class Batches:
         """The minibatch of a step, 0, 1, …: the same whenever it is asked for."""
         labelled, unlabelled = self._labelled.at(step), self._unlabelled.at(step)
         rng = np.random.default_rng(stream_seed(self._seed, BINARIZATION, step))
-        x_labelled, x_unlabelled = (self._pixels(index, rng) for index in (labelled, unlabelled))
-        return Batch(x_labelled, self._bk.integers(self._dataset.labels[labelled]), x_unlabelled)
+        x_labelled, x_unlabelled = (self._moved(index, rng) for index in (labelled, unlabelled))
+        x_distorted = self._distorted(unlabelled, rng) if self._distortion else None
+        return Batch(x_labelled, self._bk.integers(self._dataset.labels[labelled]), x_unlabelled, x_distorted)
 
-    def _pixels(self, index: np.ndarray, rng: np.random.Generator) -> Any:
+    def _moved(self, index: np.ndarray, rng: np.random.Generator) -> Any:
         images = self._dataset.images[index]
-        if self._shift:
-            images = shifted(images, self._shift, rng)
+        return self._pixels(shifted(images, self._shift, rng) if self._shift else images, rng)
+
+    def _distorted(self, index: np.ndarray, rng: np.random.Generator) -> Any:
+        return self._pixels(distorted(self._dataset.images[index], self._distortion, rng), rng)
+
+    def _pixels(self, images: np.ndarray, rng: np.random.Generator) -> Any:
         return self._bk.array(pixels(images, self._binarize, rng))

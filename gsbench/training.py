@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gsbench.consistency import adversarial_divergence, constant_log_q, pseudo_label_loss
 from gsbench.data import Dataset, Split
 from gsbench.estimators import Estimator
 from gsbench.minibatches import EVALUATION, NOISE, Batch, Batches, pixels, stream_seed
@@ -65,7 +66,7 @@ class Trainer:
         if self.estimator is None:
             log_q_y = classifier_log_likelihood(self.model, batch.x_labelled, batch.y, self.rng, self.n_mc)
             return loss(self.model, log_q_y)
-        return training_loss(
+        of_bound = training_loss(
             self.model,
             batch.x_labelled,
             batch.y,
@@ -77,6 +78,20 @@ class Trainer:
             self.recipe.labelled_weight,
             self.recipe.balance,
         )
+        return of_bound + self._consistency(batch) if self.recipe.consistent else of_bound
+
+    def _consistency(self, batch: Batch) -> Any:
+        """What the recipe asks of q(y|a,x) at changed images."""
+        model, recipe, x, loss = self.model, self.recipe, batch.x_unlabelled, 0.0
+        noise = model.draw_noise(self.rng, x.shape[0], self.n_mc)
+        log_q_y = constant_log_q(model, x, noise)
+        if recipe.adversarial:
+            divergence = adversarial_divergence(model, x, log_q_y, noise, self.rng, recipe.adversarial_radius)
+            loss += recipe.adversarial * divergence
+        if recipe.pseudo_labels:
+            of_labels = pseudo_label_loss(model, batch.x_distorted, log_q_y, noise, recipe.pseudo_threshold)
+            loss += recipe.pseudo_labels * of_labels
+        return loss
 
     def step(self, batch: Batch) -> Any:
         """Forward, backward and update; returns the loss, on the device."""

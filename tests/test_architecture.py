@@ -23,6 +23,8 @@ ORDER = [
     "models",
     "estimators",
     "objective",
+    "consistency",
+    "distortion",
     "minibatches",
     "recipe",
     "training",

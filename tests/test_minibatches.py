@@ -5,7 +5,7 @@ import pytest
 
 from gsbench.backends import load_backend
 from gsbench.data import load_dataset, split
-from gsbench.minibatches import UNLABELLED, Batches, Order, pixels, shifted, stream_seed
+from gsbench.minibatches import UNLABELLED, Batches, Order, pixels, stream_seed
 
 K = 3
 
@@ -102,21 +102,6 @@ def test_fewer_labelled_examples_than_unlabelled_ones(bk, data):
     whole = Batches(bk, *data, batch=6, binarize="none").at(0)
     fewer = Batches(bk, *data, batch=6, labelled_batch=2, binarize="none").at(0)
     assert (fewer.x_unlabelled == whole.x_unlabelled).all()
-
-
-def test_images_are_shifted_and_paper_comes_in():
-    image = np.zeros((1, 7, 5), np.uint8)
-    image[0, 3, 2] = 9
-    rng = np.random.default_rng(0)
-    moved = shifted(np.repeat(image, 2000, axis=0), 2, rng)
-    assert (moved.shape, moved.dtype) == ((2000, 7, 5), np.uint8)
-    _, rows, columns = np.nonzero(moved)
-    places, counts = np.unique(np.stack([rows - 3, columns - 2]), axis=1, return_counts=True)
-    assert {tuple(place) for place in places.T} == {(i, j) for i in range(-2, 3) for j in range(-2, 3)}
-    assert counts.sum() == 2000  # nothing wraps round, nothing is lost
-    assert counts.min() > 40  # 80 of each are expected
-    edge = np.full((1, 3, 3), 7, np.uint8)
-    assert {int(one.sum()) for one in shifted(np.repeat(edge, 200, axis=0), 1, rng)} == {63, 42, 28}
 
 
 def test_both_halves_of_a_batch_are_shifted(bk, data):

@@ -51,6 +51,11 @@ def test_tau_falls_by_the_epoch_to_its_floor():
         ({"labelled_batch": 0}, "labelled_batch must be >= 1, or None, got 0"),
         ({"balance": -1.0}, "balance must be >= 0"),
         ({"shift": -1}, "shift must be >= 0"),
+        ({"adversarial": -1.0}, "adversarial must be >= 0, got -1.0"),
+        ({"adversarial_radius": 0.0}, "adversarial_radius must be > 0, got 0.0"),
+        ({"pseudo_labels": -1.0}, "pseudo_labels must be >= 0"),
+        ({"pseudo_threshold": 1.0}, "pseudo_threshold must be >= 0 and < 1"),
+        ({"distortion": 0.0}, "distortion must be > 0"),
     ],
 )
 def test_what_a_recipe_refuses(settings, message):

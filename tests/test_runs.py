@@ -195,6 +195,7 @@ RUNS = {
     "gumbel": {"estimator": "gumbel-softmax", "tau_decay": 0.9, "learning_rate_decay": 0.9, "steps_per_epoch": 3},
     "averaged": {"estimator": "sum-and-sample", "polyak": 0.9, "weight_prior": True, "labelled_batch": 4},
     "sparsemax": {"estimator": "sparsemax", "shift": 1, "balance": 1.0},
+    "changed images": {"adversarial": 1.0, "pseudo_labels": 1.0, "pseudo_threshold": 0.4, "distortion": 0.5},
     "labels": {"estimator": "labels-only"},
     "m2": {"model": "m2", "estimator": "straight-through", "n_mc": 2},
     "batch norm": {"preset": "tuned", "steps": 12},

@@ -14,7 +14,7 @@ from gsbench.settings import Settings, available_cores, check_class_count
         ({"estimator": "gumble"}, r"unknown estimator 'gumble'; known: marginalize"),
         ({"estimator": "gumbel-softmax(tau=0)"}, r"tau must be > 0 and finite, got 0"),
         ({"model": "vae"}, r"unknown model 'vae'; known: adgm, m2"),
-        ({"preset": "huge"}, r"unknown preset 'huge'; known: default, blog, paper, tuned-sum, tuned, small"),
+        ({"preset": "huge"}, r"unknown preset 'huge'; known: default, blog, paper, tuned, small"),
         ({"dataset": "minst"}, r"unknown dataset 'minst'; known: glyphs, mnist"),
         ({"dtype": "int8"}, r"unknown dtype 'int8'; known: float32"),
         ({"backend": "jax"}, r"unknown backend 'jax'; known: chainer"),

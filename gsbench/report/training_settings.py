@@ -18,8 +18,9 @@ NULL_IS_OFF = (
 )  # fmt: skip
 RECIPE = (
     "learning_rate", "learning_rate_decay", "learning_rate_every", "learning_rate_floor", "beta1", "alpha", "tau_decay",
-    "tau_floor", "clip_norm", "clip_element", "weight_prior", "labelled_weight", "labelled_batch", "balance", "shift",
-    "polyak", "drop_x", "drop_hidden", "steps_per_epoch", "evaluate_every_steps", "validation_images",
+    "tau_floor", "clip_norm", "clip_element", "weight_prior", "labelled_weight", "labelled_batch", "balance",
+    "adversarial", "adversarial_radius", "pseudo_labels", "pseudo_threshold", "distortion", "shift", "polyak", "drop_x",
+    "drop_hidden", "steps_per_epoch", "evaluate_every_steps", "validation_images",
 )  # fmt: skip
 # All that two runs of one task may differ in besides, what one looks for first in front.
 OTHERS = (

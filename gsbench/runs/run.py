@@ -188,8 +188,9 @@ class _Run:
         examples = len(parts.labelled) + len(parts.unlabelled)
         trainer = Trainer(model, estimator, recipe, case.n_mc, case.seed, examples)
         batches = Batches(
-            self.bk, dataset, parts, case.batch, case.seed, case.binarize, recipe.labelled_batch, recipe.shift
-        )
+            self.bk, dataset, parts, case.batch, case.seed, case.binarize, recipe.labelled_batch, recipe.shift,
+            recipe.distortion if recipe.pseudo_labels and estimator else 0.0,
+        )  # fmt: skip
         return Training(trainer, batches, case.seed)
 
     def _measure_memory(self, make: Callable[[], Training]) -> None:

@@ -1,0 +1,75 @@
+"""What a classifier should say of an image that was changed: the same. Terms of a recipe, beside the bound.
+
+None of them is part of the published models. q is softmax(logits) whatever the estimator. Where the networks have batch
+norm, each pass takes its own minibatch's statistics and moves the running averages.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from gsbench.categorical import log_q_at
+from gsbench.models import Model, Noise
+
+# The length of the step along which the direction of the fastest change is looked for.
+PROBE = 1e-2
+
+
+def undisturbed(noise: Noise) -> Noise:
+    """The same draws, with nothing dropped."""
+    return dataclasses.replace(noise, keep_x=None, keep_hidden=())
+
+
+def constant_log_q(model: Model, x: Any, noise: Noise) -> Any:
+    """log q(y|a,x) as a constant, with nothing dropped. x [B, D_x] → [N, B, K]"""
+    bk = model.bk
+    with bk.no_gradient():
+        return bk.stop_gradient(bk.log_softmax(model.class_logits(x, undisturbed(noise))))
+
+
+def adversarial_divergence(model: Model, x: Any, log_q_y: Any, noise: Noise, rng: Any, radius: float) -> Any:
+    """mean over draws and examples of KL( q(y|a,x) ‖ q(y|a,x + r) ): virtual adversarial training.
+
+    r [B, D_x] has the length `radius` for each example and the direction in which the divergence grows fastest, by one
+    step of the power method from a random one; a is drawn anew from q(a|x + r) with the same ε_a.
+
+    log_q_y   [N, B, K], of `constant_log_q`
+    Source: Miyato et al. 2018 (arXiv 1704.03976), equations 5 to 8 and 12 to 14. → []
+    """
+    bk, plain = model.bk, undisturbed(noise)
+
+    def divergence(r: Any) -> Any:
+        return _divergence(bk, log_q_y, model.class_logits(x + r, plain))
+
+    d = bk.leaf(PROBE * _unit(bk.normal(rng, x.shape)))
+    (gradient,) = bk.gradients_by(bk.sum(divergence(d)), [d])
+    return bk.mean(divergence(bk.array(radius * _unit(gradient))))
+
+
+def _divergence(bk: Any, log_p: Any, logits: Any) -> Any:
+    """KL(p ‖ softmax(logits)) for a constant p. [N, B, K], [N, B, K] → [N, B]"""
+    return bk.sum(bk.xp.exp(log_p) * (log_p - bk.log_softmax(logits)), axis=-1)
+
+
+def _unit(d: Any) -> Any:
+    """Each row over its length; a row of zeros stays one. [B, D] → [B, D]"""
+    squares = (d * d).sum(axis=-1, keepdims=True)
+    return d / (squares + (squares == 0)) ** 0.5
+
+
+def pseudo_label_loss(model: Model, x_distorted: Any, log_q_y: Any, noise: Noise, threshold: float) -> Any:
+    """−mean over draws and examples of 1[q(ŷ|a,x) ≥ threshold] log q(ŷ|a,x'), ŷ = argmax_y q(y|a,x).
+
+    x' [B, D_x] are the examples distorted, with what `noise` drops; a is drawn anew from q(a|x') with the same ε_a.
+
+    log_q_y   [N, B, K], of `constant_log_q`
+    Source: Sohn et al. 2020 (arXiv 2001.07685), equation 4. → []
+    """
+    bk = model.bk
+    logits = model.class_logits(x_distorted, noise)
+    n_classes = logits.shape[-1]
+    sure = (bk.xp.exp(log_q_y).max(axis=-1) >= threshold).reshape(-1)  # [N·B]
+    labels = bk.integers(log_q_y.argmax(axis=-1).reshape(-1))
+    log_q = log_q_at(bk, bk.reshape(logits, (1, -1, n_classes)), labels)  # [1, N·B]
+    return -bk.mean(bk.reshape(log_q, (-1,)) * sure.astype(bk.wide_dtype))
