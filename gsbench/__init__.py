@@ -1,3 +1,20 @@
 """gsbench: what it costs to sum over the classes of a discrete latent variable, against sampling one."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gsbench.planner import Plan, load_results, plan
+
 __version__ = "0.1.0"
+__all__ = ["Plan", "__version__", "load_results", "plan"]
+
+
+def __getattr__(name: str) -> Any:
+    """`load_results`, `plan` and `Plan`, with what they import, when they are first asked for: pandas takes a second."""
+    if name in ("Plan", "load_results", "plan"):
+        from gsbench import planner
+
+        return getattr(planner, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -288,6 +288,7 @@ def test_every_option_of_a_recipe_reaches_the_run(tmp_path, monkeypatch, capsys)
         "alpha": 2.0, "learning_rate": 0.1, "learning_rate_decay": 0.5, "learning_rate_every": 2.0, "beta1": 0.8,
         "learning_rate_floor": 0.01, "tau_decay": 0.9, "tau_floor": 0.2, "clip_norm": 3.0, "clip_element": 4.0,
         "labelled_weight": 0.5, "labelled_batch": 7, "polyak": 0.9, "steps_per_epoch": 11, "shift": 2, "balance": 6.0,
+        "adversarial": 5.0, "adversarial_radius": 2.0, "pseudo_labels": 8.0, "pseudo_threshold": 0.8, "distortion": 0.3,
     }  # fmt: skip
     options = [text for name, value in recipe.items() for text in (f"--{name.replace('_', '-')}", str(value))]
     assert main(["train", "--classes", "2", "--weight-prior", *options, "--runs", str(tmp_path)]) == 2

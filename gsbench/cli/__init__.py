@@ -1,24 +1,70 @@
 """The command line. A command is a file with a function that adds its parser, and a line in `COMMANDS`.
 
-A command returns the exit code: 0, or what it says it means.
+A command returns the exit code: 0, or what it says it means. It prints its result on stdout, and all else by
+`gsbench.cli.remarks`.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from gsbench import __version__
+from gsbench.cli.completion import add_completion
+from gsbench.cli.doctor import add_doctor
+from gsbench.cli.gallery import add_gallery
+from gsbench.cli.list import add_list
+from gsbench.cli.parser import CommandParser
 from gsbench.cli.report import add_report
-from gsbench.cli.sweep import add_sweep
-from gsbench.cli.train import add_train
 
-COMMANDS = (add_train, add_sweep, add_report)
+STOPPED, NO_READER = 130, 141  # the shell's own: of a Ctrl-C, and of a pipe that was closed
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="gsbench", description=sys.modules["gsbench"].__doc__)
+def later(name: str, help: str) -> Callable[[Any], None]:
+    """A command whose module, gsbench.cli.NAME, is imported when the command is used: its `fill(parser)` adds the rest.
+
+    For those whose options are the fields of what they run, which takes NumPy and more to import.
+    """
+
+    def fill(parser: CommandParser) -> None:
+        importlib.import_module(f"gsbench.cli.{name}").fill(parser)
+
+    return lambda commands: commands.add_parser(name, help=help, fill=fill)
+
+
+COMMANDS = (
+    later("train", "one training run, which can be stopped and gone on with"),
+    later("sweep", "a grid of training runs, on this machine or on a Dask cluster"),
+    add_report,
+    add_gallery,
+    add_list,
+    add_doctor,
+    add_completion,
+)
+
+EPILOG = """examples:
+  gsbench doctor                                   what is here, and what to do about what is missing
+  gsbench list estimators                          what can be compared
+  gsbench gallery --classes 20 --taus 0.1,1,10     what a Gumbel-Softmax draw looks like
+  gsbench train --dataset mnist --preset blog --estimator gumbel-softmax
+  gsbench report                                   tables and figures of the newest run
+  gsbench COMMAND --help                           more on a command, with examples
+
+The benchmark itself is run by pytest: pytest bench/ --benchmark-autosave
+
+Results go to stdout, progress and remarks to stderr.
+exit codes: 0 done, 1 a check failed or a run did not end well, 2 cannot be used, 130 stopped by Ctrl-C; a command that
+has more of them says so in its --help
+"""
+
+
+def make_parser() -> CommandParser:
+    parser = CommandParser(prog="gsbench", description=sys.modules["gsbench"].__doc__, epilog=EPILOG)
+    parser.set_defaults(quiet=False, verbose=False)
     parser.add_argument("--version", action="version", version=f"gsbench {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for add in COMMANDS:
@@ -27,10 +73,50 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command. Returns its exit code: 0, or 2 when what it was given cannot be used, which is said on stderr."""
-    arguments = make_parser().parse_args(argv)
+    """Runs a command and returns its exit code; 2 where what it was given cannot be used, which is said on stderr."""
     try:
-        return int(arguments.run(arguments) or 0)
-    except (ValueError, OSError) as error:
-        print(f"gsbench: error: {error}", file=sys.stderr)
-        return 2
+        return _run(argv)
+    except KeyboardInterrupt:
+        print("gsbench: stopped", file=sys.stderr)
+        return STOPPED
+    except BrokenPipeError:
+        # What is left in the buffer would be written when Python ends, and fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NO_READER
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    parser = make_parser()
+    arguments = parser.parse_args(argv)
+    if arguments.quiet and arguments.verbose:
+        parser.error("--quiet and --verbose exclude each other")
+    from gsbench.cli.remarks import heard  # tqdm, which --help does not need
+
+    with heard(arguments.quiet, arguments.verbose):
+        try:
+            code = int(arguments.run(arguments) or 0)
+            sys.stdout.flush()
+            return code
+        except (ValueError, OSError) as error:
+            if _nobody_reads(error):
+                raise
+            return _refuse(error, arguments)
+
+
+def _nobody_reads(error: Exception) -> bool:
+    """Whether it is our own stdout that is closed, and not some other connection."""
+    if isinstance(error, BrokenPipeError):
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            return True
+    return False
+
+
+def _refuse(error: Exception, arguments: argparse.Namespace) -> int:
+    if arguments.verbose:
+        import traceback
+
+        traceback.print_exception(type(error), error, error.__traceback__)
+    print(f"gsbench: error: {error}", file=sys.stderr)
+    return 2
