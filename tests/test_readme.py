@@ -1,34 +1,18 @@
-"""The README's example is run, and its commands and options are those that exist."""
+"""The commands and options that the README and the pages name exist. (The pages' Python is run where they lie.)"""
 
 import re
+import shlex
 from pathlib import Path
 
-import numpy as np
+import pytest
 
-from gsbench.backends import load_backend
-from gsbench.estimators import parse_estimator
-from gsbench.models import ADGM, ModelConfig
-from gsbench.objective import unlabelled_bound
+from gsbench.cli import main, make_parser
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-
-
-def test_the_example_of_an_estimator_is_unbiased():
-    namespace = {"__name__": "readme"}
-    exec(re.search(r"```python\n(.*?)```", README, re.DOTALL)[1], namespace)
-    bk = load_backend("chainer", "cpu", "float64")
-    model = ADGM(bk, ModelConfig(n_classes=4, n_pixels=6, units=5, d_a=2, d_z=2), seed=1)
-    x = bk.array(np.random.default_rng(0).random((1, 6)) < 0.5)
-    noise = model.draw_noise(bk.generator(1), 1)
-    f = model.class_bound(x, noise)
-    exact, entropy = (bk.to_numpy(v) for v in parse_estimator("marginalize")(f, f.logits_y, None))
-    rng = bk.generator(2)
-    draws = [namespace["Uniform"]()(f, f.logits_y, rng) for _ in range(600)]
-    values = np.array([float(bk.to_numpy(draw.expectation)[0, 0]) for draw in draws])
-    assert abs(values.mean() - exact[0, 0]) < 4 * values.std() / np.sqrt(len(values))
-    assert bk.to_numpy(draws[0].entropy) == entropy
-    assert bk.to_numpy(unlabelled_bound(model, x, namespace["Uniform"](), bk.generator(3))).shape == (1,)
+PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md")) + [ROOT / "README.md"]
+COMMANDS = sorted({line.strip() for path in PAGES for line in re.findall(r"^ *gsbench .*$", path.read_text(), re.M)})
+QUICK = ("list", "doctor", "gallery", "plan", "completion")
 
 
 def test_the_commands_name_environments_that_exist():
@@ -45,7 +29,7 @@ def test_the_gate_runs_the_test_command():
 
 def test_the_options_of_the_table_exist():
     options = (ROOT / "bench" / "options.py").read_text()
-    named = re.findall(r"^\| `--([\w-]+)", README, re.MULTILINE)
+    named = re.findall(r"^\| `--([\w-]+)", (ROOT / "docs/reference/benchmark.md").read_text(), re.MULTILINE)
     assert len(named) >= 15
     for option in named:
         assert f'"--{option}"' in options, option
@@ -54,3 +38,24 @@ def test_the_options_of_the_table_exist():
 def test_the_figures_and_pages_that_are_linked_exist():
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert target.startswith("http") or (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_that_is_shown_can_be_given(command):
+    make_parser().parse_args(shlex.split(command)[1:])
+
+
+def test_the_benchmark_s_options_that_are_shown_exist():
+    options = (ROOT / "bench" / "options.py").read_text()
+    for path in PAGES:
+        for line in re.findall(r"^ *pytest bench/.*$", path.read_text(), re.MULTILINE):
+            for option in re.findall(r" --([\w-]+)", line):
+                assert option.startswith("benchmark-") or f'"--{option}"' in options, (path.name, option)
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.split()[1] in QUICK and ".jsonl" in command])
+def test_a_quick_command_that_is_shown_works(command, tmp_path, monkeypatch, capsys):
+    (tmp_path / "reports").symlink_to(ROOT / "reports", target_is_directory=True)
+    monkeypatch.chdir(tmp_path)
+    assert main(shlex.split(command)[1:]) == 0
+    assert capsys.readouterr().out

@@ -219,8 +219,8 @@ def test_the_time_that_is_left_is_by_the_work_that_is_left(monkeypatch):
     pace = command.Pace([sum_of_2, sum_of_9, labels])
     assert pace.left() == ""  # nothing is known yet
     pace.started -= 500
-    pace.end(sum_of_2)  # 3 + 2 units of work a step in 500 s: 3 + 9 and 3 are left
-    assert pace.left() == ", about 25 min left"
+    pace.end(sum_of_2)  # 10 + 2 units of work a step in 500 s: 10 + 9 and 10 are left
+    assert pace.left() == ", about 20 min left"
     pace.end(sum_of_9)
     pace.end(labels)
     assert pace.left() == ""
