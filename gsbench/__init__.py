@@ -12,7 +12,7 @@ __all__ = ["Plan", "__version__", "load_results", "plan"]
 
 
 def __getattr__(name: str) -> Any:
-    """`load_results`, `plan` and `Plan`, with what they import, when they are first asked for: pandas takes a second."""
+    """`load_results`, `plan` and `Plan`, with what they import, when first asked for: pandas takes a second."""
     if name in ("Plan", "load_results", "plan"):
         from gsbench import planner
 

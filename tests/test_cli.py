@@ -1,5 +1,8 @@
 """The command line: what it prints, where it writes, and how it refuses."""
 
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 
@@ -8,7 +11,9 @@ import pytest
 from records_fixture import make_record, write_lines, write_saved
 
 import gsbench
-from gsbench.cli import main
+from gsbench import cli
+from gsbench.cli import main, make_parser, remarks
+from gsbench.cli.completion import filled, subparsers
 
 RECORDS = [make_record("bound", i, case=str(i)) for i in range(9)]  # no figure is drawn of these
 
@@ -18,7 +23,7 @@ def test_the_command_reports_the_newest_run_and_prints_the_pages_path(tmp_path, 
     write_lines(tmp_path / ".benchmarks" / "a.jsonl", RECORDS)
     assert main(["report"]) == 0
     printed = capsys.readouterr().out.strip()
-    assert printed.replace("\\", "/") == "reports/2026-01-02-030400/report.md"
+    assert printed.replace("\\", "/") == "reports/2026-01-02-030400/report.html"
     assert (tmp_path / printed).exists()
 
 
@@ -28,7 +33,7 @@ def test_the_command_takes_files_a_name_and_a_folder(tmp_path, capsys):
         str(write_saved(tmp_path / "b.json", [{**record, "run_id": "b"} for record in RECORDS])),
     ]
     assert main(["report", *paths, "--name", "both", "--output", str(tmp_path / "out")]) == 0
-    assert capsys.readouterr().out.strip() == str(tmp_path / "out" / "both" / "report.md")
+    assert capsys.readouterr().out.strip() == str(tmp_path / "out" / "both" / "report.html")
     assert len(pd.read_csv(tmp_path / "out" / "both" / "records.csv")) == 18
 
 
@@ -68,7 +73,187 @@ def test_the_module_runs_and_tells_its_version():
     assert done.stdout == f"gsbench {gsbench.__version__}\n"
 
 
-def test_the_command_line_does_not_load_what_it_does_not_need():
-    code = "import sys, gsbench.cli; print([m for m in ('pandas', 'matplotlib', 'chainer') if m in sys.modules])"
+# All commands
+
+PYTHON = [sys.executable, "-m", "gsbench"]
+NAMES = ["train", "sweep", "report", "gallery", "list", "doctor", "completion"]
+
+
+def commands():
+    return subparsers(filled(make_parser()))
+
+
+def test_help_is_quick_and_imports_nothing_that_is_slow():
+    slow = ("numpy", "pandas", "matplotlib", "scipy", "chainer", "pooch", "distributed", "torch", "shtab")
+    code = (
+        "import sys; from gsbench.cli import main\n"
+        "try: main(['--help'])\n"
+        f"finally: print([m for m in {slow!r} if m in sys.modules], file=sys.stderr)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout == "[]\n"
+    assert done.stderr == "[]\n"
+    for name in NAMES:
+        assert f"\n    {name} " in done.stdout
+    codes = "exit codes: 0 done, 1 a check failed or a run did not end well, 2 cannot be used, 130 stopped"
+    assert codes in done.stdout
+
+
+@pytest.mark.parametrize("name", [None, *commands()])
+def test_every_help_ends_with_examples(name, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([name, "--help"] if name else ["--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert "\nexamples:\n  gsbench " in text
+    assert "--quiet" in text
+    assert "--verbose" in text
+
+
+def examples():
+    epilogs = [make_parser().epilog, *(parser.epilog for parser in commands().values())]
+    lines = [line.strip() for epilog in epilogs for line in (epilog or "").splitlines()]
+    return [re.split(r"   |  (?=\()| > ", line)[0] for line in lines if line.startswith("gsbench ")]
+
+
+@pytest.mark.parametrize("line", examples())
+def test_the_examples_can_be_read(line):
+    arguments = shlex.split(line)[1:]
+    if arguments[0] == "COMMAND":
+        return
+    assert callable(make_parser().parse_args(arguments).run)
+
+
+def test_names_of_commands_are_those_of_the_help():
+    assert set(NAMES) <= set(commands())
+
+
+@pytest.fixture
+def probe(monkeypatch):
+    """A command `probe` that does what the test says."""
+
+    def install(run):
+        def add(commands):
+            commands.add_parser("probe").set_defaults(run=run)
+
+        monkeypatch.setattr(cli, "COMMANDS", (add,))
+
+    return install
+
+
+@pytest.mark.parametrize(
+    ("arguments", "heard"),
+    [
+        (["probe"], ["a remark", "a failure"]),
+        (["-q", "probe"], ["a failure"]),
+        (["probe", "--quiet"], ["a failure"]),
+        (["--verbose", "probe"], ["a remark", "a detail", "a failure"]),
+        (["probe", "-v"], ["a remark", "a detail", "a failure"]),
+    ],
+)
+def test_quiet_and_verbose_stand_before_the_command_or_after_it(probe, capsys, arguments, heard):
+    def run(given):
+        remarks.remark("a remark")
+        remarks.detail("a detail")
+        remarks.failure("a failure")
+        remarks.progress_bar(total=3, desc="bar").close()
+        print("the result")
+
+    probe(run)
+    assert main(arguments) == 0
+    out, err = capsys.readouterr()
+    assert out == "the result\n"
+    assert [line for line in err.splitlines() if line.startswith("a ")] == heard
+    assert ("bar" in err) == ("a remark" in heard)
+    assert remarks.log.handlers == []
+
+
+def test_errors_are_a_line_and_with_verbose_a_traceback(probe, capsys):
+    def run(given):
+        raise ValueError("tau must be > 0")
+
+    probe(run)
+    for arguments in (["probe"], ["-q", "probe"]):
+        assert main(arguments) == 2
+        assert capsys.readouterr().err == "gsbench: error: tau must be > 0\n"
+    assert main(["probe", "-v"]) == 2
+    error = capsys.readouterr().err
+    assert "Traceback (most recent call last)" in error
+    assert error.endswith("gsbench: error: tau must be > 0\n")
+
+
+@pytest.mark.parametrize("arguments", [["-q", "probe", "-v"], ["-v", "probe", "-q"], ["probe", "-q", "-v"]])
+def test_quiet_and_verbose_exclude_each_other(probe, capsys, arguments):
+    probe(lambda given: 0)
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+
+
+def test_the_code_of_a_command_is_the_programs(probe):
+    for returned, code in ((None, 0), (0, 0), (1, 1), (3, 3)):
+        probe(lambda given, returned=returned: returned)
+        assert main(["probe"]) == code
+
+
+def test_ctrl_c_is_130_and_no_traceback(probe, capsys):
+    def run(given):
+        raise KeyboardInterrupt
+
+    probe(run)
+    assert main(["probe"]) == 130
+    assert capsys.readouterr().err == "gsbench: stopped\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes and signals are POSIX's")
+def test_a_reader_that_goes_away_leaves_no_traceback():
+    process = subprocess.Popen([*PYTHON, "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(60) == 141
+
+
+def test_a_connection_that_breaks_is_an_error_and_no_closed_pipe(probe, capsys):
+    def run(given):
+        raise BrokenPipeError("the scheduler went away")
+
+    probe(run)
+    assert main(["probe"]) == 2
+    assert capsys.readouterr().err == "gsbench: error: the scheduler went away\n"
+
+
+# Completion
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_completion_knows_commands_and_their_options(shell, capsys):
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    for word in ("gsbench", *NAMES, "adversarial-radius" if shell != "tcsh" else "train", "probabilities"):
+        assert word in script, word
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("gsbench gallery --pro", ["--probabilities"]),
+        ("gsbench list mod", ["models"]),
+        ("gsbench report a.", ["a.jsonl"]),
+        ("gsbench train --adversarial-", ["--adversarial-radius"]),
+    ],
+)
+def test_bash_completes(tmp_path, capsys, words, completed):
+    main(["completion", "bash"])
+    script = tmp_path / "gsbench.bash"
+    script.write_text(capsys.readouterr().out)
+    (tmp_path / "a.jsonl").touch()
+    ask = f"""source {script}
+    COMP_WORDS=({words}); COMP_CWORD=2
+    $(complete -p gsbench | sed 's/.*-F \\([^ ]*\\).*/\\1/')
+    echo "${{COMPREPLY[@]}}"
+    """
+    options = {"capture_output": True, "text": True, "check": True, "timeout": 60, "cwd": tmp_path}
+    done = subprocess.run(["bash", "-c", ask], **options)
+    assert set(completed) <= set(done.stdout.split())
+    assert ("a.jsonl" in done.stdout) == ("a.jsonl" in completed)

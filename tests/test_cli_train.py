@@ -49,12 +49,21 @@ def test_a_run_prints_one_line_of_results_and_its_folder(tmp_path, capsys):
     assert "steps/s, loss " in printed.err
     assert "finished before" not in printed.err
 
-    assert main([*options, "--quiet"]) == 0
+    assert main(options) == 0
     again = capsys.readouterr()
     assert again.out == printed.out
     assert again.err == (
         f"run {KEY} in {tmp_path}\nThis run was finished before; delete its folder to make it again.\n"
     )
+    assert main(["--quiet", *options]) == 0
+    assert capsys.readouterr() == (printed.out, "")
+
+
+def test_quiet_leaves_the_result_alone(tmp_path, capsys):
+    assert main([*TINY, "--runs", str(tmp_path), "-q"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("ok; step 3,")
+    assert printed.err == ""
 
 
 @pytest.mark.parametrize(
@@ -232,7 +241,7 @@ def test_a_run_that_is_asked_to_stop_says_how_to_go_on(tmp_path, monkeypatch, ca
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(command.Bar, "step", interrupt)
-    options = [*TINY, "--runs", str(tmp_path), "--quiet"]
+    options = [*TINY, "--runs", str(tmp_path)]
     assert main(options) == 130
     printed = capsys.readouterr()
     assert printed.out.startswith("unfinished (stopped); step 2,")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import hashlib
+import logging
 import os
+import shutil
 import struct
 import threading
 from functools import partial
@@ -13,8 +15,10 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
+import pooch
 import pytest
 
+from gsbench.cli.remarks import heard
 from gsbench.data import TEST, TRAIN, DataFileError, load_dataset
 from gsbench.data.idx import read_idx
 from gsbench.data.mnist import FASHION_MNIST, MNIST, IdxFile, IdxSet, load_idx_set
@@ -214,6 +218,29 @@ def test_files_are_downloaded_once(tmp_path, mirror, own_cache):
     assert len(handler.requests) == 4
     assert first.checksum == second.checksum
     assert sorted(os.listdir(own_cache / "tiny")) == sorted(os.listdir(folder))
+
+
+def test_a_download_although_a_data_folder_is_named_is_remarked(tmp_path, mirror, own_cache, caplog):
+    """Once: what was downloaded before is not downloaded again; nor where no folder is named, or it has the set."""
+    url = mirror[2]
+    load_idx_set(from_mirrors(url), 10, None)
+    shutil.rmtree(own_cache)
+    write_all(tmp_path / "with" / "tiny", gz=True)
+    load_idx_set(from_mirrors(url), 10, tmp_path / "with")
+    assert caplog.messages == []
+    for _ in range(2):
+        load_idx_set(from_mirrors(url), 10, tmp_path)
+    remark = f"there is no folder 'tiny' in {tmp_path}: tiny is downloaded to {own_cache / 'tiny'}"
+    assert caplog.messages == [remark]
+    assert caplog.records[0].name.startswith("gsbench.")
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_quiet_download_says_nothing(tmp_path, mirror, capsys, quiet):
+    with heard(quiet=quiet):
+        load_idx_set(from_mirrors(mirror[2]), 10, tmp_path)
+    assert ("tiny is downloaded" in capsys.readouterr().err) == (not quiet)
+    assert [handler.level for handler in pooch.get_logger().handlers] == [logging.ERROR if quiet else logging.INFO]
 
 
 def test_the_next_mirror_is_asked_where_one_fails(mirror):

@@ -9,7 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gsbench.data import DATASETS, TEST, TRAIN, VALIDATION, Dataset, count_classes, glyphs, load_dataset
+from gsbench.data import (
+    DATASETS,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    Dataset,
+    count_classes,
+    default_classes,
+    find_dataset,
+    glyphs,
+    load_dataset,
+)
 from gsbench.data.locations import cache_folder
 
 FROM_FOLDER = ("mnist", "fashion-mnist", "omniglot")  # the others are made here
@@ -154,6 +165,19 @@ def test_a_data_folder_that_does_not_exist_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setenv("GSBENCH_DATA", str(tmp_path / "lost"))
     with pytest.raises(FileNotFoundError, match=r"lost' \(from \$GSBENCH_DATA\) is not a folder"):
         load_dataset("mnist")
+
+
+def test_a_data_folder_of_the_environment_is_looked_at_where_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("GSBENCH_DATA", str(tmp_path / "lost"))
+    assert load_dataset("synthetic", 3).n_classes == 3
+    assert [count_classes(name) for name in ("glyphs", "synthetic")] == [1200, None]
+    assert default_classes("glyphs") == 10
+    for name in ("mnist", "fashion-mnist", "omniglot"):
+        for call in (load_dataset, count_classes, default_classes, find_dataset):
+            with pytest.raises(FileNotFoundError, match=r"lost' \(from \$GSBENCH_DATA\) is not a folder"):
+                call(name)
+    with pytest.raises(FileNotFoundError, match=r"gone' \(from data_dir\) is not a folder"):
+        count_classes("glyphs", tmp_path / "gone")  # what is named in the call is looked at at once
 
 
 def test_the_argument_goes_before_the_environment(tmp_path, monkeypatch):

@@ -32,6 +32,7 @@ RUN = [
 TRAINING_FIGURES = [name for name, group in OPTIONAL.items() if group == "training"]
 TRAINING_FIGURES += ["accuracy_by_classes", "time_to_accuracy", "training_memory", "image_grids"]
 BENCH_FIGURES = [name for name in FIGURES if name not in TRAINING_FIGURES]
+FILES = ("report.html", "report.md", "summary.md", "tables.tex", "records.csv", "records.parquet")
 STEPS = [record for record in RUN if record["group"] == "step"]  # one figure, quickly drawn
 
 
@@ -49,7 +50,7 @@ def page_of(folder):
 
 def test_the_folder_holds_the_page_the_csv_files_and_every_figure_twice(report):
     names = {f"{name}.{suffix}" for name in BENCH_FIGURES for suffix in ("png", "svg")}
-    assert {path.name for path in report.iterdir()} == {"report.md", "records.csv", "curves.csv", *names}
+    assert {path.name for path in report.iterdir()} == {*FILES, "curves.csv", *names}
     assert [path.name for path in report.parent.iterdir()] == ["whole"]
 
 
@@ -227,7 +228,7 @@ def test_the_same_data_give_the_same_files_whatever_the_readers_own_matplotlib_s
         again = make_report([write_saved(tmp_path / "run.json", RUN)], name="whole", output=tmp_path).parent
         assert matplotlib.rcParams["lines.linewidth"] == 9
     for file in report.iterdir():
-        if file.name != "report.md":  # its notice names the cut-off line
+        if file.stem != "report":  # the pages' notice names the cut-off line
             assert file.read_bytes() == (again / file.name).read_bytes(), file.name
 
 
@@ -365,7 +366,7 @@ def test_a_newer_report_replaces_an_older_one_and_nothing_else(tmp_path):
     assert (first / "steps_per_second.png").exists()
     (first / "notes.txt").write_text("mine")
     make_report([write_lines(tmp_path / "b.jsonl", [make_record("step")])], name="a", output=tmp_path / "out")
-    assert {path.name for path in first.iterdir()} == {"report.md", "records.csv", "notes.txt"}
+    assert {path.name for path in first.iterdir()} == {*FILES, "notes.txt"}
 
 
 def test_a_report_that_fails_leaves_the_older_one_whole(tmp_path, monkeypatch):

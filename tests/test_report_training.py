@@ -379,7 +379,10 @@ def page_of(folder):
 
 def test_a_report_on_training_runs_alone_has_their_figures_and_tables_and_misses_nothing(report):
     names = {f"{name}.{suffix}" for name in TRAINING_FIGURES for suffix in ("png", "svg")}
-    assert {path.name for path in report.iterdir()} == {"report.md", "records.csv", "curves.csv", *names}
+    assert {path.name for path in report.iterdir()} == {
+        *("report.html", "report.md", "summary.md", "tables.tex", "records.csv", "records.parquet", "curves.csv"),
+        *names,
+    }
     page = page_of(report)
     headings = re.findall(r"^## (.*)$", page, re.MULTILINE)
     assert headings[0] == "Training runs"

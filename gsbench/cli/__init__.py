@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import select
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -40,6 +41,7 @@ COMMANDS = (
     later("train", "one training run, which can be stopped and gone on with"),
     later("sweep", "a grid of training runs, on this machine or on a Dask cluster"),
     add_report,
+    later("plan", "predicted time and memory at any class count, from measured records"),
     add_gallery,
     add_list,
     add_doctor,
@@ -98,19 +100,19 @@ def _run(argv: Sequence[str] | None) -> int:
             sys.stdout.flush()
             return code
         except (ValueError, OSError) as error:
-            if _nobody_reads(error):
+            if isinstance(error, BrokenPipeError) and _nobody_reads():
                 raise
             return _refuse(error, arguments)
 
 
-def _nobody_reads(error: Exception) -> bool:
-    """Whether it is our own stdout that is closed, and not some other connection."""
-    if isinstance(error, BrokenPipeError):
-        try:
-            sys.stdout.flush()
-        except BrokenPipeError:
-            return True
-    return False
+def _nobody_reads() -> bool:
+    """Whether our stdout is a pipe that its reader has closed: a broken pipe may be some other connection's, too."""
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)  # that it is closed is reported unasked
+        return bool(poll.poll(0))
+    except (AttributeError, OSError):  # no poll on Windows; a stdout that is no file
+        return False
 
 
 def _refuse(error: Exception, arguments: argparse.Namespace) -> int:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
 TRAINING = "training runs"
+EXAMPLES = """examples:
+  gsbench report                                        the newest run under .benchmarks
+  gsbench report before.jsonl after.jsonl --name both   two runs side by side
+  gsbench report runs/ --name training                  a store of training runs
+  xdg-open "$(gsbench report)"                          and opens the page
+
+exit codes: 0 written, 2 a file cannot be used or nothing was found
+"""
 
 
 def add_report(commands: Any) -> None:
@@ -15,8 +22,11 @@ def add_report(commands: Any) -> None:
     parser = commands.add_parser(
         "report",
         help="tables and figures from saved benchmark files",
-        description="Reads saved benchmark files (the newest run, or the files named) and writes tables, "
-        "figures and a page. Prints the page's path.",
+        description="Reads saved benchmark files (the newest run, or the files named) and writes a page with the "
+        "answer, figures and tables, report.html, which needs no network and no other file; beside it the same as "
+        "Markdown, a summary, the figures (PNG, SVG), the tables in LaTeX and the records (CSV, Parquet). Prints the "
+        "page's path.",
+        epilog=EXAMPLES,
     )
     parser.add_argument(
         "files", nargs="*", type=Path, metavar="FILE",
@@ -35,6 +45,7 @@ def add_report(commands: Any) -> None:
 
 
 def run_report(arguments: argparse.Namespace) -> None:
+    from gsbench.cli.remarks import remark
     from gsbench.report import read_runs, write_report  # pandas and matplotlib take a second: not for --help
 
     reading = read_runs(arguments.files, arguments.storage)
@@ -45,5 +56,5 @@ def run_report(arguments: argparse.Namespace) -> None:
         own = zip(names, reading.records, strict=True)
         statuses = [record["status"] for of, record in own if of == name]
         what = name if name == TRAINING else f"run {name}"
-        print(f"{what}: {len(statuses)} records, {statuses.count('ok')} of them ok", file=sys.stderr)
+        remark(f"{what}: {len(statuses)} records, {statuses.count('ok')} of them ok")
     print(page)

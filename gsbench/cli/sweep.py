@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
+from gsbench.cli.parser import CommandParser
+from gsbench.cli.remarks import failure, progress_bar, remark
 from gsbench.cli.run_options import add_run_options, options_of_run
 from gsbench.cli.train import STOPPED, summary
 from gsbench.estimators import parse_estimator
@@ -48,15 +47,12 @@ exit codes: 0 done, 1 some runs failed, 2 cannot be used, 130 stopped
 """
 
 
-def add_sweep(commands: Any) -> None:
-    """`gsbench sweep`."""
-    parser = commands.add_parser(
-        "sweep",
-        help="a grid of training runs, on this machine or on a Dask cluster",
-        description="Makes all runs of a grid that are not there yet: estimators × class counts × seeds × budgets.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def fill(parser: CommandParser) -> None:
+    """The options of `gsbench sweep`."""
+    parser.description = (
+        "Makes all runs of a grid that are not there yet: estimators × class counts × seeds × budgets."
     )
+    parser.epilog = EXAMPLES
     parser.add_argument("file", nargs="?", type=Path, metavar="FILE.toml", help="the grid; options add to it")
     parser.add_argument("--estimators", metavar="NAME,…", help="such as marginalize,gumbel-softmax,labels-only")
     parser.add_argument("--classes", type=numbers(int), metavar="K,…", help="class counts")
@@ -113,12 +109,12 @@ def run_sweep_command(arguments: argparse.Namespace) -> int:
     try:
         records = _sweep(arguments, runs, store, threads)
     except KeyboardInterrupt:
-        print("Stopped. What is finished stays; the same command goes on from the checkpoints.", file=sys.stderr)
+        remark("Stopped. What is finished stays; the same command goes on from the checkpoints.")
         return STOPPED
     failures = [record for record in records if record["status"] not in FINISHED]
     for record in failures:
-        print(f"{record['case']}: {record['status']}: {record['reason']}", file=sys.stderr)
-    print(f"{len(failures)} of {len(runs)} runs failed; for the report: gsbench report {store.folder}", file=sys.stderr)
+        failure(f"{record['case']}: {record['status']}: {record['reason']}")
+    remark(f"{len(failures)} of {len(runs)} runs failed; for the report: gsbench report {store.folder}")
     print(store.folder)
     return FAILED if failures else 0
 
@@ -127,7 +123,7 @@ def _sweep(
     arguments: argparse.Namespace, runs: Sequence[RunSettings], store: Store, threads: int
 ) -> list[dict[str, Any]]:
     left = [settings for settings in runs if not store.finished(settings.key)]
-    print(f"{len(runs)} runs, {len(runs) - len(left)} of them finished before; in {store.folder}", file=sys.stderr)
+    remark(f"{len(runs)} runs, {len(runs) - len(left)} of them finished before; in {store.folder}")
     if not left:
         return [store.record(settings.key) or {} for settings in runs]
     client = remote_client(arguments.scheduler) if arguments.scheduler else local_client(arguments.workers, threads)
@@ -147,7 +143,7 @@ class Bar:
 
     def __init__(self, runs: Sequence[RunSettings], left: Sequence[RunSettings]) -> None:
         shape = "{percentage:3.0f}%|{bar:10}| {n_fmt}/{total_fmt} runs [{elapsed}{postfix}]"
-        self.bar = tqdm(total=len(runs), initial=len(runs) - len(left), bar_format=shape, dynamic_ncols=True)
+        self.bar = progress_bar(total=len(runs), initial=len(runs) - len(left), bar_format=shape)
         self.pace, self.failed = Pace(left), 0
 
     def __enter__(self) -> Bar:
@@ -163,13 +159,17 @@ class Bar:
         self.bar.set_postfix_str(f"{self.failed} failed{self.pace.left()}; now {now or 'waiting for a worker'}")
 
     def end(self, settings: RunSettings, record: dict[str, Any]) -> None:
-        tqdm.write(f"{settings.key}: {summary(record)}", file=sys.stderr)
+        remark(f"{settings.key}: {summary(record)}")
         self.pace.end(settings)
         self.failed += record["status"] not in FINISHED
         self.bar.update()
 
     def stop(self) -> None:
-        tqdm.write("stopping: the runs write their checkpoints; once more: at once", file=sys.stderr)
+        remark("stopping: the runs write their checkpoints; once more: at once")
+
+
+# A step of the small networks that many class counts are swept with costs as much besides as so many calls of f.
+FIXED_CALLS = 10
 
 
 class Pace:
@@ -186,7 +186,7 @@ class Pace:
         if settings.last_step(1.0) is None:
             return settings.seconds or 0.0
         calls = 0 if settings.labels_only else settings.case.make_estimator().calls(settings.case.n_classes)
-        return (3 + calls) * float(settings.last_step(500.0) or 0)
+        return (FIXED_CALLS + calls) * float(settings.last_step(500.0) or 0)
 
     def end(self, settings: RunSettings) -> None:
         self.done += self.weights.pop(settings.key)

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tqdm import tqdm
-
+from gsbench.cli.parser import CommandParser
+from gsbench.cli.remarks import is_quiet, progress_bar, remark
 from gsbench.cli.run_options import add_run_options, options_of_run
 from gsbench.data import default_classes
 from gsbench.runs import RunSettings, Store, make_run, run_training
@@ -30,16 +30,13 @@ exit codes: 0 done, 2 cannot be used, 3 diverged, 4 does not fit into memory, 13
 """
 
 
-def add_train(commands: Any) -> None:
-    """`gsbench train`."""
-    parser = commands.add_parser(
-        "train",
-        help="one training run, which can be stopped and gone on with",
-        description="Trains one model and writes its record: accuracy by epoch and by second, on validation images on "
-        "the way and on the test images once, at the end.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def fill(parser: CommandParser) -> None:
+    """The options of `gsbench train`."""
+    parser.description = (
+        "Trains one model and writes its record: accuracy by epoch and by second, on validation images on "
+        "the way and on the test images once, at the end."
     )
+    parser.epilog = EXAMPLES
     parser.add_argument(
         "--estimator", default="marginalize", metavar="NAME",
         help="such as marginalize, gumbel-softmax, 'gumbel-softmax(tau=0.5)', or labels-only: the classifier alone",
@@ -47,7 +44,6 @@ def add_train(commands: Any) -> None:
     parser.add_argument("--classes", dest="n_classes", type=int, metavar="K", help="default: 10, or what there are")
     parser.add_argument("--seed", type=int, default=0, help="of parameters, noise, split and order")
     add_run_options(parser)
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.set_defaults(run=run_train)
 
 
@@ -58,9 +54,9 @@ def run_train(arguments: argparse.Namespace) -> int:
     settings = make_run(options)
     check_class_count(dataset, settings.case.n_classes, arguments.data_dir)
     store = Store(arguments.runs)
-    print(f"run {settings.key} in {store.folder}", file=sys.stderr)
+    remark(f"run {settings.key} in {store.folder}")
     known = store.finished(settings.key)
-    with asked_to_stop() as stop, Bar(quiet=arguments.quiet) as bar:
+    with asked_to_stop() as stop, Bar() as bar:
         record = run_training(
             settings,
             store,
@@ -70,12 +66,12 @@ def run_train(arguments: argparse.Namespace) -> int:
             checkpoint_seconds=arguments.checkpoint_seconds,
         )
     if known:
-        print("This run was finished before; delete its folder to make it again.", file=sys.stderr)
+        remark("This run was finished before; delete its folder to make it again.")
     print(summary(record))
     print(store.run(settings.key))
     codes = {"ok": 0, "unfinished": STOPPED, "diverged": DIVERGED, "too-large": NO_MEMORY, "out-of-memory": NO_MEMORY}
     if record["status"] == "unfinished":
-        print("Stopped with a checkpoint: the same command goes on from there.", file=sys.stderr)
+        remark("Stopped with a checkpoint: the same command goes on from there.")
     return codes[record["status"]]
 
 
@@ -100,7 +96,8 @@ def asked_to_stop() -> Iterator[threading.Event]:
 
     def handle(number: int, frame: Any) -> None:
         event.set()
-        print("\nstopping after this step, with a checkpoint; once more: at once", file=sys.stderr)
+        if not is_quiet():
+            print("\nstopping after this step, with a checkpoint; once more: at once", file=sys.stderr)
         for each in numbers:
             signal.signal(each, before[each])
 
@@ -119,8 +116,7 @@ def asked_to_stop() -> Iterator[threading.Event]:
 class Bar:
     """Follows a run on stderr: loss, accuracy, steps per second and time left."""
 
-    def __init__(self, quiet: bool = False) -> None:
-        self.quiet = quiet
+    def __init__(self) -> None:
         self.bar: Any = None
         self.accuracy = ""
         self.of_seconds = False
@@ -139,9 +135,7 @@ class Bar:
         # tqdm tells the pace of what it counts: steps, or seconds of training where these end the run.
         shape = "{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} " + ("s" if self.of_seconds else "steps")
         shape += " [{elapsed}, left {remaining}{postfix}]"
-        self.bar = tqdm(
-            total=total, initial=done, bar_format=shape, disable=self.quiet, dynamic_ncols=True, mininterval=0.5
-        )
+        self.bar = progress_bar(total=total, initial=done, bar_format=shape, mininterval=0.5)
         self.evaluation(progress)
 
     def step(self, training: Training, loss: float) -> None:

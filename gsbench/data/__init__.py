@@ -5,33 +5,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-from gsbench.data.base import TEST, TRAIN, VALIDATION, DataFileError, Dataset, DataSource
-from gsbench.data.glyphs import count_glyphs, load_glyphs
+from gsbench.data import glyphs, mnist, omniglot, synthetic
+from gsbench.data.base import TEST, TRAIN, VALIDATION, DataFileError, Dataset, DataSource, Folder, Whereabouts
+from gsbench.data.glyphs import count_glyphs, find_glyphs, load_glyphs
 from gsbench.data.locations import data_folder
-from gsbench.data.mnist import FASHION_MNIST, MNIST, load_idx_set
-from gsbench.data.omniglot import count_omniglot, load_omniglot
+from gsbench.data.mnist import FASHION_MNIST, MNIST, find_idx_set, load_idx_set
+from gsbench.data.omniglot import count_omniglot, find_omniglot, load_omniglot
 from gsbench.data.split import Split, split
 from gsbench.data.synthetic import load_synthetic
 
 
-def _always(n: int) -> Callable[[Path | None], int]:
-    return lambda folder: n
+def _ten(folder: Folder) -> int:
+    """The classes of a set that the data folder may have, which is asked for: what is wrong with it is said early."""
+    folder()
+    return 10
 
 
 DATASETS: dict[str, DataSource] = {
-    "glyphs": DataSource(lambda k, folder, seed: load_glyphs(k), _always(count_glyphs()), _always(10)),
-    "mnist": DataSource(lambda k, folder, seed: load_idx_set(MNIST, k, folder), _always(10), _always(10)),
+    "glyphs": DataSource(
+        load=lambda k, folder, seed: load_glyphs(k),
+        count=lambda folder: count_glyphs(),
+        default=lambda folder: 10,
+        find=lambda folder: find_glyphs(),
+        doc=glyphs.__doc__,
+        licence=glyphs.LICENCE,
+    ),
+    "mnist": DataSource(
+        load=lambda k, folder, seed: load_idx_set(MNIST, k, folder()),
+        count=_ten,
+        default=_ten,
+        find=lambda folder: find_idx_set(MNIST, folder()),
+        doc=mnist.__doc__,
+        licence=MNIST.licence,
+    ),
     "fashion-mnist": DataSource(
-        lambda k, folder, seed: load_idx_set(FASHION_MNIST, k, folder), _always(10), _always(10)
+        load=lambda k, folder, seed: load_idx_set(FASHION_MNIST, k, folder()),
+        count=_ten,
+        default=_ten,
+        find=lambda folder: find_idx_set(FASHION_MNIST, folder()),
+        doc=mnist.__doc__,
+        licence=FASHION_MNIST.licence,
     ),
     "omniglot": DataSource(
-        lambda k, folder, seed: load_omniglot(k, folder), count_omniglot, default=count_omniglot
+        load=lambda k, folder, seed: load_omniglot(k, folder()),
+        count=lambda folder: count_omniglot(folder()),
+        default=lambda folder: count_omniglot(folder()),
+        find=lambda folder: find_omniglot(folder()),
+        doc=omniglot.__doc__,
+        licence=omniglot.LICENCE,
     ),
     "synthetic": DataSource(
-        lambda k, folder, seed: load_synthetic(k, seed), count=lambda folder: None, default=_always(10)
+        load=lambda k, folder, seed: load_synthetic(k, seed),
+        count=lambda folder: None,
+        default=lambda folder: 10,
+        find=lambda folder: Whereabouts("made", "made here whenever it is read"),
+        doc=synthetic.__doc__,
+        licence=synthetic.LICENCE,
     ),
 }
 
@@ -46,7 +77,7 @@ def load_dataset(
     Raises ValueError for an unknown name or more classes than there are, FileNotFoundError for a missing
     folder or file, DataFileError for a damaged file, ConnectionError where a download fails.
     """
-    source, folder = _source(name), data_folder(data_dir)
+    source, folder = _source(name), _folder(data_dir)
     return source.load(source.default(folder) if n_classes is None else n_classes, folder, seed)
 
 
@@ -55,18 +86,36 @@ def count_classes(name: str, data_dir: str | Path | None = None) -> int | None:
 
     No image is read or made. Raises as `load_dataset` does.
     """
-    return _source(name).count(data_folder(data_dir))
+    return _source(name).count(_folder(data_dir))
 
 
 def default_classes(name: str, data_dir: str | Path | None = None) -> int:
     """How many classes `load_dataset` gives where no number is named. Raises as it does."""
-    return _source(name).default(data_folder(data_dir))
+    return _source(name).default(_folder(data_dir))
+
+
+def find_dataset(name: str, data_dir: str | Path | None = None) -> Whereabouts:
+    """Where `load_dataset` would take the data set from. Nothing is read, made or downloaded.
+
+    Raises ValueError for an unknown name, FileNotFoundError for a folder that is none.
+    """
+    return _source(name).find(_folder(data_dir))
 
 
 def _source(name: str) -> DataSource:
     if name not in DATASETS:
         raise ValueError(f"unknown data set {name!r}; known: {', '.join(DATASETS)}")
     return DATASETS[name]
+
+
+def _folder(data_dir: str | Path | None) -> Folder:
+    """A folder that is named in the call is checked at once; one of the environment, which may have been set for other
+    things long ago, where it is read.
+    """
+    if data_dir is None:
+        return data_folder
+    folder = data_folder(data_dir)
+    return lambda: folder
 
 
 __all__ = [
@@ -78,8 +127,10 @@ __all__ = [
     "DataSource",
     "Dataset",
     "Split",
+    "Whereabouts",
     "count_classes",
     "default_classes",
+    "find_dataset",
     "load_dataset",
     "split",
 ]

@@ -70,13 +70,36 @@ class Dataset:
         )
 
 
+Folder = Callable[[], Path | None]  # gives the data folder, or None where none is named; raises where it is none
+
+
+@dataclass(frozen=True)
+class Whereabouts:
+    """Where a data set's images come from on this machine.
+
+    state   "made": here, from nothing; "present": read from files that are there; "download": fetched when it is first
+            read; "missing": it cannot be had until something is done
+    text    where, or what to do
+    """
+
+    state: str
+    text: str
+
+
 @dataclass(frozen=True)
 class DataSource:
-    """How the registry gets at one data set. `folder` is the data folder, or None where none is named."""
+    """How the registry gets at one data set.
 
-    load: Callable[[int, Path | None, int], Dataset]  # (n_classes, folder, seed)
-    count: Callable[[Path | None], int | None]  # most classes to be had, None = any number
-    default: Callable[[Path | None], int]  # how many where the user names no number
+    The data folder is asked for where it is read, and not before: who names a folder that is not there can still have
+    the sets that need none.
+    """
+
+    load: Callable[[int, Folder, int], Dataset]  # (n_classes, folder, seed)
+    count: Callable[[Folder], int | None]  # most classes to be had, None = any number
+    default: Callable[[Folder], int]  # how many where the user names no number
+    find: Callable[[Folder], Whereabouts]  # without reading, making or downloading it
+    doc: str | None  # its first sentence says what it is
+    licence: str
 
 
 def check_n_classes(name: str, n_classes: int, most: int | None) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gsbench.data.base import TEST, TRAIN, Dataset, check_n_classes
+from gsbench.data.base import TEST, TRAIN, Dataset, Whereabouts, check_n_classes
 from gsbench.data.glyph_outlines import BOX, CHORDS, FACES, ROWS, SIZE, STEPS, draw_faces
 from gsbench.data.glyph_sampling import WIDTH, Distortion, sample_class
 from gsbench.data.locations import cache_folder, read_arrays, write_whole
@@ -65,6 +65,11 @@ def load_glyphs(
 def count_glyphs() -> int:
     """How many classes there are."""
     return len(code_points())
+
+
+def find_glyphs() -> Whereabouts:
+    """They need no file."""
+    return Whereabouts("made", f"made here in seconds from the fonts that matplotlib ships, kept in {cache_folder()}")
 
 
 @cache

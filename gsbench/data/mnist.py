@@ -7,6 +7,7 @@ folder. Either way the unpacked bytes must have the SHA-256 of the published fil
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,11 @@ from pathlib import Path
 import numpy as np
 import pooch  # type: ignore[import-untyped]
 
-from gsbench.data.base import TEST, TRAIN, Dataset, check_n_classes
+from gsbench.data.base import TEST, TRAIN, Dataset, Whereabouts, check_n_classes
 from gsbench.data.idx import read_idx
 from gsbench.data.locations import HOW_TO_NAME, cache_folder
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,10 @@ class IdxSet:
     licence: str
     source: str
     version: str = "1"
+
+    @property
+    def files(self) -> tuple[IdxFile, ...]:
+        return self.train_images, self.train_labels, self.test_images, self.test_labels
 
 
 MNIST = IdxSet(
@@ -131,7 +138,10 @@ def load_idx_set(idx_set: IdxSet, n_classes: int, folder: Path | None = None) ->
     FileNotFoundError for one that is missing, ConnectionError where a download fails.
     """
     check_n_classes(idx_set.name, n_classes, len(idx_set.class_names))
-    local = None if folder is None or not (folder / idx_set.name).is_dir() else folder / idx_set.name
+    local = _local(idx_set, folder)
+    if folder is not None and local is None and not _kept(idx_set):
+        where = cache_folder() / idx_set.name
+        log.warning("there is no folder %r in %s: %s is downloaded to %s", idx_set.name, folder, idx_set.name, where)
     train_images = _read(idx_set, idx_set.train_images, local)
     train_labels = _read(idx_set, idx_set.train_labels, local)
     test_images = _read(idx_set, idx_set.test_images, local)
@@ -147,6 +157,32 @@ def load_idx_set(idx_set: IdxSet, n_classes: int, folder: Path | None = None) ->
         source=idx_set.source,
     )
     return whole.first_classes(n_classes)
+
+
+def find_idx_set(idx_set: IdxSet, folder: Path | None = None) -> Whereabouts:
+    """Where `load_idx_set` would read the files from; their checksums are not looked at."""
+    local = _local(idx_set, folder)
+    if local is not None:
+        try:
+            for file in idx_set.files:
+                _find(local, file.name)
+        except FileNotFoundError as error:
+            return Whereabouts("missing", f"{error}: put it there, or take that folder away to have it downloaded")
+        return Whereabouts("present", str(local))
+    if _kept(idx_set):
+        return Whereabouts("present", f"downloaded before, to {cache_folder() / idx_set.name}")
+    host = idx_set.mirrors[0].split("/")[2]
+    return Whereabouts("download", f"downloaded from {host} when it is first read")
+
+
+def _local(idx_set: IdxSet, folder: Path | None) -> Path | None:
+    """The set's folder in the data folder, where it is there."""
+    return folder / idx_set.name if folder is not None and (folder / idx_set.name).is_dir() else None
+
+
+def _kept(idx_set: IdxSet) -> bool:
+    """Whether all files were downloaded before."""
+    return all((cache_folder() / idx_set.name / f"{file.name}.gz").is_file() for file in idx_set.files)
 
 
 def _read(idx_set: IdxSet, file: IdxFile, local: Path | None) -> np.ndarray:
@@ -173,7 +209,9 @@ def _download(idx_set: IdxSet, file: IdxFile) -> Path:
 
     pooch writes to a temporary name and renames the file only after its checksum has proved right.
     """
-    failures = []
+    failures, quiet = [], not log.isEnabledFor(logging.WARNING)
+    for handler in pooch.get_logger().handlers:  # the logger itself, outside logging's tree, keeps its first level
+        handler.setLevel(logging.ERROR if quiet else logging.INFO)
     for mirror in idx_set.mirrors:
         url = f"{mirror}{file.name}.gz"
         try:
@@ -182,7 +220,7 @@ def _download(idx_set: IdxSet, file: IdxFile) -> Path:
                 known_hash=f"md5:{file.gz_md5}",
                 fname=f"{file.name}.gz",
                 path=cache_folder() / idx_set.name,
-                progressbar=True,
+                progressbar=not quiet,
             )
             return Path(kept)
         except (OSError, ValueError) as error:  # no network, no such file; or a wrong checksum

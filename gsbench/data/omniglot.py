@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gsbench.data.base import TEST, TRAIN, VALIDATION, DataFileError, Dataset, check_n_classes
+from gsbench.data.base import TEST, TRAIN, VALIDATION, DataFileError, Dataset, Whereabouts, check_n_classes
 from gsbench.data.locations import HOW_TO_NAME, read_arrays
 
 NAME = "omniglot"
@@ -50,6 +50,14 @@ def load_omniglot(n_classes: int, folder: Path | None = None) -> Dataset:
 def count_omniglot(folder: Path | None = None) -> int:
     """How many characters the file holds. Only their names are read."""
     return read_arrays(_path(folder), ["class_names"])["class_names"].size
+
+
+def find_omniglot(folder: Path | None = None) -> Whereabouts:
+    """Whether the file is in the data folder."""
+    try:
+        return Whereabouts("present", str(_path(folder)))
+    except FileNotFoundError as error:
+        return Whereabouts("missing", f"{error}; what it holds: python -m pydoc gsbench.data.omniglot")
 
 
 def _path(folder: Path | None) -> Path:

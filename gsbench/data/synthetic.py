@@ -13,6 +13,7 @@ from gsbench.data.base import TEST, TRAIN, Dataset, check_n_classes, check_seed,
 
 NAME = "synthetic"
 VERSION = "1"
+LICENCE = "none needed: random numbers"
 HEIGHT = WIDTH = 28
 TRAIN_IMAGES, TEST_IMAGES = 60_000, 10_000  # in all, shared out over the classes
 FEWEST_TRAIN, FEWEST_TEST = 12, 1  # a class: 2 for validation and 10 labelled
@@ -40,7 +41,7 @@ def load_synthetic(n_classes: int, seed: int = 0) -> Dataset:
         labels=np.concatenate(labels),
         part=np.repeat(np.array([TRAIN, TEST], np.uint8), [n_train, n_test]),
         class_names=tuple(str(k) for k in range(n_classes)),
-        licence="none needed: random numbers",
+        licence=LICENCE,
         source=f"made by gsbench with seed {seed}",
     )
 

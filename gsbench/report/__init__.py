@@ -8,13 +8,18 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from gsbench.report.answer import answer
 from gsbench.report.figures import FIGURES
 from gsbench.report.folder import check_name, written_whole
 from gsbench.report.frame import make_curves, make_frame
 from gsbench.report.glance import glance_table, glance_text
-from gsbench.report.page import make_page
+from gsbench.report.html import make_html
+from gsbench.report.latex import make_latex
+from gsbench.report.page import MORE, Section, make_head, make_page, make_sections
 from gsbench.report.reading import IMAGES, TRAINING, Reading, ReportError, read_files, read_newest, recorded_at
 from gsbench.report.style import Plot, figure_settings, make_look
+from gsbench.report.summary import make_summary
+from gsbench.report.text import plain
 
 __all__ = [
     "FIGURES",
@@ -27,9 +32,13 @@ __all__ = [
     "write_report",
 ]
 
-PAGE, RECORDS, CURVES = "report.md", "records.csv", "curves.csv"
+PAGE, MARKDOWN, SUMMARY, TABLES = "report.html", "report.md", "summary.md", "tables.tex"
+RECORDS, PARQUET, CURVES = "records.csv", "records.parquet", "curves.csv"
 FORMATS = ("png", "svg")
-OURS = (PAGE, RECORDS, CURVES, *(f"{name}.{suffix}" for name in FIGURES for suffix in FORMATS))
+OURS = (
+    *(PAGE, MARKDOWN, SUMMARY, TABLES, RECORDS, PARQUET, CURVES),
+    *(f"{name}.{suffix}" for name in (*FIGURES, *MORE) for suffix in FORMATS),
+)
 
 
 def make_report(
@@ -39,10 +48,10 @@ def make_report(
     name: str | None = None,
     output: str | Path = "reports",
 ) -> Path:
-    """Reads benchmark files and writes the page, the CSV files and the figures to `<output>/<name>/`.
+    """Reads benchmark files and writes the report to `<output>/<name>/`: see `write_report`.
 
     No paths: the newest run under `storage`. No name: the time at which the newest run began. Returns the
-    page's path. The same records give the same files. Raises ReportError when a file is missing or is no
+    path of the HTML page. The same records give the same files. Raises ReportError when a file is missing or is no
     benchmark file.
     """
     reading = read_runs(paths, storage)
@@ -55,20 +64,40 @@ def read_runs(paths: Sequence[str | Path] = (), storage: str | Path = ".benchmar
 
 
 def write_report(reading: Reading, *, name: str | None = None, output: str | Path = "reports") -> Path:
-    """Writes the page, the CSV files and the figures of what was read, and returns the page's path."""
+    """Writes the report of what was read, and returns the path of its HTML page.
+
+    Beside `report.html`, which needs no other file: the same as Markdown with the figures as PNG and SVG, a summary of
+    it, its tables in LaTeX, and the records and curves as data (CSV; the records as Parquet too).
+    """
     folder = Path(output) / check_name(default_name(reading) if name is None else name)
     frame = make_frame(reading.records)
     curves = make_curves(reading.records, frame)
     with written_whole(folder, PAGE, OURS) as temporary:
-        # 15 digits are what a float64 is sure to keep; whole numbers come without a point.
-        published = frame.drop(columns=[IMAGES], errors="ignore")
-        published.to_csv(temporary / RECORDS, index=False, float_format="%.15g")
-        if len(curves):
-            curves.to_csv(temporary / CURVES, index=False, float_format="%.15g")
-        plots = _draw(frame, curves, temporary)
-        page = make_page(folder.name, reading.notices, frame, curves, plots)
-        (temporary / PAGE).write_text(page, encoding="utf-8", newline="\n")
+        _write_data(frame, curves, temporary)
+        with figure_settings():
+            sections = make_sections(frame, curves, _draw(frame, curves))
+            svgs = {section.figure: _save(section, temporary) for section in sections if section.plot}
+        told = answer(frame, curves)
+        texts = {
+            MARKDOWN: make_page(folder.name, reading.notices, frame, sections),
+            SUMMARY: make_summary(folder.name, told, frame),
+            TABLES: make_latex(folder.name, sections),
+            PAGE: make_html(folder.name, told, make_head(reading.notices, frame), sections, frame, svgs),
+        }
+        for file, content in texts.items():
+            (temporary / file).write_text(content, encoding="utf-8", newline="\n")
     return folder / PAGE
+
+
+def _write_data(frame: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> None:
+    # 15 digits are what a float64 is sure to keep; whole numbers come without a point.
+    published = frame.drop(columns=[IMAGES], errors="ignore")
+    published.to_csv(folder / RECORDS, index=False, float_format="%.15g")
+    # Parquet has one type a column: all that is no number is text there.
+    texts = {field: published[field].map(plain, na_action="ignore") for field in published.select_dtypes("object")}
+    published.assign(**texts).to_parquet(folder / PARQUET, index=False)
+    if len(curves):
+        curves.to_csv(folder / CURVES, index=False, float_format="%.15g")
 
 
 def default_name(reading: Reading) -> str:
@@ -82,17 +111,18 @@ def default_name(reading: Reading) -> str:
     return min(starts[newest], default=plain)
 
 
-def _draw(frame: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> dict[str, Plot | None]:
-    """Draws and saves every figure; None for those that the records have nothing for."""
+def _draw(frame: pd.DataFrame, curves: pd.DataFrame) -> dict[str, Plot | None]:
+    """Every figure; None for those that the records have nothing for."""
     # The streamed sum with each of its chunks is no estimator of its own: their figure tells them apart.
     named = frame.loc[frame["group"] != "chunk", "estimator"].dropna()
     look = make_look(named, frame.loc[frame["group"] != TRAINING, "series"])
-    plots = {}
-    with figure_settings():
-        for name, draw in FIGURES.items():
-            plots[name] = plot = draw(frame, curves, look)
-            if plot:
-                FigureCanvasAgg(plot.figure)
-                plot.figure.savefig(folder / f"{name}.png")
-                plot.figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
-    return plots
+    return {name: draw(frame, curves, look) for name, draw in FIGURES.items()}
+
+
+def _save(section: Section, folder: Path) -> str:
+    """Saves the section's figure as PNG and as SVG, and returns the SVG."""
+    assert section.plot is not None
+    FigureCanvasAgg(section.plot.figure)
+    section.plot.figure.savefig(folder / f"{section.figure}.png")
+    section.plot.figure.savefig(folder / f"{section.figure}.svg", metadata={"Date": None})
+    return (folder / f"{section.figure}.svg").read_text(encoding="utf-8")

@@ -20,6 +20,7 @@ SUBJECT = ["model", "task", "n_classes"]  # what has a panel of its own
 MOST_PANELS = 12
 MOST_ROWS = 6
 COLUMNS = 3
+FRONT = "Pareto front"  # the label of the line
 
 
 def pareto(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Plot | None:
@@ -75,7 +76,7 @@ def draw_front(ax: Axes, speeds: Sequence[float], percents: Sequence[float], lin
     front = pareto_front(speeds, percents)
     xs = [ax.get_xlim()[0], *(speeds[i] for i in front), speeds[front[-1]]]
     ys = [percents[front[0]], *(percents[i] for i in front), ax.get_ylim()[0]]
-    ax.plot(xs, ys, color="#999999", linestyle=line, linewidth=1.2, drawstyle="steps-pre", zorder=1)
+    ax.plot(xs, ys, color="#999999", linestyle=line, linewidth=1.2, drawstyle="steps-pre", zorder=1, label=FRONT)
 
 
 def widen(ax: Axes, speeds: pd.Series, percents: pd.Series) -> None:

@@ -17,6 +17,8 @@ from gsbench.report.style import Look
 
 DIGIT = 0.07  # inches of a digit of a tick's label
 DEEPEST = 1e6  # how far below the largest value the axis of `from_zero` is logarithmic, at most
+# The attribute of a line that has the x which were measured, where `side_by_side` moved those drawn: see `drawn`.
+MEASURED_AT = "gsbench_measured_at"
 SPREAD = 0.5  # the most that `side_by_side` takes, in units of log K
 
 
@@ -94,7 +96,8 @@ def draw_by_classes(
                 reach = [points[value] - points[low], points[high] - points[value]]
                 bars = np.clip(np.nan_to_num(np.array(reach)), 0, None)
             at = points.index * (places[estimator] if places else 1.0)
-            ax.errorbar(at, points[value], yerr=bars, **look.line(estimator, series))
+            drawn = ax.errorbar(at, points[value], yerr=bars, **look.line(estimator, series))
+            vars(drawn.lines[0])[MEASURED_AT] = list(points.index)
 
 
 def side_by_side(estimators: Iterable[str], counts: Iterable[float]) -> dict[str, float]:
@@ -130,7 +133,8 @@ def mark_lost(ax: Axes, lost: pd.DataFrame, look: Look, *, top: bool) -> None:
         height = 0.96 - 0.075 * rank if top else 0.04 + 0.075 * rank
         colour = look.estimators[estimator][0]
         for k in own.index:
-            ax.plot([k], [height], "x", transform=place, color=colour, markeredgewidth=2)
+            label = f"{estimator}: does not fit in memory"
+            ax.plot([k], [height], "x", transform=place, color=colour, markeredgewidth=2, label=label)
         needed = own.iloc[0]
         if top and not np.isnan(needed):
             ax.annotate(

@@ -96,7 +96,8 @@ def _draw_lines(
         if figure == "speedup":
             reach = [points[figure] - points["speedup_low"], points["speedup_high"] - points[figure]]
             bars = np.clip(np.nan_to_num(np.array(reach)), 0, None)
-        ax.errorbar(points.index, points[figure] * scale, yerr=bars, **style)
+        label = " · ".join(filter(None, [f"K = {k:,.0f}", series]))
+        ax.errorbar(points.index, points[figure] * scale, yerr=bars, label=label, **style)
 
 
 def _has_state(rows: pd.DataFrame) -> bool:
@@ -118,7 +119,8 @@ def _draw_state(ax: Axes, rows: pd.DataFrame, styles: dict[Any, dict[str, Any]])
         if len(own):
             height = own["state_bytes"].median() / 2**20
             ends = [own["chunk"].min() / 1.1, own["chunk"].max() * 1.1]
-            ax.plot(ends, [height, height], **{**STATE, "color": style["color"]})
+            label = f"K = {k:,.0f}: parameters, gradients and moments"
+            ax.plot(ends, [height, height], label=label, **{**STATE, "color": style["color"]})
 
 
 def _scale(by_time: Axes, by_memory: Axes, rows: pd.DataFrame) -> None:

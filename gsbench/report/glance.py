@@ -98,7 +98,14 @@ def glance_text(records: Sequence[Record]) -> str:
 def glance_markdown(frame: pd.DataFrame) -> str:
     """The same in Markdown, each table under its heading."""
     blocks = glance_blocks(frame)
-    return "\n\n".join(f"### {block.title}\n\n{_tabulated(block, 'github', '<br>')}" for block in blocks)
+    tables = [(text.markdown_cell(block.title), _tabulated(_escaped(block), "github", "<br>")) for block in blocks]
+    return "\n\n".join(f"### {title}\n\n{table}" for title, table in tables)
+
+
+def _escaped(block: Block) -> Block:
+    """With every line as Markdown takes it for plain text."""
+    rows = [[[text.markdown_cell(line) for line in lines] for lines in row] for row in block.rows]
+    return Block(block.title, [text.markdown_cell(header) for header in block.headers], rows)
 
 
 def _tabulated(block: Block, tablefmt: str, new_line: str) -> str:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from gsbench.report import text
-from gsbench.report.axes import class_axis, draw_by_classes, from_zero, plain_log, side_by_side
+from gsbench.report.axes import MEASURED_AT, class_axis, draw_by_classes, from_zero, plain_log, side_by_side
 from gsbench.report.estimator_styles import by_estimator
 from gsbench.report.frame import is_sum
 from gsbench.report.gradients import (
@@ -163,6 +163,7 @@ def _draw_unbiased(ax: Axes, rows: pd.DataFrame, look: Look, places: dict[str, f
         bars = np.stack([np.zeros(len(own)), own["bias_high"]])
         style = {**look.line(estimator, series), "linestyle": "none"}
         drawn = ax.errorbar(own["n_classes"] * places[estimator], np.zeros(len(own)), yerr=bars, **style, **PALE)
+        vars(drawn.lines[0])[MEASURED_AT] = list(own["n_classes"])
         for bar in (*drawn.lines[1], *drawn.lines[2]):
             bar.set_alpha(0.5)  # what is not there is not to be the first thing seen
 
@@ -181,7 +182,7 @@ def _draw_yardstick(ax: Axes, rows: pd.DataFrame, figure: str) -> None:
         smallest = own.groupby("n_classes")[figure].min()
         ends = [smallest.index[0] / 1.2, smallest.index[0] * 1.2]  # one K alone is a line too
         xs = smallest.index if len(smallest) > 1 else ends
-        ax.plot(xs, smallest if len(smallest) > 1 else [smallest.iloc[0]] * 2, **YARDSTICK)
+        ax.plot(xs, smallest if len(smallest) > 1 else [smallest.iloc[0]] * 2, label="exact sum", **YARDSTICK)
 
 
 def _log_rows(sheet: Sheet) -> None:

@@ -16,7 +16,7 @@ from gsbench.report.gradients import caption_end, gradient_rows, of_part, perple
 from gsbench.report.style import Look, Plot, make_sheet
 
 MOST_K = 4
-FRONT: dict[str, Any] = {"color": "#999999", "linewidth": 1.2, "zorder": 1}
+FRONT: dict[str, Any] = {"label": "Pareto front", "color": "#999999", "linewidth": 1.2, "zorder": 1}
 
 
 def gradient_pareto(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Plot | None:

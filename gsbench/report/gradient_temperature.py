@@ -111,7 +111,8 @@ def _draw(ax: Axes, points: pd.DataFrame, styles: dict[tuple[Any, ...], dict[str
             reach = [own[height] - own[f"{height}_low"], own[f"{height}_high"] - own[height]]
             bars = np.clip(np.nan_to_num(np.array(reach)), 0, None)
             style = styles[name, k, series] if seen else {**styles[name, k, series], "linestyle": "none", "alpha": 0.6}
-            ax.errorbar(own["tau"], own[height], yerr=bars, elinewidth=0.8, **style)
+            label = " · ".join(filter(None, [name, f"K = {k:,.0f}", series]))
+            ax.errorbar(own["tau"], own[height], yerr=bars, elinewidth=0.8, label=label, **style)
     if height == "bias":
         ax.axhline(0, color="#999999", linewidth=1)
 

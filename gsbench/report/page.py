@@ -1,8 +1,11 @@
-"""The page of a report, in Markdown."""
+"""The sections of a report, each written once, in Markdown: `make_page` joins them, and the HTML page arranges them by
+question.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -27,41 +30,95 @@ GLANCE_NOTE = (
     f"{text.NOT_MEASURED}: not measured."
 )  # to be formatted with the baseline's name
 
+GLANCE = "At a glance"
 NO_GLANCE = "No full step, paired speed-up, peak memory or accuracy was measured."
 
 
-def make_page(
-    name: str,
-    notices: Sequence[str],
-    frame: pd.DataFrame,
-    curves: pd.DataFrame,
-    plots: Mapping[str, Plot | None],
-) -> str:
-    """The whole page: the one-glance table, the figures (those of `plots` that are not None, in their order),
-    the tables that go with them, what is missing, and the conditions. Of training runs alone there is no glance.
+# The questions that a report answers, in the HTML page's order, by their ids.
+QUESTIONS = {
+    "fast": "How fast?",
+    "memory": "How much memory?",
+    "accurate": "How accurate?",
+    "gradients": "How good are the gradients?",
+    "whom": "Against whom?",
+    "more": "What else?",
+    "machine": "On what machine?",
+}
+# Which question a figure, and what follows it, helps to answer; else "more".
+QUESTION_OF = {
+    **dict.fromkeys(("steps_per_second", "speedup", "time_per_class", "fraction_of_peak", "chunk_sizes"), "fast"),
+    **dict.fromkeys(("peak_memory", "training_memory"), "memory"),
+    **dict.fromkeys(("pareto", "training_pareto", "accuracy_curves", "training_curves"), "accurate"),
+    **dict.fromkeys(("accuracy_by_classes", "time_to_accuracy", "image_grids"), "accurate"),
+    **dict.fromkeys(("gradient_bias", "gradient_variance", "gradient_price"), "gradients"),
+    **dict.fromkeys(("gradient_pareto", "gradient_temperature"), "gradients"),
+    "peers": "whom",
+}
+
+
+@dataclass(frozen=True)
+class Section:
+    """What stands under one heading of the page.
+
+    `body` is Markdown as `text.markdown_cell` and `text.markdown_table` write it; `figure` is the name of the one that
+    stands above it, drawn in `plot`; `question` is a key of QUESTIONS.
     """
-    parts = [
-        f"# gsbench report: {markdown_cell(name)}",
-        _runs(frame),
-        _joint_runs(frame),
-        *(f"> **Notice.** {markdown_cell(notice)}" for notice in notices),
-        "" if (frame["group"] == TRAINING).all() else _glance(frame),
-    ]
+
+    title: str
+    body: str
+    question: str
+    figure: str = ""
+    plot: Plot | None = None
+
+    def markdown(self) -> str:
+        image = _image(self.figure, self.plot) if self.plot else ""
+        return "\n\n".join(filter(None, [f"## {self.title}", image, self.body]))
+
+
+def make_page(name: str, notices: Sequence[str], frame: pd.DataFrame, sections: Sequence[Section]) -> str:
+    """The whole page in Markdown: the runs read, the notices, and the sections."""
+    parts = [f"# gsbench report: {markdown_cell(name)}", make_head(notices, frame)]
+    return "\n\n".join(filter(None, [*parts, *(section.markdown() for section in sections)])) + "\n"
+
+
+def make_head(notices: Sequence[str], frame: pd.DataFrame) -> str:
+    """The runs read, which of them are read as one, and the notices."""
+    told = [f"> **Notice.** {markdown_cell(notice)}" for notice in notices]
+    return "\n\n".join(filter(None, [_runs(frame), _joint_runs(frame), *told]))
+
+
+def make_sections(frame: pd.DataFrame, curves: pd.DataFrame, plots: Mapping[str, Plot | None]) -> list[Section]:
+    """The one-glance table, the figures (those of `plots` that are not None, in their order), the tables that go with
+    them, MORE, what is missing, and the conditions. Of training runs alone there is no glance.
+    """
+    sections = [] if (frame["group"] == TRAINING).all() else [_glance(frame)]
     for key, plot in plots.items():
-        parts.append(_figure(key, plot) if plot else "")
-        parts.append(TABLES[key](frame) if plot and key in TABLES else "")
-        parts += [section(frame, curves) for section in SECTIONS.get(key, ())]
-    parts += [
-        f"## Missing\n\n{gaps.missing(frame, plots)}",
-        f"## Skipped, failed and too large\n\n{gaps.not_ok(frame)}",
-        f"## Conditions\n\n{gaps.conditions(frame)}",
+        question = QUESTION_OF.get(key, "more")
+        if plot:
+            body = TABLES[key](frame) if key in TABLES else ""
+            sections.append(Section(plot.title, body, question, key, plot))
+        written = [write(frame, curves) for write in SECTIONS.get(key, ())]
+        sections += [_of_text(section, question) for section in written if section]
+    more = [write(frame, curves) for write in MORE.values()]
+    return [
+        *sections,
+        *(section for section in more if section),
+        Section("Missing", gaps.missing(frame, plots), "machine"),
+        Section("Skipped, failed and too large", gaps.not_ok(frame), "machine"),
+        Section("Conditions", gaps.conditions(frame), "machine"),
         _files(curves),
     ]
-    return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def _glance(frame: pd.DataFrame) -> str:
-    return f"## At a glance\n\n{glance_markdown(frame) or NO_GLANCE}\n\n{_glance_note(frame)}{_timed_under(frame)}"
+def _of_text(written: str, question: str) -> Section:
+    """The section that begins with its heading."""
+    title, _, body = written.removeprefix("## ").partition("\n\n")
+    return Section(title, body, question)
+
+
+def _glance(frame: pd.DataFrame) -> Section:
+    body = f"{glance_markdown(frame) or NO_GLANCE}\n\n{_glance_note(frame)}{_timed_under(frame)}"
+    return Section(GLANCE, body, "fast")
 
 
 def _glance_note(frame: pd.DataFrame) -> str:
@@ -109,9 +166,9 @@ def _joint_runs(frame: pd.DataFrame) -> str:
     return markdown_cell(" ".join(notes))
 
 
-def _figure(key: str, plot: Plot) -> str:
+def _image(key: str, plot: Plot) -> str:
     alt = plot.title.replace("[", "(").replace("]", ")")
-    return f"## {plot.title}\n\n![{alt}]({key}.png)\n\n*{markdown_cell(plot.caption)}* ([SVG]({key}.svg))"
+    return f"![{alt}]({key}.png)\n\n*{markdown_cell(plot.caption)}* ([SVG]({key}.svg))"
 
 
 def _held_against_jang(frame: pd.DataFrame) -> str:
@@ -171,6 +228,24 @@ SECTIONS: dict[str, Sequence[Callable[[pd.DataFrame, pd.DataFrame], str]]] = {
 }
 
 
-def _files(curves: pd.DataFrame) -> str:
-    more = "; [curves.csv](curves.csv): the accuracy curves, a row an evaluation" if len(curves) else ""
-    return f"## Files\n\n[records.csv](records.csv): all the records, a row each, with all their fields{more}."
+# More sections before the last ones, by name: functions of (frame, curves) → a Section, or None where it has no place.
+# Its figure, if it has one, is called as the section is: see `of_plot`. Adding one is a line here.
+MORE: dict[str, Callable[[pd.DataFrame, pd.DataFrame], Section | None]] = {}
+
+
+def of_plot(name: str, plot: Plot | None, question: str, body: str = "") -> Section | None:
+    """The section of a figure, with what stands under it."""
+    return Section(plot.title, body, question, name, plot) if plot else None
+
+
+def _files(curves: pd.DataFrame) -> Section:
+    names = {
+        "report.html": "this report as a page of its own, with tables that sort and figures that can be downloaded",
+        "records.csv": "all the records, a row each, with all their fields",
+        "records.parquet": "the same, for pandas and other readers of Parquet",
+        **({"curves.csv": "the accuracy curves, a row an evaluation"} if len(curves) else {}),
+        "tables.tex": "the tables in LaTeX",
+        "summary.md": "the answer in short, to paste into an issue",
+    }
+    body = "\n".join(f"- [{name}]({name}): {what}" for name, what in names.items())
+    return Section("Files", body, "machine")

@@ -111,6 +111,8 @@ def _draw_point(ax: Axes, rows: pd.DataFrame, y: float, look: Look) -> None:
     ratio, low, high = rows[["speedup", "speedup_low", "speedup_high"]].median()
     reach = np.clip(np.nan_to_num([[ratio - low], [high - ratio]]), 0, None)
     style = look.marker(rows["estimator"].iloc[0], rows["series"].iloc[0])
+    peer, timed, k = rows[["baseline", "timed", "n_classes"]].iloc[0]
+    style["label"] = f"{style['label']} beside {peer}, K = {k:,.0f}, {TIMED.get(timed, timed)}"
     ax.errorbar([ratio], [y], xerr=reach, linestyle="", **style)
 
 

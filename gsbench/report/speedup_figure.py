@@ -96,7 +96,7 @@ def _draw_panel(ax: Axes, rows: pd.DataFrame, look: Look, held: bool) -> None:
     draw_by_classes(ax, rows, look, "speedup", "speedup_low", "speedup_high")
     ground: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
     if held:
-        ax.plot(list(JANG), list(JANG.values()), **JANG_STYLE)
+        ax.plot(list(JANG), list(JANG.values()), label=JANG_NAME, **JANG_STYLE)
         for k, theirs in JANG.items():
             ax.annotate(
                 jang(k), (k, theirs), xytext=(9, -9), textcoords="offset points", va="top", fontsize=8, bbox=ground

@@ -55,8 +55,10 @@ class Look:
     series: dict[str, tuple[str, Any]]  # label → (line style, fill of the marker)
 
     def marker(self, estimator: str, series: str) -> dict[str, Any]:
+        """With the label under which `drawn` publishes what is drawn so."""
         colour, marker = self.estimators[estimator]
         return {
+            "label": " · ".join(filter(None, [estimator, series])),
             "color": colour,
             "marker": marker,
             "fillstyle": self.series[series][1],
@@ -74,7 +76,7 @@ class Look:
         """Legend entries: one for each estimator, and one for each series where there are several."""
         first = next(iter(self.series))
         show = self.line if lines else lambda *names: {**self.marker(*names), "linestyle": ""}
-        entries = [Line2D([], [], label=name, **show(name, first)) for name in by_estimator(estimators)]
+        entries = [Line2D([], [], **{**show(name, first), "label": name}) for name in by_estimator(estimators)]
         of_series = [label for label in self.series if label in set(series)]
         if len(of_series) > 1:
             for label in of_series:
@@ -100,6 +102,8 @@ def make_look(estimators: Iterable[str], series: Iterable[str]) -> Look:
 LEFT, RIGHT, GAP_X, GAP_Y, X_LABEL = 0.8, 0.25, 0.35, 0.5, 0.55
 TITLE, LEGEND_LINE, CAPTION_LINE, PANEL_TITLE = 0.42, 0.22, 0.155, 0.42
 NARROWEST = 7.2
+# The ids of the title and of the caption in a figure's SVG: a page that prints them itself leaves them out.
+TITLE_ID, CAPTION_ID = "sheet-title", "sheet-caption"
 CAPTION_SIZE = 7.5
 
 
@@ -168,12 +172,13 @@ def make_sheet(
     )  # fmt: skip
     axes = grid.subplots(squeeze=False, **(share or {}))
     left = 0.12 / width
-    figure.text(left, 1 - 0.12 / height, title, fontsize=11.5, fontweight="bold", va="top")
+    figure.text(left, 1 - 0.12 / height, title, fontsize=11.5, fontweight="bold", va="top", gid=TITLE_ID)
     if handles:
         place = (left, 1 - (TITLE - 0.06) / height)
         figure.legend(
             handles=list(handles), loc="upper left", bbox_to_anchor=place, borderaxespad=0, borderpad=0,
             ncol=math.ceil(len(handles) / legend_lines), handlelength=2.6, columnspacing=1.8,
         )  # fmt: skip
-    figure.text(left, 0.1 / height, "\n".join(lines), fontsize=CAPTION_SIZE, color="#444444", va="bottom")
+    told: dict[str, Any] = {"fontsize": CAPTION_SIZE, "color": "#444444", "va": "bottom", "gid": CAPTION_ID}
+    figure.text(left, 0.1 / height, "\n".join(lines), **told)
     return Sheet(figure, axes)

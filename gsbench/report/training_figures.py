@@ -153,13 +153,16 @@ def _draw_curves(ax: Axes, points: pd.DataFrame, column: str, look: Look, least:
         first = min(rank * every // len(names), max(0, len(mean) - 1))
         ax.plot(mean["x"], mean["mean"], markevery=(first, every), **style)
         if len(runs) > 1:
-            ax.fill_between(mean["x"], mean["low"], mean["high"], color=style["color"], alpha=0.18, linewidth=0)
+            between = f"{name}: from the least to the greatest"
+            band = {"color": style["color"], "alpha": 0.18, "linewidth": 0, "label": between}
+            ax.fill_between(mean["x"], mean["low"], mean["high"], **band)
         for x, y in runs:
             if x[-1] > WENT_ON * end:
                 beyond = (x >= end) & (x >= least)
-                ax.plot(x[beyond], y[beyond], color=style["color"], linewidth=0.8, alpha=0.7)
+                thin = {"color": style["color"], "linewidth": 0.8, "alpha": 0.7, "label": f"{name}: one seed"}
+                ax.plot(x[beyond], y[beyond], **thin)
         for x, y in _runs(own[(own["status"] == "diverged") & (own[column] >= least)], column):
-            ax.plot(x[-1:], y[-1:], color=style["color"], **DIVERGED)
+            ax.plot(x[-1:], y[-1:], color=style["color"], label=f"{name}: diverged", **DIVERGED)
 
 
 def _runs(points: pd.DataFrame, column: str) -> Points:

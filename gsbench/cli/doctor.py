@@ -1,0 +1,73 @@
+"""`gsbench doctor`: what is here, and what to do about what is missing."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from gsbench.cli.probes import OK, PROBES, PROBLEM, REINSTALL, Finding, Probe, data_probes
+
+BROKEN = 1  # exit code
+
+EXAMPLES = """examples:
+  gsbench doctor
+  gsbench doctor --data-dir ~/data
+  gsbench doctor --json
+
+ok: it works; missing: gsbench does without it; problem: see what is said.
+exit codes: 0 gsbench can be used here, 1 something that it needs is broken
+"""
+
+
+def add_doctor(commands: Any) -> None:
+    """`gsbench doctor`."""
+    parser = commands.add_parser(
+        "doctor",
+        help="what is here, and what to do about what is missing",
+        description="Looks at Python, the libraries, the processor, the card and the data sets, and says what to do "
+        "about what is missing. Downloads nothing.",
+        epilog=EXAMPLES,
+    )
+    parser.add_argument("--data-dir", metavar="DIR", help="the data folder (or the environment variable GSBENCH_DATA)")
+    parser.add_argument("--json", action="store_true", help="as JSON: whether gsbench can be used, and the findings")
+    parser.set_defaults(run=run_doctor)
+
+
+def run_doctor(arguments: argparse.Namespace) -> int:
+    findings = list(examine(arguments.data_dir))
+    usable = not any(finding.needed and finding.mark != OK for finding in findings)
+    if arguments.json:
+        found = [dataclasses.asdict(finding) for finding in findings]
+        print(json.dumps({"usable": usable, "findings": found}, allow_nan=False))
+    else:
+        print("\n".join(map(str, findings)))
+        print(f"\ngsbench can{'' if usable else 'not'} be used here.")
+    return 0 if usable else BROKEN
+
+
+def examine(data_dir: str | None = None) -> Iterator[Finding]:
+    """All findings, in the order in which they are told."""
+    for probe in PROBES:
+        yield from guarded(probe)
+    yield from guarded(Probe("data sets", lambda: _of_data(data_dir), remedy=REINSTALL))
+
+
+def _of_data(data_dir: str | None) -> Iterator[Finding]:
+    for probe in data_probes(data_dir):
+        yield from guarded(probe)
+
+
+def guarded(probe: Probe) -> Iterator[Finding]:
+    """The findings of a probe. One that fails is a finding itself: whatever is broken, the rest is still told."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of libraries that are imported for a look
+            for finding in probe.look():
+                yield dataclasses.replace(finding, needed=finding.needed or probe.needed)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+        yield Finding(probe.name, PROBLEM, reason, probe.remedy, probe.needed)

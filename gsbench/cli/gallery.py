@@ -1,0 +1,147 @@
+"""`gsbench gallery`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gsbench.gallery import Gallery
+
+FILES = ("gallery.png", "gallery.svg", "gallery.csv")
+LISTED = 12  # classes in the table: beyond, the likeliest ones
+FOLLOWS = "Jang et al. 2017, arXiv 1611.01144: s = softmax((log pi + g) / tau)"
+
+EXAMPLES = """examples:
+  gsbench gallery
+  gsbench gallery --classes 50 --taus 0.1,0.5,1,2 --draws 1000
+  gsbench gallery --probabilities 0.7,0.2,0.1 --output figures/gallery
+  gsbench gallery --logits=-1,0.5,2 --json
+
+A list that begins with a minus needs the equals sign. Without options: a random linear layer of 10 inputs and six
+classes, the likeliest of which has a probability of 0.80, and temperatures 0.1, 1, 5 and 100.
+"""
+
+
+def numbers(text: str) -> list[float]:
+    """Reads `0.1,1,5`."""
+    return [float(part) for part in text.split(",")]
+
+
+def add_gallery(commands: Any) -> None:
+    """`gsbench gallery`."""
+    parser = commands.add_parser(
+        "gallery",
+        help="what Gumbel-Softmax draws look like, by temperature",
+        description="Draws a categorical distribution, Gumbel-Softmax draws of it at each temperature, and the mean of "
+        "many draws (Jang et al. 2017, arXiv 1611.01144). Writes a figure (PNG, SVG) and its numbers (CSV), and prints "
+        "a table and the figure's path.",
+        epilog=EXAMPLES,
+    )
+    of = parser.add_mutually_exclusive_group()
+    of.add_argument("--logits", type=numbers, metavar="x,x,…", help="the categorical is their softmax")
+    of.add_argument("--probabilities", type=numbers, metavar="p,p,…", help="the categorical itself; they sum to 1")
+    of.add_argument("--classes", type=int, default=6, metavar="K", help="random logits of K classes (default: 6)")
+    parser.add_argument("--taus", type=numbers, metavar="τ,τ,…", help="temperatures (default: 0.1,1,5,100)")
+    parser.add_argument("--draws", type=int, metavar="n", help="of which the mean is taken (default: 100)")
+    parser.add_argument("--seed", type=int, help="of the random logits and the draws (default: 212)")
+    parser.add_argument(
+        "--output", type=Path, default=Path("gallery"), metavar="DIR",
+        help=f"where {', '.join(FILES)} are written (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print the numbers as JSON in place of the table")
+    parser.set_defaults(run=run_gallery)
+
+
+def run_gallery(arguments: argparse.Namespace) -> None:
+    from gsbench.gallery import SEED, logits_of, make_gallery, random_logits
+
+    given = {name: getattr(arguments, name) for name in ("taus", "draws", "seed")}
+    seed = SEED if arguments.seed is None else arguments.seed
+    if arguments.logits is not None:
+        logits: Any = arguments.logits
+    elif arguments.probabilities is not None:
+        logits = logits_of(arguments.probabilities)
+    else:
+        logits = random_logits(arguments.classes, seed)
+    gallery = make_gallery(logits, **{name: value for name, value in given.items() if value is not None})
+    paths = write_gallery(gallery, arguments.output)
+    if arguments.json:
+        print(json.dumps({**as_json(gallery), "files": [str(path) for path in paths]}, allow_nan=False))
+        return
+    print(table(gallery))
+    print(paths[0])
+
+
+def write_gallery(gallery: Gallery, folder: Path) -> list[Path]:
+    """Writes figure and numbers, and returns their paths. The same gallery gives the same files."""
+    import pandas as pd
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    from gsbench.gallery import rows
+    from gsbench.report.folder import written_whole
+    from gsbench.report.gallery_figure import draw_gallery
+    from gsbench.report.style import figure_settings
+
+    with written_whole(folder, FILES[0], FILES) as temporary:
+        with figure_settings():
+            figure = draw_gallery(gallery).figure
+            FigureCanvasAgg(figure)
+            figure.savefig(temporary / FILES[0])
+            figure.savefig(temporary / FILES[1], metadata={"Date": None})
+        pd.DataFrame(rows(gallery)).astype({"draw": "Int64"}).to_csv(
+            temporary / FILES[2], index=False, float_format="%.15g"
+        )
+    return [folder / name for name in FILES]
+
+
+def table(gallery: Gallery) -> str:
+    """By class: its probability and its share of the mean of draws at each τ; below, how far the means are off."""
+    from tabulate import tabulate
+
+    order = sorted(range(gallery.n_classes), key=lambda k: -gallery.probabilities[k])[: LISTED - 1]
+    if gallery.n_classes <= LISTED:
+        order = list(range(gallery.n_classes))
+    columns = [gallery.probabilities, *gallery.means]
+    lines = [[k, *(f"{column[k]:.3f}" for column in columns)] for k in order]
+    if (others := gallery.n_classes - len(order)) > 0:
+        rest = (f"{column.sum() - column[order].sum():.3f}" for column in columns)
+        lines.append([f"{others:,} others", *rest])
+    lines.append([""] * (1 + len(columns)))
+    for name, values in (
+        ("off the categorical by", gallery.from_categorical),
+        ("off uniform by", gallery.from_uniform),
+        ("mean largest entry", gallery.mean_largest),
+    ):
+        lines.append([name, "", *(f"{value:.3f}" for value in values)])
+    headers = ["class", "probability", *(f"mean at τ = {tau:g}" for tau in gallery.taus)]
+    written = tabulate(lines, headers, disable_numparse=True, colalign=("left", *("right" for _ in columns)))
+    about = "Off by: total variation, from 0 to 1. Mean largest entry: 1 where draws are one-hot."
+    return f"Mean of {gallery.draws:,} Gumbel-Softmax draws ({FOLLOWS})\n\n{written}\n\n{about}"
+
+
+def as_json(gallery: Gallery) -> dict[str, Any]:
+    """All numbers, null for a logit of −inf."""
+    return {
+        "follows": FOLLOWS,
+        "n_classes": gallery.n_classes,
+        "draws": gallery.draws,
+        "seed": gallery.seed,
+        "logits": [float(x) if math.isfinite(x) else None for x in gallery.logits],
+        "probabilities": gallery.probabilities.tolist(),
+        "by_tau": [
+            {
+                "tau": tau,
+                "one_draw": gallery.first[i].tolist(),
+                "mean": gallery.means[i].tolist(),
+                "mean_largest_entry": float(gallery.mean_largest[i]),
+                "mean_off_categorical": float(gallery.from_categorical[i]),
+                "mean_off_uniform": float(gallery.from_uniform[i]),
+            }
+            for i, tau in enumerate(gallery.taus)
+        ],
+        "draws_at_lowest_tau": gallery.shown.tolist(),
+    }

@@ -1,0 +1,160 @@
+"""`gsbench list`: what there is to choose from, a line each."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import re
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+# The peers live in bench/, beside the benchmark that alone has a use for them, which gsbench does not import.
+PEERS = {
+    "plain-chainer": "The ADGM as one writes it in Chainer, with its own layers. For marginalize and gumbel-softmax.",
+    "plain-torch": "The same in PyTorch. For marginalize and gumbel-softmax; needs the extra peers.",
+    "pyro-parallel": "The sum by Pyro's enumeration, all classes at once. Needs the extra peers.",
+    "pyro-sequential": "The sum by Pyro's enumeration, one class at a time. Needs the extra peers.",
+}
+
+PRESETS = {
+    "default": "The networks of Maaløe et al. 2016's published code, two layers of 500 units.",
+    "small": "Small networks and short runs, for tests and for many class counts.",
+    "blog": "The 2016 blog post's networks and protocol: three ELU layers where y enters, batch norm, a falling τ.",
+    "tuned": "High accuracy on MNIST with 100 labels in little time, by more than the published models have.",
+    "paper": "Maaløe et al. 2016's published code, with its initial weights, schedule and 1,000 epochs.",
+}
+
+EXAMPLES = """examples:
+  gsbench list
+  gsbench list estimators
+  gsbench list data-sets --json
+"""
+
+Entry = dict[str, Any]  # name, text; settings and more where a kind has them
+
+
+def add_list(commands: Any) -> None:
+    """`gsbench list [KIND]`."""
+    parser = commands.add_parser(
+        "list",
+        help="estimators, models, data sets, presets and peers, a line each",
+        description="Lists what there is to choose from: its name, what it is, its settings with their defaults.",
+        epilog=EXAMPLES,
+    )
+    parser.add_argument("kind", nargs="?", choices=list(KINDS), help="one of the lists (default: all)")
+    parser.add_argument("--json", action="store_true", help="as JSON: a list of entries for each kind")
+    parser.set_defaults(run=run_list)
+
+
+def run_list(arguments: argparse.Namespace) -> None:
+    listed = {kind: make() for kind, make in KINDS.items() if arguments.kind in (None, kind)}
+    if arguments.json:
+        print(json.dumps(listed, allow_nan=False, ensure_ascii=False))
+        return
+    print("\n\n".join(f"{kind}:\n{in_lines(entries)}" for kind, entries in listed.items()))
+
+
+def first_sentence(doc: str | None) -> str:
+    """The first sentence of a docstring in one line: up to a full stop before a capital letter, or the paragraph."""
+    paragraph = " ".join((doc or "").strip().split("\n\n")[0].split())
+    return re.split(r"(?<=\.)\s+(?=[A-Z])", paragraph)[0]
+
+
+def in_lines(entries: list[Entry]) -> str:
+    width = max(len(entry["name"]) for entry in entries)
+    return "\n".join(_lines(entry, width + 4) for entry in entries)
+
+
+def _lines(entry: Entry, indent: int) -> str:
+    """The name, and beside it the text and what else there is, wrapped for a terminal."""
+    text = entry["text"]
+    if entry.get("settings"):
+        text += f" Settings: {', '.join(f'{name}={_short(value)}' for name, value in entry['settings'].items())}."
+    if "most_classes" in entry:
+        text += f" K: {entry['classes']}. Licence: {entry['licence']}."
+    start = f"  {entry['name']}".ljust(indent)
+    return textwrap.fill(text, 110, initial_indent=start, subsequent_indent=" " * indent, break_on_hyphens=False)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"({','.join(map(_short, value))})"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _estimators() -> list[Entry]:
+    from gsbench.estimators import ESTIMATORS
+
+    return [
+        {
+            "name": name,
+            "text": first_sentence(estimator.__doc__),
+            "settings": {field.name: field.default for field in dataclasses.fields(estimator)},
+        }
+        for name, estimator in ESTIMATORS.items()
+    ]
+
+
+def _models() -> list[Entry]:
+    import sys
+
+    from gsbench.models import MODELS
+
+    return [
+        {
+            "name": name,
+            "text": f"{first_sentence(sys.modules[model.__module__].__doc__)} {first_sentence(model.__doc__)}",
+        }
+        for name, model in MODELS.items()
+    ]
+
+
+def _data_sets() -> list[Entry]:
+    from gsbench.data import DATASETS
+
+    entries = []
+    for name, source in DATASETS.items():
+        text = first_sentence(source.doc).split(": ", 1)[-1]  # without the names that stand before it
+        try:
+            most, classes = source.count(_no_folder), ""
+        except FileNotFoundError:
+            most, classes = None, "as many as its file has"
+        entries.append(
+            {
+                "name": name,
+                "text": text,
+                "most_classes": most,
+                "classes": classes or (f"2 to {most:,}" if most else "2 or more"),
+                "licence": source.licence,
+            }
+        )
+    return entries
+
+
+def _no_folder() -> None:
+    """What a data set has does not depend on this machine's data folder."""
+
+
+def _presets() -> list[Entry]:
+    from gsbench.models import PRESETS as networks
+    from gsbench.runs import PRESETS as runs
+
+    return [
+        {"name": name, "text": PRESETS.get(name, ""), "settings": {**networks.get(name, {}), **settings}}
+        for name, settings in runs.items()
+    ]
+
+
+def _peers() -> list[Entry]:
+    return [{"name": name, "text": text} for name, text in PEERS.items()]
+
+
+KINDS: dict[str, Callable[[], list[Entry]]] = {
+    "estimators": _estimators,
+    "models": _models,
+    "data-sets": _data_sets,
+    "presets": _presets,
+    "peers": _peers,
+}

@@ -1,0 +1,130 @@
+"""`gsbench plan`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from pathlib import Path
+
+from gsbench.cli.parser import CommandParser
+from gsbench.cli.remarks import is_quiet, remark
+from gsbench.cli.run_options import OF_CASE
+from gsbench.estimators import parse_estimators
+
+EXAMPLES = """examples:
+  gsbench plan
+  gsbench plan --classes 500 --estimators marginalize-streamed,gumbel-softmax --memory 8GiB --steps 50000
+  gsbench plan --calibrate --preset small --batch 256 --epochs 20 --examples 60000
+  gsbench plan records.jsonl --classes 100,1000 --figure plan.svg --json
+
+Without FILE all records of this machine under --storage are used: one machine, device, backend, number type and number
+of threads at a time. Where there are none, a few small cases are measured first, which takes about a minute.
+The table, or with --json one JSON object, goes to stdout, all else to stderr.
+exit codes: 0 done, 2 cannot be used
+"""
+
+UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+
+# The options that say what is planned for, in addition to those of a run's case.
+SHAPE = {
+    "preset": (str, "the networks' sizes: default, blog, paper, tuned, small"),
+    "units": (int, "width of the hidden layers"),
+    "layers": (int, "hidden layers of q(a|x) and q(y|a,x)"),
+    "class_layers": (int, "hidden layers of the networks that take y"),
+    "d_a": (int, "dimension of a"),
+    "d_z": (int, "dimension of z"),
+}
+OF_SHAPE = {**{name: OF_CASE[name] for name in ("model", "batch", "n_mc")}, **SHAPE}
+OF_SETUP = {name: OF_CASE[name] for name in ("device", "backend", "dtype", "threads")}
+
+
+def fill(parser: CommandParser) -> None:
+    """The options of `gsbench plan`."""
+    parser.description = (
+        "Predicts what a training step takes at any class count, batch and model size, with intervals: from records "
+        "that were measured on this machine, or from a quick calibration."
+    )
+    parser.epilog = EXAMPLES
+    add = parser.add_argument
+    add("files", nargs="*", type=Path, metavar="FILE", help="records: .json or .jsonl, or a folder of them")
+    add("--classes", type=class_counts, metavar="K,…", help="class counts (default: 10,20,50,100,200,500,1000)")
+    add(
+        "--estimators", type=estimators, metavar="NAME,…",
+        help="such as marginalize,'gumbel-softmax(tau=0.5)' (default: those measured)",
+    )  # fmt: skip
+    add("--memory", type=byte_count, metavar="SIZE", help="also: the largest K that fits, such as 8GiB")
+    add(
+        "--ratio", type=float, default=2.0, metavar="r",
+        help="also: from which K on a sampler is r times cheaper than the exact sum (default: %(default)g)",
+    )  # fmt: skip
+    add("--steps", type=int, metavar="N", help="also: the time of a training run of N steps")
+    add("--epochs", type=float, metavar="E", help="or of E epochs, of --examples each")
+    add("--examples", type=int, metavar="n", help="unlabelled examples of the data set")
+    add(
+        "--calibrate", action=argparse.BooleanOptionalAction, default=None,
+        help="measure a few small cases first, about a minute (default: where there are no records)",
+    )  # fmt: skip
+    add(
+        "--storage", type=Path, default=Path(".benchmarks"), metavar="DIR",
+        help="where records are looked for, and where a calibration keeps its own (default: %(default)s)",
+    )  # fmt: skip
+    add("--figure", type=figure_path, metavar="FILE", help="also: time and memory by K as .png or .svg")
+    add("--json", action="store_true", help="print JSON in place of tables")
+    for title, options in (
+        ("planned for (default: as most of the records have it)", OF_SHAPE),
+        ("records of (default: this machine's, the newest)", OF_SETUP),
+    ):
+        group = parser.add_argument_group(title)
+        for name, (kind, text) in options.items():
+            group.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="X", help=text.partition(";")[0])
+    parser.set_defaults(run=run_plan)
+
+
+def class_counts(text: str) -> list[int]:
+    if not re.fullmatch(r"\s*\d+\s*(,\s*\d+\s*)*", text) or any(int(k) < 2 for k in text.split(",")):
+        raise argparse.ArgumentTypeError(f"class counts are integers >= 2, such as 10,100, got {text!r}")
+    return [int(k) for k in text.split(",")]
+
+
+def estimators(text: str) -> list[str]:
+    try:
+        return [str(estimator) for estimator in parse_estimators(text)]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def byte_count(text: str) -> int:
+    """ "8GiB", "500MB" or a plain number of bytes."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    found = int(float(match[1]) * UNITS[match[2].upper()]) if match and match[2].upper() in UNITS else 0
+    if found < UNITS["MB"]:
+        allowed = "a size of at least 1MB, such as 500MB, 8GiB or 8000000000"
+        raise argparse.ArgumentTypeError(f"must be {allowed}, got {text!r}")
+    return found
+
+
+def figure_path(text: str) -> Path:
+    path = Path(text)
+    if path.suffix not in (".png", ".svg"):
+        raise argparse.ArgumentTypeError(f"a figure's name ends in .png or .svg, got {text!r}")
+    return path
+
+
+def run_plan(arguments: argparse.Namespace) -> None:
+    from gsbench.planner.planning import DEFAULT_CLASSES, plan  # pandas takes a second: not for --help
+
+    shape = {name: value for name in OF_SHAPE if (value := getattr(arguments, name)) is not None}
+    setup = {name: getattr(arguments, name) for name in OF_SETUP}
+    names = ("storage", "estimators", "memory", "ratio", "steps", "epochs", "examples", "calibrate")
+    given = {name: getattr(arguments, name) for name in names}
+    if arguments.figure and not arguments.figure.parent.is_dir():
+        raise ValueError(f"--figure {arguments.figure}: there is no folder {str(arguments.figure.parent)!r}")
+    classes = arguments.classes or DEFAULT_CLASSES
+    found = plan(arguments.files, classes=classes, quiet=is_quiet(), **given, **setup, **shape)
+    if arguments.figure:
+        remark(f"figure: {found.save_figure(arguments.figure)}")
+    for line in found.remarks:
+        remark(line)
+    print(json.dumps(found.to_dict(), allow_nan=False, indent=1) if arguments.json else found.text())

@@ -1,0 +1,245 @@
+"""What `gsbench doctor` looks at. A probe gives findings, or fails, which is one. None downloads anything."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+OK, MISSING, PROBLEM = "ok", "missing", "problem"
+LEAST_BYTES = 2**30  # free memory below which even the quick benchmark may not fit
+BUSY = 0.25  # load for each core from which figures are noisy
+REINSTALL = "install it anew: pip install --force-reinstall gsbench"
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """What one looked at, how it is, what was found, and what to do; `needed` is what gsbench cannot do without."""
+
+    name: str
+    mark: str
+    found: str
+    advice: str = ""
+    needed: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.mark:<8} {self.name}: {self.found}" + (f" -> {self.advice}" if self.advice else "")
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+    """A look at something; `remedy` is what to do where it fails, `needed` whether gsbench cannot do without it."""
+
+    name: str
+    look: Callable[[], Iterable[Finding]]
+    needed: bool = False
+    remedy: str = ""
+
+
+def _python() -> Iterator[Finding]:
+    yield Finding("Python", OK, f"{platform.python_version()} ({sys.executable})")
+
+
+def _gsbench() -> Iterator[Finding]:
+    import gsbench
+    from gsbench.machine import commit
+
+    yield Finding("gsbench", OK, f"{gsbench.__version__}, commit {commit() or 'unknown (not a clone)'}")
+
+
+def _chainer() -> Iterator[Finding]:
+    """The mends of `gsbench.backends.chainer_import` are held to give a gradient that is known: ∂Σp²/∂p = 2p."""
+    from gsbench.backends import load_backend
+
+    bk = load_backend("chainer", "cpu", "float32")
+    p = bk.parameter([1.0, -2.0, 3.0])
+    bk.backward(bk.sum(p * p))
+    gradient = bk.to_numpy(bk.gradient(p)).tolist()
+    found = f"{version('chainer')} with NumPy {version('numpy')}"
+    if gradient == [2.0, -4.0, 6.0]:
+        yield Finding("Chainer", OK, f"{found}: imported, and gradients are right")
+    else:
+        yield Finding("Chainer", PROBLEM, f"{found}: the gradient of Σp² at [1, -2, 3] is {gradient}", "report it")
+
+
+def _numpy() -> Iterator[Finding]:
+    import numpy
+
+    from gsbench.machine import blas
+    from gsbench.settings import available_cores
+
+    library, threads = blas()
+    found = f"{numpy.__version__}; matrix products by {library}, {threads or 'unknown'} threads"
+    if library == "unknown":
+        yield Finding("NumPy", OK, found, "a NumPy from PyPI brings OpenBLAS, whose threads gsbench can set")
+    elif threads and threads > available_cores():
+        advice = f"this process has {available_cores()} cores: set OMP_NUM_THREADS={available_cores()}"
+        yield Finding("NumPy", OK, found, advice)
+    else:
+        yield Finding("NumPy", OK, found)
+
+
+def library(name: str, module: str, needed: bool = True) -> Probe:
+    """A library that gsbench needs."""
+
+    def look() -> Iterator[Finding]:
+        importlib.import_module(module)
+        yield Finding(name, OK, version(module.split(".")[0]))
+
+    return Probe(name, look, needed, REINSTALL)
+
+
+def extra(name: str, module: str, package: str, of: str, what: str) -> Probe:
+    """A library that gsbench does without."""
+
+    def look() -> Iterator[Finding]:
+        advice = f"for {what}: pip install 'gsbench[{of}]'"
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name not in (module, None):
+                raise
+            yield Finding(name, MISSING, "not installed", advice)
+        else:
+            yield Finding(name, OK, version(package))
+
+    return Probe(name, look, remedy=f"install it anew, or take it away: pip uninstall {package}")
+
+
+def _processor() -> Iterator[Finding]:
+    import psutil
+
+    from gsbench.machine import processor
+    from gsbench.settings import available_cores
+
+    cores = f"{psutil.cpu_count(logical=False) or psutil.cpu_count()} cores, {available_cores()} of them for gsbench"
+    load = psutil.getloadavg()[0]
+    if load > max(0.5, BUSY * available_cores()):
+        advice = "other programs compute, so that figures will be noisy: end them before you measure"
+        yield Finding("processor", OK, f"{processor()}; {cores}; load {load:.1f}", advice)
+    else:
+        yield Finding("processor", OK, f"{processor()}; {cores}")
+
+
+def _noise() -> Iterator[Finding]:
+    """A processor whose clock follows the load gives other times to the same work."""
+    governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    if governor.exists() and (name := governor.read_text().strip()) != "performance":
+        yield Finding("clock", OK, f"governor {name}", "for steadier figures: cpupower frequency-set -g performance")
+
+
+def _memory() -> Iterator[Finding]:
+    import psutil
+
+    memory = psutil.virtual_memory()
+    found = f"{memory.available / 2**30:.1f} GiB free of {memory.total / 2**30:.1f} GiB"
+    if memory.available < LEAST_BYTES:
+        yield Finding("memory", PROBLEM, found, "end other programs, or give --preset small and few --classes")
+    else:
+        yield Finding("memory", OK, found)
+
+
+def _card() -> Iterator[Finding]:
+    """The cards that the driver knows, and whether CuPy can use one."""
+    cards = _cards()
+    for card in cards:
+        yield Finding("card", OK, card)
+    if not cards:
+        yield Finding("card", MISSING, "no NVIDIA card, or no driver (nvidia-smi)", "gsbench computes on the processor")
+    yield _cupy(bool(cards))
+
+
+def _cards() -> list[str]:
+    """Name, memory and driver of each card, by the driver's own program."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    done = subprocess.run(query, capture_output=True, text=True, timeout=20)
+    names = ("", "", "driver ")
+    lines = [line for line in done.stdout.splitlines() if done.returncode == 0 and line.strip()]
+    return [", ".join(name + part.strip() for name, part in zip(names, line.split(","))) for line in lines]  # noqa: B905
+
+
+def _cupy(with_card: bool) -> Finding:
+    from gsbench.backends import DeviceError, load_backend
+
+    try:
+        bk = load_backend("chainer", "cuda:0", "float32")
+        total = float(bk.to_numpy(bk.sum(bk.array([1.0, 2.0]))))
+    except DeviceError as error:
+        reason = str(error).split("cannot be used: ")[-1].split("; allowed here")[0]
+        advice = "for --device cuda:0: pip install 'gsbench[cuda12]'" if with_card else "it is of use with a card alone"
+        return Finding("CuPy", PROBLEM if with_card else MISSING, reason, advice)
+    versions = bk.versions()
+    found = f"{versions['cupy_version']}, CUDA {versions['cuda_version']}, {versions['machine_gpu']}"
+    return Finding("CuPy", OK if total == 3 else PROBLEM, found, "" if total == 3 else f"1 + 2 is {total} there")
+
+
+def _cache() -> Iterator[Finding]:
+    from gsbench.data.locations import CACHE_VARIABLE, cache_folder
+
+    folder = cache_folder()
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if there.is_dir() and os.access(there, os.W_OK):
+        yield Finding("cache", OK, str(folder))
+    else:
+        advice = f"name a folder that can be written by the environment variable {CACHE_VARIABLE}"
+        yield Finding("cache", PROBLEM, f"{folder} cannot be written", advice)
+
+
+def data_probes(data_dir: str | None) -> list[Probe]:
+    """One for the data folder, and one for each data set of the registry."""
+    from gsbench.data import DATASETS
+
+    sets = [Probe(f"data set {name}", functools.partial(_data_set, name, data_dir)) for name in DATASETS]
+    return [Probe("data folder", lambda: _data_folder(data_dir), remedy="name one that is there, or none"), *sets]
+
+
+def _data_folder(data_dir: str | None) -> Iterator[Finding]:
+    from gsbench.data.locations import HOW_TO_NAME, data_folder
+
+    folder = data_folder(data_dir)
+    if folder is None:
+        yield Finding("data folder", MISSING, "none is named", f"where you have data sets: {HOW_TO_NAME}")
+    else:
+        yield Finding("data folder", OK, str(folder))
+
+
+def _data_set(name: str, data_dir: str | None) -> Iterator[Finding]:
+    from gsbench.data import find_dataset
+
+    found = find_dataset(name, data_dir)
+    if found.state == "missing":
+        yield Finding(f"data set {name}", MISSING, "not here", found.text)
+    elif found.state == "download":
+        yield Finding(f"data set {name}", MISSING, "not here yet", found.text)
+    else:
+        yield Finding(f"data set {name}", OK, found.text)
+
+
+PROBES = (
+    Probe("Python", _python, needed=True),
+    Probe("gsbench", _gsbench, needed=True, remedy=REINSTALL),
+    Probe("NumPy", _numpy, needed=True, remedy=REINSTALL),
+    Probe("Chainer", _chainer, needed=True, remedy=REINSTALL),
+    library("SciPy", "scipy.stats"),
+    library("pandas", "pandas"),
+    library("matplotlib", "matplotlib.ft2font"),
+    Probe("processor", _processor),
+    Probe("clock", _noise),
+    Probe("memory", _memory),
+    Probe("card", _card, remedy="gsbench computes on the processor"),
+    Probe("cache", _cache),
+    extra("pytest-benchmark", "pytest_benchmark", "pytest-benchmark", "bench", "the benchmark"),
+    extra("Dask", "distributed", "distributed", "sweep", "gsbench sweep"),
+    extra("PyTorch", "torch", "torch", "peers", "the benchmark's --peers"),
+    extra("Pyro", "pyro", "pyro-ppl", "peers", "the benchmark's --peers"),
+)

@@ -1,0 +1,168 @@
+"""What Gumbel-Softmax draws look like, in numbers: single draws, and their mean, against the temperature.
+
+Jang et al. 2017 (arXiv 1611.01144), eq. 2: s = softmax((log π + g)/τ), g Gumbel noise. At a low temperature a draw is
+nearly one-hot, and the mean of draws is near the categorical π; at a high one both are near uniform.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gsbench.backends import load_backend
+from gsbench.categorical import gumbel, gumbel_softmax
+
+TAUS = (0.1, 1.0, 5.0, 100.0)
+DRAWS = 100
+SHOWN = 10  # draws at the lowest temperature that are kept one by one
+CLASSES = 6
+SEED = 212  # at six classes, `random_logits` then give the likeliest a probability of 0.80, as in the source's figures
+INPUTS, SCALE = 10, 3.0
+SUM_TOLERANCE = 0.01  # within which probabilities must sum to 1: 0.33,0.33,0.33 will do
+
+
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    """The numbers of the figures. One noise serves all temperatures, so that what differs is the temperature's doing.
+
+    probabilities    [K], π
+    taus             [T], rising
+    first            [T, K], the first draw at each temperature
+    shown            [S, K], the first draws at the lowest temperature, ten at most
+    means            [T, K], the mean of all draws at each temperature
+    mean_largest     [T], the mean over the draws of their largest entry: 1 where they are one-hot, 1/K where uniform
+    """
+
+    logits: np.ndarray
+    probabilities: np.ndarray
+    taus: tuple[float, ...]
+    draws: int
+    seed: int
+    first: np.ndarray
+    shown: np.ndarray
+    means: np.ndarray
+    mean_largest: np.ndarray
+
+    @property
+    def n_classes(self) -> int:
+        return len(self.probabilities)
+
+    @property
+    def from_categorical(self) -> np.ndarray:
+        """Total variation ½ Σ_k |mean_k − π_k| at each temperature. [T]"""
+        return total_variation(self.means, self.probabilities)
+
+    @property
+    def from_uniform(self) -> np.ndarray:
+        """Total variation ½ Σ_k |mean_k − 1/K| at each temperature. [T]"""
+        return total_variation(self.means, np.full(self.n_classes, 1 / self.n_classes))
+
+
+def make_gallery(
+    logits: Sequence[float] | np.ndarray | None = None,
+    *,
+    taus: Sequence[float] = TAUS,
+    draws: int = DRAWS,
+    seed: int = SEED,
+) -> Gallery:
+    """Draws at each temperature of the categorical softmax(logits), in float64. The same seed gives the same numbers.
+
+    logits    [K], −inf for a class that has no probability; None: `random_logits` of six classes
+    taus      temperatures > 0, in any order
+    draws     independent draws at each, all with the same noise
+
+    Raises ValueError that says what is allowed.
+    """
+    _check(taus, draws, seed)
+    logits = random_logits(CLASSES, seed) if logits is None else _checked_logits(logits)
+    bk = load_backend("chainer", "cpu", "float64")
+    log_pi = bk.log_softmax(logits)  # [K]
+    g = gumbel(bk, bk.generator(seed), (draws, len(logits)))  # [S, K]
+    temperatures = tuple(sorted({float(tau) for tau in taus}))
+    first, means, largest, shown = [], [], [], None
+    for tau in temperatures:
+        s = bk.to_numpy(gumbel_softmax(bk, log_pi, g, tau))  # [S, K]
+        shown = s[:SHOWN].copy() if shown is None else shown
+        first.append(s[0])
+        means.append(s.mean(axis=0))
+        largest.append(s.max(axis=1).mean())
+    return Gallery(
+        logits=logits,
+        probabilities=np.exp(bk.to_numpy(log_pi)),
+        taus=temperatures,
+        draws=draws,
+        seed=seed,
+        first=np.array(first),
+        shown=np.array(shown),
+        means=np.array(means),
+        mean_largest=np.array(largest),
+    )
+
+
+def random_logits(n_classes: int, seed: int = SEED) -> np.ndarray:
+    """A random linear layer at a random input: W x [K], W_kd ~ N(0, 3²/10) [K, 10], x ~ N(0, I) [10].
+
+    So a logit has a standard deviation of about 3, and one class stands out. Raises ValueError below two classes.
+    """
+    if n_classes < 2:
+        raise ValueError(f"classes must be >= 2, got {n_classes}")
+    rng = np.random.default_rng([seed, 1])  # a stream beside the noise's
+    W = rng.standard_normal((n_classes, INPUTS)) * (SCALE / math.sqrt(INPUTS))
+    return np.asarray(W @ rng.standard_normal(INPUTS))
+
+
+def logits_of(probabilities: Sequence[float] | np.ndarray) -> np.ndarray:
+    """log π [K] of probabilities [K], −inf for 0; they are divided by their sum.
+
+    Raises ValueError unless all are >= 0 and they sum to 1, or nearly so.
+    """
+    pi = np.asarray(probabilities, np.float64)
+    if pi.ndim != 1 or len(pi) < 2 or not (np.isfinite(pi) & (pi >= 0)).all():
+        raise ValueError(f"probabilities must be two or more numbers >= 0, got {_shown(pi)}")
+    if not abs(pi.sum() - 1) <= SUM_TOLERANCE + 1e-9:
+        raise ValueError(f"probabilities must sum to 1, got {_shown(pi)}, whose sum is {pi.sum():g}")
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(pi / pi.sum()))
+
+
+def total_variation(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """½ Σ_k |p_k − q_k| over the last axis, from 0 to 1."""
+    return np.asarray(0.5 * np.abs(p - q).sum(axis=-1))
+
+
+def rows(gallery: Gallery) -> list[dict[str, Any]]:
+    """All numbers that are drawn, a row an entry: panel, tau, draw (from 1), class (from 0), value."""
+    panels: list[tuple[str, float | None, int | None, np.ndarray]] = [
+        ("categorical", None, None, gallery.probabilities)
+    ]
+    panels += [("one draw", tau, 1, s) for tau, s in zip(gallery.taus, gallery.first, strict=True)]
+    panels += [("draws at the lowest tau", gallery.taus[0], i, s) for i, s in enumerate(gallery.shown, start=1)]
+    panels += [("mean of draws", tau, None, mean) for tau, mean in zip(gallery.taus, gallery.means, strict=True)]
+    return [
+        {"panel": panel, "tau": tau, "draw": draw, "class": k, "value": float(value)}
+        for panel, tau, draw, values in panels
+        for k, value in enumerate(values)
+    ]
+
+
+def _check(taus: Sequence[float], draws: int, seed: int) -> None:
+    if len(taus) == 0 or not all(0 < tau < math.inf for tau in taus):
+        raise ValueError(f"taus must be one or more numbers > 0, got {list(taus)}")
+    for name, value, least in (("draws", draws, 1), ("seed", seed, 0)):
+        if value < least:
+            raise ValueError(f"{name} must be >= {least}, got {value}")
+
+
+def _checked_logits(logits: Sequence[float] | np.ndarray) -> np.ndarray:
+    array = np.asarray(logits, np.float64)
+    if array.ndim != 1 or len(array) < 2 or not (array < math.inf).all() or np.isneginf(array).all():
+        raise ValueError(f"logits must be two or more numbers, not all -inf and none nan or inf, got {_shown(array)}")
+    return array
+
+
+def _shown(array: np.ndarray) -> str:
+    return np.array2string(array, threshold=8, separator=", ")

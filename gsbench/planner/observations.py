@@ -1,0 +1,188 @@
+"""The records that a plan is made from: of one machine, device and number type, each case once."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from gsbench.estimators import parse_estimator
+from gsbench.machine import machine_fields_of_driver
+from gsbench.planner.work import SIZES, Shape
+from gsbench.report.text import plain, size
+
+# What records that are read together must have in common.
+MACHINE = ("machine_cpu", "machine_cores", "machine_memory_bytes", "machine_gpu", "machine_blas")
+SETUP = ("device", "backend", "dtype", "threads")
+CONDITIONS = (*MACHINE, *SETUP)
+
+# group → (column, metric); of "gradient" see `_figures`.
+TIMES = {
+    "bound": [("bound_seconds", "bound")],
+    "step": [("step_seconds", "step")],
+    "roofline": [("bound_seconds", "bound"), ("step_seconds", "step")],
+    "gradient": [("bound_seconds", "bound")],
+}
+MEMORY = [("device_peak_bytes", "memory"), ("live_peak_bytes", "memory"), ("process_peak_bytes", "process")]
+GROUPS = (*TIMES, "memory", "speedup")
+
+
+@dataclass(frozen=True)
+class Used:
+    """The observations of one setup, a row each: metric, estimator, n_classes, value, spread (half of the quartiles'
+    distance, relative), shape, derived (see `_derived_steps`). `setup` has the conditions, `remarks` what was left out,
+    and what else is to be told.
+    """
+
+    rows: pd.DataFrame
+    setup: dict[str, Any]
+    remarks: tuple[str, ...] = ()
+
+    def describe(self) -> str:
+        """`AMD EPYC (2 cores, 15.6 GiB), cpu, chainer, float32, 2 threads`"""
+        s = self.setup
+        memory = f", {size(s['machine_memory_bytes'])}" if s.get("machine_memory_bytes") else ""
+        name = plain(s["machine_gpu"] or s["machine_cpu"])
+        threads = f"{plain(s['threads'])} thread{'' if s['threads'] == 1 else 's'}"
+        return f"{name} ({plain(s['machine_cores'])} cores{memory}), {s['device']}, {s['backend']}, {s['dtype']}, " + (
+            threads
+        )
+
+
+def is_here(setup: dict[str, Any]) -> bool:
+    """Whether a setup is of this machine, as far as its processor, cores and memory say."""
+    return all(setup[name] == value for name, value in _here().items())
+
+
+@functools.cache
+def _here() -> dict[str, Any]:
+    fields = machine_fields_of_driver()
+    here = {name: fields[name] for name in ("machine_cpu", "machine_cores")}
+    return {**here, "machine_memory_bytes": round(fields["machine_memory_bytes"] / 2**30) * 2**30}
+
+
+def observe(frame: pd.DataFrame, wanted: dict[str, Any], only_here: bool) -> Used | None:
+    """The observations of the one setup that fits: this machine's before another's, the newest before others.
+
+    wanted      those of `SETUP` that are asked for
+    only_here   records of another machine do not fit at all
+
+    None where no record fits.
+    """
+    found = frame[frame["group"].isin(GROUPS) & (frame["status"] == "ok")]
+    # What the system keeps for itself changes from one start to the next.
+    found = found.assign(machine_memory_bytes=(found["machine_memory_bytes"] / 2**30).round() * 2**30)
+    setups: dict[tuple[Any, ...], pd.DataFrame] = {
+        tuple(map(_plain, key)): rows for key, rows in found.groupby(list(CONDITIONS), dropna=False, sort=False)
+    }
+    fits = [key for key in setups if _fits(_named(key), wanted, only_here)]
+    if not fits:
+        return None
+    chosen = max(fits, key=lambda key: (is_here(_named(key)), max(map(str, setups[key]["recorded_at"]))))
+    rows, unread = _observations(setups[chosen], _named(chosen))
+    if rows.empty:
+        return None
+    used = Used(rows, _named(chosen))
+    others = [
+        f"Left out: {len(rows)} record{'' if len(rows) == 1 else 's'} of {Used(rows, _named(key)).describe()}."
+        for key, rows in setups.items()
+        if key != chosen
+    ]
+    elsewhere = [] if is_here(used.setup) else ["These records are of another machine than this one."]
+    return Used(rows, used.setup, (*elsewhere, *others, *unread))
+
+
+def _plain(value: Any) -> Any:
+    """None for nan, whole numbers as int."""
+    if pd.isna(value):
+        return None
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _named(key: tuple[Any, ...]) -> dict[str, Any]:
+    return dict(zip(CONDITIONS, key, strict=True))
+
+
+def _fits(setup: dict[str, Any], wanted: dict[str, Any], only_here: bool) -> bool:
+    return all(setup[name] == value for name, value in wanted.items()) and (is_here(setup) or not only_here)
+
+
+def _observations(frame: pd.DataFrame, setup: dict[str, Any]) -> tuple[pd.DataFrame, list[str]]:
+    """A row a figure, the newest of each case; and what could not be read."""
+    kept: dict[tuple[Any, ...], dict[str, Any]] = {}
+    unread = 0
+    for record in frame.sort_values("recorded_at", kind="stable").to_dict("records"):
+        try:
+            shape = _shape(record, setup)
+            for figure in _figures(record):
+                parse_estimator(figure["estimator"])
+                row = {"n_classes": int(record["n_classes"]), "shape": shape, **figure}
+                where = (record["group"], record["state"], record["timed"], record["baseline"])
+                key = (*where, row["metric"], row["estimator"], row["n_classes"], shape, record["estimator"])
+                kept[key] = row
+        except (ValueError, TypeError):
+            unread += 1
+    names = ["metric", "estimator", "n_classes", "value", "spread", "shape"]
+    rows = pd.DataFrame(list(kept.values()), columns=names)
+    remark = [f"Left out: {unread} records of a model, preset or estimator that this gsbench does not have."]
+    # One measurement may stand in two records, such as in that of a time and in that of its ratio.
+    rows = rows.drop_duplicates(["metric", "estimator", "n_classes", "value", "shape"]).assign(derived=False)
+    derived = _derived_steps(rows)
+    return pd.concat([rows, derived], ignore_index=True) if len(derived) else rows, remark if unread else []
+
+
+def _derived_steps(rows: pd.DataFrame) -> pd.DataFrame:
+    """Steps of estimators of which the bound alone was timed: the bound, and what a step has besides (the labelled
+    bound, the classifier, Adam), which is the same for all. That is step − bound of the estimator whose bound is the
+    shortest at that K: of a long one the difference is mostly noise.
+    """
+    timed = rows[rows["metric"].isin(("step", "bound"))]
+    without = sorted(set(timed["estimator"]) - set(timed.loc[timed["metric"] == "step", "estimator"]))
+    middle = (
+        timed.groupby(["shape", "n_classes", "estimator", "metric"], sort=False)["value"].median().unstack("metric")
+    )
+    both = middle.dropna() if {"step", "bound"} <= set(middle.columns) else middle.iloc[:0]
+    found: list[dict[str, Any]] = []
+    for (shape, k), of_one in both.groupby(["shape", "n_classes"], sort=False):
+        least = of_one.loc[of_one["bound"].idxmin()]
+        besides = max(0.0, float(least["step"] - least["bound"]))
+        own = (timed["shape"] == shape) & (timed["n_classes"] == k) & timed["estimator"].isin(without)
+        more = {"metric": "step", "derived": True}
+        found += [{**row, **more, "value": row["value"] + besides} for row in timed[own].to_dict("records")]
+    return pd.DataFrame(found, columns=rows.columns)
+
+
+def _shape(record: dict[str, Any], setup: dict[str, Any]) -> Shape:
+    sizes: dict[str, Any] = {name: int(record[name]) for name in SIZES if not pd.isna(record.get(name))}
+    given: dict[str, Any] = {
+        "model": record["model"],
+        "preset": record["preset"],
+        "dtype": setup["dtype"],
+        "device": setup["device"],
+    }
+    return Shape(**{**given, "batch": int(record["batch"]), "n_mc": int(record["n_mc"]), **sizes})
+
+
+def _figures(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The figures of one record, of its estimator, and where it was timed in pairs of its baseline's."""
+    group, name = record["group"], record["estimator"]
+    if group == "speedup":
+        times = {name: record["candidate_seconds"], record["baseline"]: record["baseline_seconds"]}
+        pairs = [(of, record["timed"], value) for of, value in times.items() if record["timed"] in ("bound", "step")]
+        return [{"estimator": of, "metric": metric, "value": v, "spread": None} for of, metric, v in pairs if v > 0]
+    follows = parse_estimator(name).calls_follow_logits
+    if group == "gradient" and follows and record["state"] != "initial":
+        return []  # its cost is that of trained logits, the others' that of initial ones
+    found: dict[str, dict[str, Any]] = {}
+    for column, metric in (*TIMES.get(group, ()), *(MEMORY if group in ("memory", "gradient") else ())):
+        if metric not in found and not pd.isna(record[column]) and record[column] > 0:
+            spread = _spread(record, column)
+            found[metric] = {"estimator": name, "metric": metric, "value": float(record[column]), "spread": spread}
+    return list(found.values())
+
+
+def _spread(record: dict[str, Any], column: str) -> float | None:
+    low, high = (record.get(f"{column}_{quartile}", float("nan")) for quartile in ("q1", "q3"))
+    return None if pd.isna(low) or pd.isna(high) else (high - low) / 2 / record[column]

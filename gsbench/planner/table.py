@@ -1,0 +1,150 @@
+"""A plan as text and as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tabulate import tabulate
+
+from gsbench.planner.curve import HeldOut
+from gsbench.planner.planning import Plan
+from gsbench.planner.questions import Crossover, Largest
+from gsbench.planner.work import METRICS
+from gsbench.report.text import model_name, percent, seconds, size, three_digits
+
+TITLES = {"step": "training step", "bound": "bound", "memory": "live arrays", "process": "whole process"}
+WRITE: dict[str, Callable[[float], str]] = {"step": seconds, "bound": seconds, "memory": size, "process": size}
+BEYOND = "*"  # marks what extrapolates
+
+
+def _interval(value: float, low: float, high: float, write: Callable[[float], str]) -> str:
+    return f"{write(value)} [{write(low)}, {write(high)}]"
+
+
+def duration(value: float) -> str:
+    """Seconds in the unit that suits a run: 12.0 s, 34.5 min, 7.50 h, 3.20 d."""
+    scale, unit = next(pair for pair in ((86400, "d"), (3600, "h"), (60, "min"), (0, "s")) if value >= 2 * pair[0])
+    return seconds(value) if unit == "s" else f"{three_digits(value / scale)} {unit}"
+
+
+def plan_text(plan: Plan) -> str:
+    """The sections that have something to say, each under its heading."""
+    sections = [
+        ("", heading(plan)),
+        ("Predicted, with 95 % intervals", _predictions(plan)),
+        ("The exact sum against a sampler", "\n".join(map(crossover_sentence, plan.crossovers))),
+        ("What fits", "\n".join(map(largest_sentence, plan.largest))),
+        ("A whole training run, without its evaluations", _training(plan)),
+        ("How far off the model is at class counts that it was not shown", _held_out(plan)),
+    ]
+    return "\n\n".join("\n".join(filter(None, section)) for section in sections if section[1])
+
+
+def heading(plan: Plan) -> str:
+    s = plan.shape
+    sizes = f"{s.units} units, {s.layers} and {s.class_layers} layers, d_a {s.d_a}, d_z {s.d_z}"
+    what = f"{model_name(s.model)}, preset {s.preset} ({sizes}), batch {s.batch}, n_mc {s.n_mc}"
+    return f"For {what}\nfrom records of {plan.setup}"
+
+
+def _predictions(plan: Plan) -> str:
+    metrics = [metric for metric in METRICS if any(p.metric == metric for p in plan.predictions)]
+    cells: dict[tuple[int, str], dict[str, str]] = {}
+    for p in plan.predictions:
+        mark = BEYOND if p.extrapolates else ""
+        text = _interval(p.value, p.low, p.high, WRITE[p.metric])
+        cells.setdefault((p.n_classes, p.estimator), {})[p.metric] = text + mark
+    rows = [[f"{k:,}", name, *(found.get(m, "–") for m in metrics)] for (k, name), found in cells.items()]
+    marked = any(p.extrapolates for p in plan.predictions)
+    note = f"\n{BEYOND} extrapolated: beyond the class counts or sizes measured" if marked else ""
+    return _table(["K", "estimator", *(TITLES[m] for m in metrics)], rows) + note
+
+
+def crossover_sentence(c: Crossover) -> str:
+    """One sentence: from which K on."""
+    what = {"step": "step", "bound": "bound", "memory": "peak of live arrays"}[c.metric]
+    says = f"{what}: {c.estimator} is {three_digits(c.ratio)} times cheaper than {c.baseline}"
+    span = f"K = {c.least:,} to {c.most:,}"
+    if c.verdict == "never":
+        reach = f"; at the best from K = {c.low:,}" if c.low is not None else ""
+        return f"{says}: never for {span}{reach}{_mark(c.extrapolates)}"
+    high = f"{c.high:,}" if c.high is not None else f"beyond {c.most:,}"
+    if c.verdict == "always":
+        sure = "" if c.high == c.least else f"; surely from K = {high}" if c.high else "; surely nowhere"
+        return f"{says}: always for {span}{sure}{_mark(c.extrapolates)}"
+    return f"{says} from K = {c.n_classes:,} on [{c.low:,}, {high}]{_mark(c.extrapolates)}"
+
+
+def largest_sentence(found: Largest) -> str:
+    """One sentence: up to which K."""
+    counts = (found.low, found.n_classes, found.high)
+    low, at, high = (f"{k:,}" if k is not None else "more than 1,000,000" for k in counts)
+    what = f"{size(found.memory_bytes)} ({TITLES[found.metric]})"
+    if found.n_classes == 0:
+        return f"{found.estimator}: not even K = 2 fits {what} [{low}, {high}]{_mark(found.extrapolates)}"
+    return f"{found.estimator}: up to K = {at} fits {what} [{low}, {high}]{_mark(found.extrapolates)}"
+
+
+def _mark(extrapolates: Sequence[str]) -> str:
+    return f" {BEYOND}" if extrapolates else ""
+
+
+def _training(plan: Plan) -> str:
+    rows = []
+    for t in plan.training:
+        time = _interval(t.seconds, t.low, t.high, duration) + _mark(t.extrapolates)
+        rows.append([f"{t.n_classes:,}", t.estimator, f"{t.steps:,}", time])
+    return _table(["K", "estimator", "steps", "time"], rows) if rows else ""
+
+
+def _held_out(plan: Plan) -> str:
+    rows = []
+    for metric, name in plan.measured:
+        own = [h for h in plan.held_out if (h.metric, h.estimator) == (metric, name)]
+        others, larger = ([h for h in own if h.way == way] for way in ("left out", "larger"))
+        counts = ", ".join(f"{k:,}" for k in plan.measured[metric, name])
+        if own:
+            worst = max(others, key=lambda h: abs(h.error))
+            rows.append([TITLES[metric], name, counts, _error(worst), _error(larger[0], fitted=True)])
+        else:
+            rows.append([TITLES[metric], name, counts, "–", "–"])
+    headers = ["what", "estimator", "measured K", "worst of each K left out", "largest from the smaller half"]
+    return _table(headers, rows)
+
+
+def _error(found: HeldOut, fitted: bool = False) -> str:
+    shown = round(found.error, 3)
+    sign = "+" if shown > 0 else "−" if shown < 0 else ""
+    of = f" (from {found.fitted[0]:,} to {found.fitted[-1]:,})" if fitted else ""
+    return f"{sign}{percent(abs(shown))} at K = {found.n_classes:,}{of}"
+
+
+def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True)
+
+
+def plan_dict(plan: Plan) -> dict[str, Any]:
+    """What `--json` prints: finite numbers, None where there is none."""
+    held_out = [{**dataclasses.asdict(h), "error": h.error} for h in plan.held_out]
+    measured = [{"metric": m, "estimator": name, "n_classes": list(ks)} for (m, name), ks in plan.measured.items()]
+    names = ("predictions", "crossovers", "largest", "training")
+    answers = {name: [dataclasses.asdict(found) for found in getattr(plan, name)] for name in names}
+    head = {
+        "setup": plan.setup,
+        "conditions": plan.conditions,
+        "shape": dataclasses.asdict(plan.shape),
+        "confidence": 0.95,
+        "measured": measured,
+    }
+    return _strict({**head, **answers, "held_out": held_out, "remarks": list(plan.remarks)})
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _strict(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_strict(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,145 @@
+"""The Gumbel-Softmax gallery: a categorical, draws of it and their mean, by temperature."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from gsbench.gallery import Gallery
+from gsbench.report.estimator_styles import KNOWN
+from gsbench.report.style import Plot, Sheet, make_sheet
+
+COLUMNS = 5
+PANEL = (1.3, 1.05)  # inches
+GAPS = (0.3, 0.78)
+NAMED = 12  # classes up to which each has its number, and its bar its value
+UPRIGHT = 6  # classes up to which the values over the bars lie flat
+THIN = 40  # classes beyond which bars are lines, as wide as can be seen
+UNSEEN = 1e-3  # values that would be lower than a line is thick: where bars are lines, they are left out
+LINES = 10  # temperatures that the table beside the categorical has room for; the titles have them all
+PI, DRAW = "#555555", KNOWN["gumbel-softmax"][0]
+
+
+def draw_gallery(gallery: Gallery) -> Plot:
+    """The categorical with a table of the numbers beside it, one draw at each τ, draws at the lowest τ, and the means.
+
+    All panels have the y axis from 0 to 1.
+    """
+    title = f"Gumbel-Softmax draws of one categorical over {gallery.n_classes:,} classes, by temperature"
+    caption = _caption(gallery)
+    of_taus = -(-len(gallery.taus) // COLUMNS)
+    of_shown = -(-len(gallery.shown) // COLUMNS)
+    sheet = make_sheet(
+        1 + 2 * of_taus + of_shown, COLUMNS, title=title, handles=(), caption=caption, panel=PANEL, gaps=GAPS,
+        at_left=0.5,
+    )  # fmt: skip
+    lowest = f"τ = {gallery.taus[0]:g}"
+    first, shown, means = 1, 1 + of_taus, 1 + of_taus + of_shown
+    _heading(sheet, 0, "The categorical π")
+    _heading(sheet, first, "One draw at each τ, with the same noise")
+    _heading(sheet, shown, f"{len(gallery.shown)} draws at {lowest}")
+    mark = "line is" if gallery.n_classes <= NAMED else "dots are"
+    _heading(sheet, means, f"The mean of {gallery.draws:,} draws at each τ; the {mark} π")
+    filled = [sheet.axes[0, 0]]
+    _bars(filled[0], gallery.probabilities, PI, f"largest {gallery.probabilities.max():.2f}")
+
+    def panel(row: int, i: int) -> Axes:
+        """Panel number i of those that begin with a row."""
+        filled.append(sheet.axes[row + i // COLUMNS, i % COLUMNS])
+        return filled[-1]
+
+    for i, tau in enumerate(gallery.taus):
+        s = gallery.first[i]
+        _bars(panel(first, i), s, DRAW, f"τ = {tau:g}: largest {s.max():.2f}")
+        ax = panel(means, i)
+        _bars(ax, gallery.means[i], DRAW, f"τ = {tau:g}: off π by {gallery.from_categorical[i]:.2f}")
+        _beside(ax, gallery.probabilities)
+    for i, s in enumerate(gallery.shown):
+        _bars(panel(shown, i), s, DRAW, f"class {s.argmax()}: {s.max():.2f}")
+    _table(sheet, gallery)
+    for row in sheet.axes:
+        row[0].set_ylabel("share", fontsize=7, labelpad=2)
+        for ax in row:
+            ax.set_visible(ax in filled)
+            ax.set_xlabel("class", fontsize=7, labelpad=1)
+    return Plot(title, caption, sheet.figure)
+
+
+def _caption(gallery: Gallery) -> str:
+    unseen = f" Values below {UNSEEN:g} are not drawn." if gallery.n_classes > THIN else ""
+    return (
+        "As Jang et al. 2017 (arXiv 1611.01144) define it: s = softmax((log π + g)/τ), g = −log(−log u) with u "
+        "uniform on (0, 1), one g a class. A draw is nearly one-hot at a low temperature τ, nearly uniform at a high "
+        "one. The mean of draws is near π at a low τ and near the uniform distribution at a high one. Every panel has "
+        "the classes 0 … K−1 from left to right and the y axis from 0 to 1. All temperatures have the same noise. Off "
+        "by: total "
+        f"variation, ½ Σ |mean − π|, from 0 to 1, of which some is due to the number of draws. Seed {gallery.seed}, "
+        f"float64.{unseen}"
+    )
+
+
+def _heading(sheet: Sheet, row: int, text: str) -> None:
+    """What a row of panels shows, above it."""
+    figure, box = sheet.figure, sheet.axes[row, 0].get_position()
+    figure.text(box.x0, box.y1 + 0.22 / figure.get_figheight(), text, fontsize=9, fontweight="bold", va="bottom")
+
+
+def _bars(ax: Axes, values: np.ndarray, colour: str, title: str) -> None:
+    """A bar a class, from 0; with its value where there is room for it."""
+    n_classes = len(values)
+    ax.set_title(title, fontsize=7.5, pad=5)
+    ax.set(xlim=(-0.6, n_classes - 0.4), ylim=(0, 1), yticks=[0, 0.5, 1])
+    ax.tick_params(labelsize=6.5, length=2)
+    ax.grid(False, axis="x")
+    if n_classes > THIN:
+        (seen,) = np.nonzero(values >= UNSEEN)
+        width = max(0.9, 72 * PANEL[0] / n_classes)  # points
+        ax.vlines(seen, 0, values[seen], color=colour, linewidth=width)
+    else:
+        ax.bar(np.arange(n_classes), values, width=0.8, color=colour)
+    if n_classes > NAMED:
+        ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        return
+    ax.set_xticks(range(n_classes))
+    for k, value in enumerate(values):
+        _value(ax, k, value, upright=n_classes > UPRIGHT)
+
+
+def _value(ax: Axes, k: int, value: float, upright: bool) -> None:
+    """The number over a bar, or in it where it would leave the panel."""
+    inside = value > (0.7 if upright else 0.85)
+    ax.text(
+        k, value + (-0.02 if inside else 0.02), f"{value:.2f}", fontsize=4.8, ha="center",
+        va="top" if inside else "bottom", rotation=90 if upright else 0, color="white" if inside else "#222222",
+    )  # fmt: skip
+
+
+def _beside(ax: Axes, probabilities: np.ndarray) -> None:
+    """π, to hold bars against: a line around where its bars would be, or a dot on each that can be seen."""
+    if len(probabilities) <= NAMED:
+        ax.stairs(probabilities, np.arange(len(probabilities) + 1) - 0.5, color=PI, linewidth=0.8)
+        return
+    (seen,) = np.nonzero(probabilities >= 10 * UNSEEN)
+    ax.plot(seen, probabilities[seen], linestyle="", marker="o", markersize=1.8, color=PI, markeredgewidth=0)
+
+
+def _table(sheet: Sheet, gallery: Gallery) -> None:
+    """The numbers by temperature, beside the categorical."""
+    figure, box = sheet.figure, sheet.axes[0, 1].get_position()
+    right = sheet.axes[0, COLUMNS - 1].get_position().x1
+    width, shown = right - box.x0, min(len(gallery.taus), LINES)
+    inches = min(0.155, PANEL[1] / shown)
+    line = inches / figure.get_figheight()
+    names = ("τ", "mean largest\nentry of a draw", "mean of draws\noff π by", "mean of draws\noff uniform by")
+    columns = (
+        [f"{tau:g}" for tau in gallery.taus],
+        *([f"{value:.3f}" for value in values]
+          for values in (gallery.mean_largest, gallery.from_categorical, gallery.from_uniform)),
+    )  # fmt: skip
+    for name, cells, at in zip(names, columns, (0.1, 0.4, 0.7, 1.0), strict=True):
+        place, top = box.x0 + at * width, box.y1 + 0.1 / figure.get_figheight()
+        figure.text(place, top, name, fontsize=7.5, ha="right", va="top", color="#444444")
+        below = top - 0.31 / figure.get_figheight()
+        for i, cell in enumerate(cells[:shown]):
+            figure.text(place, below - i * line, cell, fontsize=min(8, 60 * inches), ha="right", va="top")

@@ -1,0 +1,178 @@
+"""A report as one HTML page that needs nothing beside itself: style, script and figures stand in it.
+
+The text is that of the Markdown page: the same sections, arranged by question.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup, escape
+
+from gsbench import __version__
+from gsbench.report.drawn import drawn
+from gsbench.report.html.records import TITLE as ALL_RECORDS
+from gsbench.report.html.records import records_table
+from gsbench.report.html.svg import colours_of, inline_svg
+from gsbench.report.markup import Block, blocks_of
+from gsbench.report.page import GLANCE, QUESTIONS, Section
+
+FIRST = ("pareto", "training_pareto")  # the figures that stand under the answer, as far as they were drawn
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure as the template takes it."""
+
+    key: str
+    svg: Markup
+    alt: str
+    caption: str
+    has_data: bool
+
+
+@dataclass(frozen=True)
+class Part:
+    """A section as the template takes it; `id` is what the table of contents links to."""
+
+    id: str
+    title: str
+    blocks: Sequence[Block]
+    figure: Figure | None = None
+
+
+@dataclass(frozen=True)
+class Question:
+    """A heading with the sections that answer it."""
+
+    id: str
+    title: str
+    parts: list[Part] = field(default_factory=list)
+
+
+def make_html(
+    name: str,
+    answer: Sequence[str],
+    head: str,
+    sections: Sequence[Section],
+    frame: pd.DataFrame,
+    svgs: Mapping[str, str],
+) -> str:
+    """The whole page. `head` is Markdown of `page.make_head`; `svgs` are the figures as matplotlib saved them, by name.
+
+    The answer comes first, then the Pareto figure and the one-glance table, then the sections by question, and at the
+    end all records.
+    """
+    tables = {key: drawn(section.plot.figure) for section in sections if section.plot for key in [section.figure]}
+    figures = {
+        section.figure: _figure(section, svgs[section.figure], tables[section.figure])
+        for section in sections
+        if section.plot
+    }
+    first, questions = _arranged(sections, figures)
+    questions[-1].parts.insert(0, Part("runs", "Runs", blocks_of(head, "Runs")))
+    records = records_table(frame)
+    questions.append(Question("records", ALL_RECORDS, [Part("all-records", "", [records])]))
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    environment.filters["inline"] = inline
+    return environment.get_template("page.html.j2").render(
+        name=name,
+        version=__version__,
+        answer=answer,
+        first=first,
+        questions=questions,
+        colours=colours_of(figure.svg for figure in figures.values()),
+        style=Markup((HERE / "style.css").read_text(encoding="utf-8")),
+        script=Markup((HERE / "script.js").read_text(encoding="utf-8")),
+        data=_json({key: csv(table) for key, table in tables.items() if len(table)}),
+    )
+
+
+def csv(table: pd.DataFrame) -> str:
+    """With a name for each axis that is the same in all panels in place of x and y."""
+    for axis in ("x", "y"):
+        labels = set(table[f"{axis}_axis"])
+        label = next(iter(labels), "")
+        if len(labels) == 1 and label and label not in table:
+            names = {f"{axis}{end}": f"{label}{end.replace('_', ' ')}" for end in ("", "_low", "_high")}
+            table = table.drop(columns=f"{axis}_axis").rename(columns=names)
+    return table.to_csv(index=False, float_format="%.15g", lineterminator="\n")
+
+
+def _json(content: Any) -> Markup:
+    """JSON that cannot end the <script> in which it stands."""
+    written = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Markup(written.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
+
+
+def inline(text: str) -> Markup:
+    """Plain text in which `…` is code and [file](file) a link to a file beside the page; all else is escaped."""
+    written = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
+    return Markup(re.sub(r"\[([\w.-]+)\]\(\1\)", r'<a href="\1">\1</a>', written))
+
+
+def _figure(section: Section, svg: str, table: pd.DataFrame) -> Figure:
+    assert section.plot is not None
+    inlined = Markup(inline_svg(section.figure, svg, section.plot))
+    return Figure(section.figure, inlined, alt_text(section.plot.title, table), section.plot.caption, len(table) > 0)
+
+
+def alt_text(title: str, table: pd.DataFrame) -> str:
+    """What the figure shows, for who does not see it: its panels, what is drawn in them, and from where to where."""
+    if table.empty:
+        return f"{title}. Images; what they are is said in the caption."
+    panels = [panel for panel in dict.fromkeys(table["panel"]) if panel]
+    names = [name for name in dict.fromkeys(table["name"]) if name not in ("", "Pareto front")]
+    axes = {axis: [label for label in dict.fromkeys(table[f"{axis}_axis"]) if label] for axis in ("x", "y")}
+    ranges = ". ".join(_range(table, axis, label) for axis, labels in axes.items() for label in labels[:2])
+    many = f"{len(panels)} panels: {_few(panels)}" if len(panels) > 1 else ": ".join(["One panel", *panels])
+    of = f" Drawn are {_few(names)}." if names else ""
+    return f"{title}. {many}.{of} {ranges}.{_courses(table)} The numbers are in the CSV."
+
+
+def _courses(table: pd.DataFrame, most: int = 8) -> str:
+    """From where to where the lines of the last panel go."""
+    panel = table["panel"].iloc[-1]
+    own = table[(table["panel"] == panel)].dropna(subset=["x", "y"])
+    lines = [(name, line) for name, line in own.groupby("name", sort=False) if line["x"].nunique() > 1]
+    told = [
+        f"{name} from {line['y'].iloc[0]:.3g} at {line['x'].iloc[0]:.4g} to {line['y'].iloc[-1]:.3g} at "
+        f"{line['x'].iloc[-1]:.4g}"
+        for name, line in lines[:most]
+        if name not in ("", "Pareto front")
+    ]
+    return f" In {panel or 'it'}: {', '.join(told)}." if told else ""
+
+
+def _few(names: Sequence[str], most: int = 12) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _range(table: pd.DataFrame, axis: str, label: str) -> str:
+    own = table.loc[table[f"{axis}_axis"] == label, axis].dropna()
+    return f"{label}: from {own.min():.3g} to {own.max():.3g}" if len(own) else label
+
+
+def _arranged(sections: Sequence[Section], figures: Mapping[str, Figure]) -> tuple[list[Part], list[Question]]:
+    """What stands under the answer, and the questions that have sections."""
+    first: list[Part] = []
+    questions = {key: Question(key, title) for key, title in QUESTIONS.items()}
+    for number, section in enumerate(sections):
+        blocks = blocks_of(section.body, section.title)
+        part = Part(f"part-{number}", section.title, blocks, figures.get(section.figure))
+        is_first = section.figure in FIRST or section.title == GLANCE
+        (first if is_first else questions[section.question].parts).append(part)
+    first.sort(key=lambda part: part.figure is None)
+    return first, [question for question in questions.values() if question.parts]

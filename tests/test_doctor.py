@@ -1,0 +1,220 @@
+"""`gsbench doctor`: what it finds, what it advises, and that nothing that is broken stops it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import gsbench
+from gsbench.cli import doctor, main, probes
+from gsbench.cli.probes import MISSING, OK, PROBLEM, Finding, Probe
+from gsbench.data import DATASETS
+from gsbench.data.mnist import MNIST
+
+
+@pytest.fixture(autouse=True)
+def no_torch(monkeypatch):
+    """PyTorch takes seconds to import, and nothing here is about it."""
+    kept = tuple(probe for probe in probes.PROBES if probe.name not in ("PyTorch", "Pyro"))
+    monkeypatch.setattr(doctor, "PROBES", kept)
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path, monkeypatch):
+    monkeypatch.delenv("GSBENCH_DATA", raising=False)
+    monkeypatch.setenv("GSBENCH_CACHE", str(tmp_path / "cache"))
+
+
+def findings(data_dir=None):
+    return {finding.name: finding for finding in doctor.examine(data_dir)}
+
+
+def test_what_gsbench_needs_is_here():
+    found = findings()
+    for name in ("Python", "gsbench", "NumPy", "Chainer", "SciPy", "pandas", "matplotlib"):
+        assert (found[name].mark, found[name].needed) == (OK, True), found[name]
+    assert f"{sys.version_info.major}.{sys.version_info.minor}." in found["Python"].found
+    assert gsbench.__version__ in found["gsbench"].found
+    assert "7.8.1" in found["Chainer"].found
+    assert " threads" in found["NumPy"].found
+    assert "GiB free of" in found["memory"].found
+    for name in DATASETS:
+        assert f"data set {name}" in found
+
+
+def test_a_line_each_and_exit_code_0(capsys):
+    assert main(["doctor"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    *lines, empty, last = out.splitlines()
+    assert (empty, last) == ("", "gsbench can be used here.")
+    assert {line.split()[0] for line in lines} <= {OK, MISSING, PROBLEM}
+    assert len(lines) >= len(doctor.PROBES) + len(DATASETS) - 1  # the clock has nothing to say everywhere
+
+
+def test_the_findings_as_json(capsys):
+    assert main(["doctor", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["usable"] is True
+    assert {"name", "mark", "found", "advice", "needed"} == set(found["findings"][0])
+
+
+def broken(*, needed):
+    def look():
+        yield Finding("first", OK, "is told all the same")
+        raise RuntimeError("libbroken.so:\nno such file")
+
+    return Probe("broken", look, needed=needed, remedy="mend it")
+
+
+@pytest.mark.parametrize(("needed", "code"), [(True, 1), (False, 0)])
+def test_what_fails_is_a_finding_and_the_rest_is_told(monkeypatch, capsys, needed, code):
+    after = Probe("after", lambda: [Finding("after", OK, "fine")])
+    monkeypatch.setattr(doctor, "PROBES", (broken(needed=needed), after))
+    assert main(["doctor"]) == code
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == [
+        "ok       first: is told all the same",
+        "problem  broken: RuntimeError: libbroken.so: no such file -> mend it",
+        "ok       after: fine",
+    ]
+    assert lines[-1] == ("gsbench cannot be used here." if needed else "gsbench can be used here.")
+
+
+@pytest.mark.parametrize(
+    ("modules", "names"),
+    [(["chainer"], {"Chainer"}), (["scipy.stats", "pandas", "matplotlib.ft2font"], {"SciPy", "pandas", "matplotlib"})],
+)
+def test_a_library_that_cannot_be_imported_is_a_problem(modules, names):
+    """In a process of its own, in which nothing has imported it yet."""
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({modules!r}))\n"
+        "from gsbench.cli import doctor, main\n"
+        "doctor.PROBES = [p for p in doctor.PROBES if p.name not in ('PyTorch', 'Pyro', 'Dask')]\n"
+        "sys.exit(main(['doctor', '--json']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1, done.stderr
+    found = json.loads(done.stdout)
+    assert found["usable"] is False
+    wrong = {f["name"]: f["advice"] for f in found["findings"] if f["mark"] == PROBLEM and f["needed"]}
+    assert wrong.keys() == names
+    assert all("pip install" in advice for advice in wrong.values())
+    assert "memory" in {finding["name"] for finding in found["findings"]}
+
+
+def test_an_optional_library_that_is_not_there_is_missing_and_one_that_is_broken_a_problem(tmp_path, monkeypatch):
+    (tmp_path / "half_there.py").write_text("import not_there_at_all")
+    monkeypatch.syspath_prepend(tmp_path)
+    for module, mark in (("not_there_at_all", MISSING), ("half_there", PROBLEM)):
+        (found,) = doctor.guarded(probes.extra("It", module, "it", "peers", "this and that"))
+        assert (found.mark, found.needed) == (mark, False)
+        assert found.advice == {
+            MISSING: "for this and that: pip install 'gsbench[peers]'",
+            PROBLEM: "install it anew, or take it away: pip uninstall it",
+        }[mark]
+
+
+def test_gradients_that_are_wrong_are_a_problem(monkeypatch):
+    from gsbench.backends.chainer import ChainerBackend
+
+    monkeypatch.setattr(ChainerBackend, "gradient", lambda self, p: p.array)
+    found = findings()["Chainer"]
+    assert (found.mark, found.needed) == (PROBLEM, True)
+    assert "the gradient of Σp² at [1, -2, 3] is [1.0, -2.0, 3.0]" in found.found
+
+
+def test_a_card_that_cupy_cannot_use_is_a_problem(monkeypatch):
+    from gsbench.backends import chainer
+
+    monkeypatch.setattr(chainer, "cuda_problem", lambda: "CuPy finds no CUDA device")
+    monkeypatch.setattr(probes, "_cards", lambda: [])
+    found = findings()
+    assert (found["card"].mark, found["CuPy"].mark) == (MISSING, MISSING)
+    assert found["CuPy"].found == "CuPy finds no CUDA device"
+    monkeypatch.setattr(probes, "_cards", lambda: ["A card, 80 GiB, driver 1"])
+    found = findings()
+    assert (found["card"].mark, found["CuPy"].mark) == (OK, PROBLEM)
+    assert "pip install 'gsbench[cuda12]'" in found["CuPy"].advice
+
+
+def test_cards_are_read_from_the_drivers_own_program(monkeypatch):
+    def run(command, **options):
+        cards = "NVIDIA H100, 81559 MiB, 535.104\nNVIDIA T4, 15360 MiB, 535.104\n"
+        return subprocess.CompletedProcess(command, 0, cards)
+
+    monkeypatch.setattr(probes.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(probes.subprocess, "run", run)
+    assert probes._cards() == ["NVIDIA H100, 81559 MiB, driver 535.104", "NVIDIA T4, 15360 MiB, driver 535.104"]
+    monkeypatch.setattr(probes.shutil, "which", lambda name: None)
+    assert probes._cards() == []
+
+
+def test_little_free_memory_is_a_problem(monkeypatch):
+    import psutil
+
+    from gsbench.cli.doctor import examine
+
+    total = psutil.virtual_memory().total
+    memory = type("Memory", (), {"available": 2**29, "total": total})
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    (found,) = [finding for finding in examine() if finding.name == "memory"]
+    assert (found.mark, found.needed) == (PROBLEM, False)
+    assert found.found.startswith("0.5 GiB free of")
+
+
+# Data sets
+
+
+def test_what_would_be_downloaded_is_said_and_nothing_is(monkeypatch):
+    monkeypatch.setattr("gsbench.data.mnist.pooch.retrieve", None)  # would fail
+    found = findings()
+    assert found["data folder"].mark == MISSING
+    assert found["data set glyphs"].mark == found["data set synthetic"].mark == OK
+    assert found["data set mnist"].mark == MISSING
+    assert found["data set mnist"].advice.startswith("downloaded from ossci-datasets.s3.amazonaws.com when")
+    assert found["data set omniglot"].mark == MISSING
+    assert "GSBENCH_DATA" in found["data set omniglot"].advice
+
+
+def fill(folder, suffix=".gz"):
+    folder.mkdir(parents=True)
+    for file in MNIST.files:
+        (folder / f"{file.name}{suffix}").touch()
+
+
+def test_where_data_sets_are(tmp_path):
+    data = tmp_path / "data"
+    fill(data / "mnist")
+    fill(tmp_path / "cache" / "fashion-mnist")
+    (data / "omniglot").mkdir()
+    (data / "omniglot" / "omniglot28.npz").touch()
+    found = findings(str(data))
+    assert found["data folder"].found == str(data)
+    assert (found["data set mnist"].mark, found["data set mnist"].found) == (OK, str(data / "mnist"))
+    kept = f"downloaded before, to {tmp_path / 'cache' / 'fashion-mnist'}"
+    assert (found["data set fashion-mnist"].mark, found["data set fashion-mnist"].found) == (OK, kept)
+    assert found["data set omniglot"].found == str(data / "omniglot" / "omniglot28.npz")
+    (data / "mnist" / f"{MNIST.test_labels.name}.gz").unlink()
+    found = findings(str(data))["data set mnist"]
+    assert found.mark == MISSING
+    assert "there is no t10k-labels-idx1-ubyte or t10k-labels-idx1-ubyte.gz in" in found.advice
+
+
+def test_a_data_folder_that_is_not_there_is_a_problem_and_not_one_of_what_needs_none(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("GSBENCH_DATA", str(tmp_path / "gone"))
+    found = findings()
+    assert found["data folder"].mark == PROBLEM
+    assert "gone' (from $GSBENCH_DATA) is not a folder" in found["data folder"].found
+    assert found["data set glyphs"].mark == OK
+    assert found["data set mnist"].mark == PROBLEM
+    assert main(["doctor"]) == 0
+
+
+def test_a_cache_that_cannot_be_written_is_a_problem(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GSBENCH_CACHE", str(tmp_path / "file" / "cache"))
+    assert findings()["cache"].mark == PROBLEM
+    monkeypatch.setenv("GSBENCH_CACHE", str(tmp_path / "new" / "cache"))
+    assert findings()["cache"].mark == OK

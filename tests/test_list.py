@@ -1,0 +1,109 @@
+"""`gsbench list`: everything is in it, with what it is."""
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import pytest
+from peers import PEERS
+
+from gsbench.cli import list as command
+from gsbench.cli import main
+from gsbench.data import DATASETS
+from gsbench.estimators import ESTIMATORS
+from gsbench.models import MODELS
+from gsbench.runs import PRESETS
+
+NAMES = {
+    "estimators": [*ESTIMATORS],
+    "models": [*MODELS],
+    "data-sets": [*DATASETS],
+    "presets": [*PRESETS],
+    "peers": [*PEERS],
+}
+
+
+def listed(capsys, *arguments):
+    assert main(["list", *arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_everything_is_listed_with_a_sentence(capsys):
+    found = listed(capsys)
+    assert {kind: [entry["name"] for entry in entries] for kind, entries in found.items()} == NAMES
+    for entries in found.values():
+        for entry in entries:
+            assert re.fullmatch(r".{10,250}\.", entry["text"]), entry
+            assert "\n" not in entry["text"]
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_a_kind_by_itself(kind, capsys):
+    assert [*listed(capsys, kind)] == [kind]
+    assert main(["list", kind]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"{kind}:\n")
+    # A name begins a line, what goes on is further in.
+    assert re.findall(r"^  (\S+) ", out, re.MULTILINE) == NAMES[kind]
+    assert max(map(len, out.splitlines())) <= 110
+
+
+def test_settings_and_their_defaults(capsys):
+    entries = {entry["name"]: entry for entry in listed(capsys, "estimators")["estimators"]}
+    for name, estimator in ESTIMATORS.items():
+        assert entries[name]["settings"] == dataclasses.asdict(estimator())
+        assert entries[name]["text"] in " ".join(estimator.__doc__.split())
+    assert main(["list", "estimators"]) == 0
+    assert "Settings: tau=1, draws=1, conditional_draws=10." in " ".join(capsys.readouterr().out.split())
+
+
+def test_data_sets_have_their_classes_and_licence(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("GSBENCH_DATA", str(tmp_path / "gone"))  # nothing is read
+    for entry in listed(capsys, "data-sets")["data-sets"]:
+        assert entry["licence"] == DATASETS[entry["name"]].licence
+        assert entry["most_classes"] == {"glyphs": 1200, "mnist": 10, "fashion-mnist": 10}.get(entry["name"])
+    assert main(["list", "data-sets"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    of_fashion = "K: 2 to 10. Licence: MIT (Zalando SE)."
+    for text in ("K: 2 to 1,200.", of_fashion, "K: as many as its file has.", "K: 2 or more."):
+        assert text in out
+
+
+def test_presets_have_networks_and_recipe(capsys):
+    entries = {entry["name"]: entry["settings"] for entry in listed(capsys, "presets")["presets"]}
+    assert entries["small"]["units"] == 64
+    assert entries["small"]["steps"] == PRESETS["small"]["steps"]
+    assert [*command.PRESETS] == [*PRESETS]
+
+
+def test_peers_that_need_the_extra_say_so(capsys):
+    for entry in listed(capsys, "peers")["peers"]:
+        assert ("needs the extra peers" in entry["text"].lower()) == (PEERS[entry["name"]].framework != "Chainer")
+
+
+@pytest.mark.parametrize(
+    ("doc", "sentence"),
+    [
+        ("One.", "One."),
+        ("By Liu et al. 2019, eq. 2. More of it.", "By Liu et al. 2019, eq. 2."),
+        ("Over\n    two lines. Then\n    more.\n\n    And more.", "Over two lines."),
+        ("A paragraph\n\nand another", "A paragraph"),
+        (None, ""),
+    ],
+)
+def test_the_first_sentence(doc, sentence):
+    assert command.first_sentence(doc) == sentence
+
+
+def test_a_kind_that_is_not_known_is_exit_code_2(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["list", "colours"])
+    assert stop.value.code == 2
+    assert "estimators" in capsys.readouterr().err
+
+
+def test_the_readme_names_the_estimators_too():
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    for name in ESTIMATORS:
+        assert f"`{name}" in readme

@@ -1,0 +1,448 @@
+"""The planner finds the factors that records were made with, its intervals cover, and it says what it does not know."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from plan_fixture import COUNTS, plan_records, true_figure
+from records_fixture import make_record, write_lines
+
+import gsbench
+from gsbench.machine import machine_fields_of_driver
+from gsbench.planner import calibrate
+from gsbench.planner.fit import UNKNOWN, fit
+from gsbench.planner.questions import MOST_CLASSES, crossover, first_class_count, largest
+from gsbench.planner.work import Shape, columns
+
+
+@pytest.fixture
+def records_file(tmp_path):
+    return write_lines(tmp_path / "run.jsonl", plan_records())
+
+
+def predicted(plan, metric, estimator, n_classes):
+    found = [p for p in plan.predictions if (p.metric, p.estimator, p.n_classes) == (metric, estimator, n_classes)]
+    assert len(found) == 1
+    return found[0]
+
+
+# The fit
+
+
+def test_factors_are_recovered():
+    x = np.array([[1.0, k, 7.0] for k in (10, 20, 50, 100)])
+    found = fit(x, 3 + 0.5 * x[:, 1])
+    assert found.at(np.array([1.0, 400.0, 7.0])) == pytest.approx(203, rel=1e-9)
+    assert found.freedom == 2  # the constant columns count once
+    assert (found.factors >= 0).all()
+
+
+def test_one_figure_that_is_far_off_hardly_moves_the_curve():
+    x = np.array([[1.0, k] for k in (10, 20, 30, 50, 70, 100) for _ in range(2)])
+    y = 3 + 0.5 * x[:, 1]
+    y[5] *= 4
+    assert fit(x, y).at(np.array([1.0, 200.0])) == pytest.approx(103, rel=0.02)
+
+
+def test_a_curve_neither_falls_nor_outgrows_its_work():
+    x = np.array([[1.0, k] for k in (10, 20, 50, 100)])
+    falling, steep = fit(x, np.array([4.0, 3.0, 2.0, 1.0])), fit(x, x[:, 1] ** 2)
+    assert falling.at(x[3]) == pytest.approx(falling.at(x[0]))
+    assert steep.at(np.array([1.0, 200.0])) == pytest.approx(2 * steep.at(x[3]))
+
+
+@pytest.mark.parametrize("at", [60.0, 300.0])
+def test_intervals_cover_new_measurements(at):
+    rng = np.random.default_rng(0)
+    x = np.array([[1.0, k] for k in COUNTS for _ in range(2)])
+    new, covered, trials = np.array([1.0, at]), 0, 400
+    for _ in range(trials):
+        noise = rng.normal(1, 0.05, len(x) + 1)
+        found = fit(x, (3 + 0.5 * x[:, 1]) * noise[:-1])
+        measured, factor = (3 + 0.5 * at) * noise[-1], 1 + found.half_width(new)
+        covered += found.at(new) / factor <= measured <= found.at(new) * factor
+    assert 0.91 <= covered / trials <= 0.99
+
+
+def test_as_many_factors_as_figures_leave_the_interval_unknown():
+    x = np.array([[1.0, 10.0], [1.0, 20.0]])
+    assert fit(x, np.array([1.0, 1.5])).half_width(x[0]) == UNKNOWN
+
+
+# Predictions
+
+
+def test_predictions_are_those_that_the_records_were_made_with(records_file):
+    plan = gsbench.plan([records_file], classes=[50, 500])
+    for metric in ("step", "bound", "memory", "process"):
+        for name in ("marginalize-streamed", "gumbel-softmax"):
+            for k in (50, 500):
+                p = predicted(plan, metric, name, k)
+                assert p.value == pytest.approx(true_figure(metric, name, k), rel=1e-5)
+                assert p.low < p.value < p.high
+    assert max(abs(h.error) for h in plan.held_out) < 1e-5
+
+
+def test_it_says_when_it_extrapolates(records_file):
+    plan = gsbench.plan([records_file], classes=[50, 500], batch=200)
+    inside, beyond = (predicted(plan, "step", "gumbel-softmax", k) for k in (50, 500))
+    assert inside.extrapolates == ("batch 200 (measured: 100)",)
+    assert beyond.extrapolates == ("K = 500 (measured: 10 to 100)", "batch 200 (measured: 100)")
+    assert predicted(gsbench.plan([records_file], classes=[50]), "step", "gumbel-softmax", 50).extrapolates == ()
+    assert any(
+        remark.startswith("Extrapolated: ") and "K = 500 (measured: 10 to 100)" in remark for remark in plan.remarks
+    )
+
+
+def test_other_sizes_scale_with_the_work_and_the_interval_has_both_ways(records_file):
+    small, large = (gsbench.plan([records_file], classes=[50], batch=b) for b in (100, 400))
+    for name in ("marginalize-streamed", "gumbel-softmax"):
+        work = [columns("step", Shape(batch=b), name, 50)[1] for b in (100, 400)]
+        at_400, at_100 = (predicted(plan, "step", name, 50) for plan in (large, small))
+        assert at_400.value == pytest.approx(at_100.value * work[1] / work[0])
+        assert at_400.low <= true_figure("step", name, 50, Shape(batch=400)) <= at_400.high
+
+
+def test_sizes_that_were_measured_are_preferred(tmp_path):
+    tiny = plan_records(counts=(10, 100), units=50, layers=1, class_layers=1, d_a=5, d_z=5)
+    for record in tiny:
+        record["case"] += " tiny"
+    path = write_lines(tmp_path / "both.jsonl", [*plan_records(), *tiny])
+    plan = gsbench.plan([path], classes=[50], units=50, layers=1, class_layers=1, d_a=5, d_z=5)
+    assert predicted(plan, "step", "gumbel-softmax", 50).extrapolates == ()
+    assert plan.measured["step", "gumbel-softmax"] == (10, 100)
+
+
+def test_the_band_is_never_narrower_than_the_measured_spread(tmp_path):
+    records = plan_records()
+    for record in records:
+        if record["group"] == "step":
+            record |= {
+                "step_seconds_q1": 0.8 * record["step_seconds"],
+                "step_seconds_q3": 1.2 * record["step_seconds"],
+            }
+    p = predicted(
+        gsbench.plan([write_lines(tmp_path / "a.jsonl", records)], classes=[50]), "step", "gumbel-softmax", 50
+    )
+    assert p.high / p.value >= 1.2 - 1e-9
+
+
+def test_held_out_errors_are_those_of_fits_without_that_class_count(tmp_path):
+    records = plan_records()
+    for record in records:
+        if record["group"] == "step" and record["n_classes"] == 100:
+            record["step_seconds"] *= 2
+    plan = gsbench.plan(
+        [write_lines(tmp_path / "a.jsonl", records)], classes=[1000], estimators=["marginalize-streamed"]
+    )
+    own = {(h.way, h.n_classes): h for h in plan.held_out if h.metric == "step"}
+    assert set(own) == {*(("left out", k) for k in COUNTS), ("larger", 100)}
+    assert own["left out", 100].error == pytest.approx(-0.5, abs=1e-5)
+    assert own["larger", 100].fitted == (10, 20)
+    p = predicted(plan, "step", "marginalize-streamed", 1000)
+    assert p.high / p.value >= 2 - 1e-3  # beyond what was measured the worst of them counts
+
+
+def test_a_step_that_was_not_timed_is_its_bound_and_what_a_step_has_besides(tmp_path):
+    bounds = []
+    for k in COUNTS:
+        figures = {"state": "initial", "bound_seconds": 1.3 * true_figure("bound", "reinmax", k)}
+        bounds.append(make_record("gradient", estimator="reinmax", n_classes=k, **figures))
+    path = write_lines(tmp_path / "a.jsonl", [*plan_records(), *bounds])
+    plan = gsbench.plan([path], classes=[50], estimators=["reinmax", "gumbel-softmax"])
+    besides = true_figure("step", "gumbel-softmax", 50) - true_figure("bound", "gumbel-softmax", 50)
+    bound, step = (predicted(plan, metric, "reinmax", 50).value for metric in ("bound", "step"))
+    assert besides > 0.005
+    assert step == pytest.approx(bound + besides, rel=0.01)
+    assert any(remark.startswith("Not timed but put together") and "of reinmax." in remark for remark in plan.remarks)
+    assert "reinmax" not in {p.estimator for p in gsbench.plan([path], classes=[50]).predictions}
+
+
+def test_pairs_and_gradients_are_observations_too(tmp_path):
+    gradient = {"state": "initial", "bound_seconds": 0.05, "live_peak_bytes": 1e8}
+    pairs = {"timed": "step", "baseline": "marginalize-streamed", "baseline_seconds": 0.4, "candidate_seconds": 0.1}
+    records = [
+        record
+        for k in (10, 20)
+        for record in (
+            make_record("speedup", estimator="reinmax", n_classes=k, **pairs),
+            make_record("gradient", estimator="reinmax", n_classes=k, **gradient),
+        )
+    ]  # fmt: skip
+    plan = gsbench.plan([write_lines(tmp_path / "a.jsonl", records)], classes=[20])
+    values = {(p.metric, p.estimator): p.value for p in plan.predictions}
+    assert values["step", "reinmax"] == pytest.approx(0.1)
+    assert values["bound", "reinmax"] == pytest.approx(0.05)
+    assert ("memory", "reinmax") in values
+    assert ("step", "marginalize-streamed") in values
+
+
+# Questions
+
+
+class Line:
+    """A curve at + slope · K whose figures have the relative half-width h."""
+
+    metric, counts = "step", (10, 100)
+
+    def __init__(self, name, at, slope, h=0.0):
+        self.estimator, self._at, self._slope, self._h = name, at, slope, h
+
+    def bounds(self, k, new=True):
+        value = self._at + self._slope * k
+        return value, value / (1 + self._h), value * (1 + self._h)
+
+    def half_width(self, k, new=True):
+        return self._h
+
+    def extrapolates(self, k):
+        return () if k <= 100 else ("K",)
+
+
+def test_the_crossover_is_the_one_that_is_known_by_hand():
+    found = crossover(Line("sum", 10, 1), Line("draw", 20, 0), 2.0, 1000)  # 10 + K >= 40
+    assert (found.verdict, found.low, found.n_classes, found.high) == ("from", 30, 30, 30)
+    found = crossover(Line("sum", 10, 1, h=0.1), Line("draw", 20, 0), 2.0, 1000)
+    assert (found.low, found.n_classes, found.high) == (27, 30, 34)  # 40 / 1.1 - 10 = 26.4; 40 * 1.1 - 10 = 34
+    assert found.extrapolates == ()
+
+
+@pytest.mark.parametrize(("at", "verdict"), [(100.0, "always"), (0.001, "never")])
+def test_a_crossover_may_be_nowhere_in_the_range(at, verdict):
+    found = crossover(Line("sum", at, 0), Line("draw", 20, 0), 2.0, 1000)
+    assert found.verdict == verdict
+    assert found.n_classes == (2 if verdict == "always" else None)
+    assert (found.least, found.most) == (2, 1000)
+
+
+def test_the_crossover_of_a_plan_is_where_the_predicted_times_say(records_file):
+    plan = gsbench.plan([records_file], classes=[10], ratio=3.0)
+    found = next(c for c in plan.crossovers if c.metric == "step")
+
+    def ratio(k):
+        return true_figure("step", "marginalize-streamed", k) / true_figure("step", "gumbel-softmax", k)
+
+    assert ratio(found.n_classes - 1) < 3 <= ratio(found.n_classes)
+    assert found.low <= found.n_classes <= found.high
+
+
+def test_the_largest_class_count_is_memory_inverted():
+    found = largest(Line("sum", 10, 2, h=0.25), 1010)  # 10 + 2K <= 1010 / 1.25, 1010, 1010 · 1.25
+    assert (found.low, found.n_classes, found.high) == (399, 500, 626)
+    assert largest(Line("sum", 10, 2), 5).n_classes == 0
+    assert largest(Line("sum", 10, 0), 50).n_classes is None
+    assert MOST_CLASSES == 1_000_000
+
+
+def test_the_largest_class_count_of_a_plan_fits_and_the_next_does_not(records_file):
+    memory = round(true_figure("process", "marginalize-streamed", 3000))
+    plan = gsbench.plan([records_file], classes=[10], memory=memory, estimators=["marginalize-streamed"])
+    (found,) = plan.largest
+    assert found.metric == "process"
+    assert found.low < found.n_classes < found.high
+    assert found.n_classes == pytest.approx(3000, rel=0.01)
+    assert true_figure("process", "marginalize-streamed", found.n_classes) <= memory * (1 + 1e-6)
+    assert "K = " in found.extrapolates[0]
+
+
+def test_the_first_class_count_is_found_between_the_grids_points():
+    for at in (2, 3, 57, 58, 12_345, 99_999):
+        assert first_class_count(lambda k, at=at: k >= at, 2, 100_000) == at
+    assert first_class_count(lambda k: False, 2, 100_000) is None
+
+
+def test_a_training_run_is_its_steps(records_file):
+    by_steps = gsbench.plan([records_file], classes=[50], steps=5000)
+    by_epochs = gsbench.plan([records_file], classes=[50], epochs=8.1, examples=60_001)
+    for plan, steps in ((by_steps, 5000), (by_epochs, 4861)):  # 8.1 · 60,001 / 100 = 4860.08
+        for run in plan.training:
+            assert run.steps == steps
+            assert run.seconds == pytest.approx(steps * true_figure("step", run.estimator, 50), rel=1e-5)
+            assert run.low < run.seconds < run.high
+    assert [run.estimator for run in by_steps.training] == ["marginalize-streamed", "gumbel-softmax"]
+
+
+# Which records
+
+
+def machine(**fields):
+    return {"run_id": "20260203T040506-fedcba", "recorded_at": "2026-02-03T04:05:06.000+00:00", **fields}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"machine_cpu": "Other CPU"}, {"device": "cuda:0", "machine_gpu": "A card"}, {"dtype": "float64"},
+        {"threads": 1}, {"backend": "other"}, {"machine_blas": "mkl"},
+    ],
+)  # fmt: skip
+def test_records_of_another_setup_are_not_mixed_in(tmp_path, other):
+    slow = [{**r, "step_seconds": 100.0} if "step_seconds" in r else r for r in plan_records(**machine(**other))]
+    path = write_lines(tmp_path / "a.jsonl", [*plan_records(), *slow])
+    plan = gsbench.plan([path], classes=[50])
+    name = next(iter(other))
+    assert plan.conditions[name] == other[name]  # the newest
+    assert predicted(plan, "step", "gumbel-softmax", 50).value == pytest.approx(100)
+    assert any(remark.startswith("Left out: 24 records of Example(R)") for remark in plan.remarks)
+    assert any("another machine than this one" in remark for remark in plan.remarks)
+
+
+def test_a_setup_can_be_asked_for(tmp_path):
+    path = write_lines(tmp_path / "a.jsonl", [*plan_records(), *plan_records(**machine(dtype="float64"))])
+    assert gsbench.plan([path], classes=[50]).conditions["dtype"] == "float64"
+    assert gsbench.plan([path], classes=[50], dtype="float32").conditions["dtype"] == "float32"
+    with pytest.raises(
+        ValueError, match=r"no record of time or memory in .*, threads 1; measure some with --calibrate"
+    ):
+        gsbench.plan([path], threads=1)
+
+
+def test_the_storages_records_are_those_of_this_machine(tmp_path):
+    write_lines(tmp_path / "a.jsonl", plan_records())
+    with pytest.raises(ValueError, match="no record of time or memory of this machine under"):
+        gsbench.plan(storage=tmp_path, calibrate=False)
+
+
+def test_the_newest_record_of_a_case_counts(tmp_path):
+    newer = [{**r, "step_seconds": 0.2} for r in plan_records(**machine()) if r["group"] == "step"]
+    path = write_lines(tmp_path / "a.jsonl", [*newer, *plan_records()])
+    assert predicted(gsbench.plan([path], classes=[50]), "step", "gumbel-softmax", 50).value == pytest.approx(0.2)
+
+
+def test_one_measurement_in_two_records_counts_once(tmp_path):
+    timed = [{**r, "step_seconds": 0.1} for r in plan_records(estimators=["gumbel-softmax"]) if r["group"] == "step"]
+    pair = {"timed": "step", "baseline": "marginalize", "baseline_seconds": 1.0, "candidate_seconds": 0.1}
+    pairs = [make_record("speedup", estimator="gumbel-softmax", n_classes=k, **pair) for k in COUNTS]
+    plan = gsbench.plan([write_lines(tmp_path / "a.jsonl", [*timed, *pairs])], classes=[50])
+    curve = next(c for c in plan.curves if c.estimator == "gumbel-softmax")
+    assert len(curve.points) == len(COUNTS)
+
+
+def test_unknown_estimators_of_records_are_left_out_and_said(tmp_path):
+    strange = make_record("step", estimator="of-tomorrow", step_seconds=1.0)
+    plan = gsbench.plan([write_lines(tmp_path / "a.jsonl", [*plan_records(), strange])], classes=[50])
+    assert any("1 records of a model, preset or estimator" in remark for remark in plan.remarks)
+
+
+def test_what_was_not_measured_is_said(records_file):
+    plan = gsbench.plan([records_file], classes=[50], estimators=["gumbel-softmax", "reinmax"])
+    assert "Not measured at two class counts: the step of reinmax." in plan.remarks
+    with pytest.raises(ValueError, match="nothing of reinmax was measured at two class counts"):
+        gsbench.plan([records_file], estimators=["reinmax"])
+
+
+# What cannot be used
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"classes": [1]}, r"classes must be integers >= 2, at least one, got \[1\]"),
+        ({"classes": []}, "at least one"),
+        ({"ratio": 0.0}, "ratio must be > 0 and finite, got 0.0"),
+        ({"memory": -1}, "memory must be > 0"),
+        ({"steps": 10, "epochs": 2.0, "examples": 100}, "steps or epochs, got both"),
+        ({"epochs": 2.0}, "epochs needs examples"),
+        ({"examples": 2}, "examples needs epochs"),
+        ({"estimators": ["gumble"]}, "unknown estimator 'gumble'"),
+        ({"preset": "huge"}, "unknown preset 'huge'"),
+        ({"units": 0}, "units must be >= 1, got 0"),
+        ({"batch": 0}, "batch must be >= 1, got 0"),
+        ({"threads": 0}, "threads must be >= 1, got 0"),
+        ({"dtype": "int8"}, "unknown dtype 'int8'"),
+        ({"backend": "abacus"}, "unknown backend 'abacus'; known: chainer"),
+        ({"preset": "blog", "estimators": ["marginalize-streamed"]}, "rows that do not interact"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_before_anything_is_read(options, why):
+    with pytest.raises(ValueError, match=why):
+        gsbench.plan(["nowhere.jsonl"], **options)
+
+
+def test_an_unknown_argument_is_an_error():
+    with pytest.raises(TypeError, match="no argument 'unit'; of the shape there are model, preset"):
+        gsbench.plan(["nowhere.jsonl"], unit=3)
+
+
+# From Python
+
+
+def test_the_results_are_the_reports_frame(records_file):
+    frame = gsbench.load_results([records_file])
+    assert len(frame) == 24
+    assert {"run", "series", "task", "peak_bytes", "step_seconds"} <= set(frame.columns)
+    with pytest.raises(ValueError, match="no such file"):
+        gsbench.load_results(["nowhere.jsonl"])
+
+
+def test_a_plan_is_a_frame_and_strict_json(records_file):
+    plan = gsbench.plan([records_file], classes=[50, 500], memory=10**9, steps=100)
+    assert isinstance(plan, gsbench.Plan)
+    frame = plan.frame()
+    assert len(frame) == 16
+    assert list(frame.columns[:6]) == ["metric", "estimator", "n_classes", "value", "low", "high"]
+    told = json.loads(json.dumps(plan.to_dict(), allow_nan=False))
+    assert {"conditions", "predictions", "crossovers", "largest", "training", "held_out", "remarks"} <= set(told)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        plan.setup = "another"
+
+
+def test_importing_gsbench_is_quick():
+    code = "import sys, gsbench; print([m for m in ('pandas', 'matplotlib', 'scipy', 'chainer') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "[]\n"
+    with pytest.raises(AttributeError, match="has no attribute 'plans'"):
+        _ = gsbench.plans
+
+
+def test_planning_leaves_the_functions_name_alone(records_file):
+    gsbench.plan([records_file], classes=[50])
+    assert callable(gsbench.plan)
+
+
+# Calibration
+
+
+def test_a_calibration_measures_and_the_next_plan_uses_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("gsbench.planner.calibration.SECONDS", 0.0)
+    shape = Shape(preset="small", batch=2, units=8, d_a=2, d_z=2)
+    path = calibrate(shape, classes=(2, 4), storage=tmp_path, threads=1, quiet=True)
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    groups = [record["group"] for record in records]
+    assert {group: groups.count(group) for group in set(groups)} == {"bound": 4, "step": 4, "speedup": 4, "memory": 4}
+    assert all(record["status"] == "ok" and record["units"] == 8 for record in records)
+    assert path.parent == tmp_path / "records"
+
+    def never(*args, **options):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr("gsbench.planner.planning.calibrate", never)
+    plan = gsbench.plan(storage=tmp_path, classes=[3, 8], units=8, d_a=2, d_z=2)
+    assert predicted(plan, "step", "gumbel-softmax", 3).extrapolates == ()
+    assert predicted(plan, "memory", "marginalize-streamed", 8).value > 0
+    assert plan.conditions["threads"] == 1
+    assert len(gsbench.load_results(storage=tmp_path)) == 16
+
+
+def test_without_records_a_calibration_is_made(tmp_path, monkeypatch):
+    asked = SimpleNamespace(calls=[])
+    here = {name: value for name, value in machine_fields_of_driver().items() if name.startswith("machine_")}
+
+    def fake(shape, estimators, *, storage, quiet, **more):
+        asked.calls.append((shape.preset, tuple(estimators), more))
+        return write_lines(tmp_path / "records.jsonl", plan_records(preset="default", **here))
+
+    monkeypatch.setattr("gsbench.planner.planning.calibrate", fake)
+    plan = gsbench.plan(storage=tmp_path, classes=[50])
+    assert asked.calls == [("default", ("marginalize-streamed", "gumbel-softmax"), {})]
+    assert predicted(plan, "step", "gumbel-softmax", 50).value == pytest.approx(
+        true_figure("step", "gumbel-softmax", 50)
+    )
+    gsbench.plan(storage=tmp_path, classes=[50])
+    assert len(asked.calls) == 1  # the records are there now
+    gsbench.plan(storage=tmp_path, classes=[50], calibrate=True, estimators=["reinmax", "gumbel-softmax"])
+    assert asked.calls[1][1] == ("reinmax", "gumbel-softmax")

@@ -1,0 +1,192 @@
+"""`gsbench plan`: what it prints, draws and refuses."""
+
+import json
+import re
+
+import matplotlib.image
+import pytest
+from plan_fixture import plan_records, true_figure
+from records_fixture import make_record, write_lines
+
+import gsbench
+from gsbench.cli import main
+from gsbench.planner.figure import draw
+from gsbench.planner.questions import Crossover, Largest
+from gsbench.planner.table import crossover_sentence, duration, largest_sentence
+from gsbench.report.style import figure_settings
+from gsbench.report.text import seconds
+
+
+@pytest.fixture
+def records_file(tmp_path):
+    return str(write_lines(tmp_path / "run.jsonl", plan_records()))
+
+
+def test_the_sentence_of_the_help_prints_its_tables(records_file, capsys):
+    names = ["--estimators", "marginalize-streamed,gumbel-softmax"]
+    assert main(["plan", "--classes", "50,500", *names, "--memory", "8GiB", "--steps", "50000", records_file]) == 0
+    out, err = capsys.readouterr()
+    for heading in (
+        "Predicted, with 95 % intervals",
+        "The exact sum against a sampler",
+        "What fits",
+        "A whole training run",
+    ):
+        assert heading in out
+    at_500 = seconds(true_figure("step", "marginalize-streamed", 500))
+    assert re.search(rf"^500 +marginalize-streamed +{at_500} \[.*\]\*", out, re.MULTILINE)
+    assert "* extrapolated" in out
+    assert "step: gumbel-softmax is 2.00 times cheaper than marginalize-streamed from K = " in out
+    assert "marginalize-streamed: up to K = " in out
+    assert re.search(r"training step +gumbel-softmax +10, 20, 50, 100 +0.0 % at K = ", out)
+    assert "These records are of another machine than this one." in err
+
+
+def test_json_is_strict_and_alone_on_stdout(records_file, capsys):
+    assert main(["plan", "--classes", "50", "--json", records_file]) == 0
+    out, err = capsys.readouterr()
+
+    def refuse(name):
+        raise AssertionError(f"{name} is no JSON")
+
+    told = json.loads(out, parse_constant=refuse)
+    step = next(p for p in told["predictions"] if (p["metric"], p["estimator"]) == ("step", "gumbel-softmax"))
+    assert step["value"] == pytest.approx(true_figure("step", "gumbel-softmax", 50), rel=1e-5)
+    assert step["extrapolates"] == []
+    assert told["shape"]["units"] == 500
+    assert told["largest"] == []
+    assert "another machine" in err
+
+
+def test_quiet_says_nothing_on_stderr(records_file, capsys):
+    assert main(["plan", "--quiet", "--classes", "500", records_file]) == 0
+    out, err = capsys.readouterr()
+    assert "Predicted" in out
+    assert err == ""
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_the_figure_is_drawn_the_same_each_time(records_file, tmp_path, suffix, capsys):
+    written = []
+    for name in ("a", "b"):
+        path = tmp_path / f"{name}.{suffix}"
+        assert main(["plan", "--classes", "500", "--figure", str(path), records_file]) == 0
+        written.append(path.read_bytes())
+    assert written[0] == written[1]
+    if suffix == "png":
+        assert matplotlib.image.imread(path).shape[1] > 1000
+
+
+def test_the_figure_shows_points_curves_errors_and_the_crossover(records_file):
+    plan = gsbench.plan([records_file], classes=[5, 500])
+    with figure_settings():
+        step, memory = draw(plan).axes
+    assert [ax.get_title() for ax in (step, memory)] == ["training step", "peak of live arrays"]
+    styles = [(line.get_linestyle(), line.get_marker()) for line in step.get_lines()]
+    assert styles.count(("--", "None")) == 2  # the whole curve, under
+    assert styles.count(("-", "None")) == 2  # where it was measured
+    assert styles.count(("None", "x")) == 8  # each class count predicted without it
+    assert styles.count((":", "None")) == 1
+    (label,) = (text.get_text() for text in step.texts)
+    found = next(c for c in plan.crossovers if c.metric == "step")
+    assert label == f"K = {found.n_classes}: 2.00 × cheaper"
+    solid = next(line for line in step.get_lines() if line.get_linestyle() == "-")
+    assert (min(solid.get_xdata()), max(solid.get_xdata())) == (10, 100)
+    assert len(step.patches) == 2  # shaded below 10 and beyond 100
+
+
+def test_a_figure_of_other_sizes_has_no_points(records_file):
+    plan = gsbench.plan([records_file], classes=[50, 80], batch=300)
+    with figure_settings():
+        step = draw(plan).axes[0]
+    assert {line.get_marker() for line in step.get_lines()} == {"None"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--classes", "1"], "class counts are integers >= 2, such as 10,100, got '1'"),
+        (["--classes", "ten"], "got 'ten'"),
+        (["--memory", "8 apples"], "must be a size of at least 1MB, such as 500MB, 8GiB or 8000000000, got '8 apples'"),
+        (["--memory", "3"], "at least 1MB"),
+        (["--estimators", "gumble"], "unknown estimator 'gumble'"),
+        (["--figure", "plan.pdf"], "a figure's name ends in .png or .svg, got 'plan.pdf'"),
+    ],
+)
+def test_an_option_that_cannot_be_read_is_exit_code_2(arguments, why, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["plan", *arguments, "nowhere.jsonl"])
+    assert stop.value.code == 2
+    assert why in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["nowhere.jsonl"], "no such file: nowhere.jsonl"),
+        (["--no-calibrate"], "no record of time or memory of this machine under '.benchmarks'"),
+        (["--ratio", "-1", "run.jsonl"], "ratio must be > 0 and finite, got -1.0"),
+        (["--epochs", "2", "run.jsonl"], "epochs needs examples"),
+        (["--preset", "huge", "run.jsonl"], "unknown preset 'huge'"),
+        (["--model", "m3", "run.jsonl"], "unknown model 'm3'"),
+        (["--dtype", "float64", "run.jsonl"], "no record of time or memory in run.jsonl, dtype float64"),
+        (["--model", "m2", "run.jsonl"], "was measured at two class counts; measure with --calibrate"),
+        (["--figure", "none/plan.png", "run.jsonl"], "there is no folder 'none'"),
+        (["few.jsonl"], "was measured at two class counts; measure with --calibrate"),
+    ],
+)
+def test_what_cannot_be_planned_is_said_in_a_line_and_exit_code_2(
+    tmp_path, monkeypatch, records_file, capsys, arguments, why
+):
+    monkeypatch.chdir(tmp_path)
+    write_lines(tmp_path / "few.jsonl", [make_record("step", step_seconds=1.0)])
+    if "--no-calibrate" in arguments:
+        monkeypatch.chdir(tmp_path.parent)
+    assert main(["plan", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("gsbench: error: ")
+    assert why in err
+
+
+def test_help_has_examples(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["plan", "--help"])
+    assert stop.value.code == 0
+    told = capsys.readouterr().out
+    assert "gsbench plan --classes 500 --estimators marginalize-streamed,gumbel-softmax" in told
+    assert "exit codes: 0 done, 2 cannot be used" in told
+
+
+# Sentences
+
+
+def test_sentences_of_crossovers():
+    def told(verdict, at, low, high, beyond=()):
+        ends = ("step", "draw", "sum", 2.0, verdict, at, low, high, 2, 1000, beyond)
+        return crossover_sentence(Crossover(*ends)).removeprefix("step: draw is 2.00 times cheaper than sum")
+
+    assert told("from", 12, 11, 14) == " from K = 12 on [11, 14]"
+    assert told("from", 12, 11, None, ("K",)) == " from K = 12 on [11, beyond 1,000] *"
+    assert told("always", 2, 2, 2) == ": always for K = 2 to 1,000"
+    assert told("always", 2, 2, 9) == ": always for K = 2 to 1,000; surely from K = 9"
+    assert told("always", 2, 2, None) == ": always for K = 2 to 1,000; surely nowhere"
+    assert told("never", None, None, None) == ": never for K = 2 to 1,000"
+    assert told("never", None, 900, None) == ": never for K = 2 to 1,000; at the best from K = 900"
+
+
+def test_sentences_of_what_fits():
+    def told(low, at, high):
+        return largest_sentence(Largest("process", "sum", 2**33, at, low, high))
+
+    assert told(90, 100, 1200) == "sum: up to K = 100 fits 8.00 GiB (whole process) [90, 1,200]"
+    assert told(0, 0, 3) == "sum: not even K = 2 fits 8.00 GiB (whole process) [0, 3]"
+    assert told(90, None, None).startswith("sum: up to K = more than 1,000,000 fits")
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(12.0, "12.0 s"), (119.0, "119 s"), (2070.0, "34.5 min"), (27000.0, "7.50 h"), (276480.0, "3.20 d")],
+)
+def test_durations(value, told):
+    assert duration(value) == told

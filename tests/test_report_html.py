@@ -1,0 +1,405 @@
+"""The report as one HTML page: what stands in it, and that nothing in the records can change what it is."""
+
+import csv
+import io
+import itertools
+import json
+import re
+from collections import Counter
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import rgb_to_hsv, to_rgb
+from matplotlib.figure import Figure
+from records_fixture import (
+    accuracy_figures,
+    chunk_records,
+    make_record,
+    make_run,
+    memory_figures,
+    peer_records,
+    speedup_figures,
+    write_lines,
+)
+
+from gsbench.report import make_report
+from gsbench.report.answer import answer
+from gsbench.report.drawn import drawn
+from gsbench.report.frame import make_curves, make_frame
+from gsbench.report.html import alt_text, inline
+from gsbench.report.html import csv as csv_of
+from gsbench.report.html.svg import PAPER, contrast, in_the_dark
+from gsbench.report.latex import escaped, make_latex
+from gsbench.report.markup import Fold, Heading, Items, Notice, Paragraph, Table, blocks_of
+from gsbench.report.page import MORE, QUESTION_OF, QUESTIONS, Section, of_plot
+from gsbench.report.style import Plot
+from gsbench.report.text import markdown_table
+
+RUN = [*make_run(ks=(10, 100), accuracy_ks=(100,)), *peer_records((10,)), *chunk_records((100,), (1, 10, 100))]
+VOID = {"meta", "link", "br", "img", "input", "hr"}
+EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&|`*_[a](b)"
+
+
+class Page(HTMLParser):
+    """The elements of a page in their order, with their attributes and the text in them; its tags must be closed."""
+
+    def __init__(self, source):
+        super().__init__(convert_charrefs=True)
+        self.found, self.open = [], []
+        self.feed(source)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        element = {"tag": tag, **dict(attributes), "text": "", "in": [outer["tag"] for outer in self.open]}
+        self.found.append(element)
+        if tag not in VOID:
+            self.open.append(element)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop()["tag"] == tag
+
+    def handle_data(self, text):
+        for element in self.open:
+            element["text"] += text
+
+    def all(self, tag, **attributes):
+        return [e for e in self.found if e["tag"] == tag and all(e.get(k) == v for k, v in attributes.items())]
+
+    def one(self, tag, **attributes):
+        (element,) = self.all(tag, **attributes)
+        return element
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    return make_report([write_lines(folder / "run.jsonl", RUN)], name="whole", output=folder).parent
+
+
+@pytest.fixture(scope="module")
+def source(report):
+    return (report / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(source):
+    return Page(source)
+
+
+def test_the_page_opens_with_the_answer_and_the_pareto_figure_and_goes_on_by_question(page):
+    headings = [(e["tag"], e["text"]) for e in page.found if e["tag"] in ("h1", "h2", "h3")]
+    titles = [text for tag, text in headings if tag == "h2" and text]
+    assert headings[:2] == [("h1", "whole"), ("h2", "The answer")]
+    assert headings[2:4] == [("h3", "Accuracy against speed"), ("h3", "At a glance")]
+    asked = [title for title in QUESTIONS.values() if title != "What else?"]
+    assert titles == ["The answer", *asked, "All records"]
+    levels = [int(e["tag"][1]) for e in page.found if re.fullmatch("h[1-6]", e["tag"])]
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+
+
+def test_the_page_needs_nothing_beside_itself(source, page):
+    assert not page.all("img") + page.all("iframe") + page.all("object")
+    assert not [e for e in page.all("script") if "src" in e]
+    for element in page.found:
+        for name in ("src", "href", "data", "srcset", "action"):
+            target = element.get(name)
+            assert not target or target.startswith(("#", "data:")) or re.fullmatch(r"[\w-]+\.\w+", target), target
+    assert not re.search(r"url\(\s*['\"]?(?!#|data:)", source)
+    assert "@import" not in source
+    assert len(source.encode()) < 1_500_000
+
+
+def test_links_lead_to_what_is_there(page, report):
+    ids = [e["id"] for e in page.found if "id" in e]
+    assert [name for name, n in Counter(ids).items() if n > 1] == []
+    for element in page.found:
+        target = element.get("href") or ""
+        if target.startswith("#"):
+            assert target[1:] in ids
+        elif target and not target.startswith("data:"):
+            assert (report / target).exists()
+        for name in ("for", "aria-labelledby", "aria-describedby"):
+            assert not element.get(name) or element[name] in ids
+    assert set(re.findall(r"url\(#([^)]+)\)", str(page.found))) <= set(ids)
+
+
+def test_every_figure_is_there_once_with_an_alternative_text(page, report):
+    keys = {path.stem for path in report.glob("*.svg")}
+    assert len(keys) > 12
+    figures = page.all("figure")
+    assert sorted(figure["data-figure"] for figure in figures) == sorted(keys)
+    drawings = [e for e in page.all("svg") if e.get("role") == "img"]
+    assert len(drawings) == len(keys)
+    for key in keys:
+        alt = page.one("p", id=f"{key}-alt")["text"]
+        assert re.search(r"\bpanels?\b.*Drawn are .*: from .* to ", alt), alt
+    assert "gumbel-softmax" in page.one("p", id="speedup-alt")["text"]
+    buttons = [e["data-save"] for e in page.all("button") if "data-save" in e]
+    assert Counter(buttons) == dict.fromkeys(("svg", "png", "csv"), len(keys))
+
+
+def test_the_svgs_have_their_title_for_those_who_save_them_alone(source):
+    (speedup,) = re.findall(r'<svg[^>]*aria-labelledby="speedup-title".*?</svg>', source)
+    assert speedup.count('class="told"') == 2
+    whole, shown = (re.search(rf'{name}="([^"]*)"', speedup)[1].split() for name in ("data-whole", "viewBox"))
+    assert whole[2] == shown[2]
+    assert float(shown[3]) < float(whole[3]) - 20
+    assert "#0072b2" not in speedup
+    assert "var(--c0072b2)" in speedup
+
+
+def test_every_colour_is_set_for_light_and_for_dark(source):
+    used = set(re.findall(r"var\(--c([0-9a-f]{6})\)", source))
+    parts = re.findall(r":root[^{]*\{(--c[^}]*)\}", source)
+    light, dark = (dict(re.findall(r"--c([0-9a-f]{6}):(#[0-9a-f]{6})", part)) for part in parts)
+    assert used == set(light) == set(dark)
+    assert all(light[name] == f"#{name}" for name in used)
+    assert dark["ffffff"] == PAPER
+
+
+@pytest.mark.parametrize("colour", ["#000000", "#444444", "#0072b2", "#332288", "#882255", "#7a4b1e", "#440154"])
+def test_in_the_dark_a_colour_is_legible_and_of_its_own_hue(colour):
+    assert contrast(in_the_dark(colour), PAPER) > 3.1
+    light, dark = (to_rgb(one) for one in (colour, in_the_dark(colour)))
+    if max(light) > min(light):
+        assert rgb_to_hsv(dark)[0] == pytest.approx(rgb_to_hsv(light)[0], abs=0.02)
+
+
+def test_contrast_is_that_of_wcag():
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert contrast("#767676", "#ffffff") == pytest.approx(4.54, abs=0.005)
+    assert in_the_dark("#56b4e9") == "#56b4e9"
+
+
+def data_of(page):
+    drawn_there = json.loads(page.one("script", id="drawn")["text"])
+    return {key: pd.read_csv(io.StringIO(text)) for key, text in drawn_there.items()}
+
+
+def test_the_csv_of_a_figure_is_what_it_shows(page):
+    data = data_of(page)
+    speedup = data["speedup"]
+    records = [r for r in RUN if r["group"] == "speedup" and r["timed"] == "step" and r["dataset"] == "glyphs"]
+    assert records
+    own = speedup[speedup["panel"] == "ADGM on glyphs: full training step"].set_index(["name", "number of classes K"])
+    value = "times as fast as marginalize-streamed"
+    for record in (r for r in records if r["model"] == "adgm"):
+        row = own.loc[(record["estimator"], record["n_classes"])]
+        found = [row[value], row[f"{value} low"], row[f"{value} high"]]
+        np.testing.assert_allclose(found, [record[f] for f in ("speedup", "speedup_low", "speedup_high")], rtol=1e-9)
+    assert len(own) == len([r for r in records if r["model"] == "adgm"])
+    jang = speedup[speedup["name"].str.startswith("Jang")]
+    assert dict(zip(jang["number of classes K"], jang[value], strict=True)) == {10: 2.0, 100: 9.9}
+
+
+def test_points_that_stand_side_by_side_have_the_k_that_was_measured(page):
+    bias = data_of(page)["gradient_bias"]
+    assert set(bias["number of classes K"]) == {10, 100}
+    assert set(bias["y_axis"]) == {"q's logits: relative bias"} or len(set(bias["y_axis"])) == 3
+
+
+def test_all_csv_files_are_whole(page):
+    for key, text in json.loads(page.one("script", id="drawn")["text"]).items():
+        header, *rows = csv.reader(io.StringIO(text))
+        assert rows, key
+        assert {len(row) for row in rows} == {len(header)}
+        assert header[0] == "panel"
+        assert not [row for row in rows if row[1].startswith("_")]
+
+
+def test_every_panel_of_a_column_has_the_title_above_it():
+    figure = Figure()
+    axes = figure.subplots(2, 2, sharex=True)
+    axes[0, 0].set(title="left", ylabel="up")
+    axes[1, 0].set(xlabel="along")
+    axes[1, 1].plot([1, 2], [3, 4], label="_hidden")
+    axes[1, 0].errorbar([1.5], [2], xerr=[[0.5], [1]], yerr=[[0.1], [0.2]], label="point")
+    axes[0, 0].fill_between([1, 2, 4], [1, 1, 2], [3, 4, 3], label="band")
+    table = drawn(figure)
+    assert table[["panel", "name", "x_axis", "y_axis"]].drop_duplicates().values.tolist() == [
+        ["left", "band", "along", "up"],
+        ["left", "point", "along", ""],
+    ]
+    assert table[table["name"] == "band"][["x", "y_low", "y_high"]].values.tolist() == [[1, 1, 3], [2, 1, 4], [4, 2, 3]]
+    point = table[table["name"] == "point"].iloc[0]
+    assert point[["x", "x_low", "x_high", "y", "y_low", "y_high"]].tolist() == pytest.approx([1.5, 1, 2.5, 2, 1.9, 2.2])
+    assert csv_of(table).splitlines()[0] == "panel,name,along,along low,along high,y_axis,y,y_low,y_high"
+    bars = Figure()
+    bars.subplots().bar([1, 2], [0.25, 0.75])
+    assert drawn(bars)[["x", "y"]].values.tolist() == [[1, 0.25], [2, 0.75]]
+    lines = Figure()
+    lines.subplots().vlines([1, 2], 0, [0.25, 0.75])
+    assert drawn(lines)[["x", "y"]].values.tolist() == [[1, 0.25], [2, 0.75]]
+    assert drawn(Figure()).empty
+    assert alt_text("Digits", drawn(Figure())).startswith("Digits. Images")
+
+
+def test_all_records_are_in_a_table(page):
+    rows = [e for e in page.all("tr") if "tbody" in e["in"]]
+    ok_of = [e for e in page.all("span") if "data-count" in e]
+    assert ok_of[-1]["text"] == f"{len(RUN)} rows"
+    assert len(rows) > len(RUN)
+
+
+def test_headers_are_buttons_and_counts_are_told(page):
+    assert len(page.all("th")) == len([e for e in page.all("button") if "data-sort" in e]) > 20
+    assert len(page.all("table")) == len(page.all("input", type="search"))
+    assert all(e["aria-live"] == "polite" for e in page.all("span") if "data-count" in e)
+    assert page.one("html")["lang"] == "en"
+    assert page.all("a")[0]["text"] == "Skip to the answer"
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    """The page of a report whose records have markup wherever they may have text."""
+    texts = {"estimator": f"gumbel{EVIL}", "machine_cpu": EVIL, "reason": EVIL, "preset": EVIL, "case": EVIL}
+    names = ("estimator", "machine_cpu", "preset")
+    records = [
+        make_record("step", i, **{n: texts[n] for n in names}, n_classes=k, step_seconds=0.1 * k, case=f"{i}{EVIL}")
+        for i, k in enumerate((10, 100))
+    ]
+    records.append(make_record("memory", 3, **texts, status="failed"))
+    records.append(make_record(EVIL, 4, case=EVIL))
+    folder = tmp_path_factory.mktemp("hostile")
+    return make_report([write_lines(folder / "run.jsonl", records)], name="a&b'", output=folder)
+
+
+def test_markup_in_records_is_text(hostile):
+    source = hostile.read_text(encoding="utf-8")
+    found = Page(source)
+    assert len(found.all("script")) == 3
+    assert not found.all("img")
+    assert not [e for e in found.found for name in e if name.startswith("on")]
+    assert any(EVIL in e["text"] for e in found.all("td"))
+    table = pd.read_csv(io.StringIO(json.loads(found.one("script", id="drawn")["text"])["steps_per_second"]))
+    assert all(name.startswith(f"gumbel{EVIL}") for name in table["name"])
+    assert len(table) == 2
+    assert found.one("title")["text"] == "gsbench report: a&b'"
+
+
+def test_hostile_records_make_other_files_that_can_be_read(hostile):
+    read = pd.read_parquet(hostile.parent / "records.parquet")
+    assert read["case"].tolist()[-1] == EVIL
+    latex = (hostile.parent / "tables.tex").read_text(encoding="utf-8")
+    assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") > 0
+    assert not re.search(r"(?<!\\)[#$]", re.sub(r"\$\\[a-z]+\$", "", latex))
+
+
+def test_the_records_survive_parquet_and_the_tables_latex(report):
+    read = pd.read_parquet(report / "records.parquet")
+    frame = make_frame(RUN)
+    assert read["case"].tolist() == frame["case"].tolist()
+    np.testing.assert_array_equal(read["step_seconds"], frame["step_seconds"])
+    assert read["n_classes"].dtype == np.float64
+    latex = (report / "tables.tex").read_text(encoding="utf-8")
+    assert r"\caption{At a glance: ADGM}" in latex
+    assert r"100 & speed-up & 0.545 $\times$ {[}0.507, 0.589{]} & 1 (baseline) & 6.00 $\times$ {[}5.58" in latex
+    for table in latex.split(r"\begin{tabular}")[1:]:
+        rows = [line for line in table.split(r"\end")[0].splitlines() if line.endswith(r"\\")]
+        assert len({row.count(" & ") for row in rows}) == 1
+
+
+def test_latex_escapes_what_it_would_take_for_a_command():
+    assert escaped("50 % of a_b & {c} \\d 2 × ~^#$ <µs>") == (
+        r"50 \% of a\_b \& \{c\} \textbackslash{}d 2 $\times$ \textasciitilde{}\textasciicircum{}\#\$ "
+        r"\textless{}$\mu$s\textgreater{}"
+    )
+    section = Section("Odd | title", markdown_table(["a"], [["x|y*"]]), "fast")
+    assert r"x\textbar{}y*" in make_latex("odd\nname", [section]).split("midrule")[1]
+
+
+def test_a_body_is_read_as_it_was_written():
+    table = markdown_table(["", "a|b"], [["<i>", "1 * 2"], ["c\\", ""]])
+    folded = f"<details><summary>More: 1 line</summary>\n\n{table}\n\n</details>"
+    body = f"### On x\n\nA `b` &lt;c&gt; \\* d\n\n{table}\n\n- one\n- two\n\n{folded}\n\n> **Notice.** n"
+    heading, paragraph, found, items, fold, notice = blocks_of(body, "Section")
+    assert heading == Heading("On x")
+    assert paragraph == Paragraph("A `b` <c> * d")
+    assert found == Table(["", "a|b"], [["<i>", "1 * 2"], ["c\\", ""]], "On x")
+    assert items == Items(["one", "two"])
+    assert fold == Fold("More: 1 line", [Table(found.headers, found.rows, "More: 1 line")])
+    assert notice == Notice("n")
+    (split,) = blocks_of("| K | x |\n|---|---|\n| 10 | a<br>b |", "T")
+    assert split == Table(["K", "x"], [["10", "a"], ["10", "b"]], "T")
+
+
+def test_inline_markup_is_code_and_links_to_files_and_no_more():
+    assert inline("`<b>` and [records.csv](records.csv)") == (
+        '<code>&lt;b&gt;</code> and <a href="records.csv">records.csv</a>'
+    )
+    assert inline("[x](javascript:alert(1)) [a](b)") == "[x](javascript:alert(1)) [a](b)"
+
+
+def test_a_section_more_is_a_line_and_has_its_figure_saved_and_inlined(tmp_path, monkeypatch):
+    figure = Figure()
+    figure.subplots().plot([1, 2], [3, 4], label="a line")
+    plot = Plot("One more figure", "Its caption.", figure)
+    monkeypatch.setitem(MORE, "extra", lambda frame, curves: of_plot("extra", plot, "more", "| a |\n|---|\n| b |"))
+    monkeypatch.setitem(MORE, "nothing", lambda frame, curves: None)
+    written = make_report([write_lines(tmp_path / "a.jsonl", [make_record("weather")])], name="a", output=tmp_path)
+    found = Page(written.read_text(encoding="utf-8"))
+    assert found.one("figure")["data-figure"] == "extra"
+    assert "What else?" in [e["text"] for e in found.all("h2")]
+    assert (written.parent / "extra.png").exists()
+    assert "## One more figure\n\n![One more figure](extra.png)" in (written.parent / "report.md").read_text()
+
+
+def test_every_figure_belongs_to_a_question():
+    assert set(QUESTION_OF.values()) <= set(QUESTIONS)
+
+
+def told(records):
+    frame = make_frame(records)
+    return answer(frame, make_curves(records, frame))
+
+
+def test_the_answer_is_of_the_largest_k_with_its_conditions():
+    (sentence,) = told(RUN)
+    assert sentence.startswith(
+        "On this machine (cpu: Example(R) Xample(TM) CPU @ 2.00GHz, 2 threads), at K = 100, the exact sum costs "
+        "6 × (5.6 to 6.5) the time of one Gumbel-Softmax draw and 2.1 × its memory; at equal training time ("
+    )
+    assert "preset default, batch 100, N_MC = 1, float32" in sentence
+
+
+def pair(k, times=3.0, **more):
+    return make_record(
+        "speedup", k, estimator="gumbel-softmax", n_classes=k, **speedup_figures("step", times), **more
+    )
+
+
+def test_the_answer_says_what_was_not_measured():
+    (sentence,) = told([pair(10), pair(50, 4.0)])
+    assert "at K = 50, the exact sum costs 4 × (3.7 to 4.3) the time of one Gumbel-Softmax draw; " in sentence
+    assert "its memory was not measured; its accuracy was not measured." in sentence
+    (nothing,) = told([make_record("bound", bound_seconds=1.0)])
+    assert nothing.startswith("These records do not say")
+
+
+def test_the_answer_names_another_k_for_memory_and_accuracy():
+    records = [pair(100)]
+    for estimator in ("marginalize", "gumbel-softmax"):
+        of = {"estimator": estimator, "n_classes": 10}
+        records.append(make_record("memory", 1, **of, **memory_figures("adgm", estimator, 10)))
+        records.append(make_record("accuracy", 2, **of, **accuracy_figures(estimator, 10, 0.02)))
+    (sentence,) = told(records)
+    assert "one Gumbel-Softmax draw; at K = 10 it takes 1.6 × its memory; at equal training time" in sentence
+    assert "ADGM on glyphs, K = 10) its accuracy is" in sentence
+
+
+def test_the_answer_from_the_bound_alone_or_from_medians_says_so():
+    bound = make_record("speedup", estimator="gumbel-softmax", n_classes=10, **speedup_figures("bound", 2.0))
+    assert "2 × (1.9 to 2.2) the time, in the unlabelled bound alone, of one" in told([bound])[0]
+    steps = [
+        make_record("step", estimator=name, step_seconds=seconds)
+        for name, seconds in (("marginalize", 0.6), ("marginalize-streamed", 0.4), ("gumbel-softmax", 0.1))
+    ]
+    assert "costs 4 × the time (medians, not in pairs) of one" in told(steps)[0]
