@@ -32,7 +32,7 @@ class SizedSettings(Settings):
         return dataclasses.replace(super().make_config(), **given)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, order=True)  # pandas sorts what it groups by
 class Shape:
     """All but the estimator and K that a step's cost depends on. None of the networks' sizes: the preset's.
 
