@@ -49,7 +49,7 @@ def page_of(folder):
 
 
 def test_the_folder_holds_the_page_the_csv_files_and_every_figure_twice(report):
-    names = {f"{name}.{suffix}" for name in BENCH_FIGURES for suffix in ("png", "svg")}
+    names = {f"{name}.{suffix}" for name in (*BENCH_FIGURES, "gallery") for suffix in ("png", "svg")}
     assert {path.name for path in report.iterdir()} == {*FILES, "curves.csv", *names}
     assert [path.name for path in report.parent.iterdir()] == ["whole"]
 

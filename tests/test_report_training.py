@@ -378,7 +378,7 @@ def page_of(folder):
 
 
 def test_a_report_on_training_runs_alone_has_their_figures_and_tables_and_misses_nothing(report):
-    names = {f"{name}.{suffix}" for name in TRAINING_FIGURES for suffix in ("png", "svg")}
+    names = {f"{name}.{suffix}" for name in (*TRAINING_FIGURES, "gallery") for suffix in ("png", "svg")}
     assert {path.name for path in report.iterdir()} == {
         *("report.html", "report.md", "summary.md", "tables.tex", "records.csv", "records.parquet", "curves.csv"),
         *names,

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from gsbench.gallery import make_gallery
 from gsbench.report import gaps, text
 from gsbench.report.accuracy import PANEL, equal_readouts
 from gsbench.report.estimator_styles import by_estimator
 from gsbench.report.frame import measured
+from gsbench.report.gallery_figure import draw_gallery
 from gsbench.report.glance import glance_markdown
 from gsbench.report.gradient_table import gradient_tables
 from gsbench.report.peer_table import peer_table
@@ -230,7 +232,16 @@ SECTIONS: dict[str, Sequence[Callable[[pd.DataFrame, pd.DataFrame], str]]] = {
 
 # More sections before the last ones, by name: functions of (frame, curves) → a Section, or None where it has no place.
 # Its figure, if it has one, is called as the section is: see `of_plot`. Adding one is a line here.
-MORE: dict[str, Callable[[pd.DataFrame, pd.DataFrame], Section | None]] = {}
+MORE: dict[str, Callable[[pd.DataFrame, pd.DataFrame], Section | None]] = {
+    "gallery": lambda frame, curves: _gallery(frame),
+}
+
+
+def _gallery(frame: pd.DataFrame) -> Section | None:
+    """What Gumbel-Softmax draws look like, where the records have an estimator that draws them."""
+    if not frame["estimator"].str.startswith(("gumbel-", "straight-through"), na=False).any():
+        return None
+    return of_plot("gallery", draw_gallery(make_gallery()), "more")
 
 
 def of_plot(name: str, plot: Plot | None, question: str, body: str = "") -> Section | None:
