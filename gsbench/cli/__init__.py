@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gsbench import __version__
+from gsbench.cli.compare import add_compare
 from gsbench.cli.completion import add_completion
 from gsbench.cli.doctor import add_doctor
 from gsbench.cli.gallery import add_gallery
@@ -41,6 +42,7 @@ COMMANDS = (
     later("train", "one training run, which can be stopped and gone on with"),
     later("sweep", "a grid of training runs, on this machine or on a Dask cluster"),
     add_report,
+    add_compare,
     later("plan", "predicted time and memory at any class count, from measured records"),
     add_gallery,
     add_list,

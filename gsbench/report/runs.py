@@ -99,11 +99,11 @@ def _labels(runs: dict[str, list[Record]]) -> dict[str, str]:
         named = (record.get("machine_gpu") or record.get("machine_cpu") for record in records)
         machines[run_id] = next(filter(None, named), "unknown machine")
     order = sorted(starts, key=lambda run_id: (starts[run_id], run_id))
-    labels = {i: ", ".join(filter(None, [_short(machines[i]), starts[i][:16].replace("T", " ")])) for i in order}
+    labels = {i: ", ".join(filter(None, [short_machine(machines[i]), starts[i][:16].replace("T", " ")])) for i in order}
     taken = list(labels.values())
     return {i: label if taken.count(label) == 1 else f"{label} ({i})" for i, label in labels.items()}
 
 
-def _short(machine: str) -> str:
+def short_machine(machine: str) -> str:
     """`Intel(R) Xeon(R) CPU @ 2.20GHz` → `Intel Xeon`."""
     return " ".join(_NOISE.sub(" ", machine).split()) or machine

@@ -1,0 +1,203 @@
+"""`gsbench compare`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+EXAMPLES = """examples:
+  gsbench compare before.jsonl after.jsonl
+  gsbench compare main.json branch.json --fail-if 'step_seconds>1.2x' --fail-if 'peak_bytes>1.1x'
+  gsbench compare laptop.jsonl server.jsonl gpu.jsonl --markdown
+  gsbench compare old/ new/ --fail-if 'validation_accuracy<0.9' --require-all --json
+
+conditions: METRIC>NUMBERx or METRIC<NUMBERx for the ratio new/base, without the x for the new figure itself. One holds
+where the whole interval is beyond the limit, so that noise fails nothing, or the figure where there is no interval;
+with --strict wherever the figure is.
+metrics: step_seconds, bound_seconds, steps_per_second, train_seconds, speedup, fraction_of_peak, peak_bytes,
+process_peak_bytes, validation_accuracy, test_accuracy
+
+intervals follow from what records keep, which is no raw samples: of a time from its quartiles and rounds, of a speed-up
+from its stored interval, of an accuracy from its number of examples (Wilson), of several seeds or sessions of a case
+from their spread (Student's t); one reading has none, and is never told apart. Different sessions are not paired: what
+the machine did differently between them comes on top of every interval. Speed-ups were measured in pairs within each
+run: their ratio is the figure that survives that, and the one for a noisy machine.
+
+exit codes: 0 no condition holds, 1 one holds (or, with --require-all, a case is in one run only), 2 cannot be used
+"""
+
+
+def add_compare(commands: Any) -> None:
+    """`gsbench compare BASE NEW [MORE …]`."""
+    parser = commands.add_parser(
+        "compare",
+        help="two or more runs held against each other, with an exit code for CI",
+        description="Holds machines, commits or backends against each other: for each case and metric that both have, "
+        "base, new, their ratio with its interval, and whether it is slower, faster or not told apart.",
+        epilog=EXAMPLES,
+    )
+    add = parser.add_argument
+    add("base", type=Path, metavar="BASE", help="a benchmark file, or a folder of them, as gsbench report takes it")
+    add("new", type=Path, nargs="+", metavar="NEW", help="what is held against it: one or more")
+    add(
+        "--fail-if", action="append", default=[], metavar="CONDITION", dest="conditions",
+        help="exit with 1 where it holds, such as 'step_seconds>1.2x' (repeatable; see below)",
+    )  # fmt: skip
+    add("--strict", action="store_true", help="conditions look at the figure, not at its interval")
+    add("--require-all", action="store_true", help="exit with 1 where a case or a metric is in one run only")
+    add(
+        "--confidence", type=confidence, default=0.99, metavar="LEVEL",
+        help="of the intervals (default: %(default)g, as a table has many rows)",
+    )  # fmt: skip
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--markdown", action="store_true", help="print the table in Markdown")
+    form.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    add("--figure", type=figure_path, metavar="FILE", help="also: the ratios by case, as .png or .svg")
+    parser.set_defaults(run=run_compare)
+
+
+def confidence(text: str) -> float:
+    try:
+        level = float(text)
+    except ValueError:
+        level = math.nan
+    if not 0 < level < 1:
+        raise argparse.ArgumentTypeError(f"a confidence lies between 0 and 1, such as 0.95, got {text!r}")
+    return level
+
+
+def figure_path(text: str) -> Path:
+    path = Path(text)
+    if path.suffix not in (".png", ".svg"):
+        raise argparse.ArgumentTypeError(f"a figure's name ends in .png or .svg, got {text!r}")
+    return path
+
+
+def run_compare(arguments: argparse.Namespace) -> int:
+    from gsbench.cli.remarks import failure, remark  # pandas and SciPy take a second: not for --help
+    from gsbench.report.frame import make_frame
+    from gsbench.report.reading import read_files
+    from gsbench.report.regression import compare
+    from gsbench.report.regression_conditions import parse_condition
+
+    conditions = [parse_condition(text) for text in arguments.conditions]
+    paths = [arguments.base, *arguments.new]
+    readings = [read_files([path]) for path in paths]
+    for notice in (notice for reading in readings for notice in reading.notices):
+        remark(notice)
+    frames = [make_frame(reading.records) for reading in readings]
+    found = compare(dict(zip(_keys(paths), frames, strict=True)), arguments.confidence)
+    if found.table.empty:
+        raise ValueError("the runs have no measured case in common" + "".join(f"\n  {m}" for m in found.missing[:10]))
+    failed = {condition: condition.holds_in(found.table, arguments.strict) for condition in conditions}
+    if arguments.figure:
+        _save_figure(found.table, arguments.figure)
+    for line in found.missing:
+        (failure if arguments.require_all else remark)(line)
+    for condition, rows in failed.items():
+        for line in _held(rows):
+            failure(f"--fail-if {condition}: {line}")
+    fails = any(len(rows) for rows in failed.values()) or (arguments.require_all and bool(found.missing))
+    if arguments.json:
+        print(_json(found.table, found.missing, failed, fails))
+    else:
+        print(_table(found.table, "github" if arguments.markdown else "simple"))
+    return int(fails)
+
+
+def _keys(paths: Sequence[Path]) -> list[str]:
+    """The paths; one that is given again is numbered."""
+    texts = [str(path) for path in paths]
+    return [text if text not in texts[:i] else f"{text} #{i + 1}" for i, text in enumerate(texts)]
+
+
+def _save_figure(table: pd.DataFrame, path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    from gsbench.cli.remarks import remark
+    from gsbench.report.regression_figure import draw_regression
+    from gsbench.report.style import figure_settings
+
+    with figure_settings():
+        plot = draw_regression(table)
+        if plot is None:
+            return remark("no figure: the runs have no time, memory, speed-up or accuracy in common")
+        FigureCanvasAgg(plot.figure)
+        plot.figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+    remark(f"figure: {path}")
+
+
+def _held(rows: pd.DataFrame) -> list[str]:
+    from gsbench.report.regression import case_name
+
+    return [
+        f"{case_name(row)}: {row['metric']} {_figure(row['metric'], row['base'])} in {row['base_run']}, "
+        f"{_figure(row['metric'], row['new'])} in {row['run']}: {_ratio(row)} ({row['interval_from']})"
+        for row in rows.to_dict("records")
+    ]
+
+
+def _figure(metric: str, value: float) -> str:
+    from gsbench.report import text
+
+    if metric.endswith("_seconds"):
+        return text.seconds(value)
+    if metric.endswith("_bytes"):
+        return text.size(value)
+    return text.percent(value) if metric.endswith("_accuracy") else text.three_digits(value)
+
+
+def _ratio(row: Any) -> str:
+    from gsbench.report import text
+
+    return f"{text.times(row['ratio'])}{text.interval(row['ratio_low'], row['ratio_high'])}"
+
+
+def _table(table: pd.DataFrame, form: str) -> str:
+    from tabulate import tabulate
+
+    from gsbench.report import text
+
+    headers = ["group", "estimator", "model", "K", "timed", "settings", "metric", "run"]
+    headers += ["base", "new", "ratio", "interval from", "verdict"]
+    rows = []
+    for row in table.to_dict("records"):
+        k = "" if row["n_classes"] is None else text.plain(row["n_classes"])
+        head = [row["group"], row["estimator"], row["model"], k, row["timed"], row["settings"], row["metric"]]
+        figures = [_figure(row["metric"], row[side]) for side in ("base", "new")]
+        rows.append([*head, row["run"], *figures, _ratio(row), row["interval_from"], row["verdict"]])
+    if table["run"].nunique() == 1:
+        rows = [[cell for i, cell in enumerate(row) if i != headers.index("run")] for row in rows]
+        headers = [header for header in headers if header != "run"]
+    headers, rows = text.used_columns(headers, rows)
+    if form == "github":
+        written = text.markdown_table(headers, rows)
+    else:
+        written = tabulate(rows, headers=headers, tablefmt=form, disable_numparse=True)
+    runs = ", ".join(dict.fromkeys(table["run"]))
+    return f"base: {table['base_run'].iloc[0]}\nnew: {runs}\n\n{written}"
+
+
+def _json(table: pd.DataFrame, missing: Sequence[str], failed: dict[Any, pd.DataFrame], fails: bool) -> str:
+    held = {str(condition): _rows(rows) for condition, rows in failed.items()}
+    answer = {"fails": bool(fails), "rows": _rows(table), "conditions": held, "missing": list(missing)}
+    return json.dumps(answer, allow_nan=False, indent=1, ensure_ascii=False)
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """JSON has no nan: what was not measured is null."""
+    return [{key: _cell(value) for key, value in row.items()} for row in table.to_dict("records")]
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value.item() if hasattr(value, "item") else value

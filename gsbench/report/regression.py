@@ -1,0 +1,139 @@
+"""Two or more runs held against each other: one row a case and metric, and which figures have no counterpart.
+
+Runs are measured one after the other, so that what the machine did differently between them is in every ratio and in
+none of the intervals. A speed-up was measured in pairs within its run: its ratio is the one that survives that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from gsbench.report.regression_cases import HEAD, case_fields, case_keys, case_settings, name_runs
+from gsbench.report.regression_intervals import (
+    CONFIDENCE,
+    METRICS,
+    Measured,
+    measured_in,
+    of_repeats,
+    ratio_interval,
+    verdict,
+)
+from gsbench.report.text import NOT_MEASURED, status_name
+
+COLUMNS = (
+    *HEAD, "settings", "metric", "base_run", "run", "base", "new", "new_low", "new_high", "ratio", "ratio_low",
+    "ratio_high", "interval_from", "verdict",
+)  # fmt: skip
+
+Case = tuple[str, ...]
+Key = tuple[Case, str, str]  # the case, the metric and its meter
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`table` is what `regression_table` gives; `missing` says, a line each, what only one of two runs has."""
+
+    table: pd.DataFrame
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What one run measured, in the order of first sight, and how the cases ended that it has."""
+
+    name: str
+    found: dict[Key, Measured]
+    statuses: dict[Case, str]
+
+
+def regression_table(frame: pd.DataFrame, runs: str = "joint_run", confidence: float = CONFIDENCE) -> pd.DataFrame:
+    """Every other run of the tidy frame held against the first: a row a case, metric and run.
+
+    runs         the column that says of which run a row is: the first value is the base
+    confidence   of the intervals
+
+    Returns COLUMNS: the case (HEAD and `settings`, what else tells cases apart), the two runs' names, both figures in
+    the units of the metric's name, their ratio new/base with its interval (nan where a record supports none), where the
+    interval comes from, and the verdict. No rows where there is one run, or where runs have nothing in common.
+    """
+    return compare({str(name): frame[frame[runs] == name] for name in frame[runs].dropna().unique()}, confidence).table
+
+
+def compare(runs: Mapping[str, pd.DataFrame], confidence: float = CONFIDENCE) -> Comparison:
+    """Tidy frames of runs, by a key each, held against the first of them: see `regression_table`."""
+    if len(runs) < 2:
+        return Comparison(pd.DataFrame(columns=[*COLUMNS]), ())
+    names = name_runs(runs)
+    frame = pd.concat([own.astype(object) for own in runs.values()], ignore_index=True)
+    of_run = pd.Series([key for key, own in runs.items() for _ in range(len(own))], dtype=object)
+    fields = case_fields(frame, of_run)
+    keys = case_keys(frame, fields)
+    cases = pd.Series(keys, dtype=object)
+    base, *others = [_measure(names[key], frame[of_run == key], list(cases[of_run == key]), confidence) for key in runs]
+    settings = case_settings(keys, fields)
+    heads = {case: {**_head(case, fields), "settings": settings[case]} for case in dict.fromkeys(keys)}
+    rows = [
+        {**heads[key[0]], "base_run": base.name, "run": new.name, **_row(key[1], base.found[key], new.found[key])}
+        for new in others
+        for key in base.found
+        if key in new.found
+    ]
+    missing = [line for new in others for pair in ((base, new), (new, base)) for line in _missing(*pair, heads)]
+    return Comparison(pd.DataFrame(rows, columns=[*COLUMNS]), tuple(dict.fromkeys(missing)))
+
+
+def _measure(name: str, rows: pd.DataFrame, cases: Sequence[Case], confidence: float) -> _Run:
+    """Repeats of a case are one figure."""
+    repeats: dict[Key, list[Measured]] = {}
+    statuses: dict[Case, str] = {}
+    for row, case in zip(rows.to_dict("records"), cases, strict=True):
+        statuses[case] = row["status"]
+        for metric in METRICS if row["status"] == "ok" else ():
+            one = measured_in(row, metric, confidence)
+            if one:
+                repeats.setdefault((case, metric, one.meter), []).append(one)
+    return _Run(name, {key: of_repeats(several, confidence) for key, several in repeats.items()}, statuses)
+
+
+def _head(case: Case, fields: Sequence[str]) -> dict[str, object]:
+    told = dict(zip(fields, case, strict=True))
+    head: dict[str, object] = {field: told[field] if told[field] != NOT_MEASURED else "" for field in HEAD}
+    head["n_classes"] = int(told["n_classes"]) if head["n_classes"] else None
+    if head["group"] in ("bound", "step"):
+        head["timed"] = head["group"]
+    return head
+
+
+def _row(metric: str, base: Measured, new: Measured) -> dict[str, object]:
+    low, high = ratio_interval(base, new)
+    return {
+        "metric": metric, "base": base.value, "new": new.value, "new_low": new.low, "new_high": new.high,
+        "ratio": new.value / base.value, "ratio_low": low, "ratio_high": high,
+        "interval_from": " and ".join(dict.fromkeys((base.source, new.source))),
+        "verdict": verdict(metric, low, high),
+    }  # fmt: skip
+
+
+def _missing(one: _Run, other: _Run, heads: Mapping[Case, Mapping[str, object]]) -> Iterator[str]:
+    """`step: marginalize, adgm, K = 500: only in BASE (NEW: too large)`, a line a case, or a metric of it."""
+    cases = {case for case, _, _ in other.found}
+    for case, metric, meter in one.found:
+        if (case, metric, meter) in other.found:
+            continue
+        what = case_name(heads[case])
+        if case in cases:
+            yield f"{what}: {metric}{f' ({meter})' if meter else ''} only in {one.name}, not in {other.name}"
+        else:
+            ended = f"{status_name(other.statuses[case])} in" if case in other.statuses else "not in"
+            yield f"{what}: only in {one.name}, {ended} {other.name}"
+
+
+def case_name(row: Mapping[str, object]) -> str:
+    """`step: marginalize, adgm, K = 500, dataset glyphs`."""
+    k = "" if pd.isna(row["n_classes"]) else f"K = {row['n_classes']:.0f}"
+    timed = "" if row["timed"] == row["group"] else row["timed"]
+    parts = [row["estimator"], row["model"], k, timed, row["settings"]]
+    return f"{row['group']}: {', '.join(str(part) for part in parts if part)}"

@@ -1,0 +1,99 @@
+"""Which records of two runs are of one case, and what the runs are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from gsbench.report.frame import SETTINGS
+from gsbench.report.reading import TRAINING
+from gsbench.report.runs import short_machine
+from gsbench.report.telling_apart import distinguishing
+from gsbench.report.text import listed, plain
+from gsbench.report.training_settings import OTHERS
+
+HEAD = ("group", "estimator", "model", "n_classes", "timed")  # columns of their own in the table
+# Settings in which whole runs may differ: where a run has one value of it, that belongs to the run and not to the case.
+OF_RUNS = ("backend", "device", "threads", "dtype")
+# Repeats of one case may differ in these.
+OF_REPEATS = ("seed", "chunk")
+# What the data are matters to an accuracy, not to a time.
+OF_ACCURACIES = ("dataset_version", "dataset_checksum")
+BUDGETS = ("budget_epochs", "budget_steps", "budget_seconds")
+MORE = ("baseline", "labelled_per_class", "estimator_class_noise", *BUDGETS)
+# What runs are called by: the fewest that tell them apart, in this order.
+OF_NAMES = ("machine", "gsbench_commit", *OF_RUNS, "gsbench_version", "date")
+
+
+def case_fields(frame: pd.DataFrame, runs: pd.Series) -> list[str]:
+    """The fields in which two records must agree to be of one case.
+
+    A setting that is one value in each run is a run's own, if it is one of OF_RUNS. One that a whole run does not know,
+    being older than it, is left out where the cases of the others are told apart without it.
+    """
+    wanted = dict.fromkeys((*HEAD, *SETTINGS, *MORE, *OTHERS))
+    there = [field for field in wanted if field in frame and field not in OF_REPEATS]
+    own = [f for f in OF_RUNS if frame[f].groupby(runs).nunique().max() <= 1]
+    fields = [field for field in there if field not in own]
+    for field in fields[:]:
+        known = frame[field].notna().groupby(runs).any()
+        if known.all() or field in HEAD:
+            continue
+        without = [other for other in fields if other != field]
+        if _kinds(frame, runs, fields) == _kinds(frame, runs, without):
+            fields = without
+    return fields
+
+
+def _kinds(frame: pd.DataFrame, runs: pd.Series, fields: Sequence[str]) -> int:
+    """How many cases the fields tell apart, counted in each run by itself."""
+    return len(frame[list(fields)].assign(run_of_case=runs).drop_duplicates())
+
+
+def case_keys(rows: pd.DataFrame, fields: Sequence[str]) -> list[tuple[str, ...]]:
+    """The case of each row: two rows are of one where their keys are equal."""
+    columns = {field: rows[field].map(plain) for field in fields}
+    timed_only = ~rows["group"].isin(["accuracy", TRAINING])
+    for field in set(OF_ACCURACIES) & set(fields):
+        columns[field] = columns[field].mask(timed_only, "")
+    return list(zip(*(columns[field] for field in fields), strict=True))
+
+
+def case_settings(keys: Sequence[tuple[str, ...]], fields: Sequence[str]) -> dict[tuple[str, ...], str]:
+    """What tells cases apart that are alike in all of HEAD, as text: `dataset glyphs, state trained`."""
+    table = pd.DataFrame(dict.fromkeys(keys).keys(), columns=[*fields], dtype=object)
+    labels: dict[tuple[str, ...], str] = {}
+    for _, own in table.groupby([field for field in HEAD if field in fields], sort=False):
+        told = distinguishing(own, [field for field in fields if field not in HEAD])
+        for row in own.to_dict("records"):
+            labels[tuple(row[f] for f in fields)] = ", ".join(f"{f} {row[f]}" for f in told)
+    return labels
+
+
+def name_runs(frames: Mapping[str, pd.DataFrame]) -> dict[str, str]:
+    """A name for each run, by what tells them apart: machine, commit, backend, …, date; where nothing does, its key."""
+    facts = pd.DataFrame([_facts(frame) for frame in frames.values()], index=list(frames))
+    told = distinguishing(facts, OF_NAMES)
+    names = {key: ", ".join(_said(field, facts.loc[key, field]) for field in told) for key in frames}
+    taken = list(names.values())
+    return {key: key if not name else name if taken.count(name) == 1 else f"{name} ({key})"
+            for key, name in names.items()}  # fmt: skip
+
+
+def _said(field: str, value: str) -> str:
+    """The machine and the date speak for themselves."""
+    shown = {"machine": "", "date": "", "gsbench_commit": "commit ", "gsbench_version": "gsbench "}
+    return f"{shown.get(field, f'{field} ')}{value}"
+
+
+def _facts(frame: pd.DataFrame) -> dict[str, Any]:
+    machines = frame["machine_gpu"].fillna(frame["machine_cpu"]).dropna().map(short_machine)
+    facts = {"machine": machines, "date": frame["recorded_at"].dropna().map(_minute).sort_values().iloc[:1]}
+    facts |= {field: frame[field].dropna() for field in OF_NAMES if field not in facts}
+    return {field: listed(found.unique()) if len(found) else "unknown" for field, found in facts.items()}
+
+
+def _minute(recorded_at: str) -> str:
+    return recorded_at[:16].replace("T", " ")

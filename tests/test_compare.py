@@ -1,0 +1,386 @@
+"""Runs held against each other: known answers, the intervals' coverage, and what the command does with them."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from records_fixture import MACHINE, make_record, make_run, speedup_figures, timing_figures, write_lines
+
+from gsbench.cli import main
+from gsbench.report.drawn import drawn
+from gsbench.report.estimator_styles import by_estimator
+from gsbench.report.frame import make_curves, make_frame
+from gsbench.report.regression import COLUMNS, compare, regression_table
+from gsbench.report.regression_conditions import parse_condition
+from gsbench.report.regression_figure import MOST, draw_regression, regression
+from gsbench.report.regression_intervals import METRICS, Measured, measured_in, of_repeats, ratio_interval
+from gsbench.report.style import figure_settings, make_look
+
+OTHER = {"run_id": "20260202T030405-fedcba", "gsbench_commit": "ba9876543210"}
+Z99 = 2.5758293
+
+
+def steps(seconds: float, **fields):
+    return make_record("step", **{**timing_figures("step", seconds), **fields})
+
+
+def table_of(base, new, **options):
+    return compare({"base": make_frame(base), "new": make_frame(new)}, **options).table
+
+
+def files(folder: Path, *runs) -> list[str]:
+    return [str(write_lines(folder / f"{i}.jsonl", records)) for i, records in enumerate(runs)]
+
+
+def test_step_time_by_hand():
+    """Quartiles 0.97 and 1.05 of the median, 20 rounds: sqrt(π/2/20) ln(1.05/0.97)/1.34898 = 0.016464; Student's t of
+    19 degrees at 99 % is 2.8609; √2 of the product is 0.06661.
+    """
+    row = table_of([steps(0.1)], [steps(0.15, **OTHER)]).iloc[0]
+    assert (row["metric"], row["base"], row["new"]) == ("step_seconds", 0.1, 0.15)
+    assert row["ratio"] == pytest.approx(1.5)
+    assert row["ratio_low"] == pytest.approx(1.5 * math.exp(-0.06661), rel=1e-4)
+    assert row["ratio_high"] == pytest.approx(1.5 * math.exp(0.06661), rel=1e-4)
+    assert (row["verdict"], row["interval_from"], row["timed"]) == ("slower", "quartiles", "step")
+
+
+def test_speedup_by_hand_keeps_the_level_and_the_asymmetry():
+    """Both at 0.93 to 1.08 of their values: MOVER's half-widths are √(ln² 0.93 + ln² 1.08) to both sides."""
+    base = make_record("speedup", estimator="gumbel-softmax", **speedup_figures("step", 4.0))
+    new = make_record("speedup", estimator="gumbel-softmax", **OTHER, **speedup_figures("step", 2.0))
+    half = math.hypot(math.log(0.93), math.log(1.08))
+    row = table_of([base], [new], confidence=0.95).iloc[0]
+    assert row["ratio_low"] == pytest.approx(0.5 * math.exp(-half))
+    assert row["ratio_high"] == pytest.approx(0.5 * math.exp(half))
+    assert row["verdict"] == "slower"  # a smaller speed-up
+    wider = table_of([base], [new]).iloc[0]
+    assert wider["ratio_high"] == pytest.approx(0.5 * math.exp(half * Z99 / 1.9599640))
+
+
+def test_asymmetric_ends_go_to_the_right_sides():
+    base, new = Measured(1.0, 0.5, 1.0, "x"), Measured(1.0, 1.0, 3.0, "x")
+    low, high = ratio_interval(base, new)
+    assert low == pytest.approx(1.0)
+    assert high == pytest.approx(math.exp(math.hypot(math.log(2), math.log(3))))
+
+
+def test_accuracy_has_the_interval_of_its_examples():
+    """Wilson at 95 %, 80 of 100: (0.7112, 0.8666)."""
+    row = {"validation_accuracy": 0.8, "validation_examples": 100.0}
+    found = measured_in(row, "validation_accuracy", 0.95)
+    assert (found.low, found.high) == pytest.approx((0.7112, 0.8666), abs=1e-4)
+
+
+def test_one_reading_has_no_interval_and_is_not_told_apart():
+    base, new = (make_record("memory", process_peak_bytes=size, process_meter="VmHWM") for size in (100, 300))
+    table = table_of([base], [{**new, **OTHER}])
+    assert set(table["metric"]) == {"peak_bytes", "process_peak_bytes"}
+    assert (table["ratio"] == 3).all()
+    assert table["ratio_low"].isna().all()
+    assert set(table["verdict"]) == {"not told apart"}
+    assert set(table["interval_from"]) == {"one reading: none"}
+
+
+def test_counted_bytes_are_told_apart_beyond_a_thousandth():
+    def memory(size, **fields):
+        return make_record("memory", live_peak_bytes=size, live_meter="tracemalloc", **fields)
+
+    verdicts = [table_of([memory(10**6)], [memory(size, **OTHER)])["verdict"][0] for size in (1_000_500, 1_010_000)]
+    assert verdicts == ["not told apart", "more"]
+
+
+def test_two_meters_are_not_compared():
+    base = make_record("memory", live_peak_bytes=100, live_meter="tracemalloc")
+    new = make_record("memory", **OTHER, device_peak_bytes=100, device_meter="cupy")
+    found = compare({"a": make_frame([base]), "b": make_frame([new])})
+    assert found.table.empty
+    assert any("peak_bytes" in line or "only in" in line for line in found.missing)
+
+
+def test_seeds_are_repeats_with_the_interval_of_their_spread():
+    """0.8, 0.82, 0.84: mean 0.82, standard error 0.011547, t of 2 degrees at 95 % 4.3027."""
+    found = of_repeats([Measured(value, value, value, "x") for value in (0.8, 0.82, 0.84)], 0.95)
+    assert found.value == pytest.approx(0.82)
+    assert found.source == "spread of 3"
+    assert math.log(found.high / found.value) == pytest.approx(4.3027 * 0.011547 / 0.82, rel=1e-4)
+    runs = [[make_record("accuracy", case=f"s{s}", seed=s, test_accuracy=a, **more) for s, a in enumerate(accuracies)]
+            for more, accuracies in (({}, (0.8, 0.82, 0.84)), (OTHER, (0.81, 0.83, 0.85)))]  # fmt: skip
+    table = table_of(*runs)
+    assert len(table) == 1
+    assert table["new"][0] == pytest.approx(0.83)
+
+
+def quartiles(samples: np.ndarray) -> dict[str, float]:
+    """As pytest-benchmark has them: medians of the halves, with and without the median itself where n is odd."""
+    samples, half = np.sort(samples), len(samples) // 2
+    more = half + len(samples) % 2
+    ends = [(np.median(part[0]) + np.median(part[1])) / 2
+            for part in ((samples[:half], samples[:more]), (samples[-half:], samples[-more:]))]  # fmt: skip
+    figures = {"step_seconds": float(np.median(samples)), "step_seconds_q1": ends[0], "step_seconds_q3": ends[1]}
+    return {**figures, "rounds": len(samples)}
+
+
+@pytest.mark.parametrize("rounds", [5, 9, 30])
+@pytest.mark.parametrize("skewed", [False, True])
+def test_the_interval_of_a_time_covers_at_its_level(rounds, skewed):
+    """2,000 comparisons of equal times at 95 %: at least 94 %, which is two standard errors below; a skewed run too."""
+    rng = np.random.default_rng(7)
+
+    def side():
+        draws = 1 + 0.1 * rng.exponential(size=rounds) if skewed else np.exp(0.1 * rng.normal(size=rounds))
+        return measured_in(quartiles(draws), "step_seconds", 0.95)
+
+    intervals = [ratio_interval(side(), side()) for _ in range(2000)]
+    covered = np.mean([low <= 1 <= high for low, high in intervals])
+    assert covered >= 0.94
+    if rounds == 30:
+        assert covered <= 0.98  # nor is it so wide that it says nothing
+
+
+def test_an_interval_of_several_seeds_covers_at_its_level():
+    rng = np.random.default_rng(8)
+
+    def side():
+        return of_repeats([Measured(v, v, v, "x") for v in 0.8 + 0.02 * rng.normal(size=4)], 0.95)
+
+    assert np.mean([low <= 1 <= high for low, high in (ratio_interval(side(), side()) for _ in range(1000))]) >= 0.935
+
+
+def test_a_run_against_itself_is_1_everywhere_and_nothing_is_told_apart():
+    frame = make_frame(make_run())
+    found = compare({"a": frame, "b": frame})
+    assert len(found.table) > 100
+    assert set(METRICS) - {"test_accuracy", "steps_per_second"} == set(found.table["metric"])
+    assert (found.table["ratio"] == 1).all()
+    assert set(found.table["verdict"]) == {"not told apart"}
+    assert found.missing == ()
+
+
+def test_every_case_of_a_slower_run_is_told():
+    table = table_of(make_run(), make_run(speed=0.5, **OTHER))
+    own = table[table["metric"].isin(["step_seconds", "bound_seconds"]) & table["group"].isin(["step", "bound"])]
+    assert len(own) == 2 * 2 * 4 * 5
+    assert set(own["verdict"]) == {"slower"}
+    assert own["ratio"].to_numpy(dtype=float) == pytest.approx(2.0)
+    assert set(table[table["metric"] == "speedup"]["verdict"]) == {"not told apart"}
+    assert not table.duplicated(["group", "estimator", "model", "n_classes", "timed", "settings", "metric"]).any()
+
+
+def test_runs_of_two_backends_are_compared_and_named_by_them():
+    torch = {"run_id": "other", "backend": "torch"}
+    table = table_of([steps(0.1)], [steps(0.1, **torch)])
+    assert list(table["base_run"]) == ["backend chainer"]
+    assert list(table["run"]) == ["backend torch"]
+
+
+def test_two_backends_within_a_run_are_two_cases():
+    def both(seconds, **more):
+        return [steps(seconds, case=name, backend=name, **more) for name in ("chainer", "torch")]
+
+    table = table_of(both(0.1), both(0.2, **OTHER))
+    assert sorted(table["settings"]) == ["backend chainer", "backend torch"]
+
+
+def test_runs_are_named_by_machine_then_commit_then_date():
+    def names(**fields):
+        row = table_of([steps(0.1)], [steps(0.1, run_id="other", **fields)]).iloc[0]
+        return row["base_run"], row["run"]
+
+    assert names(machine_cpu="Other(R) CPU") == ("Example Xample", "Other")
+    assert names(gsbench_commit="ba98") == (f"commit {MACHINE['gsbench_commit']}", "commit ba98")
+    assert names(recorded_at="2026-03-04T05:06:07+00:00") == ("2026-01-02 03:04", "2026-03-04 05:06")
+    assert names() == ("base", "new")
+
+
+def test_a_setting_that_an_older_run_does_not_know_keeps_nothing_apart():
+    assert len(table_of([steps(0.1)], [steps(0.1, d_a=100, **OTHER)])) == 1
+    two = [steps(0.1, case="x", d_a=50, **OTHER), steps(0.1, case="y", d_a=100, **OTHER)]
+    assert table_of([steps(0.1)], two).empty  # which of the two it was, nobody knows
+
+
+def test_new_data_keep_accuracies_apart_but_not_times():
+    def run(**more):
+        return [steps(0.1, **more), make_record("accuracy", validation_accuracy=0.9, **more)]
+
+    table = table_of(run(), run(dataset_version="2", **OTHER))
+    assert list(table["metric"]) == ["step_seconds"]
+
+
+def test_one_run_has_no_table_and_no_figure():
+    records = make_run(models=["adgm"], ks=[10], accuracy_ks=[10])
+    frame = make_frame(records)
+    look = make_look(by_estimator(frame["estimator"].dropna()), frame["series"])
+    assert regression_table(frame).empty
+    assert list(regression_table(frame).columns) == [*COLUMNS]
+    assert regression(frame, make_curves(records, frame), look) is None
+
+
+def test_the_page_of_two_runs_has_the_table_and_the_figure():
+    records = make_run(ks=[10, 20]) + make_run(ks=[10, 20], speed=0.5, **OTHER)
+    frame = make_frame(records)
+    table = regression_table(frame)
+    look = make_look(by_estimator(frame["estimator"].dropna()), frame["series"])
+    with figure_settings():
+        plot = regression(frame, make_curves(records, frame), look)
+    points = drawn(plot.figure)
+    shown = points[points["panel"] == "step_seconds"]
+    assert len(shown) == 16
+    assert shown["x"].to_numpy() == pytest.approx(2.0)
+    own = table[(table["metric"] == "step_seconds") & (table["group"] == "step")]
+    assert sorted(shown["x_low"]) == pytest.approx(sorted(own["ratio_low"]))
+    assert "commit 0123456789ab" in plot.title
+
+
+def test_a_long_figure_keeps_the_cases_furthest_from_1():
+    base = [steps(0.1, n_classes=k) for k in range(2, 52)]
+    new = [steps(0.1 * (1 + k / 100), n_classes=k, **OTHER) for k in range(2, 52)]
+    with figure_settings():
+        plot = draw_regression(table_of(base, new))
+    assert f"The {MOST} cases furthest from 1 of 50." in plot.caption
+    assert min(drawn(plot.figure)["x"]) == pytest.approx(1.12)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("step_seconds>1.2x", ("step_seconds", ">", 1.2, True)),
+        (" validation_accuracy < 0.9 ", ("validation_accuracy", "<", 0.9, False)),
+        ("peak_bytes>1e9", ("peak_bytes", ">", 1e9, False)),
+        ("speedup<.8×", ("speedup", "<", 0.8, True)),
+    ],
+)
+def test_conditions_are_parsed(text, parts):
+    found = parse_condition(text)
+    assert (found.metric, found.sign, found.limit, found.is_ratio) == parts
+
+
+@pytest.mark.parametrize("text", ["", "step_seconds", "step_seconds=1x", "step_seconds>x", "step_seconds>1.2y", ">1x"])
+def test_malformed_conditions_say_what_is_allowed(text):
+    with pytest.raises(ValueError, match=r"a condition is METRIC>NUMBERx or .* got "):
+        parse_condition(text)
+
+
+def test_an_unknown_metric_lists_the_known():
+    with pytest.raises(ValueError, match=r"unknown metric 'step_second' in .*; known: step_seconds, bound_seconds"):
+        parse_condition("step_second>1.2x")
+    with pytest.raises(ValueError, match="the limit of a ratio must be > 0"):
+        parse_condition("speedup>0x")
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ([], 0),
+        (["--fail-if", "step_seconds>1.2x"], 1),  # the ratio is 1.5 [1.40, 1.60]
+        (["--fail-if", "step_seconds>1.45x"], 0),
+        (["--fail-if", "step_seconds>1.45x", "--strict"], 1),
+        (["--fail-if", "step_seconds>1.55x", "--strict"], 0),
+        (["--fail-if", "step_seconds<1.65x"], 1),
+        (["--fail-if", "step_seconds<1.55x"], 0),
+        (["--fail-if", "step_seconds>0.14"], 1),  # the new one is 0.15 [0.1431, 0.1572]
+        (["--fail-if", "step_seconds>0.148"], 0),
+        (["--fail-if", "step_seconds>3x", "--fail-if", "step_seconds>1.2x"], 1),
+        (["--fail-if", "peak_bytes>1.1x"], 2),
+        (["--fail-if", "step_secs>1.1x"], 2),
+        (["--fail-if", "step_seconds>"], 2),
+    ],
+)
+def test_exit_codes(tmp_path, capsys, options, code):
+    paths = files(tmp_path, [steps(0.1)], [steps(0.15, **OTHER)])
+    assert main(["compare", *paths, *options]) == code
+    err = capsys.readouterr().err
+    assert ("1.50 ×" in err) == (code == 1)
+    assert ("error" in err) == (code == 2)
+
+
+def test_a_metric_that_no_case_has_in_common_is_an_error(tmp_path, capsys):
+    paths = files(tmp_path, [steps(0.1)], [steps(0.15, **OTHER)])
+    assert main(["compare", *paths, "--fail-if", "peak_bytes>1.1x"]) == 2
+    err = capsys.readouterr().err
+    assert "peak_bytes>1.1x: no case has peak_bytes in both runs; they have in common: step_seconds" in err
+
+
+def test_one_reading_fails_by_its_figure(tmp_path):
+    base, new = (make_record("memory", process_peak_bytes=size, process_meter="VmHWM") for size in (100, 120))
+    paths = files(tmp_path, [base], [{**new, **OTHER}])
+    assert main(["compare", *paths, "--fail-if", "process_peak_bytes>1.1x"]) == 1
+    assert main(["compare", *paths, "--fail-if", "process_peak_bytes>1.3x"]) == 0
+
+
+def test_a_condition_on_the_third_run_holds_too(tmp_path, capsys):
+    paths = files(tmp_path, [steps(0.1)], [steps(0.1, **OTHER)], [steps(0.2, run_id="c", gsbench_commit="cc")])
+    assert main(["compare", *paths, "--fail-if", "step_seconds>1.5x"]) == 1
+    out, err = capsys.readouterr()
+    assert "commit cc" in err
+    assert "run" in out.splitlines()[3].split()
+
+
+def test_what_only_one_run_has_is_told_and_may_be_required(tmp_path, capsys):
+    lost = steps(0.3, n_classes=500, **OTHER, status="too-large")
+    paths = files(tmp_path, [steps(0.1), steps(0.3, n_classes=500)], [steps(0.1, **OTHER), lost])
+    assert main(["compare", *paths]) == 0
+    ours, theirs = (f"commit {record['gsbench_commit']}" for record in (MACHINE, OTHER))
+    line = f"step: marginalize, adgm, K = 500: only in {ours}, too large in {theirs}"
+    assert line in capsys.readouterr().err.splitlines()
+    assert main(["--quiet", "compare", *paths, "--require-all"]) == 1
+    assert line in capsys.readouterr().err.splitlines()
+    assert main(["compare", paths[0], paths[0], "--require-all"]) == 0
+
+
+def test_runs_with_nothing_in_common_and_files_that_are_none_are_errors(tmp_path, capsys):
+    paths = files(tmp_path, [steps(0.1)], [steps(0.1, n_classes=20, **OTHER)])
+    assert main(["compare", *paths]) == 2
+    assert "the runs have no measured case in common" in capsys.readouterr().err
+    assert main(["compare", paths[0], str(tmp_path / "none.jsonl")]) == 2
+    assert "no such file" in capsys.readouterr().err
+
+
+def test_json_is_strict_and_whole(tmp_path, capsys):
+    records = make_run(models=["adgm"], ks=[10], accuracy_ks=[10])
+    paths = files(tmp_path, records, [{**record, **OTHER} for record in records])
+    code = main(["compare", *paths, "--json", "--fail-if", "step_seconds>1.2x"])
+
+    def refuse(name):
+        raise AssertionError(f"{name} is no JSON")
+
+    answer = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    assert code == 0
+    assert answer["fails"] is False
+    assert answer["conditions"] == {"step_seconds>1.2x": []}
+    assert set(answer["rows"][0]) == set(COLUMNS)
+    assert {row["ratio"] for row in answer["rows"]} == {1.0}
+    one = next(row for row in answer["rows"] if row["metric"] == "process_peak_bytes")
+    assert one["ratio_low"] is None
+    assert one["n_classes"] == 10
+
+
+def test_markdown_and_plain_say_the_same(tmp_path, capsys):
+    paths = files(tmp_path, [steps(0.1)], [steps(0.15, **OTHER)])
+    main(["compare", *paths])
+    plain = capsys.readouterr().out
+    assert "1.50 × [1.40, 1.60]" in plain
+    assert "slower" in plain
+    assert "100 ms" in plain
+    main(["compare", *paths, "--markdown"])
+    assert capsys.readouterr().out.splitlines()[3].startswith("| group")
+
+
+def test_a_figure_is_written_on_request(tmp_path, capsys):
+    paths = files(tmp_path, [steps(0.1)], [steps(0.15, **OTHER)])
+    assert main(["compare", *paths, "--figure", str(tmp_path / "ratios.png")]) == 0
+    assert (tmp_path / "ratios.png").stat().st_size > 5000
+    with pytest.raises(SystemExit, match="2"):
+        main(["compare", *paths, "--figure", "ratios.gif"])
+    assert "ends in .png or .svg, got 'ratios.gif'" in capsys.readouterr().err
+
+
+def test_help_names_every_metric_and_says_that_runs_are_not_paired(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["compare", "--help"])
+    out = capsys.readouterr().out
+    assert all(metric in out for metric in METRICS)
+    assert "not paired" in out
