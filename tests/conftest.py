@@ -4,11 +4,13 @@ For some of them: sessions of the benchmark within this process.
 """
 
 import importlib
+import io
 import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 from threadpoolctl import threadpool_limits
 
@@ -44,6 +46,8 @@ def imported_once():
     """
     for module in ("gsbench.backends.chainer", "gsbench.report", "recording"):
         importlib.import_module(module)
+    # What pandas tells pyarrow of its types is remembered there, and an error when it is told twice.
+    pd.DataFrame({"a": [1]}).to_parquet(io.BytesIO())
 
 
 @pytest.fixture

@@ -203,7 +203,7 @@ def test_the_report_reads_the_newest_run(finished):
     made = subprocess.run([sys.executable, "-m", "gsbench", *arguments], capture_output=True, text=True, timeout=120)
     assert made.returncode == 0, made.stderr
     page = folder / "reports" / "tiny" / "report.md"
-    assert str(page) in made.stdout
+    assert str(page.with_suffix(".html")) in made.stdout
     assert "gumbel-softmax(tau=0.5)" in page.read_text()
     assert len(list(page.parent.glob("*.png"))) == len(list(page.parent.glob("*.svg"))) >= 5
 

@@ -76,7 +76,7 @@ def test_the_module_runs_and_tells_its_version():
 # All commands
 
 PYTHON = [sys.executable, "-m", "gsbench"]
-NAMES = ["train", "sweep", "report", "gallery", "list", "doctor", "completion"]
+NAMES = ["train", "sweep", "report", "compare", "plan", "gallery", "list", "doctor", "completion"]
 
 
 def commands():

@@ -48,7 +48,8 @@ OTHERS = {
     "learning_rate_floor": 0.01, "tau_decay": 0.9, "tau_floor": 0.2, "clip_norm": 3.0, "clip_element": 4.0,
     "weight_prior": True, "labelled_weight": 0.5, "balance": 1.0, "labelled_batch": 7, "shift": 2, "polyak": 0.9,
     "steps_per_epoch": 11, "epochs": 1.0, "steps": 5, "seconds": 9.0, "evaluate_every": 3, "validation_images": 21,
-    "validation_draws": 2, "test_draws": 2,
+    "validation_draws": 2, "test_draws": 2, "adversarial": 2.0, "adversarial_radius": 1.0, "pseudo_labels": 3.0,
+    "pseudo_threshold": 0.5, "distortion": 0.5,
 }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from gsbench.report.gradient_pareto import gradient_pareto
 from gsbench.report.gradient_temperature import gradient_temperature
 from gsbench.report.image_figure import image_grids
 from gsbench.report.peer_figure import peers
+from gsbench.report.regression_figure import regression
 from gsbench.report.roofline_figure import fraction_of_peak
 from gsbench.report.speedup_figure import speedup
 from gsbench.report.style import Look, Plot
@@ -32,6 +33,7 @@ FIGURES: dict[str, Callable[[pd.DataFrame, pd.DataFrame, Look], Plot | None]] = 
     "time_per_class": time_per_class,
     "peak_memory": peak_memory,
     "peers": peers,
+    "regression": regression,
     "fraction_of_peak": fraction_of_peak,
     "chunk_sizes": chunk_sizes,
     "gradient_bias": gradient_bias,
@@ -54,5 +56,7 @@ OPTIONAL = {
     "training_curves": "training",
     "training_pareto": "training",
 }
-# Those of settings that only an option asks for, of several class counts, or of files beside the records.
-ON_REQUEST = ("gradient_temperature", "accuracy_by_classes", "time_to_accuracy", "training_memory", "image_grids")
+# Those of settings that only an option asks for, of several class counts or runs, or of files beside the records.
+ON_REQUEST = (
+    "gradient_temperature", "accuracy_by_classes", "time_to_accuracy", "training_memory", "image_grids", "regression",
+)  # fmt: skip

@@ -19,6 +19,7 @@ from gsbench.report.glance import glance_markdown
 from gsbench.report.gradient_table import gradient_tables
 from gsbench.report.peer_table import peer_table
 from gsbench.report.reading import TRAINING
+from gsbench.report.regression_figure import regression_markdown
 from gsbench.report.roofline_figure import roofline_table
 from gsbench.report.speedup_figure import HELD_AGAINST_JANG, JANG, jang
 from gsbench.report.style import Plot
@@ -54,7 +55,7 @@ QUESTION_OF = {
     **dict.fromkeys(("accuracy_by_classes", "time_to_accuracy", "image_grids"), "accurate"),
     **dict.fromkeys(("gradient_bias", "gradient_variance", "gradient_price"), "gradients"),
     **dict.fromkeys(("gradient_pareto", "gradient_temperature"), "gradients"),
-    "peers": "whom",
+    **dict.fromkeys(("peers", "regression"), "whom"),
 }
 
 
@@ -190,6 +191,7 @@ def _held_against_jang(frame: pd.DataFrame) -> str:
 TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
     "speedup": _held_against_jang,
     "peers": peer_table,
+    "regression": regression_markdown,
     "fraction_of_peak": roofline_table,
 }
 

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 
 from gsbench.report import text
 from gsbench.report.axes import plain_log
+from gsbench.report.reading import TRAINING
 from gsbench.report.regression import regression_table
 from gsbench.report.regression_intervals import METRICS
 from gsbench.report.style import Look, Plot, make_sheet
@@ -25,7 +26,29 @@ MARKERS = ("o", "s", "^", "D", "v")
 
 def regression(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Plot | None:
     """The figure of a page: every run held against the first; None where there is one run or nothing in common."""
-    return draw_regression(regression_table(frame))
+    return draw_regression(of_benchmarks(frame))
+
+
+def of_benchmarks(frame: pd.DataFrame) -> pd.DataFrame:
+    """The ratios between runs of the benchmark. Training runs are runs of their own each: no one of them is a base."""
+    return regression_table(frame[frame["group"] != TRAINING])
+
+
+def regression_markdown(frame: pd.DataFrame) -> str:
+    """All of them as a table."""
+    table = of_benchmarks(frame)
+    several = table["run"].nunique() > 1
+    header = ["group", "case", "metric", *(["run"] if several else []), "base", "new", "ratio", "interval", "verdict"]
+    rows = [
+        [
+            row["group"], _name(row), _metric(row),
+            *([row["run"]] if several else []), f"{row['base']:.4g}", f"{row['new']:.4g}", f"{row['ratio']:.3g} ×",
+            text.NOT_MEASURED if pd.isna(row["ratio_low"]) else f"{row['ratio_low']:.3g} to {row['ratio_high']:.3g}",
+            row["verdict"],
+        ]
+        for row in table.to_dict("records")
+    ]  # fmt: skip
+    return text.markdown_table(header, rows)
 
 
 def draw_regression(table: pd.DataFrame) -> Plot | None:
@@ -58,6 +81,10 @@ def draw_regression(table: pd.DataFrame) -> Plot | None:
     sheet.axes[0, 0].set_yticks(range(len(names)), names, fontsize=8)
     sheet.axes[0, 0].set_ylim(len(names) - 0.4, -0.6)
     return Plot(title, caption, sheet.figure)
+
+
+def _metric(row: dict) -> str:
+    return f"{row['metric']} ({row['timed']})" if row["metric"] == "speedup" else row["metric"]
 
 
 def _name(row: dict) -> str:
