@@ -419,7 +419,7 @@ def test_the_benchmark_records_each_peer(problems, bench_records):
         assert row["speedup_low"] <= row["speedup"] <= row["speedup_high"]
         assert row["pairs"] >= 7
         # The median of the ratios lies near the ratio of the medians, in this order and not the other.
-        assert row["speedup"] == pytest.approx(row["baseline_seconds"] / row["candidate_seconds"], rel=0.6)
+        assert 0.4 < row["speedup"] / (row["baseline_seconds"] / row["candidate_seconds"]) < 2.5
         for own, whose in (("", "gsbench"), ("baseline_", row["baseline"])):
             start = STARTS[whose] + (row["timed"] == "step")
             assert (row[f"{own}process_start_bytes"], row[f"{own}process_peak_bytes"]) == (start, start + 50)

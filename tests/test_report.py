@@ -31,7 +31,7 @@ RUN = [
 ]
 TRAINING_FIGURES = [name for name, group in OPTIONAL.items() if group == "training"]
 TRAINING_FIGURES += ["accuracy_by_classes", "time_to_accuracy", "training_memory", "image_grids"]
-BENCH_FIGURES = [name for name in FIGURES if name not in TRAINING_FIGURES]
+BENCH_FIGURES = [name for name in FIGURES if name not in (*TRAINING_FIGURES, "regression")]  # that is of two runs
 FILES = ("report.html", "report.md", "summary.md", "tables.tex", "records.csv", "records.parquet")
 STEPS = [record for record in RUN if record["group"] == "step"]  # one figure, quickly drawn
 
@@ -245,6 +245,11 @@ def test_several_runs_stand_side_by_side(tmp_path):
     for title in (f"### ADGM · {here}", f"### ADGM · {there}", f"### M2 · {here}"):
         assert title in page
     assert f"### M2 · {there}" not in page
+    assert (folder / "regression.svg").exists()
+    ratios = page.split("## Ratio to ")[1].split("## ")[0]
+    verdicts = re.findall(r"step_seconds .*\| 1 × .*\| ([a-z ]+[a-z]) *\|", ratios)
+    assert len(verdicts) > 3
+    assert set(verdicts) == {"not told apart"}
     assert re.search(rf"\|  +\| {here} +\| {there} +\|", page.split("## Conditions")[1])
     frame = pd.read_csv(folder / "records.csv")
     assert frame["run"].value_counts(sort=False).to_dict() == {here: len(STEPS), there: len(other)}

@@ -87,7 +87,7 @@ def _heading(sheet: Sheet, row: int, text: str) -> None:
 
 def _bars(ax: Axes, values: np.ndarray, colour: str, title: str) -> None:
     """A bar a class, from 0; with its value where there is room for it."""
-    n_classes = len(values)
+    n_classes, name = len(values), "π" if colour == PI else "draws"
     ax.set_title(title, fontsize=7.5, pad=5)
     ax.set(xlim=(-0.6, n_classes - 0.4), ylim=(0, 1), yticks=[0, 0.5, 1])
     ax.tick_params(labelsize=6.5, length=2)
@@ -95,9 +95,9 @@ def _bars(ax: Axes, values: np.ndarray, colour: str, title: str) -> None:
     if n_classes > THIN:
         (seen,) = np.nonzero(values >= UNSEEN)
         width = max(0.9, 72 * PANEL[0] / n_classes)  # points
-        ax.vlines(seen, 0, values[seen], color=colour, linewidth=width)
+        ax.vlines(seen, 0, values[seen], color=colour, linewidth=width, label=name)
     else:
-        ax.bar(np.arange(n_classes), values, width=0.8, color=colour)
+        ax.bar(np.arange(n_classes), values, width=0.8, color=colour, label=name)
     if n_classes > NAMED:
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         return
@@ -118,10 +118,10 @@ def _value(ax: Axes, k: int, value: float, upright: bool) -> None:
 def _beside(ax: Axes, probabilities: np.ndarray) -> None:
     """π, to hold bars against: a line around where its bars would be, or a dot on each that can be seen."""
     if len(probabilities) <= NAMED:
-        ax.stairs(probabilities, np.arange(len(probabilities) + 1) - 0.5, color=PI, linewidth=0.8)
+        ax.stairs(probabilities, np.arange(len(probabilities) + 1) - 0.5, color=PI, linewidth=0.8, label="π")
         return
     (seen,) = np.nonzero(probabilities >= 10 * UNSEEN)
-    ax.plot(seen, probabilities[seen], linestyle="", marker="o", markersize=1.8, color=PI, markeredgewidth=0)
+    ax.plot(seen, probabilities[seen], linestyle="", marker="o", markersize=1.8, color=PI, markeredgewidth=0, label="π")
 
 
 def _table(sheet: Sheet, gallery: Gallery) -> None:
