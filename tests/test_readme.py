@@ -43,7 +43,7 @@ def test_the_figures_and_pages_that_are_linked_exist():
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_that_is_shown_can_be_given(command):
-    make_parser().parse_args(shlex.split(command)[1:])
+    assert callable(make_parser().parse_args(shlex.split(command)[1:]).run)
 
 
 def test_the_benchmark_s_options_that_are_shown_exist():
