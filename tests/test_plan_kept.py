@@ -49,3 +49,13 @@ def test_a_step_is_told_within_20_percent_but_for_one_that_wandered(held_out):
     wandered = of_steps.pop(("step", "marginalize", 200))
     assert of_steps == pytest.approx(dict.fromkeys(of_steps, 1.0), rel=0.2)
     assert wandered == pytest.approx(1.0, rel=0.25)
+
+
+def test_two_class_counts_are_too_few_for_a_narrow_interval(tmp_path):
+    """Several figures of each do not make up for it: they say nothing of how the time grows."""
+    lines = RECORDS.read_text().splitlines(keepends=True)
+    few = [line for line in lines if json.loads(line)["n_classes"] <= 20]
+    (tmp_path / "few.jsonl").write_text("".join(few + few))
+    found = gsbench.plan([tmp_path / "few.jsonl"], classes=[20, 200])
+    widths = {p.n_classes: p.high / p.value - 1 for p in found.predictions if p.metric == "memory"}
+    assert widths[200] >= 0.5 > widths[20]

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+MOST_MISSING = 10  # lines about what only one run has
+
 EXAMPLES = """examples:
   gsbench compare before.jsonl after.jsonl
   gsbench compare main.json branch.json --fail-if 'step_seconds>1.2x' --fail-if 'peak_bytes>1.1x'
@@ -82,7 +84,7 @@ def figure_path(text: str) -> Path:
 
 
 def run_compare(arguments: argparse.Namespace) -> int:
-    from gsbench.cli.remarks import failure, remark  # pandas and SciPy take a second: not for --help
+    from gsbench.cli.remarks import detail, failure, remark  # pandas and SciPy take a second: not for --help
     from gsbench.report.frame import make_frame
     from gsbench.report.reading import read_files
     from gsbench.report.regression import compare
@@ -100,8 +102,11 @@ def run_compare(arguments: argparse.Namespace) -> int:
     failed = {condition: condition.holds_in(found.table, arguments.strict) for condition in conditions}
     if arguments.figure:
         _save_figure(found.table, arguments.figure)
-    for line in found.missing:
-        (failure if arguments.require_all else remark)(line)
+    tell = failure if arguments.require_all else remark
+    for i, line in enumerate(found.missing):
+        (tell if i < MOST_MISSING else detail)(line)
+    if len(found.missing) > MOST_MISSING:
+        tell(f"and {len(found.missing) - MOST_MISSING} more in one run only; --verbose shows them")
     for condition, rows in failed.items():
         for line in _held(rows):
             failure(f"--fail-if {condition}: {line}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from gsbench.planner.fit import Fit, fit
+from gsbench.planner.fit import UNKNOWN, Fit, fit
 from gsbench.planner.work import Shape, columns
 
 LEAST_CLASS_COUNTS = 2  # from which a curve is fitted
@@ -102,8 +102,10 @@ class Curve:
 
     def half_width(self, n_classes: int, new: bool = True) -> float:
         """As `Fit.half_width`, and 1 % at least; of a new measurement never below the spread of those at hand, and
-        beyond the measured class counts never below the worst error on one that was held out."""
-        least = max(LEAST_WIDTH, self.spread * new, self._worst * self.beyond(n_classes))
+        beyond the measured class counts never below the worst error on one that was held out, or below UNKNOWN where
+        there were too few to hold one out."""
+        worst = self._worst if len(self.counts) > LEAST_CLASS_COUNTS else UNKNOWN
+        least = max(LEAST_WIDTH, self.spread * new, worst * self.beyond(n_classes))
         return max(self.fit.half_width(self._columns(n_classes), new=new), least)
 
     def bounds(self, n_classes: int, new: bool = True) -> tuple[float, float, float]:

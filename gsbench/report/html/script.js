@@ -40,7 +40,7 @@ function filter(box) {
   const rows = [...box.querySelector("tbody").rows];
   let shown = 0;
   for (const row of rows) {
-    const text = row.textContent.toLowerCase();
+    const text = [...row.cells].map((cell) => cell.textContent).join("\n").toLowerCase();
     row.hidden = !words.every((word) => text.includes(word));
     shown += row.hidden ? 0 : 1;
   }
