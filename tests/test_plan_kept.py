@@ -3,9 +3,13 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import gsbench
+from gsbench.planner.curve import make_curve
+from gsbench.planner.fit import UNKNOWN
+from gsbench.planner.work import Shape
 
 RECORDS = Path(__file__).parent.parent / "reports" / "plan" / "run.jsonl"
 FIGURES = {"step": "step_seconds", "memory": "live_peak_bytes", "process": "process_peak_bytes"}
@@ -51,11 +55,11 @@ def test_a_step_is_told_within_20_percent_but_for_one_that_wandered(held_out):
     assert wandered == pytest.approx(1.0, rel=0.25)
 
 
-def test_two_class_counts_are_too_few_for_a_narrow_interval(tmp_path):
+def test_two_class_counts_are_too_few_for_a_narrow_interval_beyond_them():
     """Several figures of each do not make up for it: they say nothing of how the time grows."""
-    lines = RECORDS.read_text().splitlines(keepends=True)
-    few = [line for line in lines if json.loads(line)["n_classes"] <= 20]
-    (tmp_path / "few.jsonl").write_text("".join(few + few))
-    found = gsbench.plan([tmp_path / "few.jsonl"], classes=[20, 200])
-    widths = {p.n_classes: p.high / p.value - 1 for p in found.predictions if p.metric == "memory"}
-    assert widths[200] >= 0.5 > widths[20]
+    figures = {"n_classes": [10, 10, 20, 20], "value": [1.0, 1.01, 1.5, 1.515], "spread": 0.01, "shape": [Shape()] * 4}
+    rows = pd.DataFrame({**figures, "metric": "step", "estimator": "marginalize"})
+    curve = make_curve(rows, "step", "marginalize", Shape())
+    assert curve is not None
+    widths = {k: curve.predict(k).high / curve.predict(k).value - 1 for k in (20, 200)}
+    assert widths[20] < 0.1 and widths[200] >= UNKNOWN
