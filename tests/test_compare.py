@@ -269,6 +269,8 @@ def test_an_unknown_metric_lists_the_known():
         parse_condition("step_second>1.2x")
     with pytest.raises(ValueError, match="the limit of a ratio must be > 0"):
         parse_condition("speedup>0x")
+    with pytest.raises(ValueError, match="a limit must be a number that can be told from infinity, got '.*1e999x'"):
+        parse_condition("step_seconds>1e999x")
 
 
 @pytest.mark.parametrize(
@@ -317,6 +319,50 @@ def test_a_condition_on_the_third_run_holds_too(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert "commit cc" in err
     assert "run" in out.splitlines()[3].split()
+
+
+def test_a_condition_on_what_one_of_the_new_runs_lacks_is_an_error(tmp_path, capsys):
+    """A run without a step time is not one that is fast enough."""
+    bound = make_record("bound", **timing_figures("bound", 0.01))
+    runs = [[steps(0.1), bound], [steps(0.1, **OTHER)], [{**bound, "run_id": "c", "gsbench_commit": "cc"}]]
+    assert main(["compare", *files(tmp_path, *runs), "--fail-if", "step_seconds>1.5x"]) == 2
+    err = capsys.readouterr().err
+    assert "no case has step_seconds in both the base and commit cc; they have in common: bound_seconds" in err
+
+
+def trained(*accuracies, **fields):
+    of_run = {"estimator": "gumbel-softmax", "validation_examples": 1000}
+    return [
+        make_record("training", seed=seed, **of_run, validation_accuracy=a, **fields)
+        for seed, a in enumerate(accuracies)
+    ]
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_an_accuracy_that_fell_to_0_is_told_and_fails(tmp_path, seeds):
+    base, new = trained(*[0.9, 0.92][:seeds]), trained(*[0.0, 0.0][:seeds], **OTHER)
+    row = table_of(base, new).iloc[0]
+    assert (row["new"], row["ratio"]) == (0.0, 0.0)
+    paths = files(tmp_path, base, new)
+    for condition in ("validation_accuracy<0.5", "validation_accuracy<0.9x"):
+        assert main(["compare", *paths, "--fail-if", condition]) == 1
+    assert main(["compare", *paths, "--fail-if", "validation_accuracy>0.5", "--figure", str(tmp_path / "f.png")]) == 0
+
+
+def test_the_interval_of_an_accuracy_of_0_reaches_from_0_to_what_its_examples_allow():
+    """Wilson's upper end of 0 of 1,000 at 99 %: z²/(n + z²) = 0.0065912; the lower end of 900 of 1,000 is 0.87305."""
+    row = table_of(trained(0.9), trained(0.0, **OTHER)).iloc[0]
+    assert (row["ratio_low"], row["ratio_high"]) == pytest.approx((0.0, 0.0065912 / 0.87305), rel=1e-3)
+    assert row["verdict"] == "worse"
+
+
+def test_from_an_accuracy_of_0_any_other_is_infinitely_better(tmp_path, capsys):
+    base = trained(0.0)
+    assert table_of(base, trained(0.5, **OTHER)).iloc[0]["ratio"] == math.inf
+    assert math.isnan(table_of(base, trained(0.0, **OTHER)).iloc[0]["ratio"])
+    paths = files(tmp_path, base, trained(0.5, **OTHER))
+    assert main(["compare", *paths, "--json", "--fail-if", "validation_accuracy<0.9x"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"][0]["ratio"] is None
 
 
 def test_what_only_one_run_has_is_told_and_may_be_required(tmp_path, capsys):

@@ -6,6 +6,7 @@ none of the intervals. A speed-up was measured in pairs within its run: its rati
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -34,10 +35,13 @@ Key = tuple[Case, str, str]  # the case, the metric and its meter
 
 @dataclass(frozen=True)
 class Comparison:
-    """`table` is what `regression_table` gives; `missing` says, a line each, what only one of two runs has."""
+    """`table` is what `regression_table` gives; `missing` says, a line each, what only one of two runs has; `runs` are
+    those that are held against the base.
+    """
 
     table: pd.DataFrame
     missing: tuple[str, ...]
+    runs: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ def regression_table(frame: pd.DataFrame, runs: str = "joint_run", confidence: f
     confidence   of the intervals
 
     Returns COLUMNS: the case (HEAD and `settings`, what else tells cases apart), the two runs' names, both figures in
-    the units of the metric's name, their ratio new/base with its interval (nan where a record supports none), where the
+    the units of the metric's name, their ratio new/base (infinite, or nan, where the base is 0) with its interval (nan where a record supports none), where the
     interval comes from, and the verdict. No rows where there is one run, or where runs have nothing in common.
     """
     return compare({str(name): frame[frame[runs] == name] for name in frame[runs].dropna().unique()}, confidence).table
@@ -65,7 +69,7 @@ def regression_table(frame: pd.DataFrame, runs: str = "joint_run", confidence: f
 def compare(runs: Mapping[str, pd.DataFrame], confidence: float = CONFIDENCE) -> Comparison:
     """Tidy frames of runs, by a key each, held against the first of them: see `regression_table`."""
     if len(runs) < 2:
-        return Comparison(pd.DataFrame(columns=[*COLUMNS]), ())
+        return Comparison(pd.DataFrame(columns=[*COLUMNS]), (), ())
     names = name_runs(runs)
     frame = pd.concat([own.astype(object) for own in runs.values()], ignore_index=True)
     of_run = pd.Series([key for key, own in runs.items() for _ in range(len(own))], dtype=object)
@@ -82,7 +86,7 @@ def compare(runs: Mapping[str, pd.DataFrame], confidence: float = CONFIDENCE) ->
         if key in new.found
     ]
     missing = [line for new in others for pair in ((base, new), (new, base)) for line in _missing(*pair, heads)]
-    return Comparison(pd.DataFrame(rows, columns=[*COLUMNS]), tuple(dict.fromkeys(missing)))
+    return Comparison(pd.DataFrame(rows, columns=[*COLUMNS]), tuple(dict.fromkeys(missing)), tuple(new.name for new in others))
 
 
 def _measure(name: str, rows: pd.DataFrame, cases: Sequence[Case], confidence: float) -> _Run:
@@ -111,10 +115,16 @@ def _row(metric: str, base: Measured, new: Measured) -> dict[str, object]:
     low, high = ratio_interval(base, new)
     return {
         "metric": metric, "base": base.value, "new": new.value, "new_low": new.low, "new_high": new.high,
-        "ratio": new.value / base.value, "ratio_low": low, "ratio_high": high,
+        "ratio": _ratio(base.value, new.value), "ratio_low": low, "ratio_high": high,
         "interval_from": " and ".join(dict.fromkeys((base.source, new.source))),
         "verdict": verdict(metric, low, high),
     }  # fmt: skip
+
+
+def _ratio(base: float, new: float) -> float:
+    if base == 0:
+        return math.inf if new > 0 else math.nan
+    return new / base
 
 
 def _missing(one: _Run, other: _Run, heads: Mapping[Case, Mapping[str, object]]) -> Iterator[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pandas as pd
@@ -27,14 +29,18 @@ class Condition:
     def __str__(self) -> str:
         return f"{self.metric}{self.sign}{self.limit:g}{'x' if self.is_ratio else ''}"
 
-    def holds_in(self, table: pd.DataFrame, strict: bool = False) -> pd.DataFrame:
+    def holds_in(self, table: pd.DataFrame, strict: bool = False, runs: Iterable[str] = ()) -> pd.DataFrame:
         """The rows of a regression table of which it is true: of the whole interval, or of the figure itself where
-        `strict` or where there is no interval. ValueError where the runs do not have the metric in common.
+        `strict` or where there is no interval. ValueError where one of `runs`, or all of the table's, do not have the
+        metric in common with the base: what was not measured passes nothing.
         """
         rows = table[table["metric"] == self.metric]
-        if rows.empty:
-            found = ", ".join(name for name in METRICS if name in set(table["metric"])) or "none"
-            raise ValueError(f"{self}: no case has {self.metric} in both runs; they have in common: {found}")
+        lacking = next((run for run in runs if run not in set(rows["run"])), None)
+        if rows.empty or lacking is not None:
+            own = table if lacking is None else table[table["run"] == lacking]
+            where = "both runs" if lacking is None else f"both the base and {lacking}"
+            found = ", ".join(name for name in METRICS if name in set(own["metric"])) or "nothing"
+            raise ValueError(f"{self}: no case has {self.metric} in {where}; they have in common: {found}")
         figure = "ratio" if self.is_ratio else "new"
         nearest = rows[f"{figure}_low" if self.sign == ">" else f"{figure}_high"]
         compared = rows[figure] if strict else nearest.fillna(rows[figure])
@@ -49,6 +55,8 @@ def parse_condition(text: str) -> Condition:
     metric, sign, limit, times = match.groups()
     if metric not in METRICS:
         raise ValueError(f"unknown metric {metric!r} in {text!r}; known: {', '.join(METRICS)}")
+    if not math.isfinite(float(limit)):
+        raise ValueError(f"a limit must be a number that can be told from infinity, got {text!r}")
     if times and float(limit) <= 0:
         raise ValueError(f"the limit of a ratio must be > 0, got {text!r}")
     return Condition(metric, sign, float(limit), bool(times))

@@ -53,7 +53,8 @@ def regression_markdown(frame: pd.DataFrame) -> str:
 
 def draw_regression(table: pd.DataFrame) -> Plot | None:
     """A panel for each metric and what is timed, a row a case, a point with its interval for each run."""
-    rows = table[table["metric"].isin(SHOWN) & table["group"].isin(GROUPS)]
+    drawn = (table["ratio"] > 0) & (table["ratio"] < np.inf)  # the axis is logarithmic
+    rows = table[table["metric"].isin(SHOWN) & table["group"].isin(GROUPS) & drawn]
     if rows.empty:
         return None
     rows = rows.assign(name=[_name(row) for row in rows.to_dict("records")], panel=_panels(rows))

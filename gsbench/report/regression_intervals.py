@@ -60,11 +60,12 @@ class Measured:
 
 
 def measured_in(row: Mapping[str, Any], metric: str, confidence: float = CONFIDENCE) -> Measured | None:
-    """A metric of one record; None where it has none, where it is not positive, and for the steps per second beside
-    the median time of which they are the inverse.
+    """A metric of one record; None where it has none, where it is not positive (an accuracy may be 0), and for the steps
+    per second beside the median time of which they are the inverse.
     """
     value = row.get(metric)
-    if value is None or not value > 0 or (metric == "steps_per_second" and _there(row, "step_seconds")):
+    is_figure = value is not None and (value > 0 or (value == 0 and metric in EXAMPLES))
+    if not is_figure or (metric == "steps_per_second" and _there(row, "step_seconds")):
         return None
     meter = _meter(row, metric)
     if metric.endswith("_bytes") and meter and not meter.startswith("process"):
@@ -132,6 +133,8 @@ def of_repeats(repeats: Sequence[Measured], confidence: float = CONFIDENCE) -> M
     if len(repeats) == 1:
         return repeats[0]
     values = pd.Series([repeat.value for repeat in repeats], dtype=float)
+    if not values.any():
+        return Measured(0.0, math.nan, math.nan, NONE, repeats[0].meter)
     error = float(values.sem()) / float(values.mean())
     half = _student(confidence, len(values) - 1) * error
     around = _around(float(values.mean()), half, f"spread of {len(values)}")
@@ -140,15 +143,18 @@ def of_repeats(repeats: Sequence[Measured], confidence: float = CONFIDENCE) -> M
 
 def ratio_interval(base: Measured, new: Measured) -> tuple[float, float]:
     """The interval of new/base for two that were measured apart from each other, from the intervals of both; nan where
-    one has none.
+    one has none. Where `new` is 0, from 0 to what its end makes of the base's.
 
     In logarithms, d = n − b: [d − √((n − n_low)² + (b_high − b)²), d + √((n_high − n)² + (b − b_low)²)] (MOVER: Zou and
     Donner 2008, Statistics in Medicine 27:1693). It keeps the level of the two, and their asymmetry.
     """
-    ratio = new.value / base.value
-    ends = (base.low, base.high, new.low, new.high)
-    if not all(end > 0 for end in ends):
+    if not all(end > 0 for end in (base.low, base.high, new.high)):
         return math.nan, math.nan
+    if new.value == 0:
+        return 0.0, new.high / base.low
+    if not new.low > 0:
+        return math.nan, math.nan
+    ratio = new.value / base.value
     down = math.hypot(math.log(new.value / new.low), math.log(base.high / base.value))
     up = math.hypot(math.log(new.high / new.value), math.log(base.value / base.low))
     return ratio * math.exp(-down), ratio * math.exp(up)
