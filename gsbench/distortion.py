@@ -21,8 +21,9 @@ def shifted(images: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarr
 def distorted(images: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
     """Each image under a random affine map about its middle; uint8 [n, H, W] as given.
 
-    At amount 1 it is turned by up to 20°, sheared by up to 0.3, scaled by up to 15 % in each direction and moved by up
-    to 3 pixels each way; other amounts multiply all of these. Pixels are interpolated linearly, paper beyond the edge.
+    At amount 1 it is turned by up to 20°, sheared by up to 0.3, scaled by up to some 15 % in each direction and moved
+    by up to 3 pixels each way; other amounts multiply all of these. Pixels are interpolated linearly, paper beyond the
+    edge.
     """
     n, *size = images.shape
     turn, shear, scale_y, scale_x, down, right = amount * rng.uniform(-1, 1, (6, n))

@@ -16,6 +16,7 @@ import numpy as np
 from gsbench.backends import load_backend
 from gsbench.categorical import gumbel, gumbel_softmax
 
+LEAST_TAU = 1e-100  # far below, logits over τ are beyond all numbers
 TAUS = (0.1, 1.0, 5.0, 100.0)
 DRAWS = 100
 SHOWN = 10  # draws at the lowest temperature that are kept one by one
@@ -72,7 +73,7 @@ def make_gallery(
     """Draws at each temperature of the categorical softmax(logits), in float64. The same seed gives the same numbers.
 
     logits    [K], −inf for a class that has no probability; None: `random_logits` of six classes
-    taus      temperatures > 0, in any order
+    taus      temperatures >= LEAST_TAU, in any order
     draws     independent draws at each, all with the same noise
 
     Raises ValueError that says what is allowed.
@@ -106,8 +107,10 @@ def make_gallery(
 def random_logits(n_classes: int, seed: int = SEED) -> np.ndarray:
     """A random linear layer at a random input: W x [K], W_kd ~ N(0, 3²/10) [K, 10], x ~ N(0, I) [10].
 
-    So a logit has a standard deviation of about 3, and one class stands out. Raises ValueError below two classes.
+    So a logit has a standard deviation of about 3, and one class stands out. Raises ValueError below two classes and
+    for a negative seed.
     """
+    _check_seed(seed)
     if n_classes < 2:
         raise ValueError(f"classes must be >= 2, got {n_classes}")
     rng = np.random.default_rng([seed, 1])  # a stream beside the noise's
@@ -150,11 +153,16 @@ def rows(gallery: Gallery) -> list[dict[str, Any]]:
 
 
 def _check(taus: Sequence[float], draws: int, seed: int) -> None:
-    if len(taus) == 0 or not all(0 < tau < math.inf for tau in taus):
-        raise ValueError(f"taus must be one or more numbers > 0, got {list(taus)}")
-    for name, value, least in (("draws", draws, 1), ("seed", seed, 0)):
-        if value < least:
-            raise ValueError(f"{name} must be >= {least}, got {value}")
+    if len(taus) == 0 or not all(LEAST_TAU <= tau < math.inf for tau in taus):
+        raise ValueError(f"taus must be one or more numbers >= {LEAST_TAU:g}, got {list(taus)}")
+    if draws < 1:
+        raise ValueError(f"draws must be >= 1, got {draws}")
+    _check_seed(seed)
+
+
+def _check_seed(seed: int) -> None:
+    if seed < 0:
+        raise ValueError(f"seed must be >= 0, got {seed}")
 
 
 def _checked_logits(logits: Sequence[float] | np.ndarray) -> np.ndarray:

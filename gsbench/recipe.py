@@ -43,7 +43,7 @@ class Recipe:
         0.0, "weight of log q(y|a,x) of distorted unlabelled images, y what q is sure of undistorted (Sohn et al. 2020)"
     )
     pseudo_threshold: float = _setting(0.95, "how sure: the probability that counts")
-    distortion: float = _setting(1.0, "how much they are distorted; 1: up to 20°, 15 %, 3 pixels and a shear of 0.3")
+    distortion: float = _setting(1.0, "how much they are distorted; 1: up to 20°, some 15 %, 3 pixels, a shear of 0.3")
     labelled_batch: int | None = _setting(None, "labelled examples in a minibatch; default: as many as unlabelled ones")
     shift: int = _setting(0, "training images are moved by up to so many pixels each way, anew each time")
     polyak: float = _setting(0.0, "accuracy is that of parameters averaged over steps with this decay; 0: of the last")

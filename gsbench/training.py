@@ -89,6 +89,8 @@ class Trainer:
             divergence = adversarial_divergence(model, x, log_q_y, noise, self.rng, recipe.adversarial_radius)
             loss += recipe.adversarial * divergence
         if recipe.pseudo_labels:
+            if batch.x_distorted is None:
+                raise ValueError("a recipe with pseudo_labels needs minibatches with a distortion > 0, got none")
             of_labels = pseudo_label_loss(model, batch.x_distorted, log_q_y, noise, recipe.pseudo_threshold)
             loss += recipe.pseudo_labels * of_labels
         return loss

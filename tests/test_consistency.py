@@ -186,6 +186,13 @@ def test_the_terms_are_added_with_their_weights(data, monkeypatch, recipe):
     assert seen == dict(told[name] for name in recipe)
 
 
+def test_pseudo_labels_need_distorted_images(data):
+    trainer = make_trainer(pseudo_labels=1.0)
+    batch = Batches(trainer.model.bk, *data, batch=8).at(0)
+    with pytest.raises(ValueError, match="pseudo_labels needs minibatches with a distortion > 0, got none"):
+        trainer.step(batch)
+
+
 def test_a_step_with_both_terms_makes_the_classifier_steadier(data):
     """Divergence along the adversarial direction after training with and without its term."""
 

@@ -1,8 +1,10 @@
 """`gsbench doctor`: what it finds, what it advises, and that nothing that is broken stops it."""
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,7 @@ from gsbench.cli import doctor, main, probes
 from gsbench.cli.probes import MISSING, OK, PROBLEM, Finding, Probe
 from gsbench.data import DATASETS
 from gsbench.data.mnist import MNIST
+from gsbench.runs.grid import tomllib
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +35,7 @@ def findings(data_dir=None):
 
 def test_what_gsbench_needs_is_here():
     found = findings()
-    for name in ("Python", "gsbench", "NumPy", "Chainer", "SciPy", "pandas", "matplotlib"):
+    for name in ("Python", "gsbench", "NumPy", "Chainer", "SciPy", "pandas", "matplotlib", "other libraries"):
         assert (found[name].mark, found[name].needed) == (OK, True), found[name]
     assert f"{sys.version_info.major}.{sys.version_info.minor}." in found["Python"].found
     assert gsbench.__version__ in found["gsbench"].found
@@ -60,6 +63,14 @@ def test_the_findings_as_json(capsys):
     assert {"name", "mark", "found", "advice", "needed"} == set(found["findings"][0])
 
 
+def test_every_library_that_gsbench_asks_for_is_looked_at():
+    """As its package names them: what an installer would bring, but for what only some Pythons need."""
+    content = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    asked = [line for line in content["project"]["dependencies"] if ";" not in line]
+    names = {re.match(r"[\w-]+", line)[0].lower() for line in asked}
+    assert names == {"chainer", "numpy", "scipy", "pandas", "matplotlib", *probes.OTHERS}
+
+
 def broken(*, needed):
     def look():
         yield Finding("first", OK, "is told all the same")
@@ -84,7 +95,11 @@ def test_what_fails_is_a_finding_and_the_rest_is_told(monkeypatch, capsys, neede
 
 @pytest.mark.parametrize(
     ("modules", "names"),
-    [(["chainer"], {"Chainer"}), (["scipy.stats", "pandas", "matplotlib.ft2font"], {"SciPy", "pandas", "matplotlib"})],
+    [
+        (["chainer"], {"Chainer"}),
+        (["scipy.stats", "pandas", "matplotlib.ft2font"], {"SciPy", "pandas", "matplotlib"}),
+        (["jinja2"], {"other libraries"}),
+    ],
 )
 def test_a_library_that_cannot_be_imported_is_a_problem(modules, names):
     """In a process of its own, in which nothing has imported it yet."""
@@ -111,7 +126,7 @@ def test_an_optional_library_that_is_not_there_is_missing_and_one_that_is_broken
         (found,) = doctor.guarded(probes.extra("It", module, "it", "peers", "this and that"))
         assert (found.mark, found.needed) == (mark, False)
         assert found.advice == {
-            MISSING: "for this and that: pip install 'gsbench[peers]'",
+            MISSING: "for this and that: in the clone, pip install '.[peers]'",
             PROBLEM: "install it anew, or take it away: pip uninstall it",
         }[mark]
 
@@ -136,7 +151,7 @@ def test_a_card_that_cupy_cannot_use_is_a_problem(monkeypatch):
     monkeypatch.setattr(probes, "_cards", lambda: ["A card, 80 GiB, driver 1"])
     found = findings()
     assert (found["card"].mark, found["CuPy"].mark) == (OK, PROBLEM)
-    assert "pip install 'gsbench[cuda12]'" in found["CuPy"].advice
+    assert "pip install '.[cuda12]'" in found["CuPy"].advice
 
 
 def test_cards_are_read_from_the_drivers_own_program(monkeypatch):

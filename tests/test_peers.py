@@ -346,7 +346,7 @@ def test_a_framework_that_is_not_there_is_a_reason(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     problem = PEERS["plain-torch"].problem()
     assert problem.startswith("PyTorch cannot be imported (")
-    assert problem.endswith("install gsbench[peers]")
+    assert problem.endswith("pip install '.[peers]'")
     assert PEERS["plain-chainer"].problem() is None
 
 

@@ -126,6 +126,7 @@ def test_an_option_that_cannot_be_read_is_exit_code_2(arguments, why, capsys):
         (["nowhere.jsonl"], "no such file: nowhere.jsonl"),
         (["--no-calibrate"], "no record of time or memory of this machine under '.benchmarks'"),
         (["--ratio", "-1", "run.jsonl"], "ratio must be > 0 and finite, got -1.0"),
+        (["--ratio", "0.5", "run.jsonl"], "must be >= 1, got 0.5"),
         (["--epochs", "2", "run.jsonl"], "epochs needs examples"),
         (["--preset", "huge", "run.jsonl"], "unknown preset 'huge'"),
         (["--model", "m3", "run.jsonl"], "unknown model 'm3'"),
@@ -166,6 +167,8 @@ def test_sentences_of_crossovers():
         ends = ("step", "draw", "sum", 2.0, verdict, at, low, high, 2, 1000, beyond)
         return crossover_sentence(Crossover(*ends)).removeprefix("step: draw is 2.00 times cheaper than sum")
 
+    even = Crossover("step", "draw", "sum", 1.0, "from", 12, 11, 14, 2, 1000, ())
+    assert crossover_sentence(even) == "step: draw is as cheap as sum from K = 12 on [11, 14]"
     assert told("from", 12, 11, 14) == " from K = 12 on [11, 14]"
     assert told("from", 12, 11, None, ("K",)) == " from K = 12 on [11, beyond 1,000] *"
     assert told("always", 2, 2, 2) == ": always for K = 2 to 1,000"

@@ -394,6 +394,18 @@ def test_the_answer_names_another_k_for_memory_and_accuracy():
     assert "ADGM on glyphs, K = 10) its accuracy is" in sentence
 
 
+def test_the_answer_has_no_accuracy_of_another_machine():
+    """Of two machines the first is told; the second alone has trained."""
+    other = {"run_id": "20260202T030405-fedcba", "machine_cpu": "Another CPU"}
+    trained = [
+        make_record("accuracy", 2, estimator=name, n_classes=10, **other, **accuracy_figures(name, 10, 0.02))
+        for name in ("marginalize", "gumbel-softmax")
+    ]
+    (sentence,) = told([pair(10), make_record("step", 1, step_seconds=1.0, **other), *trained])
+    assert "its accuracy was not measured" in sentence
+    assert "at equal training time" not in sentence
+
+
 def test_the_answer_from_the_bound_alone_or_from_medians_says_so():
     bound = make_record("speedup", estimator="gumbel-softmax", n_classes=10, **speedup_figures("bound", 2.0))
     assert "2 × (1.9 to 2.2) the time, in the unlabelled bound alone, of one" in told([bound])[0]

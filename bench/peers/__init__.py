@@ -47,7 +47,7 @@ class Peer:
             self.load()
         except Exception as error:  # a damaged installation fails with other errors than ImportError
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            return f"{self.framework} cannot be imported ({reason}); install gsbench[peers]"
+            return f"{self.framework} cannot be imported ({reason}); in the clone, pip install '.[peers]'"
         return None
 
     def make(self, config: ModelConfig, estimator: Estimator, batch: Batch, threads: int, seed: int) -> Any:

@@ -99,7 +99,7 @@ def run_compare(arguments: argparse.Namespace) -> int:
     found = compare(dict(zip(_keys(paths), frames, strict=True)), arguments.confidence)
     if found.table.empty:
         raise ValueError("the runs have no measured case in common" + "".join(f"\n  {m}" for m in found.missing[:10]))
-    failed = {condition: condition.holds_in(found.table, arguments.strict, found.runs) for condition in conditions}
+    failed = {condition: condition.holds_in(found.table, found.runs, arguments.strict) for condition in conditions}
     if arguments.figure:
         _save_figure(found.table, arguments.figure)
     tell = failure if arguments.require_all else remark

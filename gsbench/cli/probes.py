@@ -16,8 +16,12 @@ from pathlib import Path
 
 OK, MISSING, PROBLEM = "ok", "missing", "problem"
 LEAST_BYTES = 2**30  # free memory below which even the quick benchmark may not fit
+OTHERS = (
+    "filelock", "jinja2", "markupsafe", "platformdirs", "pooch", "psutil", "pyarrow", "shtab", "tabulate",
+    "threadpoolctl", "tqdm",
+)  # fmt: skip
 BUSY = 0.25  # load for each core from which figures are noisy
-REINSTALL = "install it anew: pip install --force-reinstall gsbench"
+REINSTALL = "install it anew, in the clone: pip install --force-reinstall ."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,11 +101,18 @@ def library(name: str, module: str, needed: bool = True) -> Probe:
     return Probe(name, look, needed, REINSTALL)
 
 
+def _others() -> Iterator[Finding]:
+    """The small libraries that gsbench needs, in one line."""
+    for name in OTHERS:
+        importlib.import_module(name)
+    yield Finding("other libraries", OK, ", ".join(f"{name} {version(name)}" for name in OTHERS))
+
+
 def extra(name: str, module: str, package: str, of: str, what: str) -> Probe:
     """A library that gsbench does without."""
 
     def look() -> Iterator[Finding]:
-        advice = f"for {what}: pip install 'gsbench[{of}]'"
+        advice = f"for {what}: in the clone, pip install '.[{of}]'"
         try:
             importlib.import_module(module)
         except ModuleNotFoundError as error:
@@ -176,8 +187,9 @@ def _cupy(with_card: bool) -> Finding:
         total = float(bk.to_numpy(bk.sum(bk.array([1.0, 2.0]))))
     except DeviceError as error:
         reason = str(error).split("cannot be used: ")[-1].split("; allowed here")[0]
-        advice = "for --device cuda:0: pip install 'gsbench[cuda12]'" if with_card else "it is of use with a card alone"
-        return Finding("CuPy", PROBLEM if with_card else MISSING, reason, advice)
+        if not with_card:
+            return Finding("CuPy", MISSING, reason, "it is of use with a card alone")
+        return Finding("CuPy", PROBLEM, reason, "for --device cuda:0: in the clone, pip install '.[cuda12]'")
     versions = bk.versions()
     found = f"{versions['cupy_version']}, CUDA {versions['cuda_version']}, {versions['machine_gpu']}"
     return Finding("CuPy", OK if total == 3 else PROBLEM, found, "" if total == 3 else f"1 + 2 is {total} there")
@@ -233,6 +245,7 @@ PROBES = (
     library("SciPy", "scipy.stats"),
     library("pandas", "pandas"),
     library("matplotlib", "matplotlib.ft2font"),
+    Probe("other libraries", _others, needed=True, remedy=REINSTALL),
     Probe("processor", _processor),
     Probe("clock", _noise),
     Probe("memory", _memory),

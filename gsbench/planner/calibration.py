@@ -30,14 +30,13 @@ from gsbench.records import Record, RecordFile, new_run_id
 from gsbench.settings import Settings, available_cores
 
 CLASSES = (10, 20, 50, 100)
-ESTIMATORS = ("marginalize-streamed", "gumbel-softmax")
 TIMED = ("bound", "step")
 LEAST_ROUNDS, MOST_ROUNDS, SECONDS = 7, 50, 1.5  # rounds of a pair
 
 
 def calibrate(
     shape: Shape | None = None,
-    estimators: Sequence[str] = ESTIMATORS,
+    estimators: Sequence[str] | None = None,
     classes: Sequence[int] = CLASSES,
     *,
     storage: str | Path = ".benchmarks",
@@ -47,13 +46,20 @@ def calibrate(
 ) -> Path:
     """Measures and returns the file of the records, `storage`/records/RUN.jsonl.
 
-    The first exact sum of the estimators, or `marginalize-streamed`, is timed in pairs with each of the others. Images
-    are random ones, which cost what others do. What does not fit in memory is recorded as such. Raises ValueError for
-    settings that there are not, before anything is measured.
+    estimators    None: an exact sum and `gumbel-softmax`
+
+    The first exact sum of the estimators, or `marginalize-streamed` (with batch norm, for which that is not defined,
+    `marginalize`), is timed in pairs with each of the others. Images are random ones, which cost what others do. What
+    does not fit in memory is recorded as such. Raises ValueError for settings that there are not, before anything is
+    measured.
     """
     shape, threads = shape or Shape(), threads or available_cores()
-    exact = [name for name in estimators if parse_estimator(name).exact]
-    names = list(dict.fromkeys([*(exact[:1] or ["marginalize-streamed"]), *estimators]))
+    asked = ["gumbel-softmax"] if estimators is None else estimators
+    batch_norm = shape.settings("gumbel-softmax", 2).make_config().norm == "batch"
+    exact = [name for name in asked if parse_estimator(name).exact] or [
+        "marginalize" if batch_norm else "marginalize-streamed"
+    ]
+    names = list(dict.fromkeys([exact[0], *asked]))
     more: dict[str, Any] = {"backend": backend, "threads": threads, "dataset": "synthetic", "labelled_per_class": 1}
     cases = [[shape.settings(name, k, **more) for name in names] for k in sorted(set(classes))]
     bk = load_backend(backend, shape.device, shape.dtype)

@@ -25,6 +25,8 @@ def check(
     for name, value in numbers.items():
         if value is not None and not 0 < value < math.inf:
             raise ValueError(f"{name} must be > 0 and finite, got {value}")
+    if ratio < 1:
+        raise ValueError(f"ratio says how many times as cheap a sampler has to be: must be >= 1, got {ratio}")
     if steps is not None and epochs is not None:
         raise ValueError("a training run has steps or epochs, got both")
     if (epochs is None) != (examples is None):

@@ -80,7 +80,7 @@ def observe(frame: pd.DataFrame, wanted: dict[str, Any], only_here: bool) -> Use
     fits = [key for key in setups if _fits(_named(key), wanted, only_here)]
     if not fits:
         return None
-    chosen = max(fits, key=lambda key: (is_here(_named(key)), max(map(str, setups[key]["recorded_at"]))))
+    chosen = max(fits, key=lambda key: (is_here(_named(key)), _newest(setups[key]["recorded_at"])))
     rows, unread = _observations(setups[chosen], _named(chosen))
     if rows.empty:
         return None
@@ -92,6 +92,11 @@ def observe(frame: pd.DataFrame, wanted: dict[str, Any], only_here: bool) -> Use
     ]
     elsewhere = [] if is_here(used.setup) else ["These records are of another machine than this one."]
     return Used(rows, used.setup, (*elsewhere, *others, *unread))
+
+
+def _newest(times: pd.Series) -> str:
+    """What has no time counts as the oldest."""
+    return max(times.dropna().astype(str), default="")
 
 
 def _plain(value: Any) -> Any:
@@ -113,7 +118,7 @@ def _observations(frame: pd.DataFrame, setup: dict[str, Any]) -> tuple[pd.DataFr
     """A row a figure, the newest of each case; and what could not be read."""
     kept: dict[tuple[Any, ...], dict[str, Any]] = {}
     unread = 0
-    for record in frame.sort_values("recorded_at", kind="stable").to_dict("records"):
+    for record in frame.sort_values("recorded_at", kind="stable", na_position="first").to_dict("records"):
         try:
             shape = _shape(record, setup)
             for figure in _figures(record):

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from gsbench.estimators import parse_estimator
-from gsbench.planner.calibration import ESTIMATORS, calibrate
+from gsbench.planner.calibration import calibrate
 from gsbench.planner.checks import check, check_case
 from gsbench.planner.curve import Curve, HeldOut, Prediction, make_curve
 from gsbench.planner.observations import Used, observe
@@ -175,7 +175,7 @@ def _shape(used: Used | None, given: dict[str, Any]) -> Shape:
 
 def _calibrated(shape: Shape, names: Sequence[str] | None, storage: Any, wanted: dict[str, Any], quiet: bool) -> Path:
     more = {name: wanted[name] for name in ("backend", "threads") if name in wanted}
-    return calibrate(shape, names or ESTIMATORS, storage=storage, quiet=quiet, **more)
+    return calibrate(shape, names, storage=storage, quiet=quiet, **more)
 
 
 def _answer(

@@ -66,7 +66,8 @@ def _predictions(plan: Plan) -> str:
 def crossover_sentence(c: Crossover) -> str:
     """One sentence: from which K on."""
     what = {"step": "step", "bound": "bound", "memory": "peak of live arrays"}[c.metric]
-    says = f"{what}: {c.estimator} is {three_digits(c.ratio)} times cheaper than {c.baseline}"
+    how = "as cheap as" if c.ratio == 1 else f"{three_digits(c.ratio)} times cheaper than"
+    says = f"{what}: {c.estimator} is {how} {c.baseline}"
     span = f"K = {c.least:,} to {c.most:,}"
     if c.verdict == "never":
         reach = f"; at the best from K = {c.low:,}" if c.low is not None else ""

@@ -60,8 +60,9 @@ def regression_table(frame: pd.DataFrame, runs: str = "joint_run", confidence: f
     confidence   of the intervals
 
     Returns COLUMNS: the case (HEAD and `settings`, what else tells cases apart), the two runs' names, both figures in
-    the units of the metric's name, their ratio new/base (infinite, or nan, where the base is 0) with its interval (nan where a record supports none), where the
-    interval comes from, and the verdict. No rows where there is one run, or where runs have nothing in common.
+    the units of the metric's name, their ratio new/base (infinite, or nan, where the base is 0) with its interval (nan
+    where a record supports none), where the interval comes from, and the verdict. No rows where there is one run, or
+    where runs have nothing in common.
     """
     return compare({str(name): frame[frame[runs] == name] for name in frame[runs].dropna().unique()}, confidence).table
 
@@ -86,7 +87,8 @@ def compare(runs: Mapping[str, pd.DataFrame], confidence: float = CONFIDENCE) ->
         if key in new.found
     ]
     missing = [line for new in others for pair in ((base, new), (new, base)) for line in _missing(*pair, heads)]
-    return Comparison(pd.DataFrame(rows, columns=[*COLUMNS]), tuple(dict.fromkeys(missing)), tuple(new.name for new in others))
+    table = pd.DataFrame(rows, columns=[*COLUMNS])
+    return Comparison(table, tuple(dict.fromkeys(missing)), tuple(new.name for new in others))
 
 
 def _measure(name: str, rows: pd.DataFrame, cases: Sequence[Case], confidence: float) -> _Run:

@@ -29,18 +29,16 @@ class Condition:
     def __str__(self) -> str:
         return f"{self.metric}{self.sign}{self.limit:g}{'x' if self.is_ratio else ''}"
 
-    def holds_in(self, table: pd.DataFrame, strict: bool = False, runs: Iterable[str] = ()) -> pd.DataFrame:
+    def holds_in(self, table: pd.DataFrame, runs: Iterable[str], strict: bool = False) -> pd.DataFrame:
         """The rows of a regression table of which it is true: of the whole interval, or of the figure itself where
-        `strict` or where there is no interval. ValueError where one of `runs`, or all of the table's, do not have the
-        metric in common with the base: what was not measured passes nothing.
+        `strict` or where there is no interval. ValueError where one of `runs` does not have the metric in common
+        with the base: what was not measured passes nothing.
         """
         rows = table[table["metric"] == self.metric]
-        lacking = next((run for run in runs if run not in set(rows["run"])), None)
-        if rows.empty or lacking is not None:
-            own = table if lacking is None else table[table["run"] == lacking]
-            where = "both runs" if lacking is None else f"both the base and {lacking}"
-            found = ", ".join(name for name in METRICS if name in set(own["metric"])) or "nothing"
-            raise ValueError(f"{self}: no case has {self.metric} in {where}; they have in common: {found}")
+        for run in sorted(set(runs) - set(rows["run"])):
+            there = set(table.loc[table["run"] == run, "metric"])
+            found = ", ".join(name for name in METRICS if name in there) or "nothing"
+            raise ValueError(f"{self}: no case has {self.metric} in both the base and {run}; they share: {found}")
         figure = "ratio" if self.is_ratio else "new"
         nearest = rows[f"{figure}_low" if self.sign == ">" else f"{figure}_high"]
         compared = rows[figure] if strict else nearest.fillna(rows[figure])

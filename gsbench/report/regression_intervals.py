@@ -60,12 +60,13 @@ class Measured:
 
 
 def measured_in(row: Mapping[str, Any], metric: str, confidence: float = CONFIDENCE) -> Measured | None:
-    """A metric of one record; None where it has none, where it is not positive (an accuracy may be 0), and for the steps
-    per second beside the median time of which they are the inverse.
+    """A metric of one record; None where it has none, where it is not positive (an accuracy may be 0), and for the
+    steps per second beside the median time of which they are the inverse.
     """
     value = row.get(metric)
-    is_figure = value is not None and (value > 0 or (value == 0 and metric in EXAMPLES))
-    if not is_figure or (metric == "steps_per_second" and _there(row, "step_seconds")):
+    if value is None or not (value > 0 or (value == 0 and metric in EXAMPLES)):
+        return None
+    if metric == "steps_per_second" and _there(row, "step_seconds"):
         return None
     meter = _meter(row, metric)
     if metric.endswith("_bytes") and meter and not meter.startswith("process"):

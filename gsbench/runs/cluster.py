@@ -67,7 +67,7 @@ def import_distributed() -> Any:
     try:
         import distributed
     except ImportError:
-        raise ValueError("a sweep needs Dask's distributed: pip install 'gsbench[sweep]'") from None
+        raise ValueError("a sweep needs Dask's distributed: in the clone, pip install '.[sweep]'") from None
     return distributed
 
 
