@@ -67,7 +67,6 @@ def test_import_is_silent_with_every_warning_an_error():
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-@pytest.mark.slow
 def test_first_import_after_installation_is_silent_too(tmp_path):
     """When Python compiles Chainer it warns of its string literals; an empty cache makes it compile again."""
     done = python("import gsbench.backends.chainer", PYTHONPYCACHEPREFIX=str(tmp_path))

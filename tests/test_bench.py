@@ -23,6 +23,8 @@ from gsbench.estimators import ESTIMATORS
 from gsbench.meters.child import ChildResult
 from gsbench.meters.operations import MatrixProduct
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 SHORT = [
     *("--accuracy-seconds", "0.1", "--gradient-draws", "40", "--gradient-steps", "5"),

@@ -24,6 +24,8 @@ from gsbench.report.gaps import missing
 from gsbench.report.peer_table import versions
 from gsbench.report.style import make_look
 
+pytestmark = pytest.mark.slow
+
 RUN = [
     *make_run(ks=(10, 100), accuracy_ks=(100,)),
     *peer_records((10, 100)),

@@ -21,6 +21,8 @@ from gsbench.report.figures import FIGURES
 from gsbench.report.frame import make_curves, make_frame
 from gsbench.report.style import figure_settings, make_look
 
+pytestmark = pytest.mark.slow
+
 RUN = [*make_run(ks=(10, 100)), *peer_records((10, 100)), *chunk_records((10, 100), (1, 10, 100))]
 OTHER = [{**record, "run_id": "other"} for record in make_run(models=["adgm"], ks=(10, 100), speed=20, gradients=False)]
 

@@ -32,6 +32,8 @@ from gsbench.report.gradients import gradient_rows, of_part, state_title, states
 from gsbench.report.page import make_page, make_sections
 from gsbench.report.style import figure_settings, make_look
 
+pytestmark = pytest.mark.slow
+
 ENDS = ("", "_low", "_high")
 KS = (10, 20, 50, 100, 200)
 NAMES = ("gradient_bias", "gradient_variance", "gradient_price", "gradient_pareto")

@@ -29,6 +29,8 @@ from gsbench.report.style import figure_settings, make_look
 from gsbench.report.training_runs import crossing, mean_curve, over_seeds, seeds_sentence, subject_title, targets
 from gsbench.report.training_table import against_the_sum, training_section
 
+pytestmark = pytest.mark.slow
+
 BLUE, ORANGE, BLACK = "#0072B2", "#D55E00", "#000000"
 TRAINING_FIGURES = list(FIGURES)[list(FIGURES).index("accuracy_curves") + 1 :]
 SWEEP = training_records((10, 100))

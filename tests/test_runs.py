@@ -22,6 +22,8 @@ from gsbench.runs import PRESETS, RunSettings, Store, make_run, run_training
 from gsbench.settings import Settings
 from gsbench.training import Evaluation, Training
 
+pytestmark = pytest.mark.slow
+
 TINY = {
     "preset": "small",
     "n_classes": 2,
@@ -342,7 +344,6 @@ def interrupt(store: Path, number: int) -> tuple[int, str]:
     return process.returncode, errors
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 def test_a_run_killed_at_random_points_and_interrupted_ends_as_one_that_was_not(tmp_path):
     whole = finish(tmp_path / "whole")

@@ -24,6 +24,8 @@ from gsbench.runs.cluster import check_workers
 from gsbench.runs.grid import make_runs, read_grids
 from gsbench.runs.sweep import run_sweep
 
+pytestmark = pytest.mark.slow
+
 # The smallest runs there are.
 TINY = {
     "preset": "small",
@@ -420,7 +422,6 @@ def test_a_run_whose_workers_all_died_is_failed_with_what_it_had_come_to(tmp_pat
     assert store.record(settings.key) == done
 
 
-@pytest.mark.slow
 def test_this_machines_workers_leave_ctrl_c_to_the_command_and_runs_undisturbed():
     dask = pytest.importorskip("dask", reason="a sweep needs Dask's distributed")
     pytest.importorskip("distributed", reason="a sweep needs Dask's distributed")
@@ -535,7 +536,6 @@ def address_in(path):
     return None
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs the signals of POSIX")
 def test_runs_of_a_worker_that_is_killed_go_on_elsewhere_and_are_recorded_once(tmp_path, start, at_once):
     pytest.importorskip("distributed", reason="a sweep needs Dask's distributed")
@@ -571,7 +571,6 @@ def is_gone(group):
     return False
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs the process groups of POSIX")
 def test_ctrl_c_stops_the_command_with_a_checkpoint_and_leaves_no_process(tmp_path):
     pytest.importorskip("distributed", reason="a sweep needs Dask's distributed")
