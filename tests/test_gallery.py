@@ -262,8 +262,15 @@ def test_what_cannot_be_used_is_exit_code_2_and_writes_nothing(tmp_path, capsys,
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("options", [["--taus", "a,b"], ["--classes", "3", "--logits", "1,2"]])
-def test_a_wrong_command_line_is_exit_code_2(options, capsys):
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--taus", "a,b"], "argument --taus: numbers with commas between them, such as 0.1,1,5, got 'a,b'"),
+        (["--classes", "3", "--logits", "1,2"], "not allowed with argument"),
+    ],
+)
+def test_a_wrong_command_line_is_exit_code_2(options, why, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["gallery", *options])
     assert stop.value.code == 2
+    assert why in " ".join(capsys.readouterr().err.split())

@@ -42,6 +42,16 @@ def test_the_sentence_of_the_help_prints_its_tables(records_file, capsys):
     assert "These records are of another machine than this one." in err
 
 
+def test_the_mark_of_what_extrapolates_is_explained_wherever_it_stands(records_file, capsys):
+    """Here on what fits alone, far below the predictions, none of which has it."""
+    for more, last in ((["--memory", "8GiB"], "* extrapolated: beyond the class counts or sizes measured"), ([], None)):
+        names = ["--estimators", "marginalize-streamed"]
+        assert main(["plan", "--classes", "50", *names, *more, records_file]) == 0
+        out = capsys.readouterr().out
+        assert out.count("*") == (2 if last else 0)
+        assert last is None or out.splitlines()[-1] == last
+
+
 def test_json_is_strict_and_alone_on_stdout(records_file, capsys):
     assert main(["plan", "--classes", "50", "--json", records_file]) == 0
     out, err = capsys.readouterr()

@@ -28,7 +28,10 @@ classes, the likeliest of which has a probability of 0.80, and temperatures 0.1,
 
 def numbers(text: str) -> list[float]:
     """Reads `0.1,1,5`."""
-    return [float(part) for part in text.split(",")]
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"numbers with commas between them, such as 0.1,1,5, got {text!r}") from None
 
 
 def add_gallery(commands: Any) -> None:

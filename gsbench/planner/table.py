@@ -40,7 +40,10 @@ def plan_text(plan: Plan) -> str:
         ("A whole training run, without its evaluations", _training(plan)),
         ("How far off the model is at class counts that it was not shown", _held_out(plan)),
     ]
-    return "\n\n".join("\n".join(filter(None, section)) for section in sections if section[1])
+    text = "\n\n".join("\n".join(filter(None, section)) for section in sections if section[1])
+    found = (*plan.predictions, *plan.crossovers, *plan.largest, *plan.training)
+    marked = any(one.extrapolates for one in found)
+    return f"{text}\n\n{BEYOND} extrapolated: beyond the class counts or sizes measured" if marked else text
 
 
 def heading(plan: Plan) -> str:
@@ -58,9 +61,7 @@ def _predictions(plan: Plan) -> str:
         text = _interval(p.value, p.low, p.high, WRITE[p.metric])
         cells.setdefault((p.n_classes, p.estimator), {})[p.metric] = text + mark
     rows = [[f"{k:,}", name, *(found.get(m, "–") for m in metrics)] for (k, name), found in cells.items()]
-    marked = any(p.extrapolates for p in plan.predictions)
-    note = f"\n{BEYOND} extrapolated: beyond the class counts or sizes measured" if marked else ""
-    return _table(["K", "estimator", *(TITLES[m] for m in metrics)], rows) + note
+    return _table(["K", "estimator", *(TITLES[m] for m in metrics)], rows)
 
 
 def crossover_sentence(c: Crossover) -> str:
