@@ -21,7 +21,7 @@ OTHERS = (
     "threadpoolctl", "tqdm",
 )  # fmt: skip
 BUSY = 0.25  # load for each core from which figures are noisy
-REINSTALL = "install it anew, in the clone: pip install --force-reinstall ."
+REINSTALL = "make the environment anew, in the clone: pip install tox, tox devenv .venv-dev"
 
 
 @dataclasses.dataclass(frozen=True)
