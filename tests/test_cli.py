@@ -32,9 +32,12 @@ def test_the_command_takes_files_a_name_and_a_folder(tmp_path, capsys):
         str(write_lines(tmp_path / "a.jsonl", RECORDS)),
         str(write_saved(tmp_path / "b.json", [{**record, "run_id": "b"} for record in RECORDS])),
     ]
+    paths.append(str(write_lines(tmp_path / "c.jsonl", [{**RECORDS[0], "run_id": "c"}])))
     assert main(["report", *paths, "--name", "both", "--output", str(tmp_path / "out")]) == 0
-    assert capsys.readouterr().out.strip() == str(tmp_path / "out" / "both" / "report.html")
-    assert len(pd.read_csv(tmp_path / "out" / "both" / "records.csv")) == 18
+    out, err = capsys.readouterr()
+    assert out.strip() == str(tmp_path / "out" / "both" / "report.html")
+    assert "run b: 9 records, 9 of them ok\nrun c: 1 record, 1 of them ok\n" in err
+    assert len(pd.read_csv(tmp_path / "out" / "both" / "records.csv")) == 19
 
 
 @pytest.mark.parametrize(

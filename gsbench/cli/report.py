@@ -56,5 +56,6 @@ def run_report(arguments: argparse.Namespace) -> None:
         own = zip(names, reading.records, strict=True)
         statuses = [record["status"] for of, record in own if of == name]
         what = name if name == TRAINING else f"run {name}"
-        remark(f"{what}: {len(statuses)} records, {statuses.count('ok')} of them ok")
+        count = "1 record" if len(statuses) == 1 else f"{len(statuses):,} records"
+        remark(f"{what}: {count}, {statuses.count('ok'):,} of them ok")
     print(page)
