@@ -13,6 +13,7 @@ from peers import peer_cases
 from recording import Recorder, Run
 from threadpoolctl import threadpool_limits
 
+from gsbench.report.busy import busy_notice
 from gsbench.report.glance import glance_text
 from gsbench.settings import Settings
 
@@ -172,5 +173,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         return
     terminalreporter.section("gsbench: at a glance")
     terminalreporter.write_line(glance_text(run.records))
+    if notice := busy_notice(run.records):
+        terminalreporter.write_line(f"\n{notice}")
     terminalreporter.write_line(f"\nRecords, as they came: {run.file.path}")
     terminalreporter.write_line(f"Figures and tables:     gsbench report {run.file.path}")

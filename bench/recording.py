@@ -20,6 +20,7 @@ from gsbench.meters.child import ChildResult, own_command, run_in_child
 from gsbench.meters.estimate import classes_at_once, estimate_step_bytes
 from gsbench.meters.gradient_quality import Point
 from gsbench.meters.memory import live_peak, peak_figures
+from gsbench.meters.others import OtherPrograms
 from gsbench.minibatches import Batches
 from gsbench.recipe import Recipe
 from gsbench.records import Record, RecordFile, new_run_id
@@ -44,6 +45,7 @@ class Run:
         base = options.base
         self.bk = load_backend(base.backend, base.device, base.dtype)
         self.machine = machine_fields(self.bk)
+        self.others = OtherPrograms()
         self.dataset = functools.lru_cache(maxsize=2)(self._dataset)
         self.trial = functools.cache(self._trial)
         # Both states of each model at the K that is on: all estimators are held against the exact gradients there.
@@ -121,7 +123,7 @@ class Recorder:
                 self.case,
                 self.fields,
                 self.run.machine,
-                figures,
+                {**figures, "other_cores": round(self.run.others.cores(), 2)},
                 status,
                 reason,
             )

@@ -1,14 +1,21 @@
 """Meters: paired ratios, peak bytes, the estimate of them, and the fresh process."""
 
+import subprocess
+import sys
+import time
 import tracemalloc
+from collections import namedtuple
+from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 
 from gsbench.case import Case
 from gsbench.meters.child import run_in_child
 from gsbench.meters.estimate import class_rows_bytes, estimate_step_bytes
 from gsbench.meters.memory import available_bytes, live_peak
+from gsbench.meters.others import OtherPrograms
 from gsbench.meters.seconds import Pairs, bootstrap_median
 from gsbench.models import MODELS
 from gsbench.settings import Settings
@@ -21,6 +28,36 @@ def test_pairs_alternate_in_order():
         pairs()
     assert "".join(calls) == "ABBAABBA"
     assert len(pairs.baseline_seconds) == len(pairs.candidate_seconds) == 4
+
+
+def test_other_programs_took_what_was_busy_and_not_ours(monkeypatch):
+    """5 busy seconds in 2, of which a guest's 1 s is counted twice, and 3 s of which are ours and our children's."""
+    of_all = namedtuple("scputimes", ["user", "system", "idle", "iowait", "guest"])
+    own = namedtuple("pcputimes", ["user", "system", "children_user", "children_system", "iowait"])
+    before = (of_all(10, 5, 100, 9, 2), own(1, 1, 0, 0, 7), 50.0)
+    after = (of_all(13, 7, 101, 10, 3), own(2, 2, 1, 0, 9), 52.0)
+    now = iter((before, after))
+    current = SimpleNamespace()
+
+    def cpu_times():
+        current.all, current.own, current.at = next(now)
+        return current.all
+
+    monkeypatch.setattr(psutil, "cpu_times", cpu_times)
+    monkeypatch.setattr(psutil, "Process", lambda: SimpleNamespace(cpu_times=lambda: current.own))
+    monkeypatch.setattr("gsbench.meters.others.time", SimpleNamespace(perf_counter=lambda: current.at))
+    assert OtherPrograms().cores() == pytest.approx((5 - 3) / 2)
+
+
+def test_a_program_that_computes_is_seen_while_it_runs():
+    program = "import time; end = time.monotonic() + 60\nwhile time.monotonic() < end: pass"
+    with subprocess.Popen([sys.executable, "-c", program]) as other:
+        time.sleep(0.5)
+        others = OtherPrograms()
+        time.sleep(2)
+        beside = others.cores()
+        other.kill()
+    assert beside > 0.4
 
 
 def test_ratio_is_the_median_of_the_pairs_with_its_interval():

@@ -420,7 +420,7 @@ def test_planning_leaves_the_functions_name_alone(records_file):
 
 
 def test_a_calibration_measures_and_the_next_plan_uses_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("gsbench.planner.calibration.SECONDS", 0.0)
+    monkeypatch.setattr("gsbench.planner.calibration.SECONDS", 1e-9)
     shape = Shape(preset="small", batch=2, units=8, d_a=2, d_z=2)
     path = calibrate(shape, classes=(2, 4), storage=tmp_path, threads=1, quiet=True)
     records = [json.loads(line) for line in path.read_text().splitlines()]
@@ -428,6 +428,14 @@ def test_a_calibration_measures_and_the_next_plan_uses_it(tmp_path, monkeypatch)
     assert {group: groups.count(group) for group in set(groups)} == {"bound": 4, "step": 4, "speedup": 4, "memory": 4}
     assert all(record["status"] == "ok" and record["units"] == 8 for record in records)
     assert path.parent == tmp_path / "records"
+    assert {record["rounds"] for record in records if record.get("rounds")} == {9}
+    seconds = {(r["n_classes"], r["estimator"], r["group"]): r for r in records if r["group"] in ("bound", "step")}
+    for record in (record for record in records if record["group"] == "speedup"):
+        of = [(record["n_classes"], name, record["timed"]) for name in (record["baseline"], record["estimator"])]
+        assert [record["baseline_seconds"], record["candidate_seconds"]] == [
+            seconds[key][f"{key[2]}_seconds"] for key in of
+        ]
+        assert record["pairs"] == 9
 
     def never(*args, **options):
         raise AssertionError("measured again")
@@ -442,7 +450,7 @@ def test_a_calibration_measures_and_the_next_plan_uses_it(tmp_path, monkeypatch)
 
 def test_a_calibration_with_batch_norm_takes_the_one_shot_sum(tmp_path, monkeypatch):
     """The streamed one, whose statistics would depend on its parts, is not defined for it."""
-    monkeypatch.setattr("gsbench.planner.calibration.SECONDS", 0.0)
+    monkeypatch.setattr("gsbench.planner.calibration.SECONDS", 1e-9)
     shape = Shape(preset="blog", batch=2, units=8, d_a=2, d_z=2)
     path = calibrate(shape, classes=(2, 4), storage=tmp_path, threads=1, quiet=True)
     records = [json.loads(line) for line in path.read_text().splitlines()]

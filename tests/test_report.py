@@ -67,7 +67,10 @@ def test_the_records_survive_the_csv_file(report):
     assert len(pd.read_csv(report / "curves.csv")) == 20 * 10
 
 
-def test_the_page_opens_with_the_glance_and_the_pareto_figure(report):
+def test_the_page_opens_with_the_answer_the_glance_and_the_pareto_figure(report):
+    answer = (report / "summary.md").read_text(encoding="utf-8").split("\n\n")[1]
+    assert answer.startswith("On this machine")
+    assert page_of(report).startswith(f"# gsbench report: whole\n\n**{answer}**\n\n")
     headings = re.findall(r"^## (.*)$", page_of(report), re.MULTILINE)
     assert headings[:2] == ["At a glance", "Accuracy against speed"]
     assert headings[-4:] == ["Missing", "Skipped, failed and too large", "Conditions", "Files"]

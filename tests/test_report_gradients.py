@@ -394,7 +394,7 @@ def test_the_page_says_what_sparsemax_is_held_against_and_stands_without_a_paret
     assert told in drawn_from_all("gradient_bias").caption
     assert told not in gradient_tables(make_frame([record()]))
     frame = make_frame([record("sparsemax")])
-    page = make_page("a", (), frame, make_sections(frame, make_curves([], frame), {"gradient_pareto": None}))
+    page = make_page("a", (), (), frame, make_sections(frame, make_curves([], frame), {"gradient_pareto": None}))
     assert page.index("## The gradients in numbers") < page.index("## Missing")
     assert "- figure `gradient_pareto`: the records have nothing to draw it from" in page
 
@@ -444,7 +444,7 @@ def test_records_from_before_gradients_were_measured_make_a_report_that_says_so(
     frame = make_frame(records)
     plots = {name: draw(name, records) for name in NAMES}
     assert not any(plots.values())
-    page = make_page("a", (), frame, make_sections(frame, make_curves(records, frame), plots))
+    page = make_page("a", (), (), frame, make_sections(frame, make_curves(records, frame), plots))
     assert "- group `gradient` (bias and variance of the gradients): no record" in page
     assert "The gradients in numbers" not in page
 

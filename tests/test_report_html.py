@@ -26,6 +26,7 @@ from records_fixture import (
 
 from gsbench.report import make_report
 from gsbench.report.answer import answer
+from gsbench.report.busy import busy_notice
 from gsbench.report.drawn import drawn
 from gsbench.report.frame import make_curves, make_frame
 from gsbench.report.html import alt_text, inline
@@ -392,6 +393,34 @@ def test_the_answer_names_another_k_for_memory_and_accuracy():
     (sentence,) = told(records)
     assert "one Gumbel-Softmax draw; at K = 10 it takes 1.6 × its memory; at equal training time" in sentence
     assert "ADGM on glyphs, K = 10) its accuracy is" in sentence
+
+
+def test_the_answer_tells_what_the_labels_alone_came_to():
+    records = [
+        make_record("accuracy", 2, estimator=name, n_classes=10, **accuracy_figures(name, 10, 0.02))
+        for name in ("marginalize", "gumbel-softmax", "labels-only")
+    ]
+    (with_them,), (without,) = told(records), told(records[:2])
+    assert re.search(r"its accuracy is [\d.]+ % against [\d.]+ %, and [\d.]+ % on the labels alone", with_them)
+    assert "labels alone" not in without
+
+
+@pytest.mark.parametrize(
+    ("others", "threads", "cases"),
+    [
+        ([1.0, 0.6, 0.1], 2, "2 of 3 cases"),
+        ([1.0, 0.6, 0.1], 1, None),  # one core is left for one thread
+        ([1.5, None], 1, "the one case"),
+        ([0.2, 0.0], 2, None),
+        ([None], 2, None),
+    ],
+)
+def test_a_notice_says_where_other_programs_took_what_the_cases_needed(others, threads, cases):
+    records = [make_record("step", i, other_cores=cores, threads=threads) for i, cores in enumerate(others)]
+    told = busy_notice(records)
+    assert bool(told) == bool(cases)
+    if cases:
+        assert f"Other programs computed while {cases} were measured (up to {max(filter(None, others))} of 2" in told
 
 
 def test_the_answer_has_no_accuracy_of_another_machine():

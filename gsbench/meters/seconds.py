@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +43,16 @@ def bootstrap_median(values: np.ndarray, confidence: float = CONFIDENCE, seed: i
     return float(interval.low), float(interval.high)
 
 
+def paired_ratio(
+    baseline_seconds: Sequence[float], candidate_seconds: Sequence[float], confidence: float = CONFIDENCE, seed: int = 0
+) -> Ratio:
+    """baseline / candidate of times that were taken in turn, pair by pair: above 1 where the candidate is faster."""
+    log_ratio = np.log(baseline_seconds) - np.log(candidate_seconds)
+    low, high = bootstrap_median(log_ratio, confidence, seed)
+    median = float(np.exp(np.median(log_ratio)))
+    return Ratio(median, float(np.exp(low)), float(np.exp(high)), confidence, len(log_ratio))
+
+
 class Pairs:
     """Times two calls in turn. Each call of the object is one pair; pairs alternate between A B and B A.
 
@@ -74,7 +84,4 @@ class Pairs:
 
     def ratio(self, confidence: float = CONFIDENCE, seed: int = 0) -> Ratio:
         """baseline / candidate: above 1 where the candidate is faster."""
-        log_ratio = np.log(self.baseline_seconds) - np.log(self.candidate_seconds)
-        low, high = bootstrap_median(log_ratio, confidence, seed)
-        median = float(np.exp(np.median(log_ratio)))
-        return Ratio(median, float(np.exp(low)), float(np.exp(high)), confidence, len(log_ratio))
+        return paired_ratio(self.baseline_seconds, self.candidate_seconds, confidence, seed)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,15 @@ from gsbench.machine import machine_fields
 from gsbench.meters.child import run_in_child
 from gsbench.meters.estimate import estimate_step_bytes
 from gsbench.meters.memory import available_bytes, live_peak, peak_figures
-from gsbench.meters.seconds import Pairs
+from gsbench.meters.seconds import paired_ratio
 from gsbench.planner.work import Shape, SizedSettings
 from gsbench.records import Record, RecordFile, new_run_id
 from gsbench.settings import Settings, available_cores
 
 CLASSES = (10, 20, 50, 100)
 TIMED = ("bound", "step")
-LEAST_ROUNDS, MOST_ROUNDS, SECONDS = 7, 50, 1.5  # rounds of a pair
+LEAST_ROUNDS, MOST_ROUNDS, SECONDS = 3, 15, 30.0  # of all cases in turn
+CALLS = 3  # timed one after the other, as a training run's steps are: the first after another case is a slow one
 
 
 def calibrate(
@@ -48,9 +49,10 @@ def calibrate(
 
     estimators    None: an exact sum and `gumbel-softmax`
 
-    The first exact sum of the estimators, or `marginalize-streamed` (with batch norm, for which that is not defined,
-    `marginalize`), is timed in pairs with each of the others. Images are random ones, which cost what others do. What
-    does not fit in memory is recorded as such. Raises ValueError for settings that there are not, before anything is
+    All cases are timed in turn, round by round: a machine whose speed wanders from minute to minute then bends no curve
+    over K. The first exact sum of the estimators, or `marginalize-streamed` (with batch norm, for which that is not
+    defined, `marginalize`), is what speed-ups are over. Images are random ones, which cost what others do. What does
+    not fit in memory is recorded as such. Raises ValueError for settings that there are not, before anything is
     measured.
     """
     shape, threads = shape or Shape(), threads or available_cores()
@@ -61,13 +63,12 @@ def calibrate(
     ]
     names = list(dict.fromkeys([exact[0], *asked]))
     more: dict[str, Any] = {"backend": backend, "threads": threads, "dataset": "synthetic", "labelled_per_class": 1}
-    cases = [[shape.settings(name, k, **more) for name in names] for k in sorted(set(classes))]
+    cases = [shape.settings(name, k, **more) for k in sorted(set(classes)) for name in names]
     bk = load_backend(backend, shape.device, shape.dtype)
-    bar = tqdm(total=len(cases) * len(names), desc="calibrating", unit="case", disable=quiet, dynamic_ncols=True)
+    bar = tqdm(total=2 * len(cases), desc="calibrating", unit="case", disable=quiet, dynamic_ncols=True)
     with threadpool_limits(threads), bar:
         run = _Run(bk, RecordFile(Path(storage) / "records" / f"{new_run_id()}.jsonl"), bar)
-        for of_one_count in cases:
-            run.measure(of_one_count)
+        run.measure(cases, baseline=names[0])
     return run.file.path
 
 
@@ -77,21 +78,17 @@ class _Run:
         self.machine = machine_fields(bk)
         self.limit = int(0.8 * (bk.free_memory_bytes() or available_bytes()))
 
-    def measure(self, cases: Sequence[SizedSettings]) -> None:
-        """All that is measured at one class count; the first case is the baseline of the others."""
-        first = cases[0]
-        dataset = load_dataset(first.dataset, first.n_classes, seed=first.seed)
-        fields = {"dataset_version": dataset.version, "dataset_checksum": dataset.checksum}
+    def measure(self, cases: Sequence[SizedSettings], baseline: str) -> None:
+        """The times of all cases, then their memory one by one."""
         fitting = [case for case in cases if self._fits(case)]
-        made = {case: Case(case, dataset) for case in fitting}
-        for case in fitting:
-            self.bar.set_postfix_str(f"K={case.n_classes} {case.estimator}")
-            self._time(made, first, case, fields)
-            self.bar.update()
-        del made
+        datasets = {k: load_dataset("synthetic", k, seed=cases[0].seed) for k in {case.n_classes for case in fitting}}
+        if fitting:
+            self._times(fitting, datasets, baseline)
         for case in fitting:
             gc.collect()  # what earlier cases left is no part of this one
-            self._memory(case, dataset, fields)
+            self.bar.set_postfix_str(f"memory, K={case.n_classes} {case.estimator}")
+            self._memory(case, datasets[case.n_classes])
+            self.bar.update()
 
     def _fits(self, case: Settings) -> bool:
         needed = estimate_step_bytes(case)
@@ -101,29 +98,40 @@ class _Run:
         reason = f"needs about {needed:.3g} bytes, the limit is {self.limit:.3g}"
         for group in (*TIMED, "memory"):
             self._write(group, case, figures, {}, "too-large", reason)
-        self.bar.update()
+        self.bar.update(2)
         return False
 
-    def _time(self, made: dict[Any, Case], first: Any, case: Any, fields: dict[str, Any]) -> None:
-        """The bound and the step: by themselves, or in pairs with those of the first case."""
-        if case == first and len(made) > 1:
-            return  # its times are those of the first pair
-        for timed in TIMED:
-            call = getattr(made[case], timed)
-            if case == first or first not in made:
-                self._write(timed, case, _figures(timed, _seconds_of(call), case.batch), fields)
-                continue
-            baseline = getattr(made[first], timed)
-            Pairs(baseline, call)()  # warms up
-            pairs = Pairs(baseline, call)
-            _fill(pairs)
-            if case == next(other for other in made if other != first):
-                self._write(timed, first, _figures(timed, pairs.baseline_seconds, first.batch), fields)
-            self._write(timed, case, _figures(timed, pairs.candidate_seconds, case.batch), fields)
-            what = {**fields, "timed": timed, "baseline": first.estimator}
-            self._write("speedup", case, _speedup(pairs, case.seed), what)
+    def _times(self, cases: Sequence[SizedSettings], datasets: dict[int, Any], baseline: str) -> None:
+        seconds = self._in_turn({case: Case(case, datasets[case.n_classes]) for case in cases})
+        for (case, timed), own in seconds.items():
+            fields = _fields(datasets[case.n_classes])
+            self._write(timed, case, _figures(timed, own, case.batch), fields)
+            of_baseline = seconds.get((dataclasses.replace(case, estimator=baseline), timed))
+            if of_baseline and case.estimator != baseline:
+                figures = _speedup(of_baseline, own, case.seed)
+                self._write("speedup", case, figures, {**fields, "timed": timed, "baseline": baseline})
 
-    def _memory(self, case: SizedSettings, dataset: Any, fields: dict[str, Any]) -> None:
+    def _in_turn(self, made: dict[SizedSettings, Case]) -> dict[tuple[SizedSettings, str], list[float]]:
+        """The seconds of each case's bound and step, CALLS a round; rounds go forwards and backwards by turns."""
+        seconds: dict[tuple[SizedSettings, str], list[float]] = {(case, timed): [] for case in made for timed in TIMED}
+        begun, before, rounds, share = time.perf_counter(), self.bar.n, 0, 0.0
+        while share < 1:
+            self.bar.set_postfix_str(f"times, round {rounds + 1}")
+            for case in made if rounds % 2 == 0 else reversed(made):
+                for timed in TIMED:
+                    call = getattr(made[case], timed)
+                    call()  # warms up
+                    for _ in range(CALLS):
+                        start = time.perf_counter()
+                        call()
+                        seconds[case, timed].append(time.perf_counter() - start)
+            rounds += 1
+            elapsed = time.perf_counter() - begun
+            share = min(rounds / LEAST_ROUNDS, max(elapsed / SECONDS, rounds / MOST_ROUNDS), 1.0)
+            self.bar.update(before + int(share * len(made)) - self.bar.n)
+        return seconds
+
+    def _memory(self, case: SizedSettings, dataset: Any) -> None:
         device_peak = self.bk.device_memory_peak()
         peak = live_peak(lambda: Case(case, dataset).step, device_peak)
         figures: dict[str, Any] = {"estimate_bytes": estimate_step_bytes(case), "memory_limit_bytes": self.limit}
@@ -132,7 +140,7 @@ class _Run:
             names = [field.name for field in dataclasses.fields(Settings)]
             child = run_in_child(Settings(**{name: getattr(case, name) for name in names}), None)
             figures |= {"process_peak_bytes": child.process_peak_bytes, "process_meter": child.process_meter}
-        self._write("memory", case, figures, fields)
+        self._write("memory", case, figures, _fields(dataset))
 
     def _write(
         self, group: str, case: Settings, figures: Any, fields: Any, status: str = "ok", reason: str = ""
@@ -147,38 +155,20 @@ def _is_preset(case: SizedSettings) -> bool:
     return case.make_config() == Settings.make_config(case)
 
 
-def _fill(call: Callable[[], None]) -> int:
-    """Takes the call as often as it fits the seconds of a pair. Gives the number of times."""
-    start, rounds = time.perf_counter(), 0
-    while rounds < LEAST_ROUNDS or (rounds < MOST_ROUNDS and time.perf_counter() - start < SECONDS):
-        call()
-        rounds += 1
-    return rounds
+def _fields(dataset: Any) -> dict[str, Any]:
+    return {"dataset_version": dataset.version, "dataset_checksum": dataset.checksum}
 
 
-def _seconds_of(call: Callable[[], None]) -> list[float]:
-    found: list[float] = []
-
-    def timed() -> None:
-        start = time.perf_counter()
-        call()
-        found.append(time.perf_counter() - start)
-
-    call()  # the first warms up
-    _fill(timed)
-    return found
-
-
-def _speedup(pairs: Pairs, seed: int) -> dict[str, Any]:
-    ratio = pairs.ratio(seed=seed)
+def _speedup(baseline: Sequence[float], candidate: Sequence[float], seed: int) -> dict[str, Any]:
+    ratio = paired_ratio(baseline, candidate, seed=seed)
     return {
         "speedup": ratio.median,
         "speedup_low": ratio.low,
         "speedup_high": ratio.high,
         "confidence": ratio.confidence,
         "pairs": ratio.pairs,
-        "baseline_seconds": float(np.median(pairs.baseline_seconds)),
-        "candidate_seconds": float(np.median(pairs.candidate_seconds)),
+        "baseline_seconds": float(np.median(baseline)),
+        "candidate_seconds": float(np.median(candidate)),
     }
 
 

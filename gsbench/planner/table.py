@@ -41,7 +41,7 @@ def plan_text(plan: Plan) -> str:
         ("How far off the model is at class counts that it was not shown", _held_out(plan)),
     ]
     text = "\n\n".join("\n".join(filter(None, section)) for section in sections if section[1])
-    found = (*plan.predictions, *plan.crossovers, *plan.largest, *plan.training)
+    found: tuple[Any, ...] = (*plan.predictions, *plan.crossovers, *plan.largest, *plan.training)
     marked = any(one.extrapolates for one in found)
     return f"{text}\n\n{BEYOND} extrapolated: beyond the class counts or sizes measured" if marked else text
 

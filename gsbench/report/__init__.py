@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from gsbench.report.answer import answer
+from gsbench.report.busy import busy_notice
 from gsbench.report.figures import FIGURES
 from gsbench.report.folder import check_name, written_whole
 from gsbench.report.frame import make_curves, make_frame
@@ -70,6 +71,7 @@ def write_report(reading: Reading, *, name: str | None = None, output: str | Pat
     it, its tables in LaTeX, and the records and curves as data (CSV; the records as Parquet too).
     """
     folder = Path(output) / check_name(default_name(reading) if name is None else name)
+    notices = [*reading.notices, *filter(None, [busy_notice(reading.records)])]
     frame = make_frame(reading.records)
     curves = make_curves(reading.records, frame)
     with written_whole(folder, PAGE, OURS) as temporary:
@@ -79,10 +81,10 @@ def write_report(reading: Reading, *, name: str | None = None, output: str | Pat
             svgs = {section.figure: _save(section, temporary) for section in sections if section.plot}
         told = answer(frame, curves)
         texts = {
-            MARKDOWN: make_page(folder.name, reading.notices, frame, sections),
+            MARKDOWN: make_page(folder.name, told, notices, frame, sections),
             SUMMARY: make_summary(folder.name, told, frame),
             TABLES: make_latex(folder.name, sections),
-            PAGE: make_html(folder.name, told, make_head(reading.notices, frame), sections, frame, svgs),
+            PAGE: make_html(folder.name, told, make_head(notices, frame), sections, frame, svgs),
         }
         for file, content in texts.items():
             (temporary / file).write_text(content, encoding="utf-8", newline="\n")

@@ -78,9 +78,12 @@ class Section:
         return "\n\n".join(filter(None, [f"## {self.title}", image, self.body]))
 
 
-def make_page(name: str, notices: Sequence[str], frame: pd.DataFrame, sections: Sequence[Section]) -> str:
-    """The whole page in Markdown: the runs read, the notices, and the sections."""
-    parts = [f"# gsbench report: {markdown_cell(name)}", make_head(notices, frame)]
+def make_page(
+    name: str, answer: Sequence[str], notices: Sequence[str], frame: pd.DataFrame, sections: Sequence[Section]
+) -> str:
+    """The whole page in Markdown: the answer, the runs read, the notices, and the sections."""
+    told = [f"**{markdown_cell(paragraph)}**" for paragraph in answer]
+    parts = [f"# gsbench report: {markdown_cell(name)}", *told, make_head(notices, frame)]
     return "\n\n".join(filter(None, [*parts, *(section.markdown() for section in sections)])) + "\n"
 
 

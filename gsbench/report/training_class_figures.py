@@ -79,7 +79,8 @@ def _by_classes(
     rows = rows[[panel in panels for panel in zip(rows["model"], rows["task"], strict=True)]]
     series = next(iter(look.series))  # one only: what else differs between training runs is another task
     points = over_seeds(rows, [*SUBJECT, "estimator"], ["value"]).assign(series=series)
-    caption = f"{caption} {seeds_sentence(rows)}{left_out} {text.conditions(rows)}"
+    apart = " Markers of one K stand side by side." if points["estimator"].nunique() > 1 else ""
+    caption = f"{caption} {seeds_sentence(rows)}{apart}{left_out} {text.conditions(rows)}"
     columns = min(COLUMNS, len(panels))
     sheet = make_sheet(
         math.ceil(len(panels) / columns), columns, title=title, caption=caption, panel=(3.5, 2.6), gaps=(0.7, 1.0),

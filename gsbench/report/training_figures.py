@@ -124,7 +124,7 @@ def _draw_by_second(ax: Axes, points: pd.DataFrame, look: Look) -> None:
 def _notes(rows: pd.DataFrame) -> list[str]:
     """What became of the runs that did not come to their end."""
     notes = ["The axis of accuracies begins not far below where the estimators end."]
-    if (rows["status"] != "ok").any() and (rows.groupby([*SUBJECT, "estimator"]).size() > 1).any():
+    if (rows.groupby([*SUBJECT, "estimator"]).size() > 1).any():
         notes.append("Where a seed ended before the others the mean ends too, and thin lines are those that went on.")
     if (rows["status"] == "diverged").any():
         notes.append("×: diverged.")
