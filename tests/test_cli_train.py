@@ -208,8 +208,9 @@ def test_a_damaged_checkpoint_is_refused_by_its_name(tmp_path, capsys):
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_asks_and_the_second_ends(number, capsys):
-    before = signal.getsignal(signal.SIGTERM)
+    before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
     seen = []
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     signal.signal(signal.SIGTERM, lambda *arguments: seen.append("ended"))
     try:
         with command.asked_to_stop() as stop:
@@ -228,7 +229,8 @@ def test_the_first_signal_asks_and_the_second_ends(number, capsys):
             pass
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")

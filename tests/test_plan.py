@@ -266,6 +266,23 @@ def test_a_training_run_is_its_steps(records_file):
     assert [run.estimator for run in by_steps.training] == ["marginalize-streamed", "gumbel-softmax"]
 
 
+def test_a_whole_process_grows_by_its_arrays_and_not_by_python_itself(tmp_path):
+    """Of 150 MiB at batch 100, whatever K is, a larger batch adds the arrays that the estimate has more."""
+    records = [{**r, "process_peak_bytes": 150 * 2**20, "process_meter": "VmHWM"} for r in plan_records()]
+    path = write_lines(tmp_path / "a.jsonl", records)
+    plans = [gsbench.plan([path], classes=[50], batch=batch) for batch in (100, 400)]
+    at_100, at_400 = (predicted(plan, "process", "gumbel-softmax", 50) for plan in plans)
+    more = estimate_of(400) - estimate_of(100)
+    assert at_100.value == pytest.approx(150 * 2**20, rel=1e-3)
+    assert at_400.value == pytest.approx(at_100.value + more, rel=1e-6)
+    assert at_100.value < at_400.low < at_100.value + 0.6 * more
+    assert at_400.high > at_100.value + 1.4 * more
+
+
+def estimate_of(batch):
+    return float(columns("process", Shape(batch=batch), "gumbel-softmax", 50)[1])
+
+
 # Which records
 
 

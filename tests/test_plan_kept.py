@@ -47,10 +47,12 @@ def test_memory_is_told_within_5_percent(held_out):
     assert of_memory == pytest.approx(dict.fromkeys(of_memory, 1.0), rel=0.05)
 
 
-def test_a_step_is_told_within_20_percent_but_for_one_that_wandered(held_out):
-    """The one-shot sum at K = 200, of three rounds, took a third more than the streamed one and 23 % more than told."""
+def test_a_step_is_told_within_20_percent_but_for_one(held_out):
+    """The one-shot sum's at K = 500, whose gigabyte of arrays comes anew from the system: a third more than the
+    streamed sum's, at the same operations.
+    """
     of_steps = {key: ratio for key, ratio in held_out.items() if key[0] == "step"}
-    wandered = of_steps.pop(("step", "marginalize", 200))
+    wandered = of_steps.pop(("step", "marginalize", 500))
     assert of_steps == pytest.approx(dict.fromkeys(of_steps, 1.0), rel=0.2)
     assert wandered == pytest.approx(1.0, rel=0.25)
 

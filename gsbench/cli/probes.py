@@ -135,7 +135,7 @@ def _processor() -> Iterator[Finding]:
     load = psutil.getloadavg()[0]
     if load > max(0.5, BUSY * available_cores()):
         advice = "other programs compute, so that figures will be noisy: end them before you measure"
-        yield Finding("processor", OK, f"{processor()}; {cores}; load {load:.1f}", advice)
+        yield Finding("processor", PROBLEM, f"{processor()}; {cores}; load {load:.1f}", advice)
     else:
         yield Finding("processor", OK, f"{processor()}; {cores}")
 

@@ -113,12 +113,17 @@ class Curve:
 
         At another shape than the measured one the value grows as the work does (operations of the matrix products, or
         estimated bytes). The interval reaches from that to what the fitted factors give, in which a part may stay as it
-        is, such as Python's own time.
+        is, such as Python's own time. A whole process, most of which may be Python and its libraries, grows by what the
+        estimated bytes grow, half of that more or less.
         """
         fitted, h = self.fit.at(self._columns(n_classes)), self.half_width(n_classes, new)
         if self.shape == self.measured_shape:
             return fitted, fitted / (1 + h), fitted * (1 + h)
         other = columns(self.metric, self.shape, self.estimator, n_classes)
+        if self.metric == "process":
+            more = float(other[1] - self._columns(n_classes)[1])
+            ends = (fitted + (1 - UNKNOWN) * more, fitted + (1 + UNKNOWN) * more)
+            return max(fitted + more, 0.0), max(min(ends), 0.0) / (1 + h), max(ends) * (1 + h)
         scaled = fitted * float(other[1] / self._columns(n_classes)[1])
         carried = self.fit.at(other)
         return scaled, min(scaled, carried) / (1 + h), max(scaled, carried) * (1 + h)

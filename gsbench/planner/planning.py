@@ -134,7 +134,7 @@ def plan(
     if calibrate or (calibrate is None and used is None and not paths):
         like = _shape(used, {**shape, **{n: wanted[n] for n in ("device", "dtype") if n in wanted}})
         new = _calibrated(like, names, storage, wanted, quiet)
-        used, notices = _read([*paths, new] if paths else [], storage, wanted)
+        used, notices = _read([new], storage, wanted)  # of today's machine alone: older records may be of a busy one
     if used is None:
         raise ValueError(_nothing(paths, storage, wanted, notices))
     return _answer(used, notices, names, classes, ratio, memory, (steps, epochs, examples), shape)
