@@ -14,6 +14,7 @@ from gsbench.planner.fit import UNKNOWN, Fit, fit
 from gsbench.planner.work import Shape, columns
 
 LEAST_CLASS_COUNTS = 2  # from which a curve is fitted
+ELSEWHERE = 0.2  # relative half-width at least at sizes where nothing was measured: of memory, 14 % were seen
 LEAST_WIDTH = 0.01  # relative: no sum of a few costs is closer to a program, however well it fits at hand
 
 
@@ -119,6 +120,7 @@ class Curve:
         fitted, h = self.fit.at(self._columns(n_classes)), self.half_width(n_classes, new)
         if self.shape == self.measured_shape:
             return fitted, fitted / (1 + h), fitted * (1 + h)
+        h = max(h, ELSEWHERE)
         other = columns(self.metric, self.shape, self.estimator, n_classes)
         if self.metric == "process":
             more = float(other[1] - self._columns(n_classes)[1])
