@@ -13,6 +13,7 @@ from peers import peer_cases
 from recording import Recorder, Run
 from threadpoolctl import threadpool_limits
 
+from gsbench.allocator import keep_memory
 from gsbench.report.busy import busy_notice
 from gsbench.report.glance import glance_text
 from gsbench.settings import Settings
@@ -124,6 +125,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     options = session.config.stash[OPTIONS]
     if session.items and not session.config.option.collectonly:
         session.config.stash[LIMITS] = threadpool_limits(options.base.threads)
+        keep_memory()
         check_data(options)
         try:
             session.config.stash[RUN] = Run(options, session.config)

@@ -13,6 +13,7 @@ import psutil
 from threadpoolctl import threadpool_info
 
 import gsbench
+from gsbench.allocator import freed_memory
 
 
 def blas() -> tuple[str, int | None]:
@@ -77,4 +78,5 @@ def machine_fields_of_driver() -> dict[str, Any]:
 def machine_fields(bk: Any) -> dict[str, Any]:
     """Everything about the machine and the software that stands in a record, flat."""
     library, threads = blas()
-    return {**_unchanging(), "machine_blas": library, "machine_blas_threads": threads, **bk.versions()}
+    changing = {"machine_blas": library, "machine_blas_threads": threads, "freed_memory": freed_memory()}
+    return {**_unchanging(), **changing, **bk.versions()}

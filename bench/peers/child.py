@@ -16,6 +16,7 @@ if __name__ == "__main__":
 
 from threadpoolctl import threadpool_limits
 
+from gsbench.allocator import keep_memory
 from gsbench.case import random_batch
 from gsbench.meters.child import STEPS, ChildResult, print_result, two_steps
 from gsbench.settings import Settings
@@ -32,6 +33,7 @@ def main() -> None:
     name, timed = sys.argv[1:]
     settings = Settings(**json.load(sys.stdin))
     threadpool_limits(settings.threads)
+    keep_memory()
     print_result(take_steps(name, timed, settings))
 
 

@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 import psutil
 from threadpoolctl import threadpool_limits
 
+from gsbench.allocator import keep_memory, release_memory
 from gsbench.case import Case
 from gsbench.meters.memory import process_peak
 from gsbench.settings import Settings
@@ -85,6 +86,7 @@ def run_in_child(
         tempfile.TemporaryFile("w+") as out,
         tempfile.TemporaryFile("w+") as err,
     ):
+        release_memory()  # the fresh process may need it
         json.dump(dataclasses.asdict(settings), given)
         given.seek(0)
         with subprocess.Popen(command or own_command(), stdin=given, stdout=out, stderr=err) as process:
@@ -123,6 +125,7 @@ def main() -> None:
     """Reads settings from standard input, takes two steps, prints the result."""
     settings = Settings(**json.load(sys.stdin))
     threadpool_limits(settings.threads)
+    keep_memory()
     case = Case(settings)
     print_result(two_steps(getattr(case, STEPS[sys.argv[1]]), case.bk.is_out_of_memory))
 

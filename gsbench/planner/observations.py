@@ -14,7 +14,7 @@ from gsbench.planner.work import SIZES, Shape
 from gsbench.report.text import plain, size
 
 # What records that are read together must have in common.
-MACHINE = ("machine_cpu", "machine_cores", "machine_memory_bytes", "machine_gpu", "machine_blas")
+MACHINE = ("machine_cpu", "machine_cores", "machine_memory_bytes", "machine_gpu", "machine_blas", "freed_memory")
 SETUP = ("device", "backend", "dtype", "threads")
 CONDITIONS = (*MACHINE, *SETUP)
 

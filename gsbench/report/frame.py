@@ -22,7 +22,8 @@ SETTINGS = (
 )  # fmt: skip
 FIGURES = (
     "bound_seconds", "bound_seconds_q1", "bound_seconds_q3", "bound_seconds_min", "step_seconds",
-    "step_seconds_q1", "step_seconds_q3", "step_seconds_min", "rounds", "steps_per_second",
+    "step_seconds_q1", "step_seconds_q3", "step_seconds_min", "bound_seconds_as_timed", "step_seconds_as_timed",
+    "rounds", "steps_per_second",
     "examples_per_second", "timed", "baseline", "speedup", "speedup_low", "speedup_high", "confidence",
     "pairs", "live_peak_bytes", "live_meter", "process_peak_bytes", "process_meter", "device_peak_bytes",
     "device_meter", "estimate_bytes", "memory_limit_bytes", "step", "train_seconds", "validation_accuracy",
@@ -43,8 +44,8 @@ OF_A_PART = (
 GRADIENT = tuple(f"{part}_{figure}" for part in GRADIENT_PARTS for figure in OF_A_PART)
 MACHINE = (
     "machine_cpu", "machine_cores", "machine_memory_bytes", "machine_os", "machine_gpu", "machine_blas",
-    "python_version", "numpy_version", "scipy_version", "chainer_version", "cupy_version", "cuda_version",
-    "torch_version", "pyro_version", "gsbench_version", "gsbench_commit",
+    "freed_memory", "python_version", "numpy_version", "scipy_version", "chainer_version", "cupy_version",
+    "cuda_version", "torch_version", "pyro_version", "gsbench_version", "gsbench_commit",
 )  # fmt: skip
 FIELDS = COMMON + SETTINGS + FIGURES + GRADIENT + MACHINE
 CURVES = ("curve_step", "curve_epoch", "curve_seconds", "curve_wall_seconds", "curve_accuracy", "curve_loss")

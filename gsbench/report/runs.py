@@ -12,7 +12,7 @@ from gsbench.report.reading import TRAINING, Record, recorded_at
 SETUP = (
     "machine_cpu", "machine_cores", "machine_memory_bytes", "machine_os", "machine_gpu", "machine_blas",
     "machine_blas_threads", "python_version", "numpy_version", "scipy_version", "chainer_version", "cupy_version",
-    "cuda_version", "gsbench_version",
+    "cuda_version", "gsbench_version", "freed_memory",
 )  # fmt: skip
 PEERS_SETUP = ("torch_version", "pyro_version")  # known only to runs that timed peers
 

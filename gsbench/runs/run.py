@@ -15,6 +15,7 @@ import numpy as np
 from filelock import Timeout
 from threadpoolctl import threadpool_limits
 
+from gsbench.allocator import keep_memory
 from gsbench.backends import load_backend
 from gsbench.data import Dataset, Split, load_dataset, split
 from gsbench.images import image_grids, write_images
@@ -74,6 +75,7 @@ def run_training(
         with store.lock(key, wait):
             if store.finished(key):
                 return store.record(key) or {}
+            keep_memory()
             with threadpool_limits(settings.case.threads):
                 run = _Run(settings, store, run_id or new_run_id(), data_dir)
                 return run.make(watcher, stop, checkpoint_seconds)
