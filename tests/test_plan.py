@@ -14,6 +14,7 @@ from records_fixture import MACHINE, make_record, write_lines
 import gsbench
 from gsbench.machine import machine_fields_of_driver
 from gsbench.planner import calibrate
+from gsbench.planner.calibration import _levels
 from gsbench.planner.fit import UNKNOWN, fit
 from gsbench.planner.questions import MOST_CLASSES, crossover, first_class_count, largest
 from gsbench.planner.work import Shape, columns
@@ -53,6 +54,14 @@ def test_a_curve_neither_falls_nor_outgrows_its_work():
     falling, steep = fit(x, np.array([4.0, 3.0, 2.0, 1.0])), fit(x, x[:, 1] ** 2)
     assert falling.at(x[3]) == pytest.approx(falling.at(x[0]))
     assert steep.at(np.array([1.0, 200.0])) == pytest.approx(2 * steep.at(x[3]))
+
+
+def test_a_curve_rises_by_at_least_what_is_known():
+    x = np.array([[1.0, k] for k in (10, 20, 50, 100)])
+    flat, steep = (fit(x, y, least=np.array([0.0, 0.1])) for y in (np.full(4, 30.0), 3 + 0.5 * x[:, 1]))
+    assert flat.factors[1] == pytest.approx(0.1)
+    assert 20 < flat.factors[0] < 30
+    assert steep.factors == pytest.approx([3, 0.5])
 
 
 @pytest.mark.parametrize("at", [60.0, 300.0])
@@ -129,6 +138,27 @@ def test_the_band_is_never_narrower_than_the_measured_spread(tmp_path):
         gsbench.plan([write_lines(tmp_path / "a.jsonl", records)], classes=[50]), "step", "gumbel-softmax", 50
     )
     assert p.high / p.value >= 1.2 - 1e-9
+
+
+@pytest.mark.parametrize("estimators", [None, ["gumbel-softmax"]])
+def test_an_operation_costs_a_sampler_no_less_than_the_exact_sum(tmp_path, estimators):
+    """Whether the exact sum is asked for or not; of the streamed one, which has the fewest costs beside."""
+    records = plan_records()
+    for record in records:
+        if record["estimator"] == "gumbel-softmax":
+            record |= {name: 0.05 for name in ("step_seconds", "bound_seconds") if name in record}
+    path = write_lines(tmp_path / "a.jsonl", records)
+    found = gsbench.plan([path], classes=[50, 5000], estimators=estimators)
+    for metric in ("step", "bound"):
+        sampler, exact = (
+            [columns(metric, Shape(), name, k)[1] for k in (50, 5000)]
+            for name in ("gumbel-softmax", "marginalize-streamed")
+        )
+        true = [true_figure(metric, "marginalize-streamed", k) for k in (50, 5000)]
+        least = (sampler[1] - sampler[0]) * (true[1] - true[0]) / (exact[1] - exact[0])
+        small, large = (predicted(found, metric, "gumbel-softmax", k).value for k in (50, 5000))
+        assert small == pytest.approx(0.05, rel=0.02)
+        assert large - small == pytest.approx(least, rel=1e-3)
 
 
 def test_held_out_errors_are_those_of_fits_without_that_class_count(tmp_path):
@@ -434,6 +464,16 @@ def test_planning_leaves_the_functions_name_alone(records_file):
 
 
 # Calibration
+
+
+def test_levels_are_those_of_a_machine_of_one_speed():
+    """A slow spell, and a call of its own in each case that took twice as long: medians alone are 1.5 times apart."""
+    slow = np.array([1.0, 1.5, 1.0, 1.5, 1.0])
+    seconds = {name: cost * slow for name, cost in {"a": 1.0, "b": 2.0, "c": 0.1, "d": 7.0}.items()}
+    for name, spoilt in (("b", 0), ("c", 2), ("d", 3)):
+        seconds[name][spoilt] *= 2
+    assert np.median(seconds["b"]) == pytest.approx(1.5 * 2 * np.median(seconds["a"]))
+    assert _levels(seconds) == pytest.approx({"a": 1.0, "b": 2.0, "c": 0.1, "d": 7.0})
 
 
 def test_a_calibration_measures_and_the_next_plan_uses_it(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from gsbench.allocator import keep_memory
 from gsbench.backends import load_backend
 from gsbench.case import Case
 from gsbench.data import load_dataset
@@ -25,14 +26,13 @@ from gsbench.meters.child import run_in_child
 from gsbench.meters.estimate import estimate_step_bytes
 from gsbench.meters.memory import available_bytes, live_peak, peak_figures
 from gsbench.meters.seconds import paired_ratio
-from gsbench.planner.work import Shape, SizedSettings
+from gsbench.planner.work import Shape, SizedSettings, columns
 from gsbench.records import Record, RecordFile, new_run_id
 from gsbench.settings import Settings, available_cores
 
 CLASSES = (10, 20, 50, 100)
 TIMED = ("bound", "step")
-LEAST_ROUNDS, MOST_ROUNDS, SECONDS = 3, 15, 30.0  # of all cases in turn
-CALLS = 3  # timed one after the other, as a training run's steps are: the first after another case is a slow one
+LEAST_ROUNDS, MOST_ROUNDS, SECONDS = 9, 30, 30.0  # of all cases in turn
 
 
 def calibrate(
@@ -49,11 +49,12 @@ def calibrate(
 
     estimators    None: an exact sum and `gumbel-softmax`
 
-    All cases are timed in turn, round by round: a machine whose speed wanders from minute to minute then bends no curve
-    over K. The first exact sum of the estimators, or `marginalize-streamed` (with batch norm, for which that is not
-    defined, `marginalize`), is what speed-ups are over. Images are random ones, which cost what others do. What does
-    not fit in memory is recorded as such. Raises ValueError for settings that there are not, before anything is
-    measured.
+    All cases are timed in turn, round by round, the cheap ones before the dear ones, and the medians levelled: a
+    machine whose speed wanders from minute to minute then bends no curve over K. `step_seconds_as_timed` is the median
+    before that. This process keeps what its arrays free from now on. The first exact sum of the estimators, or
+    `marginalize-streamed` (with batch norm, for which that is not defined, `marginalize`), is what speed-ups are over.
+    Images are random ones, which cost what others do. What does not fit in memory is recorded as such. Raises
+    ValueError for settings that there are not, before anything is measured.
     """
     shape, threads = shape or Shape(), threads or available_cores()
     asked = ["gumbel-softmax"] if estimators is None else estimators
@@ -63,7 +64,11 @@ def calibrate(
     ]
     names = list(dict.fromkeys([exact[0], *asked]))
     more: dict[str, Any] = {"backend": backend, "threads": threads, "dataset": "synthetic", "labelled_per_class": 1}
-    cases = [shape.settings(name, k, **more) for k in sorted(set(classes)) for name in names]
+    # Cheap ones follow one another: within seconds a machine keeps its speed, within a dear one's it may not.
+    asked_for = [(name, k) for k in sorted(set(classes)) for name in names]
+    by_work = sorted(asked_for, key=lambda case: float(columns("step", shape, *case)[1]))
+    cases = [shape.settings(name, k, **more) for name, k in by_work]
+    keep_memory()
     bk = load_backend(backend, shape.device, shape.dtype)
     bar = tqdm(total=2 * len(cases), desc="calibrating", unit="case", disable=quiet, dynamic_ncols=True)
     with threadpool_limits(threads), bar:
@@ -85,7 +90,6 @@ class _Run:
         if fitting:
             self._times(fitting, datasets, baseline)
         for case in fitting:
-            gc.collect()  # what earlier cases left is no part of this one
             self.bar.set_postfix_str(f"memory, K={case.n_classes} {case.estimator}")
             self._memory(case, datasets[case.n_classes])
             self.bar.update()
@@ -103,16 +107,20 @@ class _Run:
 
     def _times(self, cases: Sequence[SizedSettings], datasets: dict[int, Any], baseline: str) -> None:
         seconds = self._in_turn({case: Case(case, datasets[case.n_classes]) for case in cases})
+        levels = _levels(seconds)
         for (case, timed), own in seconds.items():
             fields = _fields(datasets[case.n_classes])
-            self._write(timed, case, _figures(timed, own, case.batch), fields)
-            of_baseline = seconds.get((dataclasses.replace(case, estimator=baseline), timed))
-            if of_baseline and case.estimator != baseline:
-                figures = _speedup(of_baseline, own, case.seed)
+            self._write(timed, case, _figures(timed, own, levels[case, timed], case.batch), fields)
+            other = dataclasses.replace(case, estimator=baseline), timed
+            if other in seconds and case.estimator != baseline:
+                medians = {"baseline_seconds": levels[other], "candidate_seconds": levels[case, timed]}
+                figures = {**_speedup(seconds[other], own, case.seed), **medians}
                 self._write("speedup", case, figures, {**fields, "timed": timed, "baseline": baseline})
 
     def _in_turn(self, made: dict[SizedSettings, Case]) -> dict[tuple[SizedSettings, str], list[float]]:
-        """The seconds of each case's bound and step, CALLS a round; rounds go forwards and backwards by turns."""
+        """The seconds of each case's bound and step, one a round: calls right after one another would share what the
+        machine does at that moment. Rounds go forwards and backwards by turns.
+        """
         seconds: dict[tuple[SizedSettings, str], list[float]] = {(case, timed): [] for case in made for timed in TIMED}
         begun, before, rounds, share = time.perf_counter(), self.bar.n, 0, 0.0
         while share < 1:
@@ -120,11 +128,10 @@ class _Run:
             for case in made if rounds % 2 == 0 else reversed(made):
                 for timed in TIMED:
                     call = getattr(made[case], timed)
-                    call()  # warms up
-                    for _ in range(CALLS):
-                        start = time.perf_counter()
-                        call()
-                        seconds[case, timed].append(time.perf_counter() - start)
+                    call()  # the first after another case is a slow one; a training run's steps follow one another
+                    start = time.perf_counter()
+                    call()
+                    seconds[case, timed].append(time.perf_counter() - start)
             rounds += 1
             elapsed = time.perf_counter() - begun
             share = min(rounds / LEAST_ROUNDS, max(elapsed / SECONDS, rounds / MOST_ROUNDS), 1.0)
@@ -132,6 +139,7 @@ class _Run:
         return seconds
 
     def _memory(self, case: SizedSettings, dataset: Any) -> None:
+        gc.collect()  # what earlier cases left is no part of this one
         device_peak = self.bk.device_memory_peak()
         peak = live_peak(lambda: Case(case, dataset).step, device_peak)
         figures: dict[str, Any] = {"estimate_bytes": estimate_step_bytes(case), "memory_limit_bytes": self.limit}
@@ -167,19 +175,33 @@ def _speedup(baseline: Sequence[float], candidate: Sequence[float], seed: int) -
         "speedup_high": ratio.high,
         "confidence": ratio.confidence,
         "pairs": ratio.pairs,
-        "baseline_seconds": float(np.median(baseline)),
-        "candidate_seconds": float(np.median(candidate)),
     }
 
 
-def _figures(timed: str, seconds: Sequence[float], batch: int) -> dict[str, Any]:
-    q1, median, q3 = map(float, np.percentile(seconds, (25, 50, 75)))
+def _levels(seconds: Mapping[Any, Sequence[float]]) -> dict[Any, float]:
+    """The median of each case over the rounds, each round divided by how slow the machine was in it: by the median over
+    all cases of (time / its case's level), a median polish (Tukey 1977).
+
+    A virtual machine may be half as fast again for half a minute. In which rounds a short case met that is chance.
+    """
+    times = np.array(list(seconds.values()))
+    levels = np.median(times, axis=1)
+    for _ in range(10):
+        slow = np.median(times / levels[:, None], axis=0)
+        levels = np.median(times / (slow / np.median(slow)), axis=1)
+    return dict(zip(seconds, levels.tolist(), strict=True))
+
+
+def _figures(timed: str, seconds: Sequence[float], level: float, batch: int) -> dict[str, Any]:
+    """The spread stays what it was, about the level: another measurement meets the machine at any speed."""
+    low, q1, median, q3 = map(float, np.percentile(seconds, (0, 25, 50, 75)))
     figures = {
-        f"{timed}_seconds": median,
-        f"{timed}_seconds_q1": q1,
-        f"{timed}_seconds_q3": q3,
-        f"{timed}_seconds_min": float(min(seconds)),
+        f"{timed}_seconds": level,
+        f"{timed}_seconds_q1": level * q1 / median,
+        f"{timed}_seconds_q3": level * q3 / median,
+        f"{timed}_seconds_min": level * low / median,
+        f"{timed}_seconds_as_timed": median,
         "rounds": len(seconds),
-        "examples_per_second": batch / median,
+        "examples_per_second": batch / level,
     }
-    return {**figures, "steps_per_second": 1 / median} if timed == "step" else figures
+    return {**figures, "steps_per_second": 1 / level} if timed == "step" else figures

@@ -54,10 +54,16 @@ class HeldOut:
 
 
 class Curve:
-    """`rows` are observations of one shape, the measured one; predictions are for `shape`."""
+    """`rows` are observations of one shape, the measured one; predictions are for `shape`.
 
-    def __init__(self, metric: str, estimator: str, rows: pd.DataFrame, shape: Shape) -> None:
-        self.metric, self.estimator, self.shape = metric, estimator, shape
+    exact   the exact sum's curve of the same metric, a time: an operation costs no less here than there. A sampler's
+            products grow so little over the smaller K that noise may hide it, but are smaller and so no faster.
+    """
+
+    def __init__(
+        self, metric: str, estimator: str, rows: pd.DataFrame, shape: Shape, exact: Curve | None = None
+    ) -> None:
+        self.metric, self.estimator, self.shape, self.exact = metric, estimator, shape, exact
         self.measured_shape: Shape = rows["shape"].iloc[0]
         self.points = rows[["n_classes", "value"]].reset_index(drop=True)
         self.counts: tuple[int, ...] = tuple(sorted({int(k) for k in rows["n_classes"]}))
@@ -68,7 +74,19 @@ class Curve:
     def _fit(self, counts: Sequence[int]) -> Fit:
         shown = self.points[self.points["n_classes"].isin(counts)]
         x = np.array([self._columns(int(k)) for k in shown["n_classes"]])
-        return fit(x, shown["value"].to_numpy(float))
+        least = np.zeros(x.shape[1])
+        if self.exact and self.exact.measured_shape == self.measured_shape:
+            least[1] = self.exact.seconds_per_operation(counts)
+        return fit(x, shown["value"].to_numpy(float), least)
+
+    def seconds_per_operation(self, counts: Sequence[int]) -> float:
+        """By what the time grows with the operations, as figures at these class counts tell; 0 where they are too
+        few."""
+        own = [k for k in counts if k in self.counts]
+        if len(own) < LEAST_CLASS_COUNTS:
+            return 0.0
+        more = self._columns(max(own)) - self._columns(min(own))
+        return self._fit(own).at(more) / float(more[1])
 
     def _columns(self, n_classes: int) -> np.ndarray:
         return columns(self.metric, self.measured_shape, self.estimator, n_classes)
@@ -135,7 +153,9 @@ class Curve:
         return Prediction(self.metric, self.estimator, n_classes, value, low, high, self.extrapolates(n_classes))
 
 
-def make_curve(rows: pd.DataFrame, metric: str, estimator: str, shape: Shape) -> Curve | None:
+def make_curve(
+    rows: pd.DataFrame, metric: str, estimator: str, shape: Shape, exact: Curve | None = None
+) -> Curve | None:
     """The curve from observations of the shape that is asked for, else of that which is nearest to it by its work;
     None where no shape of the model was measured at two class counts.
     """
@@ -149,4 +169,4 @@ def make_curve(rows: pd.DataFrame, metric: str, estimator: str, shape: Shape) ->
         work, asked = (columns(metric, one, estimator, 10)[1] for one in (of, shape))
         return of != shape, abs(math.log(work / asked))
 
-    return Curve(metric, estimator, found[min(enough, key=distance)], shape)
+    return Curve(metric, estimator, found[min(enough, key=distance)], shape, exact)

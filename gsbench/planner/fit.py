@@ -49,20 +49,21 @@ def _quantile(confidence: float, freedom: int) -> float:
     return float(stats.t.ppf((1 + confidence) / 2, freedom))
 
 
-def fit(x: np.ndarray, y: np.ndarray) -> Fit:
-    """Minimises Σ ρ((X c − y)/y) over c ≥ 0, ρ Huber's: squared for most, linear for what lies far off.
+def fit(x: np.ndarray, y: np.ndarray, least: np.ndarray | float = 0.0) -> Fit:
+    """Minimises Σ ρ((X c − y)/y) over c ≥ least, ρ Huber's: squared for most, linear for what lies far off.
 
-    x [n, p], y > 0 [n]. Within one shape all columns are affine in K, so that of p factors two can be told apart: the
-    rank of X counts. Factors that are not negative keep a curve between constant and proportional to its fastest
-    column, however noisy the figures are.
+    x [n, p], y > 0 [n], least ≥ 0 [p]. Within one shape all columns are affine in K, so that of p factors two can be
+    told apart: the rank of X counts. Factors that are not negative keep a curve between constant and proportional to
+    its fastest column, however noisy the figures are.
     """
     scale = np.abs(x).max(axis=0)
     scale[scale == 0] = 1.0
     relative = x / scale / y[:, None]
+    least = np.broadcast_to(least, scale.shape) * scale
     weights = np.ones(len(y))
     for _ in range(30):
         root = np.sqrt(weights)
-        c, _ = optimize.nnls(root[:, None] * relative, root)
+        c = least + optimize.nnls(root[:, None] * relative, root * (1 - relative @ least))[0]
         residuals = relative @ c - 1
         far = HUBER * max(1.4826 * float(np.median(np.abs(residuals))), 1e-12)
         weights = 1 / np.maximum(1.0, np.abs(residuals) / far)

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from gsbench.estimators import parse_estimator
-from gsbench.planner.calibration import calibrate
+from gsbench.planner.calibration import TIMED, calibrate
 from gsbench.planner.checks import check, check_case
 from gsbench.planner.curve import Curve, HeldOut, Prediction, make_curve
 from gsbench.planner.observations import Used, observe
@@ -190,7 +190,7 @@ def _answer(
 ) -> Plan:
     shape = _shape(used, given)
     asked, remarks = _names(used, shape, names)
-    curves = {(m, n): c for n in asked for m in METRICS if (c := make_curve(used.rows, m, n, shape))}
+    curves = _curves(used.rows, asked, shape)
     for metric in ("step", "bound", "memory"):
         if missing := [name for name in asked if (metric, name) not in curves]:
             remarks.append(f"Not measured at two class counts: the {metric} of {', '.join(missing)}.")
@@ -234,15 +234,27 @@ def _names(used: Used, shape: Shape, names: Sequence[str] | None) -> tuple[list[
         return list(dict.fromkeys(names)), []
     rows = used.rows
     timed = rows.loc[(rows["metric"] == "step") & ~rows["derived"], "estimator"]
-    found = by_estimator(timed if len(timed) else rows["estimator"])
-    defined, remarks = [], []
-    for name in found:
-        try:
-            shape.settings(name, 2)
-            defined.append(name)
-        except ValueError as error:
-            remarks.append(f"Left out: {error}.")
-    return defined, remarks
+    why_not = {name: _why_not(name, shape) for name in by_estimator(timed if len(timed) else rows["estimator"])}
+    defined = [name for name, text in why_not.items() if not text]
+    return defined, [f"Left out: {text}." for text in why_not.values() if text]
+
+
+def _why_not(name: str, shape: Shape) -> str:
+    """Why the estimator is not defined for the shape; empty where it is."""
+    try:
+        shape.settings(name, 2)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _curves(rows: pd.DataFrame, asked: Sequence[str], shape: Shape) -> dict[tuple[str, str], Curve]:
+    """By metric and estimator; those of the samplers' times lean on an exact sum's, asked for or not."""
+    sums = [n for n in by_estimator(rows["estimator"]) if parse_estimator(n).exact and not _why_not(n, shape)]
+    exact = {(m, n): c for n in sums for m in METRICS if (c := make_curve(rows, m, n, shape))}
+    leant_on = {metric: _baseline(exact, metric, sums) for metric in TIMED}
+    made = {(m, n): exact.get((m, n)) or make_curve(rows, m, n, shape, leant_on.get(m)) for n in asked for m in METRICS}
+    return {key: curve for key, curve in made.items() if curve}
 
 
 def _baseline(curves: dict[tuple[str, str], Curve], metric: str, asked: Sequence[str]) -> Curve | None:
