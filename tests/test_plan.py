@@ -324,7 +324,7 @@ def machine(**fields):
     "other",
     [
         {"machine_cpu": "Other CPU"}, {"device": "cuda:0", "machine_gpu": "A card"}, {"dtype": "float64"},
-        {"threads": 1}, {"backend": "other"}, {"machine_blas": "mkl"},
+        {"threads": 1}, {"backend": "other"}, {"machine_blas": "mkl"}, {"freed_memory": "kept"},
     ],
 )  # fmt: skip
 def test_records_of_another_setup_are_not_mixed_in(tmp_path, other):

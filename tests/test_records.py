@@ -30,6 +30,7 @@ def test_a_record_is_flat_and_has_its_conditions():
     for key in (
         "machine_cpu",
         "machine_blas",
+        "freed_memory",
         "numpy_version",
         "chainer_version",
         "python_version",

@@ -120,10 +120,10 @@ def test_runs_that_complete_one_another_are_one_series(changes):
     "changes",
     [
         {"machine_cpu": "Other"}, {"machine_gpu": "NVIDIA H200"}, {"machine_memory_bytes": 2**30},
-        {"machine_blas": "mkl 2024.2"}, {"numpy_version": "2.4.6"}, {"gsbench_version": "0.2.0"},
-        {"machine_cpu": None},
+        {"machine_blas": "mkl 2024.2"}, {"freed_memory": "kept"}, {"numpy_version": "2.4.6"},
+        {"gsbench_version": "0.2.0"}, {"machine_cpu": None},
     ],
-    ids=["cpu", "gpu", "memory", "blas", "numpy", "gsbench", "unknown"],
+    ids=["cpu", "gpu", "memory", "blas", "freed", "numpy", "gsbench", "unknown"],
 )  # fmt: skip
 def test_runs_of_another_machine_or_other_versions_are_never_one(changes):
     frame = make_frame(runs_at((10, 20), (50, 100), **changes))
