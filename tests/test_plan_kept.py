@@ -42,19 +42,15 @@ def test_all_estimators_are_held_against_what_was_measured(held_out):
     assert len(held_out) == 3 * 4 * 2
 
 
-def test_memory_is_told_within_5_percent(held_out):
-    of_memory = {key: ratio for key, ratio in held_out.items() if key[0] != "step"}
-    assert of_memory == pytest.approx(dict.fromkeys(of_memory, 1.0), rel=0.05)
+def test_live_arrays_are_told_within_5_percent_and_a_process_within_10(held_out):
+    for metric, within in (("memory", 0.05), ("process", 0.1)):
+        ratios = {key: ratio for key, ratio in held_out.items() if key[0] == metric}
+        assert ratios == pytest.approx(dict.fromkeys(ratios, 1.0), rel=within)
 
 
-def test_a_step_is_told_within_20_percent_but_for_one(held_out):
-    """The one-shot sum's at K = 500, whose gigabyte of arrays comes anew from the system: a third more than the
-    streamed sum's, at the same operations.
-    """
-    of_steps = {key: ratio for key, ratio in held_out.items() if key[0] == "step"}
-    wandered = of_steps.pop(("step", "marginalize", 500))
-    assert of_steps == pytest.approx(dict.fromkeys(of_steps, 1.0), rel=0.2)
-    assert wandered == pytest.approx(1.0, rel=0.25)
+def test_a_step_is_told_within_20_percent(held_out):
+    ratios = {key: ratio for key, ratio in held_out.items() if key[0] == "step"}
+    assert ratios == pytest.approx(dict.fromkeys(ratios, 1.0), rel=0.2)
 
 
 def test_two_class_counts_are_too_few_for_a_narrow_interval_beyond_them():

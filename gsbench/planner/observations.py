@@ -86,12 +86,19 @@ def observe(frame: pd.DataFrame, wanted: dict[str, Any], only_here: bool) -> Use
         return None
     used = Used(rows, _named(chosen))
     others = [
-        f"Left out: {len(rows)} record{'' if len(rows) == 1 else 's'} of {Used(rows, _named(key)).describe()}."
+        f"Left out: {len(rows)} record{'' if len(rows) == 1 else 's'} of {Used(rows, _named(key)).describe()}"
+        f"{_unseen_differences(_named(key), used.setup)}."
         for key, rows in setups.items()
         if key != chosen
     ]
     elsewhere = [] if is_here(used.setup) else ["These records are of another machine than this one."]
     return Used(rows, used.setup, (*elsewhere, *others, *unread))
+
+
+def _unseen_differences(setup: dict[str, Any], chosen: dict[str, Any]) -> str:
+    """Those that `Used.describe` does not show."""
+    names = [name for name in ("machine_blas", "freed_memory") if setup[name] != chosen[name]]
+    return "".join(f", {name} {setup[name] or 'unknown'}" for name in names)
 
 
 def _newest(times: pd.Series) -> str:
