@@ -123,7 +123,7 @@ class Recorder:
                 self.case,
                 self.fields,
                 self.run.machine,
-                {**figures, "other_cores": round(self.run.others.cores(), 2)},
+                {**figures, "other_cores": self.run.others.cores()},
                 status,
                 reason,
             )

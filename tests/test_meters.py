@@ -49,6 +49,11 @@ def test_other_programs_took_what_was_busy_and_not_ours(monkeypatch):
     assert OtherPrograms().cores() == pytest.approx((5 - 3) / 2)
 
 
+def test_of_a_moment_nothing_is_told():
+    others = OtherPrograms()
+    assert others.cores() is None
+
+
 def test_a_program_that_computes_is_seen_while_it_runs():
     program = "import time; end = time.monotonic() + 60\nwhile time.monotonic() < end: pass"
     with subprocess.Popen([sys.executable, "-c", program]) as other:

@@ -423,6 +423,10 @@ def test_a_notice_says_where_other_programs_took_what_the_cases_needed(others, t
         assert f"Other programs computed while {cases} were measured (up to {max(filter(None, others))} of 2" in told
 
 
+def test_no_notice_of_what_was_not_measured():
+    assert not busy_notice([make_record("step", other_cores=2.0, threads=2, status="too-large")])
+
+
 def test_the_answer_has_no_accuracy_of_another_machine():
     """Of two machines the first is told; the second alone has trained."""
     other = {"run_id": "20260202T030405-fedcba", "machine_cpu": "Another CPU"}

@@ -7,6 +7,7 @@ import time
 import psutil
 
 IDLE = ("idle", "iowait")
+SHORTEST_SECONDS = 0.5  # of shorter times the system's clock ticks, of 10 ms, tell little
 TWICE = ("guest", "guest_nice")  # Linux counts a guest's time as its host process's too
 
 
@@ -18,11 +19,15 @@ class OtherPrograms:
     def __init__(self) -> None:
         self._last = self._reading()
 
-    def cores(self) -> float:
-        """How many cores they kept busy since the last call, or since the meter was made: others' seconds a second."""
+    def cores(self) -> float | None:
+        """How many cores they kept busy since the last call, or since the meter was made: others' seconds a second.
+        None within half a second, of which nothing can be told.
+        """
         before, self._last = self._last, self._reading()
         (others, at), (others_before, at_before) = self._last, before
-        return max(0.0, others - others_before) / max(at - at_before, 1e-9)
+        if at - at_before < SHORTEST_SECONDS:
+            return None
+        return round(max(0.0, others - others_before) / (at - at_before), 2)
 
     @staticmethod
     def _reading() -> tuple[float, float]:

@@ -105,15 +105,17 @@ def _shade(ax: Axes, curves: list[Curve], least: int, most: int) -> None:
 
 
 def _mark_crossovers(ax: Axes, plan: Plan, metric: str, look: Look, ends: tuple[int, int]) -> None:
-    for c in plan.crossovers:
-        if c.metric == metric and c.verdict == "from" and c.n_classes and ends[0] <= c.n_classes <= ends[1]:
-            colour = look.estimators[c.estimator][0]
-            ax.axvline(c.n_classes, color=colour, linestyle=":", linewidth=1.2)
-            label = f"K = {c.n_classes:,}: {three_digits(c.ratio)} \N{MULTIPLICATION SIGN} cheaper"
-            place: dict[str, Any] = {"xycoords": ax.get_xaxis_transform(), "textcoords": "offset points"}
-            ax.annotate(
-                label, (c.n_classes, 0.97), xytext=(3, 0), rotation=90, va="top", fontsize=7, color=colour, **place
-            )
+    """Their labels stand below one another, so that crossovers at nearly the same K can be read."""
+    own = [c for c in plan.crossovers if c.metric == metric and c.verdict == "from"]
+    shown = [(c, c.n_classes) for c in own if c.n_classes and ends[0] <= c.n_classes <= ends[1]]
+    for row, (c, k) in enumerate(shown):
+        colour = look.estimators[c.estimator][0]
+        ax.axvline(k, color=colour, linestyle=":", linewidth=1.2)
+        label = f"K = {k:,}: {three_digits(c.ratio)} \N{MULTIPLICATION SIGN} cheaper"
+        right = k**2 < ends[0] * ends[1]  # of its line, where there is more room
+        place: dict[str, Any] = {"xycoords": ax.get_xaxis_transform(), "textcoords": "offset points"}
+        place |= {"xytext": (4 if right else -4, -11 * row), "ha": "left" if right else "right", "va": "top"}
+        ax.annotate(label, (k, 0.98), fontsize=7, color=colour, **place)
 
 
 def _legend(plan: Plan, metrics: list[str]) -> list[Any]:

@@ -12,7 +12,8 @@ ROOM = 0.25  # cores: what is always going on
 
 def busy_notice(records: Sequence[Mapping[str, Any]]) -> str:
     """A sentence where other programs took cores that cases needed; else nothing."""
-    told = [record for record in records if record.get("other_cores") is not None]
+    measured = [record for record in records if record.get("status") == "ok"]
+    told = [record for record in measured if record.get("other_cores") is not None]
     crowded = [record for record in told if _crowded(record)]
     if not crowded:
         return ""
