@@ -31,6 +31,7 @@ ORDER = [
     "images",
     "settings",
     "case",
+    "allocator",
     "machine",
     "meters",
     "records",
