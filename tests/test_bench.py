@@ -127,6 +127,7 @@ def test_every_measurement_is_a_record(finished):
         assert row["curve_step"][-1] == row["step"]
         assert len(row["curve_seconds"]) == len(row["curve_accuracy"]) == len(row["curve_epoch"])
         assert row["dataset_checksum"]
+        assert row["budget_seconds"] == 0.1 < row["train_seconds"]
         assert row["draws_of_a"] == {"adgm": 100, "m2": 1}[row["model"]]
     assert {r["estimator"] for r in by_group["accuracy"]} == {
         "marginalize",

@@ -244,6 +244,10 @@ def test_completion_knows_commands_and_their_options(shell, capsys):
         ("gsbench list mod", ["models"]),
         ("gsbench report a.", ["a.jsonl"]),
         ("gsbench train --adversarial-", ["--adversarial-radius"]),
+        ("gsbench train --estimator str", ["straight-through"]),
+        ("gsbench train --preset tu", ["tuned"]),
+        ("gsbench sweep --estimators labels", ["labels-only"]),
+        ("gsbench plan --estimators la", []),
     ],
 )
 def test_bash_completes(tmp_path, capsys, words, completed):
@@ -252,11 +256,12 @@ def test_bash_completes(tmp_path, capsys, words, completed):
     script.write_text(capsys.readouterr().out)
     (tmp_path / "a.jsonl").touch()
     ask = f"""source {script}
-    COMP_WORDS=({words}); COMP_CWORD=2
+    COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
     $(complete -p gsbench | sed 's/.*-F \\([^ ]*\\).*/\\1/')
     echo "${{COMPREPLY[@]}}"
     """
     options = {"capture_output": True, "text": True, "check": True, "timeout": 60, "cwd": tmp_path}
     done = subprocess.run(["bash", "-c", ask], **options)
     assert set(completed) <= set(done.stdout.split())
+    assert "labels-only" not in done.stdout or "labels-only" in completed
     assert ("a.jsonl" in done.stdout) == ("a.jsonl" in completed)

@@ -210,6 +210,19 @@ def test_new_data_keep_accuracies_apart_but_not_times():
     assert list(table["metric"]) == ["step_seconds"]
 
 
+def test_accuracies_of_other_budgets_are_not_held_against_each_other():
+    def run(budget, **more):
+        return [make_record("accuracy", validation_accuracy=0.9, budget_seconds=budget, **more)]
+
+    found = compare({"base": make_frame(run(5.0)), "new": make_frame(run(8.0, **OTHER))})
+    assert found.table.empty
+    assert "budget_seconds 5: only in" in found.missing[0]
+    assert "budget_seconds 8: only in" in found.missing[1]
+    assert list(table_of(run(5.0), run(5.0, **OTHER))["metric"]) == ["validation_accuracy"]
+    # A run from before the budget was recorded.
+    assert list(table_of(run(None), run(5.0, **OTHER))["metric"]) == ["validation_accuracy"]
+
+
 def test_one_run_has_no_table_and_no_figure():
     records = make_run(models=["adgm"], ks=[10], accuracy_ks=[10])
     frame = make_frame(records)

@@ -49,6 +49,21 @@ def test_a_kind_by_itself(kind, capsys):
     assert max(map(len, out.splitlines())) <= 110
 
 
+@pytest.mark.parametrize(("columns", "longest"), [("80", 80), ("20", 60), ("200", 200)])
+def test_all_kinds_have_a_line_each(columns, longest, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", columns)
+    assert main(["list"]) == 0
+    out, err = capsys.readouterr()
+    for kind, entries in listed(capsys).items():
+        lines = out.split(f"{kind}:\n")[1].split("\n\n")[0].splitlines()
+        assert [line.split()[0] for line in lines] == NAMES[kind]
+        for line, entry in zip(lines, entries, strict=True):
+            told = line.split(maxsplit=1)[1]
+            assert told == entry["text"] or entry["text"].startswith(told.removesuffix(" …")), line
+    assert longest - 15 < max(map(len, out.splitlines())) <= longest
+    assert "gsbench list KIND" in err
+
+
 def test_settings_and_their_defaults(capsys):
     entries = {entry["name"]: entry for entry in listed(capsys, "estimators")["estimators"]}
     for name, estimator in ESTIMATORS.items():

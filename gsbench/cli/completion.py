@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ def add_completion(commands: Any) -> None:
     """`gsbench completion SHELL`."""
     parser = commands.add_parser(
         "completion",
-        help="what makes a shell complete gsbench's commands and options",
+        help="what makes a shell complete gsbench's commands, options and names",
         description="Prints the completion of a shell, to be kept where the shell looks for it.",
         epilog=EXAMPLES,
     )
@@ -34,10 +34,37 @@ def run_completion(arguments: argparse.Namespace) -> None:
     from gsbench.cli import make_parser
 
     parser = filled(make_parser())
-    for action in _actions(parser):
-        if action.type is Path:
-            action.complete = shtab.DIRECTORY if action.metavar == "DIR" else shtab.FILE
+    for name, of_command in {"": parser, **subparsers(parser)}.items():
+        names = _names(name)
+        for action in of_command._actions:
+            if action.type is Path:
+                action.complete = shtab.DIRECTORY if action.metavar == "DIR" else shtab.FILE
+            elif action.dest in names:
+                action.choices = names[action.dest]
     print(shtab.complete(parser, arguments.shell))
+
+
+def _names(command: str) -> dict[str, Sequence[str]]:
+    """What an option of a command may be, by its destination. Of several values the first is completed."""
+    from gsbench.backends import BACKENDS, DTYPES
+    from gsbench.data import DATASETS
+    from gsbench.estimators import ESTIMATORS
+    from gsbench.models import MODELS
+    from gsbench.runs import PRESETS
+    from gsbench.runs.settings import LABELS_ONLY
+    from gsbench.settings import BINARIZE
+
+    learners = [*ESTIMATORS] if command == "plan" else [*ESTIMATORS, LABELS_ONLY]
+    return {
+        "estimator": learners,
+        "estimators": learners,
+        "model": [*MODELS],
+        "preset": [*PRESETS],
+        "dataset": [*DATASETS],
+        "backend": [*BACKENDS],
+        "binarize": BINARIZE,
+        "dtype": DTYPES,
+    }
 
 
 def filled(parser: Any) -> Any:
@@ -52,9 +79,3 @@ def subparsers(parser: Any) -> dict[str, Any]:
     """The parsers of the commands by name."""
     actions = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
     return dict(actions[0].choices) if actions else {}
-
-
-def _actions(parser: Any) -> Iterator[Any]:
-    yield from parser._actions
-    for of_command in subparsers(parser).values():
-        yield from of_command._actions

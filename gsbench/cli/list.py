@@ -6,9 +6,13 @@ import argparse
 import dataclasses
 import json
 import re
+import shutil
 import textwrap
 from collections.abc import Callable
 from typing import Any
+
+COLUMNS = 110  # where there is no terminal to ask
+LEAST_COLUMNS = 60
 
 # The peers live in bench/, beside the benchmark that alone has a use for them, which gsbench does not import.
 PEERS = {
@@ -40,7 +44,7 @@ def add_list(commands: Any) -> None:
     parser = commands.add_parser(
         "list",
         help="estimators, models, data sets, presets and peers, a line each",
-        description="Lists what there is to choose from: its name, what it is, its settings with their defaults.",
+        description="Lists what there is to choose from, a line each; one KIND whole, with its settings and defaults.",
         epilog=EXAMPLES,
     )
     parser.add_argument("kind", nargs="?", choices=list(KINDS), help="one of the lists (default: all)")
@@ -53,7 +57,14 @@ def run_list(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps(listed, allow_nan=False, ensure_ascii=False))
         return
-    print("\n\n".join(f"{kind}:\n{in_lines(entries)}" for kind, entries in listed.items()))
+    if arguments.kind:
+        print(f"{arguments.kind}:\n{in_paragraphs(listed[arguments.kind])}")
+        return
+    from gsbench.cli.remarks import remark  # with tqdm, which --help does not need
+
+    columns = max(LEAST_COLUMNS, shutil.get_terminal_size((COLUMNS, 24)).columns)
+    print("\n\n".join(f"{kind}:\n{in_lines(entries, columns)}" for kind, entries in listed.items()))
+    remark("gsbench list KIND shows one of these whole, with settings and their defaults")
 
 
 def first_sentence(doc: str | None) -> str:
@@ -62,20 +73,33 @@ def first_sentence(doc: str | None) -> str:
     return re.split(r"(?<=\.)\s+(?=[A-Z])", paragraph)[0]
 
 
-def in_lines(entries: list[Entry]) -> str:
-    width = max(len(entry["name"]) for entry in entries)
-    return "\n".join(_lines(entry, width + 4) for entry in entries)
+def in_lines(entries: list[Entry], columns: int) -> str:
+    """A line each: the name and as much of the text as fits."""
+    indent = _indent(entries)
+    return "\n".join(
+        f"  {entry['name']}".ljust(indent) + textwrap.shorten(entry["text"], columns - indent, placeholder=" …")
+        for entry in entries
+    )
 
 
-def _lines(entry: Entry, indent: int) -> str:
-    """The name, and beside it the text and what else there is, wrapped for a terminal."""
+def in_paragraphs(entries: list[Entry]) -> str:
+    """The name, and beside it the whole text and what else there is, wrapped."""
+    indent = _indent(entries)
+    return "\n".join(_paragraph(entry, indent) for entry in entries)
+
+
+def _indent(entries: list[Entry]) -> int:
+    return max(len(entry["name"]) for entry in entries) + 4
+
+
+def _paragraph(entry: Entry, indent: int) -> str:
     text = entry["text"]
     if entry.get("settings"):
         text += f" Settings: {', '.join(f'{name}={_short(value)}' for name, value in entry['settings'].items())}."
     if "most_classes" in entry:
         text += f" K: {entry['classes']}. Licence: {entry['licence']}."
     start = f"  {entry['name']}".ljust(indent)
-    return textwrap.fill(text, 110, initial_indent=start, subsequent_indent=" " * indent, break_on_hyphens=False)
+    return textwrap.fill(text, COLUMNS, initial_indent=start, subsequent_indent=" " * indent, break_on_hyphens=False)
 
 
 def _short(value: Any) -> str:
