@@ -1,4 +1,4 @@
-"""What all tests share: they never touch the user's cache of data sets, and take one thread.
+"""What all tests share: they never touch the user's cache of data sets, take one thread, and hear Ctrl-C.
 
 For some of them: sessions of the benchmark within this process.
 """
@@ -6,6 +6,7 @@ For some of them: sessions of the benchmark within this process.
 import importlib
 import io
 import os
+import signal
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +25,16 @@ def one_thread():
     """The matrices of tests are small: threads would only wait for each other."""
     with threadpool_limits(1):
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interrupts_heard():
+    """A shell's background job ignores Ctrl-C, and so would what the tests start and interrupt."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session", autouse=True)
