@@ -63,7 +63,7 @@ def run_list(arguments: argparse.Namespace) -> None:
     from gsbench.cli.remarks import remark  # with tqdm, which --help does not need
 
     columns = max(LEAST_COLUMNS, shutil.get_terminal_size((COLUMNS, 24)).columns)
-    print("\n\n".join(f"{kind}:\n{in_lines(entries, columns)}" for kind, entries in listed.items()))
+    print("\n\n".join(f"{kind}:\n{in_lines(entries, columns)}" for kind, entries in listed.items()), flush=True)
     remark("gsbench list KIND shows one of these whole, with settings and their defaults")
 
 
