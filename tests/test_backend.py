@@ -628,6 +628,9 @@ def test_device_memory_peak_with_the_real_cupy():
         pytest.skip(f"CuPy cannot be imported ({error})")
     meter.start()
     play_allocations(meter, meter.hook)
+    with pytest.raises(KeyError, match="already exists"):  # CuPy knows the hook, and calls it
+        meter.start()
     meter.stop()
-    meter.start()  # it can be entered again
+    meter.start()  # and no longer did
     meter.stop()
+    assert (meter.current_bytes, meter.peak_bytes) == (256, 1280)
