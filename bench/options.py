@@ -11,6 +11,7 @@ import pytest
 from peers import PEERS, peer_cases
 
 from gsbench.backends import BACKENDS, DTYPES, load_backend
+from gsbench.cli.values import byte_count, integers
 from gsbench.data import DATASETS, count_classes, load_dataset, split
 from gsbench.estimators import ESTIMATORS, Estimator, parse_estimators
 from gsbench.estimators.marginalize_streamed import MarginalizeStreamed
@@ -32,19 +33,6 @@ STATES = ("initial", "trained")
 # Unbiased, and so by no other bound than the exact sum's, at the cost of two calls of f.
 TRAINING_ESTIMATOR = "sum-and-sample"
 ROOFLINE = ("bound", "step")
-UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3}
-
-
-def integers(what: str, least: int, example: str) -> Any:
-    """A parser of comma-separated integers >= `least`, such as "50,10" → (10, 50): sorted, each once."""
-
-    def parse(text: str) -> tuple[int, ...]:
-        parts = [part.strip() for part in text.split(",") if part.strip()]
-        if not parts or any(not re.fullmatch("[0-9]+", part) or int(part) < least for part in parts):
-            raise argparse.ArgumentTypeError(f"{what} are integers >= {least} such as {example}, got {text!r}")
-        return tuple(sorted({int(part) for part in parts}))
-
-    return parse
 
 
 def names_of(what: str, known: Any) -> Any:
@@ -72,17 +60,6 @@ def estimators(text: str) -> tuple[Estimator, ...]:
         return tuple(parse_estimators(text))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def byte_count(text: str) -> int:
-    """ "8GiB", "500MB" or a plain number of bytes."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
-    size = int(float(match[1]) * UNITS[match[2].upper()]) if match and match[2].upper() in UNITS else 0
-    if size < UNITS["MB"]:
-        raise argparse.ArgumentTypeError(
-            f"a memory limit is a size of at least 1MB, such as 500MB, 8GiB or 8000000000, got {text!r}"
-        )
-    return size
 
 
 def at_least(least: int) -> Any:

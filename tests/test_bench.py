@@ -401,9 +401,9 @@ def test_more_labels_than_a_class_has_are_refused_before_anything_runs(bench, tm
         (["--seed", "-1"], "must be an integer >= 0, got '-1'"),
         (
             ["--memory-limit", "lots"],
-            "a memory limit is a size of at least 1MB, such as 500MB, 8GiB or 8000000000, got 'lots'",
+            "must be a size of at least 1MB, such as 500MB, 8GiB or 8000000000, got 'lots'",
         ),
-        (["--memory-limit", "8"], "a memory limit is a size of at least 1MB"),
+        (["--memory-limit", "8"], "must be a size of at least 1MB"),
         (["--binarize", "static"], "invalid choice: 'static'"),
         (["--accuracy-seconds", "0"], "must be a number of seconds > 0, got '0'"),
         (["--accuracy-preset", "tiny"], "invalid choice: 'tiny'"),

@@ -115,7 +115,7 @@ def test_a_figure_of_other_sizes_has_no_points(records_file):
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["--classes", "1"], "class counts are integers >= 2, such as 10,100, got '1'"),
+        (["--classes", "1"], "class counts are integers >= 2 such as 10,100, got '1'"),
         (["--classes", "ten"], "got 'ten'"),
         (["--memory", "8 apples"], "must be a size of at least 1MB, such as 500MB, 8GiB or 8000000000, got '8 apples'"),
         (["--memory", "3"], "at least 1MB"),

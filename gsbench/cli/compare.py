@@ -8,6 +8,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gsbench.cli.values import figure_path
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -74,13 +76,6 @@ def confidence(text: str) -> float:
     if not 0 < level < 1:
         raise argparse.ArgumentTypeError(f"a confidence lies between 0 and 1, such as 0.95, got {text!r}")
     return level
-
-
-def figure_path(text: str) -> Path:
-    path = Path(text)
-    if path.suffix not in (".png", ".svg"):
-        raise argparse.ArgumentTypeError(f"a figure's name ends in .png or .svg, got {text!r}")
-    return path
 
 
 def run_compare(arguments: argparse.Namespace) -> int:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from pathlib import Path
 
 from gsbench.cli.parser import CommandParser
 from gsbench.cli.remarks import is_quiet, remark
 from gsbench.cli.run_options import OF_CASE
+from gsbench.cli.values import byte_count, figure_path, integers
 from gsbench.estimators import parse_estimators
 
 EXAMPLES = """examples:
@@ -23,9 +23,6 @@ of threads at a time. Where there are none, a few small cases are measured first
 The table, or with --json one JSON object, goes to stdout, all else to stderr.
 exit codes: 0 done, 2 cannot be used
 """
-
-UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 
 # The options that say what is planned for, in addition to those of a run's case.
 SHAPE = {
@@ -49,7 +46,10 @@ def fill(parser: CommandParser) -> None:
     parser.epilog = EXAMPLES
     add = parser.add_argument
     add("files", nargs="*", type=Path, metavar="FILE", help="records: .json or .jsonl, or a folder of them")
-    add("--classes", type=class_counts, metavar="K,…", help="class counts (default: 10,20,50,100,200,500,1000)")
+    add(
+        "--classes", type=integers("class counts", 2, "10,100"), metavar="K,…",
+        help="class counts (default: 10,20,50,100,200,500,1000)",
+    )  # fmt: skip
     add(
         "--estimators", type=estimators, metavar="NAME,…",
         help="such as marginalize,'gumbel-softmax(tau=0.5)' (default: those measured)",
@@ -82,34 +82,11 @@ def fill(parser: CommandParser) -> None:
     parser.set_defaults(run=run_plan)
 
 
-def class_counts(text: str) -> list[int]:
-    if not re.fullmatch(r"\s*\d+\s*(,\s*\d+\s*)*", text) or any(int(k) < 2 for k in text.split(",")):
-        raise argparse.ArgumentTypeError(f"class counts are integers >= 2, such as 10,100, got {text!r}")
-    return [int(k) for k in text.split(",")]
-
-
 def estimators(text: str) -> list[str]:
     try:
         return [str(estimator) for estimator in parse_estimators(text)]
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def byte_count(text: str) -> int:
-    """ "8GiB", "500MB" or a plain number of bytes."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
-    found = int(float(match[1]) * UNITS[match[2].upper()]) if match and match[2].upper() in UNITS else 0
-    if found < UNITS["MB"]:
-        allowed = "a size of at least 1MB, such as 500MB, 8GiB or 8000000000"
-        raise argparse.ArgumentTypeError(f"must be {allowed}, got {text!r}")
-    return found
-
-
-def figure_path(text: str) -> Path:
-    path = Path(text)
-    if path.suffix not in (".png", ".svg"):
-        raise argparse.ArgumentTypeError(f"a figure's name ends in .png or .svg, got {text!r}")
-    return path
 
 
 def run_plan(arguments: argparse.Namespace) -> None:
