@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from gsbench.data.locations import read_arrays, write_whole
+from gsbench.data.locations import read_arrays
+from gsbench.files import write_whole
 from gsbench.models import Draws, Labels, Model
 
 MOST_CLASSES = 20  # shown where none are named

@@ -1,5 +1,7 @@
 """The command line: what it prints, where it writes, and how it refuses."""
 
+import errno
+import os
 import re
 import shlex
 import shutil
@@ -8,12 +10,17 @@ import sys
 
 import pandas as pd
 import pytest
-from records_fixture import make_record, write_lines, write_saved
+from plan_fixture import plan_records
+from records_fixture import make_record, timing_figures, write_lines, write_saved
 
 import gsbench
 from gsbench import cli
 from gsbench.cli import main, make_parser, remarks
 from gsbench.cli.completion import filled, subparsers
+from gsbench.data import glyphs
+from gsbench.files import ADVICE
+from gsbench.report import FIGURES
+from gsbench.runs import make_run
 
 RECORDS = [make_record("bound", i, case=str(i)) for i in range(9)]  # no figure is drawn of these
 
@@ -265,3 +272,91 @@ def test_bash_completes(tmp_path, capsys, words, completed):
     assert set(completed) <= set(done.stdout.split())
     assert "labels-only" not in done.stdout or "labels-only" in completed
     assert ("a.jsonl" in done.stdout) == ("a.jsonl" in completed)
+
+
+# The disk
+
+TINY_RUN = "train --preset small --classes 2 --labels 2 --batch 10 --threads 1 --steps 2 --test-draws 1"
+TINY_SETTINGS = {"n_classes": 2, "labelled_per_class": 2, "batch": 10, "threads": 1, "steps": 2, "test_draws": 1}
+KEY = make_run({"preset": "small", **TINY_SETTINGS}).key
+WRITING = {  # commands that write; what stands in place of OUT is in a folder of the test
+    "report": ("report a.jsonl --name x --output OUT", "x"),
+    "gallery": ("gallery --classes 2 --taus 1 --draws 1 --output OUT", "gallery.png"),
+    "plan": ("plan --classes 10 --figure OUT/plan.png p.jsonl", "plan.png"),
+    "compare": ("compare a.jsonl b.jsonl --figure OUT/ratios.svg", "ratios.svg"),
+    "train": (f"{TINY_RUN} --runs OUT", "record.jsonl"),
+}
+
+
+def texts(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def run_on(tmp_path, monkeypatch, capsys):
+    """Runs a command of `WRITING` and gives its exit code and what it printed."""
+    monkeypatch.chdir(tmp_path)
+    write_lines(tmp_path / "a.jsonl", [make_record("step", **timing_figures("step", 0.1))])
+    write_lines(tmp_path / "b.jsonl", [make_record("step", run_id="b", **timing_figures("step", 0.2))])
+    write_lines(tmp_path / "p.jsonl", plan_records(estimators=["marginalize-streamed"]))
+    monkeypatch.setitem(FIGURES, "steps_per_second", lambda *_: None)  # one figure, the gallery, is enough
+    monkeypatch.setattr(glyphs, "TRAIN_IMAGES", 0)  # the fewest, which are made at once
+    monkeypatch.setattr(glyphs, "TEST_IMAGES", 0)
+    glyphs.load_glyphs(2)
+    (tmp_path / "out").mkdir()
+
+    def run(name):
+        code = main(["--quiet", *shlex.split(WRITING[name][0].replace("OUT", "out"))])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS], ids=["full", "read-only"])
+@pytest.mark.parametrize("name", WRITING)
+def test_a_disk_that_fails_is_one_line_that_names_the_file_and_old_files_stay(
+    tmp_path, monkeypatch, run_on, name, number
+):
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+
+    old = {"out/plan.png": b"old", "out/ratios.svg": b"old", "out/gallery.csv": b"old", "out/x/report.html": b"old"}
+    for path, content in old.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_bytes(content)
+    before = texts(tmp_path)
+    monkeypatch.setattr(os, "fsync", fail)
+    code, out, err = run_on(name)
+    assert code == 2
+    assert re.fullmatch(rf"gsbench: error: (\S*){WRITING[name][1]} cannot be written: {os.strerror(number)}; .*\n", err)
+    assert ADVICE[number] in err
+    assert ("Predicted" in out) == (name == "plan")  # which may have been measured for a minute
+    after = texts(tmp_path)
+    assert {path for path in after if path not in before} == ({f"out/{KEY}/lock"} if name == "train" else set())
+    assert {path: after[path] for path in before} == before
+    assert not list(tmp_path.rglob(".gsbench-*"))
+
+
+@pytest.mark.parametrize("name", WRITING)
+def test_a_folder_in_place_of_a_file_is_told_and_nothing_is_written(tmp_path, run_on, name):
+    place = {"report": "x/report.html", "train": f"{KEY}/record.jsonl"}.get(name, WRITING[name][1])
+    (tmp_path / "out" / place).mkdir(parents=True)
+    code, _, err = run_on(name)
+    assert code == 2
+    assert re.match(rf"gsbench: error: \S*{place}( cannot be written)?: ", err)
+    assert "folder" in err
+    assert "take it away" in err
+    assert "Traceback" not in err
+    left = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert left - {f"{KEY}/lock"} == set()
+
+
+@pytest.mark.parametrize("name", WRITING)
+def test_a_file_in_place_of_a_folder_is_told(tmp_path, run_on, name):
+    (tmp_path / "out").rmdir()
+    (tmp_path / "out").write_text("mine")
+    code, _, err = run_on(name)
+    assert code == 2
+    assert re.match(r"gsbench: error: out\S*( cannot be written)?: ", err)
+    assert "there is no folder 'out'" in err or "a file stands where a folder is needed" in err
+    assert (tmp_path / "out").read_text() == "mine"

@@ -235,21 +235,65 @@ def test_a_set_is_made_once(own_cache, monkeypatch):
     assert len(list(own_cache.iterdir())) == 1
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "garbage", "flipped", "other images"])
-def test_a_damaged_cache_is_made_anew(own_cache, monkeypatch, damage):
+# Of what was kept, where the archive itself is whole.
+OTHERS = {
+    "other images": lambda kept: {"images": 255 - kept["images"]},
+    "one number": lambda kept: {"images": np.uint8(3)},
+    "fewer images": lambda kept: {"images": kept["images"][:-1]},
+    "another shape": lambda kept: {"images": kept["images"].reshape(5, 2, 28, 28)},
+    "narrower images": lambda kept: {"images": kept["images"][:, :, :27]},
+    "another type": lambda kept: {"images": kept["images"].astype(float)},
+    "text": lambda kept: {"images": np.array(["a", "b"])},
+    "objects": lambda kept: {"images": np.array([None])},
+    "another checksum": lambda kept: {"checksum": "0123456789abcdef"},
+    "many checksums": lambda kept: {"checksum": np.array(["0123456789abcdef"] * 2)},
+    "a checksum that is a number": lambda kept: {"checksum": 7},
+    "one array more": lambda kept: {"labels": np.zeros(10)},
+    "no checksum": lambda kept: {"checksum": None},
+}
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "garbage", "flipped", *OTHERS])
+def test_a_damaged_cache_is_made_anew(own_cache, monkeypatch, caplog, damage):
+    caplog.set_level("INFO", "gsbench")
     made = small()
+    assert caplog.messages == []
     (path,) = own_cache.iterdir()
     whole = path.read_bytes()
     middle = len(whole) // 3
     flipped = whole[:middle] + bytes([whole[middle] ^ 0x55]) + whole[middle + 1 :]
     contents = {"empty": b"", "cut": whole[:middle], "garbage": b"nonsense" * 99, "flipped": flipped}
-    if damage == "other images":
-        np.savez(path, images=255 - made.images, checksum=made.checksum)
+    if damage in OTHERS:
+        kept = {"images": made.images, "checksum": made.checksum}
+        changed = {**kept, **OTHERS[damage](kept)}
+        np.savez(path, **{name: array for name, array in changed.items() if array is not None})
     else:
         path.write_bytes(contents[damage])
     assert small().checksum == made.checksum
+    (remark,) = caplog.messages
+    assert remark.startswith(f"the glyphs kept in the cache are made anew: {path} ")
     monkeypatch.setattr(glyphs, "draw_faces", refuse)
     assert small().checksum == made.checksum  # and it was kept
+
+
+def test_a_folder_in_place_of_the_cached_file_is_a_warning(own_cache):
+    made = small()
+    (path,) = own_cache.iterdir()
+    path.unlink()
+    path.mkdir()
+    with pytest.warns(RuntimeWarning, match="not kept in the cache: .*a folder has this name: take it away"):
+        assert small().checksum == made.checksum
+    assert [p.name for p in own_cache.iterdir()] == [path.name]
+
+
+def test_what_killed_processes_left_in_the_cache_is_cleaned_by_the_next_that_writes(own_cache):
+    for i in range(8):
+        draft = own_cache / f".gsbench-{i}"
+        draft.mkdir(parents=True)
+        (draft / "lock").touch()
+        (draft / "file").write_bytes(b"half")
+    small()
+    assert len(list(own_cache.iterdir())) == 1
 
 
 def test_the_file_name_holds_all_settings(monkeypatch):

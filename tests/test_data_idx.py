@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import gzip
 import hashlib
 import logging
@@ -273,6 +274,30 @@ def test_a_download_altered_on_disk_is_fetched_again(mirror, own_cache):
     kept.write_bytes(kept.read_bytes()[:-3])
     assert load_idx_set(from_mirrors(url), 10, None).checksum == checksum
     assert len(handler.requests) == 5
+
+
+def test_what_a_killed_download_left_is_cleaned_by_the_next(mirror, own_cache):
+    draft = own_cache / "tiny" / ".gsbench-0"
+    draft.mkdir(parents=True)
+    (draft / "lock").touch()
+    (draft / "tmpx3k_9").write_bytes(b"half")
+    load_idx_set(from_mirrors(mirror[2]), 10, None)
+    assert sorted(os.listdir(own_cache / "tiny")) == sorted(f"{name}.gz" for name in CONTENT)
+
+
+def test_a_download_that_cannot_be_kept_is_no_failure_of_the_network(mirror, own_cache, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pooch, "retrieve", full)
+    kept = own_cache / "tiny" / "train-images-idx3-ubyte.gz"
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        load_idx_set(from_mirrors(mirror[2]), 10, None)
+    assert str(caught.value) == (
+        f"{kept} cannot be written: No space left on device; free some space, or name another place "
+        "(GSBENCH_CACHE names the cache folder)"
+    )
+    assert list((own_cache / "tiny").iterdir()) == []
 
 
 def test_a_failed_download_says_how_to_do_without():

@@ -54,6 +54,9 @@ def test_fewer_classes_are_the_first(tmp_path):
 def test_classes_are_counted_without_the_images(tmp_path):
     write(tmp_path, {"class_names": arrays()["class_names"]})
     assert count_classes("omniglot", tmp_path) == 5
+    path = write(tmp_path, {"class_names": np.array("five")})
+    with pytest.raises(DataFileError, match=f"{path} is not of the right form: class_names must be strings"):
+        count_classes("omniglot", tmp_path)
 
 
 def test_too_many_classes_say_how_many_there_are(tmp_path):
@@ -93,12 +96,17 @@ def test_a_damaged_file_is_an_error_that_names_it(tmp_path, damage):
         ({"drawers": np.full(100, 20)}, "no train image of class 0"),
         ({"drawers": np.arange(1, 20)}, "differ in length"),
         ({"labels": np.full(100, 5)}, "labels of data set 'omniglot' must be 0 … 4, got 5 … 5"),
-        ({"labels": np.zeros(100)}, "labels must be integers, got float64"),
+        ({"labels": np.zeros(100)}, "labels must be integers with 1 dimension, got float64"),
         ({"images": np.zeros((100, 28, 28))}, "images of data set 'omniglot' must be uint8"),
         ({"images": np.zeros((99, 28, 28), np.uint8)}, "differ in length"),
         ({"images": np.zeros((100, 32, 32), np.uint8)}, "images must be \\[n, 28, 28\\], got \\[100, 32, 32\\]"),
         ({"images": np.array(["pickled"] * 100, object)}, "pickle"),
-        ({"labels": None}, "labels"),
+        ({"labels": None}, "it has no array 'labels', only: images, class_names, drawers"),
+        ({"notes": np.zeros(3)}, "it has an array 'notes', expected: class_names, images, labels, drawers"),
+        ({"class_names": np.arange(5)}, r"class_names must be strings with 1 dimension, got int64 \(5,\)"),
+        ({"class_names": np.array("five")}, "class_names must be strings with 1 dimension, got <U4"),
+        ({"labels": np.zeros((100, 1), int)}, r"labels must be integers with 1 dimension, got int64 \(100, 1\)"),
+        ({"images": np.uint8(3)}, "images of data set 'omniglot' must be uint8"),
     ],
 )
 def test_a_file_of_another_form_is_an_error_that_names_it(tmp_path, change, message):

@@ -122,5 +122,7 @@ def _refuse(error: Exception, arguments: argparse.Namespace) -> int:
         import traceback
 
         traceback.print_exception(type(error), error, error.__traceback__)
-    print(f"gsbench: error: {error}", file=sys.stderr)
+    from gsbench.files import explain  # filelock, which --help does not need
+
+    print(f"gsbench: error: {explain(error) if isinstance(error, OSError) else error}", file=sys.stderr)
     return 2

@@ -80,12 +80,15 @@ def confidence(text: str) -> float:
 
 def run_compare(arguments: argparse.Namespace) -> int:
     from gsbench.cli.remarks import detail, failure, remark  # pandas and SciPy take a second: not for --help
+    from gsbench.files import check_place
     from gsbench.report.frame import make_frame
     from gsbench.report.reading import read_files
     from gsbench.report.regression import compare
     from gsbench.report.regression_conditions import parse_condition
 
     conditions = [parse_condition(text) for text in arguments.conditions]
+    if arguments.figure:
+        check_place(arguments.figure)
     paths = [arguments.base, *arguments.new]
     readings = [read_files([path]) for path in paths]
     for notice in (notice for reading in readings for notice in reading.notices):
@@ -120,18 +123,15 @@ def _keys(paths: Sequence[Path]) -> list[str]:
 
 
 def _save_figure(table: pd.DataFrame, path: Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     from gsbench.cli.remarks import remark
     from gsbench.report.regression_figure import draw_regression
-    from gsbench.report.style import figure_settings
+    from gsbench.report.style import figure_settings, write_figure
 
     with figure_settings():
         plot = draw_regression(table)
         if plot is None:
             return remark("no figure: the runs have no time, memory, speed-up or accuracy in common")
-        FigureCanvasAgg(plot.figure)
-        plot.figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+        write_figure(plot.figure, path)
     remark(f"figure: {path}")
 
 

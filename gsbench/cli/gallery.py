@@ -80,25 +80,29 @@ def run_gallery(arguments: argparse.Namespace) -> None:
 
 
 def write_gallery(gallery: Gallery, folder: Path) -> list[Path]:
-    """Writes figure and numbers, and returns their paths. The same gallery gives the same files."""
+    """Writes figure and numbers, and returns their paths. The same gallery gives the same files.
+
+    Each file is written whole, and none where one of them cannot be. Raises OSError.
+    """
     import pandas as pd
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+    from gsbench.files import write_all_whole
     from gsbench.gallery import rows
-    from gsbench.report.folder import written_whole
     from gsbench.report.gallery_figure import draw_gallery
-    from gsbench.report.style import figure_settings
+    from gsbench.report.style import figure_settings, save_figure
 
-    with written_whole(folder, FILES[0], FILES) as temporary:
-        with figure_settings():
-            figure = draw_gallery(gallery).figure
-            FigureCanvasAgg(figure)
-            figure.savefig(temporary / FILES[0])
-            figure.savefig(temporary / FILES[1], metadata={"Date": None})
-        pd.DataFrame(rows(gallery)).astype({"draw": "Int64"}).to_csv(
-            temporary / FILES[2], index=False, float_format="%.15g"
+    numbers = pd.DataFrame(rows(gallery)).astype({"draw": "Int64"}).to_csv(index=False, float_format="%.15g")
+    png, svg, csv = (folder / name for name in FILES)
+    with figure_settings():
+        figure = draw_gallery(gallery).figure
+        write_all_whole(
+            {
+                png: lambda file: save_figure(figure, file, "png"),
+                svg: lambda file: save_figure(figure, file, "svg"),
+                csv: lambda file: file.write(numbers.encode()),
+            }
         )
-    return [folder / name for name in FILES]
+    return [png, svg, csv]
 
 
 def table(gallery: Gallery) -> str:

@@ -11,6 +11,7 @@ from gsbench.cli.remarks import is_quiet, remark
 from gsbench.cli.run_options import OF_CASE
 from gsbench.cli.values import byte_count, figure_path, integers
 from gsbench.estimators import parse_estimators
+from gsbench.files import check_place
 
 EXAMPLES = """examples:
   gsbench plan
@@ -96,12 +97,14 @@ def run_plan(arguments: argparse.Namespace) -> None:
     setup = {name: getattr(arguments, name) for name in OF_SETUP}
     names = ("storage", "estimators", "memory", "ratio", "steps", "epochs", "examples", "calibrate")
     given = {name: getattr(arguments, name) for name in names}
-    if arguments.figure and not arguments.figure.parent.is_dir():
-        raise ValueError(f"--figure {arguments.figure}: there is no folder {str(arguments.figure.parent)!r}")
+    if arguments.figure:
+        check_place(arguments.figure)
     classes = arguments.classes or DEFAULT_CLASSES
     found = plan(arguments.files, classes=classes, quiet=is_quiet(), **given, **setup, **shape)
-    if arguments.figure:
-        remark(f"figure: {found.save_figure(arguments.figure)}")
-    for line in found.remarks:
-        remark(line)
-    print(json.dumps(found.to_dict(), allow_nan=False, indent=1) if arguments.json else found.text())
+    try:
+        if arguments.figure:
+            remark(f"figure: {found.save_figure(arguments.figure)}")
+    finally:  # a figure that cannot be written costs nobody the plan, which may have taken a minute to measure
+        for line in found.remarks:
+            remark(line)
+        print(json.dumps(found.to_dict(), allow_nan=False, indent=1) if arguments.json else found.text())

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import warnings
 from dataclasses import asdict
 from functools import cache
@@ -22,10 +23,13 @@ from pathlib import Path
 
 import numpy as np
 
-from gsbench.data.base import TEST, TRAIN, Dataset, Whereabouts, check_n_classes
+from gsbench.data.base import TEST, TRAIN, DataFileError, Dataset, Whereabouts, check_n_classes
 from gsbench.data.glyph_outlines import BOX, CHORDS, FACES, ROWS, SIZE, STEPS, draw_faces
 from gsbench.data.glyph_sampling import WIDTH, Distortion, sample_class
-from gsbench.data.locations import cache_folder, read_arrays, write_whole
+from gsbench.data.locations import cache_folder, read_arrays
+from gsbench.files import write_whole
+
+log = logging.getLogger(__name__)
 
 NAME = "glyphs"
 VERSION = "1"  # goes up with any change to the images, which a test on their checksum shows
@@ -54,7 +58,7 @@ def load_glyphs(
         if n < 1:
             raise ValueError(f"{what} must be at least 1, got {n}")
     path = cache_path(n_classes, train_per_class, test_per_class)
-    cached = _read_cached(path, n_classes, train_per_class)
+    cached = _read_cached(path, n_classes, n_classes * (train_per_class + test_per_class), train_per_class)
     if cached is not None:
         return cached
     made = _dataset(_make_images(n_classes, train_per_class, test_per_class), n_classes, train_per_class)
@@ -125,11 +129,19 @@ def _keep(path: Path, data: Dataset) -> None:
         warnings.warn(f"the glyphs are not kept in the cache: {error}", RuntimeWarning, stacklevel=3)
 
 
-def _read_cached(path: Path, n_classes: int, train_per_class: int) -> Dataset | None:
-    """The set kept at `path`; None where there is none or where what is there is damaged."""
+def _read_cached(path: Path, n_classes: int, n_images: int, train_per_class: int) -> Dataset | None:
+    """The set kept at `path`; None where there is none, or where what is there is damaged, which is remarked."""
     try:
         kept = read_arrays(path, ["images", "checksum"])
-        data = _dataset(kept["images"], n_classes, train_per_class)
-    except (OSError, ValueError):
+        images = kept["images"]
+        if images.dtype != np.uint8 or images.shape != (n_images, WIDTH, WIDTH):
+            raise DataFileError(f"{path} holds images of another form: {images.dtype} {images.shape}")
+        data = _dataset(images, n_classes, train_per_class)
+        if data.checksum != str(kept["checksum"]):
+            raise DataFileError(f"{path} holds other images than its checksum is of")
+    except FileNotFoundError:
         return None
-    return data if data.checksum == str(kept["checksum"]) else None
+    except (OSError, DataFileError) as error:
+        log.info("the glyphs kept in the cache are made anew: %s", error)
+        return None
+    return data

@@ -1,17 +1,16 @@
-"""Where data sets are looked for and kept, and how a file is written whole and read whole, or not at all."""
+"""Where data sets are looked for and kept, and how a file of arrays is read: whole, or not at all."""
 
 from __future__ import annotations
 
 import os
-import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import platformdirs
 
 from gsbench.data.base import DataFileError
+from gsbench.data.npz import read_npz
 
 DATA_VARIABLE = "GSBENCH_DATA"
 CACHE_VARIABLE = "GSBENCH_CACHE"
@@ -39,29 +38,19 @@ def cache_folder() -> Path:
     return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("gsbench")).expanduser()
 
 
-def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it: no reader ever sees a part of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with open(draft, "xb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+def read_arrays(
+    path: Path, names: Iterable[str] | None = None, besides: Collection[str] = ()
+) -> dict[str, np.ndarray]:
+    """The arrays `names` of an .npz file, or all of them; `besides` are names that it may have, too.
 
-
-def read_arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
-    """The arrays `names` of an .npz file, or all of them. Reading an array checks the CRC-32 that the file holds of it.
-
-    Raises FileNotFoundError where there is no such file, DataFileError where it cannot be read or lacks one
-    of them.
+    Each array is unpacked whole and held to its CRC-32 before it is read: see `gsbench.data.npz`. Raises
+    FileNotFoundError where there is no such file, DataFileError, which names it, where it is damaged, lacks an array or
+    has others.
     """
     with open(path, "rb") as file:
         try:
-            with np.load(file, allow_pickle=False) as archive:
-                return {name: archive[name] for name in (archive.files if names is None else names)}
+            return read_npz(file, names, besides)
+        except MemoryError:
+            raise
         except Exception as error:  # zip, zlib and NumPy raise a dozen kinds of error over a damaged file
             raise DataFileError(f"{path} is damaged or not of the right form: {error}") from error

@@ -8,6 +8,7 @@ folder. Either way the unpacked bytes must have the SHA-256 of the published fil
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ import pooch  # type: ignore[import-untyped]
 
 from gsbench.data.base import TEST, TRAIN, Dataset, Whereabouts, check_n_classes
 from gsbench.data.idx import read_idx
-from gsbench.data.locations import HOW_TO_NAME, cache_folder
+from gsbench.data.locations import CACHE_VARIABLE, HOW_TO_NAME, cache_folder
+from gsbench.files import draft_folder, is_of_the_disk, writing
 
 log = logging.getLogger(__name__)
 
@@ -207,25 +209,39 @@ def _candidates(local: Path, name: str) -> Iterator[Path]:
 def _download(idx_set: IdxSet, file: IdxFile) -> Path:
     """The gzipped file in the cache folder, fetched where it is not there or not whole.
 
-    pooch writes to a temporary name and renames the file only after its checksum has proved right.
+    It is fetched into a draft, which the next download removes should this one be killed, and comes to the cache once
+    its checksum has proved right. Raises ConnectionError where it cannot be had, WriteError where it cannot be kept.
     """
+    kept = cache_folder() / idx_set.name / f"{file.name}.gz"
+    if _is_whole(kept, file):
+        return kept
     failures, quiet = [], not log.isEnabledFor(logging.WARNING)
     for handler in pooch.get_logger().handlers:  # the logger itself, outside logging's tree, keeps its first level
         handler.setLevel(logging.ERROR if quiet else logging.INFO)
-    for mirror in idx_set.mirrors:
-        url = f"{mirror}{file.name}.gz"
-        try:
-            kept = pooch.retrieve(
-                url,
-                known_hash=f"md5:{file.gz_md5}",
-                fname=f"{file.name}.gz",
-                path=cache_folder() / idx_set.name,
-                progressbar=not quiet,
-            )
-            return Path(kept)
-        except (OSError, ValueError) as error:  # no network, no such file; or a wrong checksum
-            failures.append(f"{url}: {error}")
+    with writing(kept, f"{CACHE_VARIABLE} names the cache folder"):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with draft_folder(kept.parent) as draft:
+            for mirror in idx_set.mirrors:
+                url = f"{mirror}{kept.name}"
+                try:
+                    pooch.retrieve(
+                        url, known_hash=f"md5:{file.gz_md5}", fname=kept.name, path=draft, progressbar=not quiet
+                    )
+                except (OSError, ValueError) as error:  # no network, no such file; or a wrong checksum
+                    if is_of_the_disk(error):
+                        raise
+                    failures.append(f"{url}: {error}")
+                else:
+                    os.replace(draft / kept.name, kept)
+                    return kept
     raise ConnectionError(
         f"could not download {file.name}.gz of {idx_set.name}; {HOW_TO_NAME}, "
         f"with the four files in its folder {idx_set.name!r}.\n" + "\n".join(failures)
     )
+
+
+def _is_whole(kept: Path, file: IdxFile) -> bool:
+    try:
+        return bool(pooch.file_hash(str(kept), alg="md5") == file.gz_md5)
+    except OSError:  # there is none, or it cannot be read
+        return False

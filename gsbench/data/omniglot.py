@@ -22,6 +22,7 @@ from gsbench.data.locations import HOW_TO_NAME, read_arrays
 NAME = "omniglot"
 VERSION = "1"
 FILE = Path("omniglot") / "omniglot28.npz"
+ARRAYS = ("images", "labels", "class_names", "drawers")
 LAST_TRAIN, LAST_VALIDATION, LAST_DRAWER = 12, 16, 20
 LICENCE = "MIT (Brenden Lake, 2015)"
 SOURCE = "https://github.com/brendenlake/omniglot"
@@ -34,8 +35,8 @@ def load_omniglot(n_classes: int, folder: Path | None = None) -> Dataset:
     above, ValueError where K is below 2 or above the number of characters.
     """
     path = _path(folder)
-    arrays = read_arrays(path, ["images", "labels", "class_names", "drawers"])
-    names = tuple(str(name) for name in arrays["class_names"].ravel())
+    arrays = read_arrays(path, ARRAYS)
+    names = _names(path, arrays)
     check_n_classes(NAME, n_classes, len(names))
     try:
         labels, drawers = _integers(arrays, "labels"), _integers(arrays, "drawers")
@@ -49,7 +50,8 @@ def load_omniglot(n_classes: int, folder: Path | None = None) -> Dataset:
 
 def count_omniglot(folder: Path | None = None) -> int:
     """How many characters the file holds. Only their names are read."""
-    return read_arrays(_path(folder), ["class_names"])["class_names"].size
+    path = _path(folder)
+    return len(_names(path, read_arrays(path, ["class_names"], besides=ARRAYS)))
 
 
 def find_omniglot(folder: Path | None = None) -> Whereabouts:
@@ -68,9 +70,19 @@ def _path(folder: Path | None) -> Path:
     return folder / FILE
 
 
+def _names(path: Path, arrays: dict[str, np.ndarray]) -> tuple[str, ...]:
+    names = arrays["class_names"]
+    if names.dtype.kind != "U" or names.ndim != 1:
+        raise DataFileError(
+            f"{path} is not of the right form: class_names must be strings with 1 dimension, got {names.dtype} "
+            f"{names.shape}"
+        )
+    return tuple(map(str, names))
+
+
 def _integers(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
-    if arrays[name].dtype.kind not in "iu":
-        raise ValueError(f"{name} must be integers, got {arrays[name].dtype}")
+    if arrays[name].dtype.kind not in "iu" or arrays[name].ndim != 1:
+        raise ValueError(f"{name} must be integers with 1 dimension, got {arrays[name].dtype} {arrays[name].shape}")
     return arrays[name].astype(np.int64)
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -17,7 +16,7 @@ from gsbench.planner.planning import Plan
 from gsbench.planner.table import heading
 from gsbench.planner.work import METRICS
 from gsbench.report.axes import class_axis, plain_log
-from gsbench.report.style import Look, figure_settings, make_look, make_sheet
+from gsbench.report.style import Look, figure_settings, make_look, make_sheet, write_figure
 from gsbench.report.text import three_digits
 
 FORMATS = (".png", ".svg")
@@ -32,16 +31,14 @@ POINTS = 60
 
 
 def save_figure(plan: Plan, path: Path) -> Path:
-    """Writes the figure. Raises ValueError for a name that ends in neither .png nor .svg."""
+    """Writes the figure, whole or not at all.
+
+    Raises ValueError for a name that ends in neither .png nor .svg, OSError where it cannot be written.
+    """
     if path.suffix not in FORMATS:
         raise ValueError(f"a figure's name ends in {' or '.join(FORMATS)}, got {str(path)!r}")
     with figure_settings():
-        figure = draw(plan)
-        FigureCanvasAgg(figure)
-        if path.suffix == ".svg":
-            figure.savefig(path, metadata={"Date": None})
-        else:
-            figure.savefig(path)
+        write_figure(draw(plan), path)
     return path
 
 

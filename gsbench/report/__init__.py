@@ -6,19 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from gsbench.files import folder_written_whole
 from gsbench.report.answer import answer
 from gsbench.report.busy import busy_notice
 from gsbench.report.figures import FIGURES
-from gsbench.report.folder import check_name, written_whole
 from gsbench.report.frame import make_curves, make_frame
 from gsbench.report.glance import glance_table, glance_text
 from gsbench.report.html import make_html
 from gsbench.report.latex import make_latex
 from gsbench.report.page import MORE, Section, make_head, make_page, make_sections
 from gsbench.report.reading import IMAGES, TRAINING, Reading, ReportError, read_files, read_newest, recorded_at
-from gsbench.report.style import Plot, figure_settings, make_look
+from gsbench.report.style import Plot, figure_settings, make_look, save_figure
 from gsbench.report.summary import make_summary
 from gsbench.report.text import plain
 
@@ -68,13 +67,15 @@ def write_report(reading: Reading, *, name: str | None = None, output: str | Pat
     """Writes the report of what was read, and returns the path of its HTML page.
 
     Beside `report.html`, which needs no other file: the same as Markdown with the figures as PNG and SVG, a summary of
-    it, its tables in LaTeX, and the records and curves as data (CSV; the records as Parquet too).
+    it, its tables in LaTeX, and the records and curves as data (CSV; the records as Parquet too). The folder is the old
+    report's or the new one's, never a part of each; what else lies in it stays. Raises OSError where it cannot be
+    written.
     """
     folder = Path(output) / check_name(default_name(reading) if name is None else name)
     notices = [*reading.notices, *filter(None, [busy_notice(reading.records)])]
     frame = make_frame(reading.records)
     curves = make_curves(reading.records, frame)
-    with written_whole(folder, PAGE, OURS) as temporary:
+    with folder_written_whole(folder, OURS) as temporary:
         _write_data(frame, curves, temporary)
         with figure_settings():
             sections = make_sections(frame, curves, _draw(frame, curves))
@@ -89,6 +90,13 @@ def write_report(reading: Reading, *, name: str | None = None, output: str | Pat
         for file, content in texts.items():
             (temporary / file).write_text(content, encoding="utf-8", newline="\n")
     return folder / PAGE
+
+
+def check_name(name: str) -> str:
+    """The name itself, if it can be that of one folder; else ReportError."""
+    if not name or name in (".", "..") or any(character in name for character in '/\\:*?"<>|\0'):
+        raise ReportError(f"the report's name must be that of one folder, got {name!r}")
+    return name
 
 
 def _write_data(frame: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> None:
@@ -124,7 +132,7 @@ def _draw(frame: pd.DataFrame, curves: pd.DataFrame) -> dict[str, Plot | None]:
 def _save(section: Section, folder: Path) -> str:
     """Saves the section's figure as PNG and as SVG, and returns the SVG."""
     assert section.plot is not None
-    FigureCanvasAgg(section.plot.figure)
-    section.plot.figure.savefig(folder / f"{section.figure}.png")
-    section.plot.figure.savefig(folder / f"{section.figure}.svg", metadata={"Date": None})
+    for form in FORMATS:
+        with open(folder / f"{section.figure}.{form}", "wb") as file:
+            save_figure(section.plot.figure, file, form)
     return (folder / f"{section.figure}.svg").read_text(encoding="utf-8")

@@ -7,14 +7,17 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import matplotlib
 import numpy as np
 from matplotlib.artist import Artist
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from gsbench.files import write_whole
 from gsbench.report.estimator_styles import Style, by_estimator, estimator_styles
 
 LINES = ("-", "--", ":", "-.")
@@ -45,6 +48,17 @@ def figure_settings() -> Iterator[None]:
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(SETTINGS)
         yield
+
+
+def save_figure(figure: Figure, file: BinaryIO, form: str) -> None:
+    """Writes the figure as "png" or "svg"; call it within `figure_settings`. The same figure gives the same bytes."""
+    FigureCanvasAgg(figure)
+    figure.savefig(file, format=form, metadata={"Date": None} if form == "svg" else None)
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    """Writes the figure in the form that the name ends in, .png or .svg, whole or not at all. Raises WriteError."""
+    write_whole(path, lambda file: save_figure(figure, file, path.suffix[1:]))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from gsbench.data.locations import read_arrays, write_whole
+from gsbench.data.locations import read_arrays
+from gsbench.files import write_whole
 
 # Statuses that a run ends with for good: the same settings would give the same. What failed is tried again.
 FINISHED = ("ok", "diverged")
