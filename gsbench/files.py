@@ -73,8 +73,9 @@ def explain(error: OSError) -> str:
 
 
 def _reason(error: OSError) -> str:
-    advice = ADVICE.get(error.errno or 0)
-    return (error.strerror or str(error)) + (f"; {advice}" if advice else "")
+    if error.errno in ADVICE:  # a library's own text about it says no more
+        return f"{os.strerror(error.errno)}; {ADVICE[error.errno]}"
+    return error.strerror or str(error)
 
 
 def check_place(path: Path) -> None:
@@ -82,9 +83,8 @@ def check_place(path: Path) -> None:
     with writing(path):
         if not path.parent.is_dir():
             raise WriteError(f"{path} cannot be written: there is no folder {str(path.parent)!r}")
-        _check_file(path)
-        if not os.access(path.parent, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        with draft_folder(path.parent):
+            _check_file(path)
 
 
 def write_whole(path: Path, write: Writer) -> None:
@@ -104,8 +104,8 @@ def write_all_whole(writers: Mapping[Path, Writer]) -> None:
             with writing(path):
                 target = Path(os.path.realpath(path))
                 target.parent.mkdir(parents=True, exist_ok=True)
-                mode = _check_file(target)
                 draft = stack.enter_context(draft_folder(target.parent)) / FILE
+                mode = _check_file(target)
                 with open(draft, "xb") as file:
                     write(file)
                     file.flush()

@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from gsbench import models
 from gsbench.cli import main
+from gsbench.cli import sweep as sweep_command
 from gsbench.data import DataFileError, load_dataset, split
 from gsbench.recipe import Recipe
 from gsbench.runs import PRESETS, RunSettings, Store, make_run, run_training
@@ -169,6 +171,23 @@ def test_a_finished_run_is_not_made_again(tmp_path, monkeypatch):
     first = run_training(settings, store)
     monkeypatch.setattr(Training, "advance", None)
     assert run_training(settings, store) == first
+
+
+def test_a_checkpoint_that_a_killed_process_left_of_a_finished_run_is_removed(tmp_path, monkeypatch):
+    """By the next train of that run, and by the next sweep that has it."""
+    store, settings = Store(tmp_path), tiny()
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "drop_checkpoint", lambda *_: None)  # as if it were killed before
+        run_training(settings, store, stop=stop_after(2))
+        record = run_training(settings, store)
+    checkpoint = store.run(settings.key) / "checkpoint.npz"
+    assert checkpoint.exists()
+    assert run_training(settings, store) == record
+    assert not checkpoint.exists()
+    checkpoint.touch()
+    arguments = SimpleNamespace(scheduler=None, workers=1)
+    assert sweep_command._sweep(arguments, [settings], store, threads=1) == [record]
+    assert not checkpoint.exists()
 
 
 def test_the_test_images_are_seen_once_and_never_by_the_validation(tmp_path, monkeypatch):

@@ -123,6 +123,8 @@ def _sweep(
     arguments: argparse.Namespace, runs: Sequence[RunSettings], store: Store, threads: int
 ) -> list[dict[str, Any]]:
     left = [settings for settings in runs if not store.finished(settings.key)]
+    for settings in set(runs) - set(left):
+        store.drop_checkpoint(settings.key)  # a worker that was killed right after its last record left it
     remark(f"{len(runs)} runs, {len(runs) - len(left)} of them finished before; in {store.folder}")
     if not left:
         return [store.record(settings.key) or {} for settings in runs]

@@ -74,6 +74,7 @@ def run_training(
     try:
         with store.lock(key, wait):
             if store.finished(key):
+                store.drop_checkpoint(key)  # a process that is killed right after its last record leaves it
                 return store.record(key) or {}
             keep_memory()
             with threadpool_limits(settings.case.threads):
