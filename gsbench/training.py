@@ -109,7 +109,7 @@ class Training:
 
     Every draw of a step comes from generators that are seeded by the run's seed and the step's number. So `state` is
     all that a run needs to go on with the numbers that it would have had: parameters, the optimiser's moments, batch
-    norm's running averages, Polyak's average, and the number of steps.
+    norm's running averages, Polyak's averages of both, and the number of steps.
 
     steps           taken so far
     train_seconds   of minibatches and steps, without what is done between them
@@ -121,9 +121,12 @@ class Training:
         self.steps_per_epoch = self.recipe.steps_per_epoch or batches.steps_per_epoch
         self.steps, self.train_seconds = 0, 0.0
         self._seed, self._estimator = seed, trainer.estimator
-        bk, parameters = self.model.bk, self.model.parameters
-        copies = {key: bk.parameter(bk.to_numpy(p).copy()) for key, p in parameters.items()}
-        self._averages = copies if self.recipe.polyak else {}
+        self._averages: dict[str, Any] = {}  # of parameters
+        self._statistics: dict[str, Any] = {}  # of batch norm's running averages
+        if self.recipe.polyak:
+            bk, model = self.model.bk, self.model
+            self._averages = {key: bk.parameter(bk.to_numpy(p).copy()) for key, p in model.parameters.items()}
+            self._statistics = {key: bk.array(bk.to_numpy(a).copy()) for key, a in model.statistics.items()}
 
     @property
     def epoch(self) -> float:
@@ -131,8 +134,12 @@ class Training:
 
     @property
     def evaluated(self) -> Model:
-        """The model whose accuracy counts: with Polyak's averages where the recipe has them."""
-        return self.model.with_parameters(self._averages) if self._averages else self.model
+        """The model whose accuracy counts: with Polyak's averages where the recipe has them.
+
+        The running statistics of batch norm belong to the parameters that they were measured with, so averaged
+        parameters take averaged statistics.
+        """
+        return self.model.with_parameters(self._averages, self._statistics) if self._averages else self.model
 
     def advance(self) -> float:
         """One step; returns its loss, which may be no finite number."""
@@ -152,20 +159,26 @@ class Training:
         return value
 
     def _average(self) -> None:
-        """W̄ += (1 − d)·(W − W̄), d at first below its value, so that the initial parameters are soon forgotten."""
+        """W̄ += (1 − d)·(W − W̄), d at first below its value, so that the initial parameters are soon forgotten.
+
+        W are the parameters, and the running statistics of batch norm.
+        """
+        if not self.recipe.polyak:
+            return
         decay = min(self.recipe.polyak, self.steps / (self.steps + 10))
-        parameters = self.model.parameters
-        for key, average in self._averages.items():
-            self.model.bk.move_towards(average, parameters[key], 1 - decay)
+        model = self.model
+        for averages, values in ((self._averages, model.parameters), (self._statistics, model.statistics)):
+            for key, average in averages.items():
+                model.bk.move_towards(average, values[key], 1 - decay)
 
     def _arrays(self) -> dict[str, Any]:
         """Parameters, running averages and Polyak's averages by name, on the device."""
-        arrays = {f"parameters/{key}": p for key, p in self.model.parameters.items()}
-        for network in self.model.networks:
-            for layer, (mean, var) in enumerate(network.running, start=1):
-                arrays[f"running/{network.name}/mean{layer}"] = mean
-                arrays[f"running/{network.name}/var{layer}"] = var
-        return {**arrays, **{f"polyak/{key}": p for key, p in self._averages.items()}}
+        return {
+            **{f"parameters/{key}": p for key, p in self.model.parameters.items()},
+            **{f"running/{key}": a for key, a in self.model.statistics.items()},
+            **{f"polyak/{key}": p for key, p in self._averages.items()},
+            **{f"polyak_running/{key}": a for key, a in self._statistics.items()},
+        }
 
     def state(self) -> dict[str, np.ndarray]:
         """All that `restore` needs, as NumPy arrays of its own."""

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from core_fixtures import make_model, make_pixels, noise_of_seed
-from oracles import Oracle
+from oracles import BATCH_NORM_EPSILON, Oracle
 
 from gsbench.backends import load_backend
 from gsbench.backends.chainer_adam import Adam
@@ -109,10 +109,10 @@ def test_gradients_that_are_scaled_are_not_clipped():
         adam.constrain(clip_norm=1.0)
 
 
-def tiny_training(**recipe):
+def tiny_training(norm="none", **recipe):
     bk = load_backend("chainer", "cpu", "float64")
     dataset = load_dataset("synthetic", 3)
-    model = MODELS["adgm"](bk, ModelConfig(n_classes=3, units=8, d_a=3, d_z=3), 0)
+    model = MODELS["adgm"](bk, ModelConfig(n_classes=3, units=8, d_a=3, d_z=3, norm=norm), 0)
     trainer = Trainer(model, parse_estimator("gumbel-softmax"), Recipe(**{"alpha": 1.0, **recipe}), examples=100)
     return Training(trainer, Batches(bk, dataset, split(dataset, 4), 6))
 
@@ -130,6 +130,48 @@ def test_polyak_s_average_against_a_plain_loop():
     assert tiny_training().evaluated is not None
     plain = tiny_training()
     assert plain.evaluated is plain.model
+
+
+def test_averaged_parameters_are_evaluated_with_averaged_statistics_of_batch_norm():
+    training = tiny_training("batch", polyak=0.6, learning_rate=1e-2)
+    model, bk = training.model, training.model.bk
+    averages = {key: bk.to_numpy(a).copy() for key, a in model.statistics.items()}
+    assert averages["q_y_ax/mean1"].tolist() == [0] * 8
+    for step in range(1, 11):
+        training.advance()
+        decay = min(0.6, step / (step + 10))
+        for key, average in averages.items():
+            averages[key] = decay * average + (1 - decay) * bk.to_numpy(model.statistics[key])
+    evaluated = training.evaluated
+    assert len(averages) == 5 * 2 * 2  # networks, hidden layers, mean and variance
+    assert evaluated.statistics.keys() == averages.keys()
+    for key, average in averages.items():
+        np.testing.assert_allclose(evaluated.statistics[key], average, rtol=1e-9, err_msg=key)
+        assert not np.allclose(average, model.statistics[key])
+
+    x = np.random.default_rng(3).integers(0, 2, (4, 784)).astype(float)
+    noise = model.draw_noise(bk.generator(0), len(x))
+    noise = dataclasses.replace(noise, eps_a=np.zeros_like(noise.eps_a))
+    p = {key: bk.to_numpy(v) for key, v in evaluated.parameters.items()}
+
+    def hidden(name, layer, h):
+        mean, var = averages[f"{name}/mean{layer}"], averages[f"{name}/var{layer}"]
+        h = (h - mean) / np.sqrt(var + BATCH_NORM_EPSILON) * p[f"{name}/gamma{layer}"] + p[f"{name}/b{layer}"]
+        return np.maximum(h, 0)
+
+    def network(name, first):
+        h = hidden(name, 2, hidden(name, 1, first) @ p[f"{name}/W2"].T)
+        return h @ p[f"{name}/W3"].T + p[f"{name}/b3"]
+
+    a = network("q_a_x", x @ p["q_a_x/W_x"].T)[:, :3]
+    expected = network("q_y_ax", x @ p["q_y_ax/W_x"].T + a @ p["q_y_ax/W_a"].T)
+    with evaluated.evaluating():
+        np.testing.assert_allclose(bk.to_numpy(evaluated.class_logits(bk.array(x), noise))[0], expected, rtol=1e-9)
+    before = {key: bk.to_numpy(a).copy() for key, a in evaluated.statistics.items()}
+    training.advance()  # moves the averages, and no pass of training moves them beside
+    after = {key: bk.to_numpy(a) for key, a in model.statistics.items()}
+    for key, a in before.items():
+        np.testing.assert_allclose(evaluated.statistics[key], a + (1 - 11 / 21) * (after[key] - a), rtol=1e-9)
 
 
 def test_schedules_reach_the_optimiser_and_the_estimator():

@@ -149,15 +149,16 @@ def test_a_run_that_diverges_after_it_went_on_keeps_its_curve(tmp_path):
     assert run_training(settings, store) == record  # not made again
 
 
+@pytest.mark.parametrize("norm", ["none", "batch"])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])  # the second keeps wide parameters of its own beside
-def test_a_state_is_all_that_a_training_needs(dtype):
+def test_a_state_is_all_that_a_training_needs(dtype, norm):
     dataset = load_dataset("synthetic", 3)
     parts = split(dataset, 4)
 
     def make(seed):
         bk = ChainerBackend("cpu", dtype)
         bk.loss_scale = bk.loss_scale and 1.0  # the usual one overflows here or not, as the processor's products round
-        model = MODELS["adgm"](bk, ModelConfig(n_classes=3, units=8, d_a=3, d_z=3), seed)
+        model = MODELS["adgm"](bk, ModelConfig(n_classes=3, units=8, d_a=3, d_z=3, norm=norm), seed)
         recipe = Recipe(alpha=1.0, learning_rate=3e-3, polyak=0.9)
         trainer = Trainer(model, parse_estimator("gumbel-softmax"), recipe)
         return Training(trainer, Batches(bk, dataset, parts, 6))
@@ -175,3 +176,6 @@ def test_a_state_is_all_that_a_training_needs(dtype):
     assert end.keys() == same.keys()
     assert [key for key in end if key != "train_seconds" and not (end[key] == same[key]).all()] == []
     assert any(key.startswith("adam/wide/") for key in end) == (dtype == "float16")
+    assert any(key.startswith("polyak_running/") for key in end) == (norm == "batch")
+    validation = Evaluation.of(dataset, parts.validation)
+    assert validation.accuracy(first.evaluated) == validation.accuracy(second.evaluated)
