@@ -12,7 +12,7 @@ from gsbench.settings import Settings, available_cores, check_class_count
     ("bad", "message"),
     [
         ({"estimator": "gumble"}, r"unknown estimator 'gumble'; known: marginalize"),
-        ({"estimator": "gumbel-softmax(tau=0)"}, r"tau must be > 0 and finite, got 0"),
+        ({"estimator": "gumbel-softmax(tau=0)"}, r"tau must be >= 1e-10 and finite, got 0"),
         ({"model": "vae"}, r"unknown model 'vae'; known: adgm, m2"),
         ({"preset": "huge"}, r"unknown preset 'huge'; known: default, blog, paper, tuned, small"),
         ({"dataset": "minst"}, r"unknown dataset 'minst'; known: glyphs, mnist"),
