@@ -10,7 +10,6 @@ from typing import Any
 from gsbench.categorical import LEAST_TAU
 from gsbench.estimators import Estimator
 
-
 MOST_PERIODS = 1e15  # more than steps that can be taken, and the quotient of two floats may be infinite
 
 

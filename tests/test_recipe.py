@@ -203,6 +203,17 @@ def test_prior_then_norm_then_elements_then_adam():
         np.testing.assert_allclose(parameter.array, value, rtol=1e-10)
 
 
+def test_adam_adds_epsilon_before_the_correction_of_the_second_moment():
+    """Kingma's ε̂, seen where gradients are as small: at the first step it is an ε of 1e-8/√(1 − 0.999) = 3.2e-7."""
+    g = np.array([1e-9, 1e-8, 1e-7, 1e-6])
+    parameter = chainer.Parameter(np.zeros(4))
+    adam = Adam({"p/a": parameter}, 0.05, 0.9, None)
+    parameter.grad = g.copy()
+    adam.update()
+    np.testing.assert_allclose(parameter.array, -0.05 * g / (g + 3.16227766e-7), rtol=1e-8)
+    assert adam.settings == {"adam_beta2": 0.999, "adam_epsilon": 1e-8, "adam_epsilon_form": "epsilon-hat"}
+
+
 def test_gradients_that_are_scaled_are_not_clipped():
     adam = Adam({"p/a": chainer.Parameter(np.zeros(2, np.float16))}, 0.1, 0.9, 1024.0)
     with pytest.raises(ValueError, match="need dtype float32 or float64, got float16"):

@@ -172,7 +172,11 @@ class _Run:
         if found is None:
             self._measure_memory(make)
         self.training = training = make()
-        self.fields.update(alpha=training.trainer.alpha, steps_per_epoch=training.steps_per_epoch)
+        self.fields.update(
+            alpha=training.trainer.alpha,
+            steps_per_epoch=training.steps_per_epoch,
+            **training.trainer.optimizer.settings,
+        )
         if found is not None:
             arrays, meta = found
             training.restore(arrays)
