@@ -198,7 +198,7 @@ def test_a_dry_run_says_which_runs_are_there(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["--workers", "0"], "workers must be 1 to .*, the cores of this machine, got 0"),
+        (["--workers", "0"], "workers must be 1 to .*, the cores that this process may use, got 0"),
         (["--classes", "2,x"], "invalid list of int value: '2,x'"),
         (["--estimators", "summ"], "unknown estimator 'summ'"),
         (["nowhere.toml"], "nowhere.toml"),

@@ -14,12 +14,12 @@ from gsbench.cli.remarks import failure, progress_bar, remark
 from gsbench.cli.run_options import add_run_options, options_of_run
 from gsbench.cli.train import STOPPED, summary
 from gsbench.estimators import parse_estimator
+from gsbench.limits import available_cores
 from gsbench.runs import FINISHED, RunSettings, Store
 from gsbench.runs.cluster import local_client, remote_client
 from gsbench.runs.grid import make_runs, read_grids
 from gsbench.runs.settings import LABELS_ONLY
 from gsbench.runs.sweep import run_sweep
-from gsbench.settings import available_cores
 
 FAILED = 1  # exit code: some of the runs failed
 
@@ -97,7 +97,7 @@ def _grids(arguments: argparse.Namespace, threads: int) -> list[dict[str, Any]]:
 
 def run_sweep_command(arguments: argparse.Namespace) -> int:
     if not 1 <= arguments.workers <= available_cores():
-        allowed = f"1 to {available_cores()}, the cores of this machine"
+        allowed = f"1 to {available_cores()}, the cores that this process may use"
         raise ValueError(f"workers must be {allowed}, got {arguments.workers}")
     threads = max(1, available_cores() // arguments.workers)
     runs, store = make_runs(_grids(arguments, threads), arguments.data_dir), Store(arguments.runs)

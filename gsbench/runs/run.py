@@ -19,9 +19,10 @@ from gsbench.allocator import keep_memory
 from gsbench.backends import load_backend
 from gsbench.data import Dataset, Split, load_dataset, split
 from gsbench.images import image_grids, write_images
+from gsbench.limits import available_bytes
 from gsbench.machine import machine_fields
 from gsbench.meters.estimate import estimate_step_bytes
-from gsbench.meters.memory import available_bytes, live_peak, peak_figures
+from gsbench.meters.memory import live_peak, peak_figures
 from gsbench.minibatches import PARAMETERS, Batches, stream_seed
 from gsbench.models import MODELS
 from gsbench.records import Record, new_run_id
