@@ -188,13 +188,34 @@ class Training:
         return {**state, "steps": np.asarray(self.steps), "train_seconds": np.asarray(self.train_seconds)}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Goes on where a run of the same settings had `state`."""
+        """Goes on where a run of the same settings had `state`.
+
+        Raises ValueError, and restores nothing, where an array of it is missing, has another form or is one too many.
+        """
+        self._check_state(state)
         for key, value in self._arrays().items():
             self.model.bk.set_values(value, state[key])
         prefix = "adam/"
         adam = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
         self.trainer.optimizer.restore(adam)
         self.steps, self.train_seconds = int(state["steps"]), float(state["train_seconds"])
+
+
+    def _check_state(self, state: Mapping[str, np.ndarray]) -> None:
+        forms = {key: (array.shape, array.dtype) for key, array in self._arrays().items()}
+        forms.update({f"adam/{key}": form for key, form in self.trainer.optimizer.state_forms().items()})
+        forms.update(steps=((), np.dtype(int)), train_seconds=((), np.dtype(float)))
+        for key, (shape, dtype) in forms.items():
+            if key not in state:
+                raise ValueError(f"it has no array {key!r}")
+            found = state[key]
+            if (found.shape, found.dtype.kind, found.itemsize) != (shape, dtype.kind, dtype.itemsize):
+                raise ValueError(f"its array {key!r} is {found.dtype} {found.shape}, and should be {dtype} {shape}")
+        if unknown := sorted(set(state) - set(forms)):
+            raise ValueError(f"it has an array {unknown[0]!r}, and the run has none")
+        steps, updates, seconds = (state[key] for key in ("steps", "adam/updates", "train_seconds"))
+        if not steps == updates >= 1 or not 0 <= seconds < np.inf:
+            raise ValueError(f"it is of step {steps}, after {updates} updates and {seconds} seconds")
 
 
 @dataclass(frozen=True)

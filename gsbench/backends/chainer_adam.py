@@ -104,6 +104,15 @@ class Adam:
                 state[f"wide/{name}"] = rule._fp32_param.array
         return state
 
+    def state_forms(self) -> dict[str, tuple[tuple[int, ...], Any]]:
+        """Shape and dtype of each array that `state` has after an update."""
+        forms: dict[str, tuple[tuple[int, ...], Any]] = {"updates": ((), np.dtype(int))}
+        for name, parameter in self._parameters.items():
+            dtype = np.dtype(np.float32) if self._scaled else parameter.dtype
+            for key in ("m", "v", "wide") if self._scaled else ("m", "v"):
+                forms[f"{key}/{name}"] = (parameter.shape, dtype)
+        return forms
+
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Goes on where an optimiser of the same parameters had `state`."""
         self._optimizer.t = int(state["updates"])

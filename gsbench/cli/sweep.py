@@ -12,7 +12,7 @@ from typing import Any
 from gsbench.cli.parser import CommandParser
 from gsbench.cli.remarks import failure, progress_bar, remark
 from gsbench.cli.run_options import add_run_options, options_of_run
-from gsbench.cli.train import STOPPED, summary
+from gsbench.cli.train import STOPPED, remark_problem, summary
 from gsbench.estimators import parse_estimator
 from gsbench.limits import available_cores
 from gsbench.runs import FINISHED, RunSettings, Store
@@ -103,8 +103,8 @@ def run_sweep_command(arguments: argparse.Namespace) -> int:
     runs, store = make_runs(_grids(arguments, threads), arguments.data_dir), Store(arguments.runs)
     if arguments.dry_run:
         for settings in runs:
-            record = store.record(settings.key)
-            print(f"{settings.key}: {record['status'] if record else 'not begun'}")
+            record, problem = store.record(settings.key), store.problem(settings.key)
+            print(f"{settings.key}: {record['status'] if record else problem or 'not begun'}")
         return 0
     try:
         records = _sweep(arguments, runs, store, threads)
@@ -123,6 +123,8 @@ def _sweep(
     arguments: argparse.Namespace, runs: Sequence[RunSettings], store: Store, threads: int
 ) -> list[dict[str, Any]]:
     left = [settings for settings in runs if not store.finished(settings.key)]
+    for settings in left:
+        remark_problem(store, settings)
     remark(f"{len(runs)} runs, {len(runs) - len(left)} of them finished before; in {store.folder}")
     if not left:
         return [store.record(settings.key) or {} for settings in runs]
