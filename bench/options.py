@@ -15,10 +15,10 @@ from gsbench.cli.values import byte_count, integers
 from gsbench.data import DATASETS, count_classes, load_dataset, split
 from gsbench.estimators import ESTIMATORS, Estimator, parse_estimators
 from gsbench.estimators.marginalize_streamed import MarginalizeStreamed
+from gsbench.limits import available_bytes, available_cores
 from gsbench.machine import blas
-from gsbench.meters.memory import available_bytes
 from gsbench.models import MODELS, PRESETS, ModelConfig, make_config
-from gsbench.settings import BINARIZE, Settings, available_cores, check_class_count
+from gsbench.settings import BINARIZE, Settings, check_class_count
 
 DEFAULT_CLASSES = (10, 20, 50, 100, 200)
 DEFAULT_ESTIMATORS = "marginalize,marginalize-streamed,gumbel-softmax"

@@ -52,6 +52,7 @@ def test_accuracy(benchmark, record, options, model, n_classes, learner):
     last = log[-1]
     figures = {
         "alpha": recipe.alpha,
+        **trainer.optimizer.settings,
         "budget_seconds": options.accuracy_seconds,
         "step": last.step,
         "train_seconds": last.train_seconds,

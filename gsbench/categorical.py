@@ -7,7 +7,16 @@ log probability (of `bk.log_softmax`). Everything stays in log space: logits of 
 
 from __future__ import annotations
 
+import math
 from typing import Any
+
+# The least temperature τ, of the arithmetic in float32, which is the wide dtype unless all is computed in float64:
+# - (log q + g)/τ, taken as (log q + g)·(1/τ), must be a number below 2¹²⁸, whatever log q: at this τ, up to |log q| of
+#   1e28. At 2⁻¹²⁸ 1/τ itself is infinite, and the step NaN.
+# - By log q goes J(s)/τ, of up to |∂f/∂s|/(4τ) where two classes tie, and Adam squares it: at this τ, up to |∂f/∂s| of
+#   7e9 nats.
+# - Numbers log q + g of the size of 1 are apart by 6e-8 or more: at this τ all draws but ties are one-hot already.
+LEAST_TAU = 1e-10
 
 
 def gumbel(bk: Any, rng: Any, shape: tuple[int, ...]) -> Any:
@@ -35,18 +44,18 @@ def gumbel_softmax(bk: Any, log_q: Any, g: Any, tau: float) -> Any:
     """s = softmax((log q + g)/τ), a differentiable point of the simplex. [..., K] → [..., K]
 
     One-hot as τ → 0, uniform as τ → ∞. Formed in the wide dtype and then cast to the compute dtype.
-    Raises ValueError unless tau > 0.
+    Raises ValueError unless tau >= LEAST_TAU.
     """
-    check_temperature(tau)
+    check_tau(tau)
     return bk.narrow(bk.softmax((log_q + g) / tau))
 
 
 def straight_through(bk: Any, log_q: Any, g: Any, tau: float) -> Any:
     """Forward D, one-hot of `gumbel_max`; backward J(s)/τ with s = `gumbel_softmax` of the same noise. [..., K] → same
 
-    J(s) = diag(s) − s sᵀ. Raises ValueError unless tau > 0.
+    J(s) = diag(s) − s sᵀ. Raises ValueError unless tau >= LEAST_TAU.
     """
-    check_temperature(tau)
+    check_tau(tau)
     scores = bk.stop_gradient(log_q) + g
     hard = bk.one_hot(scores.argmax(axis=-1), scores.shape[-1])
     return bk.hard_point(hard, log_q, (bk.stop_gradient(bk.softmax(scores / tau)),), (1 / tau,))
@@ -59,9 +68,9 @@ def gumbel_softmax_given(bk: Any, log_q: Any, y: Any, g: Any, tau: float) -> Any
 
     With E_j = exp(−g_j) ~ Exp(1), the largest sum is −log E_y, and the others are −logaddexp(log E_j − log q_j,
     log E_y) (Paulus et al. 2021, arXiv 2010.04838, section 3). Their distances below the largest are
-    softplus(g_y − log q_j − g_j), which is all that the softmax sees. Raises ValueError unless tau > 0.
+    softplus(g_y − log q_j − g_j), which is all that the softmax sees. Raises ValueError unless tau >= LEAST_TAU.
     """
-    check_temperature(tau)
+    check_tau(tau)
     xp, is_y = bk.xp, bk.xp.arange(g.shape[-1]) == y[..., None]  # [..., K]
     g_y = xp.take_along_axis(g, xp.broadcast_to(y[..., None], (*g.shape[:-1], 1)), axis=-1)
     below = g_y - (bk.stop_gradient(log_q) + g)
@@ -75,10 +84,10 @@ def gumbel_softmax_given(bk: Any, log_q: Any, y: Any, g: Any, tau: float) -> Any
     return s
 
 
-def check_temperature(tau: float) -> None:
-    """Raises ValueError unless tau > 0."""
-    if not tau > 0:
-        raise ValueError(f"tau must be > 0, got {tau!r}")
+def check_tau(tau: float) -> None:
+    """Raises ValueError unless tau is a finite number >= LEAST_TAU."""
+    if not isinstance(tau, (int, float)) or not LEAST_TAU <= tau < math.inf:
+        raise ValueError(f"tau must be >= {LEAST_TAU:g} and finite, got {tau!r}")
 
 
 def log_q_at(bk: Any, logits: Any, y: Any) -> Any:

@@ -1,7 +1,8 @@
 """What a classifier should say of an image that was changed: the same. Terms of a recipe, beside the bound.
 
 None of them is part of the published models. q is softmax(logits) whatever the estimator. Where the networks have batch
-norm, each pass takes its own minibatch's statistics and moves the running averages.
+norm, each pass takes its own minibatch's statistics and leaves the running averages as they are: those are of the
+images as they come, and not of changed ones (Miyato et al.'s published code does the same).
 """
 
 from __future__ import annotations
@@ -21,11 +22,17 @@ def undisturbed(noise: Noise) -> Noise:
     return dataclasses.replace(noise, keep_x=None, keep_hidden=())
 
 
+def _logits(model: Model, x: Any, noise: Noise) -> Any:
+    """The logits of q(y|a,x). x [B, D_x] → [N, B, K]"""
+    with model.leaving_statistics():
+        return model.class_logits(x, noise)
+
+
 def constant_log_q(model: Model, x: Any, noise: Noise) -> Any:
     """log q(y|a,x) as a constant, with nothing dropped. x [B, D_x] → [N, B, K]"""
     bk = model.bk
     with bk.no_gradient():
-        return bk.stop_gradient(bk.log_softmax(model.class_logits(x, undisturbed(noise))))
+        return bk.stop_gradient(bk.log_softmax(_logits(model, x, undisturbed(noise))))
 
 
 def adversarial_divergence(model: Model, x: Any, log_q_y: Any, noise: Noise, rng: Any, radius: float) -> Any:
@@ -40,7 +47,7 @@ def adversarial_divergence(model: Model, x: Any, log_q_y: Any, noise: Noise, rng
     bk, plain = model.bk, undisturbed(noise)
 
     def divergence(r: Any) -> Any:
-        return _divergence(bk, log_q_y, model.class_logits(x + r, plain))
+        return _divergence(bk, log_q_y, _logits(model, x + r, plain))
 
     d = bk.leaf(PROBE * _unit(bk.normal(rng, x.shape)))
     (gradient,) = bk.gradients_by(bk.sum(divergence(d)), [d])
@@ -67,7 +74,7 @@ def pseudo_label_loss(model: Model, x_distorted: Any, log_q_y: Any, noise: Noise
     Source: Sohn et al. 2020 (arXiv 2001.07685), equation 4. → []
     """
     bk = model.bk
-    logits = model.class_logits(x_distorted, noise)
+    logits = _logits(model, x_distorted, noise)
     n_classes = logits.shape[-1]
     sure = (bk.xp.exp(log_q_y).max(axis=-1) >= threshold).reshape(-1)  # [N·B]
     labels = bk.integers(log_q_y.argmax(axis=-1).reshape(-1))

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 
 from gsbench.backends import load_backend
-from gsbench.categorical import gumbel, gumbel_softmax
+from gsbench.categorical import LEAST_TAU, gumbel, gumbel_softmax
 
-LEAST_TAU = 1e-100  # far below, logits over τ are beyond all numbers
 TAUS = (0.1, 1.0, 5.0, 100.0)
 DRAWS = 100
 SHOWN = 10  # draws at the lowest temperature that are kept one by one

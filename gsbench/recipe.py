@@ -7,12 +7,35 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from gsbench.categorical import LEAST_TAU
 from gsbench.estimators import Estimator
+
+MOST_PERIODS = 1e15  # more than steps that can be taken, and the quotient of two floats may be infinite
 
 
 def _setting(default: Any, text: str) -> Any:
     """A field with the text that the command line shows."""
     return field(default=default, metadata={"help": text})
+
+
+def unrounded(x: float) -> float:
+    """x, or the whole number from which rounding alone separates x.
+
+    x is a product or quotient of decimals and of whole numbers of steps: three roundings, each of 1.1e-16 of x at most.
+    In floats 0.3/0.1 is 2.9999999999999996, and 0.07·100 is 7.000000000000001.
+    """
+    whole = float(round(x))
+    return whole if math.isclose(x, whole, rel_tol=1e-15) else x
+
+
+def whole_periods(epoch: float, every: float) -> int:
+    """How many periods of `every` epochs have passed at `epoch`: ⌊epoch/every⌋, so that 3 of 0.1 have at 0.3."""
+    return math.floor(unrounded(min(epoch / every, MOST_PERIODS)))
+
+
+def steps_of(epochs: float, steps_per_epoch: float) -> int:
+    """The steps that so many epochs take, the last of them perhaps not to its end: ⌈epochs·steps_per_epoch⌉."""
+    return math.ceil(unrounded(epochs * steps_per_epoch))
 
 
 @dataclass(frozen=True)
@@ -31,7 +54,9 @@ class Recipe:
     learning_rate_floor: float = _setting(0.0, "and never falls below this")
     beta1: float = _setting(0.9, "Adam's β1")
     tau_decay: float = _setting(1.0, "an estimator's τ is multiplied by this after each epoch")
-    tau_floor: float = _setting(0.0, "and never falls below this, nor below its first value where that is less")
+    tau_floor: float = _setting(
+        0.0, f"and never falls below this ({LEAST_TAU:g} at the least), nor below its first value where that is less"
+    )
     clip_norm: float | None = _setting(None, "all gradients are scaled to a norm of at most this")
     clip_element: float | None = _setting(None, "then each element of a gradient is clipped to ± this")
     weight_prior: bool = _setting(False, "adds log N(W; 0, I)/(training examples), over all parameters W, to the bound")
@@ -65,6 +90,8 @@ class Recipe:
             self._check(name, 0 <= getattr(self, name) < 1, ">= 0 and < 1")
         for name in ("clip_norm", "clip_element"):
             self._check(name, getattr(self, name) is None or 0 < getattr(self, name) < math.inf, "> 0, or None")
+        floors = f"0 (then it is {LEAST_TAU:g}), or >= {LEAST_TAU:g}"
+        self._check("tau_floor", self.tau_floor == 0 or self.tau_floor >= LEAST_TAU, floors)
         self._check("alpha", self.alpha is None or 0 <= self.alpha < math.inf, ">= 0, or None")
         for name in ("labelled_batch", "steps_per_epoch"):
             self._check(name, getattr(self, name) is None or getattr(self, name) >= 1, ">= 1, or None")
@@ -80,14 +107,15 @@ class Recipe:
 
     def learning_rate_at(self, epoch: float) -> float:
         """Adam's learning rate in the step that begins at `epoch`, in passes (1.5: half of the second one is done)."""
-        falls = math.floor(epoch / self.learning_rate_every)
+        falls = whole_periods(epoch, self.learning_rate_every)
         floor = min(self.learning_rate_floor, self.learning_rate)
         return max(self.learning_rate * self.learning_rate_decay**falls, floor)
 
     def estimator_at(self, estimator: Estimator, epoch: float) -> Estimator:
-        """The estimator with its τ of that epoch; one that has no τ as it is."""
+        """The estimator with its τ of the step that begins at `epoch`; one that has no τ as it is."""
         tau = estimator.settings.get("tau")
         if tau is None or self.tau_decay == 1:
             return estimator
-        decayed = max(tau * self.tau_decay ** math.floor(epoch), min(self.tau_floor, tau))
+        floor = min(max(self.tau_floor, LEAST_TAU), tau)
+        decayed = max(tau * self.tau_decay ** whole_periods(epoch, 1.0), floor)
         return dataclasses.replace(estimator, **{"tau": decayed})

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from typing import Any
 
 from gsbench.backends import BACKENDS, DTYPES
 from gsbench.data import DATASETS, count_classes
 from gsbench.estimators import Estimator, parse_estimator
+from gsbench.limits import available_cores
 from gsbench.models import MODELS, PRESETS, ModelConfig, make_config
 
 BINARIZE = ("dynamic", "none")
 N_PIXELS = 28 * 28  # of every data set here
-
-
-def available_cores() -> int:
-    """The processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,8 +58,8 @@ class Settings:
         ):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
-        if self.threads > available_cores():
-            raise ValueError(f"threads must be <= {available_cores()}, the cores of this machine, got {self.threads}")
+        if self.threads > (cores := available_cores()):
+            raise ValueError(f"threads must be <= {cores}, the cores that this process may use, got {self.threads}")
         # One spelling for each estimator, so that records of the same case agree.
         object.__setattr__(self, "estimator", str(self.make_estimator()))
         self.make_estimator().check(self.make_config())

@@ -109,7 +109,7 @@ class Training:
 
     Every draw of a step comes from generators that are seeded by the run's seed and the step's number. So `state` is
     all that a run needs to go on with the numbers that it would have had: parameters, the optimiser's moments, batch
-    norm's running averages, Polyak's average, and the number of steps.
+    norm's running averages, Polyak's averages of both, and the number of steps.
 
     steps           taken so far
     train_seconds   of minibatches and steps, without what is done between them
@@ -121,9 +121,12 @@ class Training:
         self.steps_per_epoch = self.recipe.steps_per_epoch or batches.steps_per_epoch
         self.steps, self.train_seconds = 0, 0.0
         self._seed, self._estimator = seed, trainer.estimator
-        bk, parameters = self.model.bk, self.model.parameters
-        copies = {key: bk.parameter(bk.to_numpy(p).copy()) for key, p in parameters.items()}
-        self._averages = copies if self.recipe.polyak else {}
+        self._averages: dict[str, Any] = {}  # of parameters
+        self._statistics: dict[str, Any] = {}  # of batch norm's running averages
+        if self.recipe.polyak:
+            bk, model = self.model.bk, self.model
+            self._averages = {key: bk.parameter(bk.to_numpy(p).copy()) for key, p in model.parameters.items()}
+            self._statistics = {key: bk.array(bk.to_numpy(a).copy()) for key, a in model.statistics.items()}
 
     @property
     def epoch(self) -> float:
@@ -131,8 +134,12 @@ class Training:
 
     @property
     def evaluated(self) -> Model:
-        """The model whose accuracy counts: with Polyak's averages where the recipe has them."""
-        return self.model.with_parameters(self._averages) if self._averages else self.model
+        """The model whose accuracy counts: with Polyak's averages where the recipe has them.
+
+        The running statistics of batch norm belong to the parameters that they were measured with, so averaged
+        parameters take averaged statistics.
+        """
+        return self.model.with_parameters(self._averages, self._statistics) if self._averages else self.model
 
     def advance(self) -> float:
         """One step; returns its loss, which may be no finite number."""
@@ -152,20 +159,26 @@ class Training:
         return value
 
     def _average(self) -> None:
-        """W̄ += (1 − d)·(W − W̄), d at first below its value, so that the initial parameters are soon forgotten."""
+        """W̄ += (1 − d)·(W − W̄), d at first below its value, so that the initial parameters are soon forgotten.
+
+        W are the parameters, and the running statistics of batch norm.
+        """
+        if not self.recipe.polyak:
+            return
         decay = min(self.recipe.polyak, self.steps / (self.steps + 10))
-        parameters = self.model.parameters
-        for key, average in self._averages.items():
-            self.model.bk.move_towards(average, parameters[key], 1 - decay)
+        model = self.model
+        for averages, values in ((self._averages, model.parameters), (self._statistics, model.statistics)):
+            for key, average in averages.items():
+                model.bk.move_towards(average, values[key], 1 - decay)
 
     def _arrays(self) -> dict[str, Any]:
         """Parameters, running averages and Polyak's averages by name, on the device."""
-        arrays = {f"parameters/{key}": p for key, p in self.model.parameters.items()}
-        for network in self.model.networks:
-            for layer, (mean, var) in enumerate(network.running, start=1):
-                arrays[f"running/{network.name}/mean{layer}"] = mean
-                arrays[f"running/{network.name}/var{layer}"] = var
-        return {**arrays, **{f"polyak/{key}": p for key, p in self._averages.items()}}
+        return {
+            **{f"parameters/{key}": p for key, p in self.model.parameters.items()},
+            **{f"running/{key}": a for key, a in self.model.statistics.items()},
+            **{f"polyak/{key}": p for key, p in self._averages.items()},
+            **{f"polyak_running/{key}": a for key, a in self._statistics.items()},
+        }
 
     def state(self) -> dict[str, np.ndarray]:
         """All that `restore` needs, as NumPy arrays of its own."""
@@ -175,13 +188,34 @@ class Training:
         return {**state, "steps": np.asarray(self.steps), "train_seconds": np.asarray(self.train_seconds)}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Goes on where a run of the same settings had `state`."""
+        """Goes on where a run of the same settings had `state`.
+
+        Raises ValueError, and restores nothing, where an array of it is missing, has another form or is one too many.
+        """
+        self._check_state(state)
         for key, value in self._arrays().items():
             self.model.bk.set_values(value, state[key])
         prefix = "adam/"
         adam = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
         self.trainer.optimizer.restore(adam)
         self.steps, self.train_seconds = int(state["steps"]), float(state["train_seconds"])
+
+
+    def _check_state(self, state: Mapping[str, np.ndarray]) -> None:
+        forms = {key: (array.shape, array.dtype) for key, array in self._arrays().items()}
+        forms.update({f"adam/{key}": form for key, form in self.trainer.optimizer.state_forms().items()})
+        forms.update(steps=((), np.dtype(int)), train_seconds=((), np.dtype(float)))
+        for key, (shape, dtype) in forms.items():
+            if key not in state:
+                raise ValueError(f"it has no array {key!r}")
+            found = state[key]
+            if (found.shape, found.dtype.kind, found.itemsize) != (shape, dtype.kind, dtype.itemsize):
+                raise ValueError(f"its array {key!r} is {found.dtype} {found.shape}, and should be {dtype} {shape}")
+        if unknown := sorted(set(state) - set(forms)):
+            raise ValueError(f"it has an array {unknown[0]!r}, and the run has none")
+        steps, updates, seconds = (state[key] for key in ("steps", "adam/updates", "train_seconds"))
+        if not steps == updates >= 1 or not 0 <= seconds < np.inf:
+            raise ValueError(f"it is of step {steps}, after {updates} updates and {seconds} seconds")
 
 
 @dataclass(frozen=True)

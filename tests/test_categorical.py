@@ -200,13 +200,13 @@ def test_gumbel_softmax_and_its_mean_are_uniform_at_high_temperature():
     assert distances[-1] < 0.01 < 0.3 < distances[0]
 
 
-@pytest.mark.parametrize("tau", [0.0, -1.0, float("nan")])
-def test_temperature_must_be_positive(tau):
+@pytest.mark.parametrize("tau", [0.0, -1.0, float("nan"), float("inf"), 9.9e-11])
+def test_temperature_must_be_at_least_the_least(tau):
     bk = backend()
     for relax in (gumbel_softmax, straight_through):
-        with pytest.raises(ValueError, match=r"tau must be > 0, got (0\.0|-1\.0|nan)"):
+        with pytest.raises(ValueError, match=f"tau must be >= 1e-10 and finite, got {tau}"):
             relax(bk, bk.parameter(np.zeros((1, 3))), np.zeros((1, 3)), tau)
-    with pytest.raises(ValueError, match=r"tau must be > 0, got (0\.0|-1\.0|nan)"):
+    with pytest.raises(ValueError, match=f"tau must be >= 1e-10 and finite, got {tau}"):
         gumbel_softmax_given(bk, bk.parameter(np.zeros((1, 3))), np.zeros(1, int), np.zeros((1, 1, 3)), tau)
 
 

@@ -142,6 +142,35 @@ def test_pseudo_labels_of_several_draws_are_each_its_own(model):
     assert float(bk.to_numpy(value)) == pytest.approx(expected, rel=1e-10)
 
 
+@pytest.mark.parametrize("name", ["adgm", "m2"])
+def test_no_pass_of_these_terms_moves_the_running_statistics(name):
+    model = make_model(name, K, norm="batch", drop_x=0.3)
+    bk, x, x_distorted = model.bk, model.bk.array(make_pixels()), model.bk.array(make_pixels(seed=6))
+    noise, _ = draws(model)
+    model.class_logits(x, noise)  # this one does
+    before = {key: bk.to_numpy(a).copy() for key, a in model.statistics.items()}
+    assert any((a != (0 if "mean" in key else 1)).any() for key, a in before.items())
+    log_p = constant_log_q(model, x, noise)
+    value = adversarial_divergence(model, x, log_p, noise, bk.generator(2), RADIUS)
+    value += pseudo_label_loss(model, x_distorted, log_p, noise, 0.0)
+    bk.backward(value)
+    assert float(bk.to_numpy(value)) > 0
+    assert [key for key, a in model.statistics.items() if (bk.to_numpy(a) != before[key]).any()] == []
+    assert all(network.keeps_statistics for network in model.networks)
+
+
+def test_a_step_moves_the_running_statistics_as_far_with_these_terms_as_without(data):
+    """Over one step from the same parameters and the same minibatch: the bound alone moves them."""
+
+    def after(**recipe):
+        trainer = make_trainer({"norm": "batch"}, **recipe)
+        trainer.step(Batches(trainer.model.bk, *data, batch=8, distortion=1.0).at(0))
+        return {key: trainer.model.bk.to_numpy(a) for key, a in trainer.model.statistics.items()}
+
+    plain, both = after(), after(adversarial=2.0, pseudo_labels=3.0)
+    assert [key for key, a in plain.items() if (a != both[key]).any()] == []
+
+
 def test_undisturbed_noise_keeps_its_draws():
     noise = draws(make_model("adgm", K, drop_x=0.3, drop_hidden=0.3))[0]
     plain = undisturbed(noise)
@@ -163,10 +192,11 @@ def data():
     return dataset, split(dataset, labelled_per_class=4)
 
 
-def make_trainer(**recipe):
+def make_trainer(networks=None, **recipe):
     from gsbench.backends import load_backend
 
-    model = MODELS["adgm"](load_backend("chainer", "cpu", "float32"), ModelConfig(n_classes=K, units=8, d_a=3, d_z=3))
+    config = ModelConfig(n_classes=K, units=8, d_a=3, d_z=3, **(networks or {}))
+    model = MODELS["adgm"](load_backend("chainer", "cpu", "float32"), config)
     return Trainer(model, parse_estimator("gumbel-softmax"), Recipe(alpha=1.0, **recipe))
 
 

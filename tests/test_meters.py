@@ -12,9 +12,10 @@ import psutil
 import pytest
 
 from gsbench.case import Case
+from gsbench.limits import available_bytes
 from gsbench.meters.child import run_in_child
 from gsbench.meters.estimate import class_rows_bytes, estimate_step_bytes
-from gsbench.meters.memory import available_bytes, live_peak
+from gsbench.meters.memory import live_peak
 from gsbench.meters.others import OtherPrograms
 from gsbench.meters.seconds import Pairs, bootstrap_median
 from gsbench.models import MODELS
@@ -218,7 +219,3 @@ def test_fresh_process_that_fails_says_why():
     result = run_in_child(settings, limit_bytes=available_bytes())
     assert result.status == "failed"
     assert "unknown model 'nonsense'" in result.reason
-
-
-def test_available_bytes_is_what_a_process_could_have():
-    assert 10_000_000 < available_bytes() < 1e15

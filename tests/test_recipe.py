@@ -1,22 +1,24 @@
 """Recipes: schedules by hand, and what the optimiser and the objective make of them against plain NumPy."""
 
 import dataclasses
+from fractions import Fraction
 
 import numpy as np
 import pytest
-from core_fixtures import make_model, make_pixels, noise_of_seed
-from oracles import Oracle
+from core_fixtures import backend, make_model, make_pixels, noise_of_seed
+from oracles import BATCH_NORM_EPSILON, Oracle
 
 from gsbench.backends import load_backend
 from gsbench.backends.chainer_adam import Adam
 from gsbench.backends.chainer_functions import Elu
 from gsbench.backends.chainer_import import chainer
+from gsbench.categorical import LEAST_TAU
 from gsbench.data import load_dataset, split
-from gsbench.estimators import parse_estimator
+from gsbench.estimators import ESTIMATORS, parse_estimator
 from gsbench.minibatches import Batches
 from gsbench.models import MODELS, Labels, ModelConfig
 from gsbench.objective import labelled_bound, training_loss, unlabelled_bound
-from gsbench.recipe import Recipe
+from gsbench.recipe import Recipe, steps_of
 from gsbench.training import Trainer, Training
 
 
@@ -26,6 +28,7 @@ def test_the_learning_rate_falls_in_steps_to_its_floor():
     assert rates == pytest.approx([3e-4, 3e-4, 2.25e-4, 2.25e-4, 1.6875e-4, 3e-5])
     assert Recipe(learning_rate=1e-5, learning_rate_floor=3e-5).learning_rate_at(3) == 1e-5
     assert Recipe().learning_rate_at(1e6) == 3e-4
+    assert Recipe(learning_rate=1.0, learning_rate_decay=0.5, learning_rate_every=0.1).learning_rate_at(0.3) == 0.125
 
 
 def test_tau_falls_by_the_epoch_to_its_floor():
@@ -39,9 +42,106 @@ def test_tau_falls_by_the_epoch_to_its_floor():
         assert blog.estimator_at(parse_estimator(name), 5) == parse_estimator(name)
 
 
+@pytest.mark.parametrize("every", [0.1, 0.3, 0.7, 1.1, 1 / 3, 2 / 3, 5 / 7, 1.0, 2.5])
+def test_the_learning_rate_falls_with_the_step_that_ends_a_period(every):
+    """From epochs that are steps over steps an epoch, and from epochs as they are written: not a step too late."""
+    recipe = Recipe(learning_rate=1.0, learning_rate_decay=0.5, learning_rate_every=every)
+    period = Fraction(every).limit_denominator(100)
+    for steps_per_epoch in (1, 7, 10, 499, 500, 1000 / 3):
+        per_epoch = Fraction(steps_per_epoch).limit_denominator(10)
+        for step in range(60):
+            falls = step // (period * per_epoch)
+            assert recipe.learning_rate_at(step / steps_per_epoch) == 0.5**falls, (steps_per_epoch, step)
+    for n in range(200):
+        assert recipe.learning_rate_at(n * every) == recipe.learning_rate_at(float(n * period)) == 0.5**n
+
+
+def test_a_schedule_that_falls_at_once_ends_at_its_floor():
+    recipe = Recipe(learning_rate_decay=0.5, learning_rate_every=1e-320, learning_rate_floor=1e-5)
+    assert [recipe.learning_rate_at(epoch) for epoch in (0, 1e-3, 1, 1e300)] == [3e-4, 1e-5, 1e-5, 1e-5]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "steps_per_epoch", "steps"),
+    [(0.07, 100, 7), (0.29, 100, 29), (1.1, 10, 11), (0.3, 10, 3), (2 / 3, 3, 2), (3, 1000 / 3, 1000), (0.071, 100, 8),
+     (15, 499, 7485), (1e-9, 100, 1)],
+)  # fmt: skip
+def test_epochs_are_so_many_steps(epochs, steps_per_epoch, steps):
+    assert steps_of(epochs, steps_per_epoch) == steps
+
+
+def test_tau_falls_by_whole_epochs_of_any_number_of_steps():
+    recipe, gumbel = Recipe(tau_decay=0.5), parse_estimator("gumbel-softmax")
+    for per_epoch in (Fraction(1000, 3), Fraction(599, 10), Fraction(49)):
+        for step in range(3000):
+            expected = max(0.5 ** (step // per_epoch), LEAST_TAU)
+            assert recipe.estimator_at(gumbel, step / float(per_epoch)).tau == expected, (per_epoch, step)
+
+
+WITH_TAU = [name for name, made in ESTIMATORS.items() if "tau" in made().settings]
+
+
+def test_which_estimators_have_a_temperature():
+    assert WITH_TAU == ["gumbel-softmax", "straight-through", "gumbel-rao", "reinmax"]
+
+
+def test_tau_stays_where_it_is_at_its_least():
+    recipe = Recipe(tau_decay=0.5)
+    for name in WITH_TAU:
+        taus = [recipe.estimator_at(parse_estimator(name), epoch).tau for epoch in (0, 33, 34, 128, 160, 1e9)]
+        assert taus == [1, 0.5**33, *[LEAST_TAU] * 4]
+    least = parse_estimator(f"gumbel-softmax(tau={LEAST_TAU})")
+    assert recipe.estimator_at(least, 5).tau == LEAST_TAU
+    assert Recipe(tau_decay=0.5, tau_floor=1e-3).estimator_at(least, 5).tau == LEAST_TAU
+    assert Recipe(tau_decay=0.5, tau_floor=LEAST_TAU).estimator_at(parse_estimator("reinmax"), 99).tau == LEAST_TAU
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("estimator", WITH_TAU)
+def test_a_tau_that_falls_towards_0_does_not_end_in_nan(estimator, dtype):
+    training = tiny_training(dtype=dtype, estimator=estimator, tau_decay=0.5, steps_per_epoch=1)
+    losses = [training.advance() for _ in range(160)]
+    assert training.trainer.estimator.tau == LEAST_TAU
+    assert np.isfinite(losses).all()
+    assert all(np.isfinite(p.array).all() for p in training.model.parameters.values())
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("estimator", WITH_TAU)
+def test_at_the_least_tau_points_are_classes_and_gradients_are_numbers(estimator, dtype):
+    """Also where logits are ±1e4, and where two of them tie."""
+    bk = backend(dtype)
+    made = parse_estimator(f"{estimator}(tau={LEAST_TAU})")
+    logits = bk.parameter(np.array([[[1e4, -1e4, 0.0], [0.3, 0.1, -0.2], [0.0, 0.0, 0.0], [-3.0, 2.0, 2.0]]]))
+    points = made.draw(bk, bk.log_softmax(logits), bk.generator(0))  # [1, 1, B, K]
+    s = bk.to_numpy(points)
+    assert (np.sort(s, axis=-1) == [0, 0, 1]).all()
+    assert s[0, 0, 0].tolist() == [1, 0, 0]
+    bk.backward(bk.sum(points * np.arange(1.0, 4.0).astype(points.dtype)))
+    assert np.isfinite(bk.gradient(logits)).all()
+
+
+@pytest.mark.parametrize("estimator", WITH_TAU)
+def test_two_classes_that_tie_at_the_least_tau_leave_adam_a_number(estimator):
+    """The largest gradient that there can be, of an f that differs by 1e6 nats between the two."""
+    made, log_half = parse_estimator(f"{estimator}(tau={LEAST_TAU})"), np.log(np.full((1, 1, 1, 2), 0.5, np.float32))
+    bk = backend("float32")
+    log_q = bk.parameter(log_half)
+    points = made.relax(bk, log_q, np.zeros((1, 1, 1, 2), np.float32), bk.generator(0))
+    adam = bk.adam({"p/log_q": log_q}, 1e-3)
+    bk.backward(bk.sum(points * np.array([0.0, 1e6], np.float32)))
+    if estimator in ("gumbel-softmax", "straight-through"):
+        np.testing.assert_allclose(bk.gradient(log_q).ravel(), [-1e6 / 4e-10, 1e6 / 4e-10], rtol=1e-5)
+    adam.update()
+    assert all(np.isfinite(value).all() for value in adam.state().values())
+    assert np.isfinite(bk.to_numpy(log_q)).all()
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"tau_floor": 1e-11}, r"tau_floor must be 0 \(then it is 1e-10\), or >= 1e-10, got 1e-11"),
+        ({"tau_floor": -1.0}, "tau_floor must be >= 0, got -1.0"),
         ({"learning_rate": 0.0}, "learning_rate must be > 0, got 0.0"),
         ({"learning_rate_every": 0.0}, "learning_rate_every must be > 0"),
         ({"tau_decay": 1.1}, "tau_decay must be > 0 and <= 1, got 1.1"),
@@ -103,17 +203,28 @@ def test_prior_then_norm_then_elements_then_adam():
         np.testing.assert_allclose(parameter.array, value, rtol=1e-10)
 
 
+def test_adam_adds_epsilon_before_the_correction_of_the_second_moment():
+    """Kingma's ε̂, seen where gradients are as small: at the first step it is an ε of 1e-8/√(1 − 0.999) = 3.2e-7."""
+    g = np.array([1e-9, 1e-8, 1e-7, 1e-6])
+    parameter = chainer.Parameter(np.zeros(4))
+    adam = Adam({"p/a": parameter}, 0.05, 0.9, None)
+    parameter.grad = g.copy()
+    adam.update()
+    np.testing.assert_allclose(parameter.array, -0.05 * g / (g + 3.16227766e-7), rtol=1e-8)
+    assert adam.settings == {"adam_beta2": 0.999, "adam_epsilon": 1e-8, "adam_epsilon_form": "epsilon-hat"}
+
+
 def test_gradients_that_are_scaled_are_not_clipped():
     adam = Adam({"p/a": chainer.Parameter(np.zeros(2, np.float16))}, 0.1, 0.9, 1024.0)
     with pytest.raises(ValueError, match="need dtype float32 or float64, got float16"):
         adam.constrain(clip_norm=1.0)
 
 
-def tiny_training(**recipe):
-    bk = load_backend("chainer", "cpu", "float64")
+def tiny_training(norm="none", dtype="float64", estimator="gumbel-softmax", **recipe):
+    bk = load_backend("chainer", "cpu", dtype)
     dataset = load_dataset("synthetic", 3)
-    model = MODELS["adgm"](bk, ModelConfig(n_classes=3, units=8, d_a=3, d_z=3), 0)
-    trainer = Trainer(model, parse_estimator("gumbel-softmax"), Recipe(**{"alpha": 1.0, **recipe}), examples=100)
+    model = MODELS["adgm"](bk, ModelConfig(n_classes=3, units=8, d_a=3, d_z=3, norm=norm), 0)
+    trainer = Trainer(model, parse_estimator(estimator), Recipe(**{"alpha": 1.0, **recipe}), examples=100)
     return Training(trainer, Batches(bk, dataset, split(dataset, 4), 6))
 
 
@@ -130,6 +241,48 @@ def test_polyak_s_average_against_a_plain_loop():
     assert tiny_training().evaluated is not None
     plain = tiny_training()
     assert plain.evaluated is plain.model
+
+
+def test_averaged_parameters_are_evaluated_with_averaged_statistics_of_batch_norm():
+    training = tiny_training("batch", polyak=0.6, learning_rate=1e-2)
+    model, bk = training.model, training.model.bk
+    averages = {key: bk.to_numpy(a).copy() for key, a in model.statistics.items()}
+    assert averages["q_y_ax/mean1"].tolist() == [0] * 8
+    for step in range(1, 11):
+        training.advance()
+        decay = min(0.6, step / (step + 10))
+        for key, average in averages.items():
+            averages[key] = decay * average + (1 - decay) * bk.to_numpy(model.statistics[key])
+    evaluated = training.evaluated
+    assert len(averages) == 5 * 2 * 2  # networks, hidden layers, mean and variance
+    assert evaluated.statistics.keys() == averages.keys()
+    for key, average in averages.items():
+        np.testing.assert_allclose(evaluated.statistics[key], average, rtol=1e-9, err_msg=key)
+        assert not np.allclose(average, model.statistics[key])
+
+    x = np.random.default_rng(3).integers(0, 2, (4, 784)).astype(float)
+    noise = model.draw_noise(bk.generator(0), len(x))
+    noise = dataclasses.replace(noise, eps_a=np.zeros_like(noise.eps_a))
+    p = {key: bk.to_numpy(v) for key, v in evaluated.parameters.items()}
+
+    def hidden(name, layer, h):
+        mean, var = averages[f"{name}/mean{layer}"], averages[f"{name}/var{layer}"]
+        h = (h - mean) / np.sqrt(var + BATCH_NORM_EPSILON) * p[f"{name}/gamma{layer}"] + p[f"{name}/b{layer}"]
+        return np.maximum(h, 0)
+
+    def network(name, first):
+        h = hidden(name, 2, hidden(name, 1, first) @ p[f"{name}/W2"].T)
+        return h @ p[f"{name}/W3"].T + p[f"{name}/b3"]
+
+    a = network("q_a_x", x @ p["q_a_x/W_x"].T)[:, :3]
+    expected = network("q_y_ax", x @ p["q_y_ax/W_x"].T + a @ p["q_y_ax/W_a"].T)
+    with evaluated.evaluating():
+        np.testing.assert_allclose(bk.to_numpy(evaluated.class_logits(bk.array(x), noise))[0], expected, rtol=1e-9)
+    before = {key: bk.to_numpy(a).copy() for key, a in evaluated.statistics.items()}
+    training.advance()  # moves the averages, and no pass of training moves them beside
+    after = {key: bk.to_numpy(a) for key, a in model.statistics.items()}
+    for key, a in before.items():
+        np.testing.assert_allclose(evaluated.statistics[key], a + (1 - 11 / 21) * (after[key] - a), rtol=1e-9)
 
 
 def test_schedules_reach_the_optimiser_and_the_estimator():

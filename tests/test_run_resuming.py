@@ -1,14 +1,18 @@
 """What a training run goes on from: its name, what it writes whole or not at all, and checkpoints at awkward places."""
 
 import dataclasses
+import functools
 import json
 import os
+import re
 
 import numpy as np
 import pytest
 
+from gsbench import models
 from gsbench.backends.chainer import ChainerBackend
-from gsbench.data import load_dataset, split
+from gsbench.cli import main
+from gsbench.data import DataFileError, load_dataset, split
 from gsbench.estimators import parse_estimator
 from gsbench.minibatches import Batches
 from gsbench.models import MODELS, ModelConfig
@@ -149,15 +153,16 @@ def test_a_run_that_diverges_after_it_went_on_keeps_its_curve(tmp_path):
     assert run_training(settings, store) == record  # not made again
 
 
+@pytest.mark.parametrize("norm", ["none", "batch"])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])  # the second keeps wide parameters of its own beside
-def test_a_state_is_all_that_a_training_needs(dtype):
+def test_a_state_is_all_that_a_training_needs(dtype, norm):
     dataset = load_dataset("synthetic", 3)
     parts = split(dataset, 4)
 
     def make(seed):
         bk = ChainerBackend("cpu", dtype)
         bk.loss_scale = bk.loss_scale and 1.0  # the usual one overflows here or not, as the processor's products round
-        model = MODELS["adgm"](bk, ModelConfig(n_classes=3, units=8, d_a=3, d_z=3), seed)
+        model = MODELS["adgm"](bk, ModelConfig(n_classes=3, units=8, d_a=3, d_z=3, norm=norm), seed)
         recipe = Recipe(alpha=1.0, learning_rate=3e-3, polyak=0.9)
         trainer = Trainer(model, parse_estimator("gumbel-softmax"), recipe)
         return Training(trainer, Batches(bk, dataset, parts, 6))
@@ -175,3 +180,293 @@ def test_a_state_is_all_that_a_training_needs(dtype):
     assert end.keys() == same.keys()
     assert [key for key in end if key != "train_seconds" and not (end[key] == same[key]).all()] == []
     assert any(key.startswith("adam/wide/") for key in end) == (dtype == "float16")
+    assert any(key.startswith("polyak_running/") for key in end) == (norm == "batch")
+    validation = Evaluation.of(dataset, parts.validation)
+    assert validation.accuracy(first.evaluated) == validation.accuracy(second.evaluated)
+
+
+# What a run cannot go on from: refused with the file and what to do, and the record keeps what was measured
+
+# A checkpoint with all kinds of arrays: running statistics, Polyak's averages of them and of the parameters, moments.
+AVERAGED = {"preset": "tuned", "adversarial": 0.0, "pseudo_labels": 0.0, "labelled_batch": 10}
+NETWORKS = {"units": 8, "d_a": 3, "d_z": 3, "norm": "batch"}
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """A store with a run that was stopped after three steps of four, and the same run's record, made in one go."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(models.PRESETS, "tuned", NETWORKS)
+        patch.setattr("gsbench.runs.run.load_dataset", functools.cache(load_dataset))
+        folder = tmp_path_factory.mktemp("stopped")
+        whole = run_training(tiny(**AVERAGED), Store(folder / "whole"))
+        run_training(tiny(**AVERAGED), Store(folder / "stopped"), stop=steps_then_stop(3))
+        yield Store(folder / "stopped"), tiny(**AVERAGED), whole
+
+
+@pytest.fixture
+def copied(stopped, tmp_path):
+    """A copy of it, which a test may damage, and the record that the run had when it was stopped."""
+    store, settings, whole = stopped
+    copy = Store(tmp_path)
+    copy.run(settings.key).mkdir()
+    for name in ("record.jsonl", "checkpoint.npz"):
+        (copy.run(settings.key) / name).write_bytes((store.run(settings.key) / name).read_bytes())
+    return copy, settings, whole, store.record(settings.key)
+
+
+MEASURED = ("step", "epoch", "train_seconds", "curve_step", "curve_accuracy", "curve_loss", "validation_accuracy",
+            "live_peak_bytes", "resumed", "validation_examples")  # fmt: skip
+
+
+def fails_and_keeps_the_figures(copied, *says):
+    store, settings, _, before = copied
+    assert len(before["curve_step"]) == 2
+    for _ in range(2):  # the second failure is no worse than the first
+        with pytest.raises(DataFileError) as error:
+            run_training(settings, store)
+        record = store.record(settings.key)
+        assert record["status"] == "failed"
+        for text in says:
+            assert text in str(error.value)
+            assert text in record["reason"]
+        assert {name: record[name] for name in MEASURED} == {name: before[name] for name in MEASURED}
+        assert not (store.run(settings.key) / "images.npz").exists()
+
+
+def ends_as_one_that_was_not_stopped(copied, resumed):
+    store, settings, whole, _ = copied
+    record = run_training(settings, store)
+    for name in ("parameters_checksum", "test_accuracy", "curve_step", "curve_accuracy", "curve_loss", "step"):
+        assert record[name] == whole[name], name
+    assert (record["status"], record["reason"], record["resumed"]) == ("ok", "", resumed)
+
+
+def with_a_byte_changed(content):
+    return content[:2000] + bytes([content[2000] ^ 1]) + content[2001:]
+
+
+@pytest.mark.parametrize(
+    "damage", [with_a_byte_changed, lambda content: content[:-1000], lambda content: b"", lambda content: b"nonsense"]
+)
+def test_a_damaged_checkpoint_is_refused_and_the_curve_stays(copied, damage):
+    store, settings, *_ = copied
+    path = store.run(settings.key) / "checkpoint.npz"
+    path.write_bytes(damage(path.read_bytes()))
+    fails_and_keeps_the_figures(copied, str(path), "delete the checkpoint, and the same command begins the run anew")
+    path.unlink()
+    ends_as_one_that_was_not_stopped(copied, resumed=0)
+
+
+ODD_ARRAYS = {
+    "no parameter": ({"parameters/p_x_yz/b3": None}, "it has no array 'parameters/p_x_yz/b3'"),
+    "no statistics": ({"running/q_y_ax/mean1": None}, "it has no array 'running/q_y_ax/mean1'"),
+    "no averages": ({"polyak/q_y_ax/W_x": None}, "it has no array 'polyak/q_y_ax/W_x'"),
+    "no averages of the statistics": ({"polyak_running/q_y_ax/var2": None}, "no array 'polyak_running/q_y_ax/var2'"),
+    "no first moment": ({"adam/m/q_y_ax/W_x": None}, "it has no array 'adam/m/q_y_ax/W_x'"),
+    "no second moment": ({"adam/v/q_y_ax/W_x": None}, "it has no array 'adam/v/q_y_ax/W_x'"),
+    "no number of updates": ({"adam/updates": None}, "it has no array 'adam/updates'"),
+    "no number of steps": ({"steps": None}, "it has no array 'steps'"),
+    "no seconds": ({"train_seconds": None}, "it has no array 'train_seconds'"),
+    "another shape": ({"parameters/q_y_ax/b1": np.zeros(9, np.float32)}, "is float32 (9,), and should be float32 (8,)"),
+    "a scalar": ({"parameters/q_y_ax/b1": np.float32(0)}, "is float32 (), and should be float32 (8,)"),
+    "another dtype": ({"running/q_y_ax/mean1": np.zeros(8)}, "is float64 (8,), and should be float32 (8,)"),
+    "text": ({"polyak/q_y_ax/b1": np.array(["a"] * 8)}, "should be float32 (8,)"),
+    "steps that are none": ({"steps": np.asarray(3.0)}, "its array 'steps' is float64"),
+    "several steps": ({"steps": np.asarray([3])}, "its array 'steps' is int64 (1,)"),
+    "too many steps": ({"steps": np.asarray(7), "adam/updates": np.asarray(7)}, "it is of step 7, and the run has 4"),
+    "other updates": ({"adam/updates": np.asarray(2)}, "it is of step 3, after 2 updates"),
+    "no step": ({"steps": np.asarray(0), "adam/updates": np.asarray(0)}, "it is of step 0, after 0 updates"),
+    "odd seconds": ({"train_seconds": np.asarray(np.nan)}, "after 3 updates and nan seconds"),
+    "one too many": ({"polyak/q_y_ax/W9": np.zeros(1)}, "it has an array 'polyak/q_y_ax/W9', and the run has none"),
+}
+
+
+@pytest.mark.parametrize("name", ODD_ARRAYS)
+def test_a_checkpoint_without_one_of_its_arrays_or_with_odd_ones_is_refused(copied, name):
+    store, settings, *_ = copied
+    changed, why = ODD_ARRAYS[name]
+    arrays, meta = store.checkpoint(settings.key)
+    arrays = {key: value for key, value in {**arrays, **changed}.items() if value is not None}
+    store.write_checkpoint(settings.key, arrays, meta)
+    fails_and_keeps_the_figures(copied, "checkpoint.npz is not a checkpoint of this run", why, "delete the checkpoint")
+
+
+def test_any_array_that_is_missing_is_named(copied):
+    store, settings, *_ = copied
+    arrays, _ = store.checkpoint(settings.key)
+    bk, dataset = ChainerBackend(), load_dataset("glyphs", 2)
+    model = MODELS["adgm"](bk, ModelConfig(n_classes=2, **NETWORKS), 0)
+    training = Training(
+        Trainer(model, parse_estimator("marginalize"), Recipe(alpha=1.0, polyak=0.9)),
+        Batches(bk, dataset, split(dataset, 2), 10),
+    )
+    training.restore(arrays)
+    state = training.state()
+    for key in arrays:
+        with pytest.raises(ValueError, match=f"it has no array '{re.escape(key)}'"):
+            training.restore({name: value for name, value in arrays.items() if name != key})
+    assert all((value == state[key]).all() for key, value in training.state().items())  # nothing was restored
+
+
+ODD_META = {
+    "of an older version": ({"dataset_checksum": None}, "an older gsbench wrote it"),
+    "no log": ({"log": None}, "its log is a NoneType"),
+    "an empty log": ({"log": []}, "its log has no evaluation"),
+    "an odd log": ({"log": [5]}, "its log has no evaluation, or one with other fields"),
+    "a log with other fields": ({"log": [{"step": 1}]}, "its log has no evaluation, or one with other fields"),
+    "a loss that is text": ({"loss": "3"}, "its loss is a str"),
+    "a run id that is a number": ({"run_id": 3}, "its run_id is a int"),
+    "figures that are a list": ({"figures": []}, "its figures is a list"),
+    "true for a number": ({"resumed": True}, "its resumed is a bool"),
+    "a checksum that is none": ({"dataset_checksum": 7}, "its dataset_checksum is a int"),
+}
+
+
+@pytest.mark.parametrize("name", ODD_META)
+def test_odd_values_beside_the_arrays_are_refused(copied, name):
+    store, settings, *_ = copied
+    changed, why = ODD_META[name]
+    arrays, meta = store.checkpoint(settings.key)
+    meta = {key: value for key, value in {**meta, **changed}.items() if value is not None}
+    store.write_checkpoint(settings.key, arrays, meta)
+    fails_and_keeps_the_figures(copied, "checkpoint.npz is not a checkpoint of this run", why, "delete the checkpoint")
+
+
+@pytest.mark.parametrize(
+    "meta", [None, np.zeros(3), np.frombuffer(b"{", np.uint8), np.frombuffer(b"[]", np.uint8), np.asarray(5),
+             np.frombuffer(b"\xff\xfe", np.uint8), np.frombuffer(b"[" * 100_000, np.uint8)],
+)  # fmt: skip
+def test_meta_that_cannot_be_read_is_refused(copied, meta):
+    store, settings, *_ = copied
+    arrays, _ = store.checkpoint(settings.key)
+    path = store.run(settings.key) / "checkpoint.npz"
+    np.savez(path, **arrays, **({} if meta is None else {"meta": meta}))
+    fails_and_keeps_the_figures(copied, str(path), "'meta'", "delete the checkpoint")
+
+
+def test_a_run_does_not_go_on_with_other_data(copied, monkeypatch):
+    """One pixel of one image, one label: a record is of one data set."""
+    store, settings, *_ = copied
+    dataset = load_dataset("glyphs", 2)
+    images, labels = dataset.images.copy(), dataset.labels.copy()
+    images[5, 3, 3] ^= 1
+    first, second = np.flatnonzero(labels == 0)[0], np.flatnonzero(labels == 1)[0]
+    labels[[first, second]] = labels[[second, first]]
+    for changed in ({"images": images}, {"labels": labels}):
+        other = dataclasses.replace(dataset, **changed)
+        with monkeypatch.context() as patch:
+            patch.setattr("gsbench.runs.run.load_dataset", lambda *arguments, other=other, **options: other)
+            fails_and_keeps_the_figures(
+                copied, str(store.run(settings.key) / "checkpoint.npz"), "is of other data: glyphs (", dataset.checksum,
+                other.checksum, "put the former data back, and the same command goes on", "or delete the checkpoint",
+            )  # fmt: skip
+    ends_as_one_that_was_not_stopped(copied, resumed=1)  # with the former data
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (DataFileError("data/omniglot28.npz is damaged"),
+         "data/omniglot28.npz is damaged; put the former file back, and the same command goes on from "),
+        (DataFileError("data/omniglot28.npz is damaged"), "checkpoint.npz"),
+    ],
+)  # fmt: skip
+def test_a_data_file_that_is_damaged_on_resume_leaves_the_curve(copied, monkeypatch, error, says):
+    def fail(*arguments, **options):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gsbench.runs.run.load_dataset", fail)
+        fails_and_keeps_the_figures(copied, says)
+    ends_as_one_that_was_not_stopped(copied, resumed=1)
+
+
+@pytest.mark.parametrize(
+    ("where", "status"),
+    [("load_dataset", "failed"), ("split", "failed"), ("Batches", "out-of-memory"),
+     ("estimate_step_bytes", "too-large")],
+)  # fmt: skip
+def test_whatever_else_fails_before_a_step_leaves_the_curve(copied, monkeypatch, where, status):
+    store, settings, _, before = copied
+
+    def fail(*arguments, **options):
+        if status == "too-large":
+            return 10**18
+        raise MemoryError("no more") if status == "out-of-memory" else OSError("the disk is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"gsbench.runs.run.{where}", fail)
+        if status == "failed":
+            with pytest.raises(OSError, match="the disk is gone"):
+                run_training(settings, store)
+        else:
+            run_training(settings, store)
+    record = store.record(settings.key)
+    assert record["status"] == status
+    assert {name: record[name] for name in MEASURED} == {name: before[name] for name in MEASURED}
+    ends_as_one_that_was_not_stopped(copied, resumed=1)
+
+
+def test_a_run_that_is_begun_anew_and_fails_on_its_way_has_its_own_figures(copied, monkeypatch):
+    store, settings, *_ = copied
+    store.drop_checkpoint(settings.key)
+    advance = Training.advance
+
+    def fail(self):
+        if self.steps == 2:
+            raise OSError("the disk is gone")
+        return advance(self)
+
+    monkeypatch.setattr(Training, "advance", fail)
+    with pytest.raises(OSError, match="the disk is gone"):
+        run_training(settings, store)
+    record = store.record(settings.key)
+    assert (record["status"], record["step"], record["curve_step"], record["resumed"]) == ("failed", 2, [0, 2], 0)
+
+
+# Records that cannot be read
+
+ODD_RECORDS = [
+    b"", b"\n", b"{", b'{"status": "ok"', b"[]", b"{}", b"5", b"null", b"true", b'"ok"', b'[{"status": "ok"}]',
+    b'{"status": 5}', b'{"status": null}', b'{"status": ["ok"]}', b'{"status": "ok", "step": "7"}',
+    b'{"status": "ok", "step": true}', b'{"status": "ok", "reason": 3}', b'{"status": "ok", "test_accuracy": []}',
+    b'{"status": "ok", "loss": NaN}', b'{"status": "ok", "loss": -Infinity}', b'{"status": "ok"}\n{"status": "ok"}\n',
+    b"\xff\xfe", b"\x00" * 100, b'{"a": ' + b"[" * 100_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", ODD_RECORDS, ids=range(len(ODD_RECORDS)))
+def test_a_record_that_cannot_be_read_is_that_of_an_unfinished_run(tmp_path, content):
+    store = Store(tmp_path)
+    assert (store.record("a"), store.problem("a")) == (None, "")
+    store.run("a").mkdir()
+    path = store.run("a") / "record.jsonl"
+    path.write_bytes(content)
+    assert store.record("a") is None
+    assert not store.finished("a")
+    assert store.problem("a").startswith(f"{path} is no record of a run: ")
+    assert store.with_figures_kept("a", {"status": "failed"}) == {"status": "failed"}
+    store.write_record("a", {"status": "ok"})
+    assert (store.record("a"), store.problem("a"), store.finished("a")) == ({"status": "ok"}, "", True)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"status": "ok", "ste'])
+def test_a_run_with_a_torn_record_goes_on_from_its_checkpoint(copied, content):
+    store, settings, *_ = copied
+    (store.run(settings.key) / "record.jsonl").write_bytes(content)
+    ends_as_one_that_was_not_stopped(copied, resumed=1)
+
+
+def test_the_command_says_that_a_record_is_torn_and_makes_the_run(tmp_path, capsys):
+    options = ["train", "--preset", "small", "--classes", "2", "--labels", "2", "--batch", "10", "--threads", "1"]
+    options += ["--steps", "4", "--evaluate-every", "2", "--validation-images", "20", "--test-draws", "1"]
+    path = Store(tmp_path).run(tiny().key) / "record.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+    assert main([*options, "--runs", str(tmp_path)]) == 0
+    printed = capsys.readouterr()
+    assert f"{path} is no record of a run: " in printed.err
+    assert "The run counts as unfinished" in printed.err
+    assert printed.out.startswith("ok; step 4")
+    assert Store(tmp_path).finished(tiny().key)

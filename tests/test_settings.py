@@ -4,15 +4,16 @@ import dataclasses
 
 import pytest
 
+from gsbench.limits import available_cores
 from gsbench.models import ModelConfig, make_config
-from gsbench.settings import Settings, available_cores, check_class_count
+from gsbench.settings import Settings, check_class_count
 
 
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
         ({"estimator": "gumble"}, r"unknown estimator 'gumble'; known: marginalize"),
-        ({"estimator": "gumbel-softmax(tau=0)"}, r"tau must be > 0 and finite, got 0"),
+        ({"estimator": "gumbel-softmax(tau=0)"}, r"tau must be >= 1e-10 and finite, got 0"),
         ({"model": "vae"}, r"unknown model 'vae'; known: adgm, m2"),
         ({"preset": "huge"}, r"unknown preset 'huge'; known: default, blog, paper, tuned, small"),
         ({"dataset": "minst"}, r"unknown dataset 'minst'; known: glyphs, mnist"),
@@ -25,7 +26,7 @@ from gsbench.settings import Settings, available_cores, check_class_count
         ({"seed": -1}, r"seed must be >= 0, got -1"),
         ({"labelled_per_class": 0}, r"labelled_per_class must be >= 1, got 0"),
         ({"threads": 0}, r"threads must be >= 1, got 0"),
-        ({"threads": available_cores() + 1}, r"threads must be <= \d+, the cores of this machine"),
+        ({"threads": available_cores() + 1}, r"threads must be <= \d+, the cores that this process may use"),
     ],
 )
 def test_bad_settings_are_refused(bad, message):

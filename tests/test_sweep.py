@@ -198,7 +198,7 @@ def test_a_dry_run_says_which_runs_are_there(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["--workers", "0"], "workers must be 1 to .*, the cores of this machine, got 0"),
+        (["--workers", "0"], "workers must be 1 to .*, the cores that this process may use, got 0"),
         (["--classes", "2,x"], "invalid list of int value: '2,x'"),
         (["--estimators", "summ"], "unknown estimator 'summ'"),
         (["nowhere.toml"], "nowhere.toml"),
@@ -430,6 +430,42 @@ def test_this_machines_workers_leave_ctrl_c_to_the_command_and_runs_undisturbed(
         assert list(client.run(signal.getsignal, signal.SIGINT).values()) == [signal.SIG_IGN]
         assert list(client.run(os.getenv, "OPENBLAS_NUM_THREADS").values()) == ["1"]
         assert list(client.run(dask.config.get, "distributed.worker.profile.enabled").values()) == [False]
+
+
+def test_a_failure_keeps_the_figures_of_the_record_that_it_replaces(tmp_path, client):
+    """Also where the worker has a file system of its own, and so a record without them."""
+    store, settings = Store(tmp_path), tiny()
+    stopped = run_training(settings, store, stop=lambda: True)
+    assert (stopped["status"], stopped["step"], stopped["curve_step"]) == ("unfinished", 1, [0])
+    path = store.run(settings.key) / "checkpoint.npz"
+    path.write_bytes(path.read_bytes()[:1000])
+    (record,) = run_sweep([settings], store, client)
+    assert (record["status"], record["step"], record["curve_step"]) == ("failed", 1, [0])
+    assert record["curve_accuracy"] == stopped["curve_accuracy"]
+    assert f"{path} is damaged" in record["reason"]
+    assert record["reason"].endswith("delete the checkpoint, and the same command begins the run anew")
+
+    elsewhere = Record("b", "training", settings.key, {}, {}, {}, "out-of-memory", "no more").flat()
+    future = SimpleNamespace(status="finished", result=lambda: elsewhere)
+    record = sweep._Sweep(store, client, None, 60.0, None)._settle(settings, future)
+    assert (record["status"], record["step"], record["curve_step"]) == ("out-of-memory", 1, [0])
+    assert store.record(settings.key) == record
+
+
+def test_torn_records_do_not_refuse_a_sweep(tmp_path, in_process, capsys):
+    store, runs = Store(tmp_path), [tiny(seed=seed) for seed in range(4)]
+    for settings, content in zip(runs, ["", "[]", "null"], strict=False):
+        store.run(settings.key).mkdir()
+        (store.run(settings.key) / "record.jsonl").write_text(content)
+    options = ["sweep", *OPTIONS, "--classes", "2", "--steps", "3", "--seeds", "0,1,2,3", "--runs", str(tmp_path)]
+    assert main([*options, "--dry-run"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[0] for line in listed] == [run.key for run in runs]
+    assert all("record.jsonl is no record of a run" in line for line in listed[:3])
+    assert listed[3].endswith(": not begun")
+    assert main(options) == 0
+    assert capsys.readouterr().err.count("record.jsonl is no record of a run") == 3
+    assert [store.record(run.key)["status"] for run in runs] == ["ok"] * 4
 
 
 @pytest.fixture

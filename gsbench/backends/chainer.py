@@ -164,11 +164,18 @@ class ChainerBackend:
         """y W for one-hot rows y that carry a gradient: a look-up forward, a product back. y [..., K] → [..., H]"""
         return functions.look_up(y, W)
 
-    def batch_norm(self, x: Any, gamma: Any, beta: Any, mean: Any, var: Any, training: bool) -> Any:
-        """Batch normalisation over all axes but the last; updates the running `mean` and `var` while training."""
+    def batch_norm(
+        self, x: Any, gamma: Any, beta: Any, mean: Any, var: Any, training: bool, keeps_statistics: bool = True
+    ) -> Any:
+        """Batch normalisation over all axes but the last.
+
+        While training it takes the statistics of x, and moves the running `mean` and `var` towards them where
+        `keeps_statistics` says so; otherwise it takes `mean` and `var`.
+        """
         flat = F.reshape(x, (-1, x.shape[-1]))
         if training:
-            flat = F.batch_normalization(flat, gamma, beta, running_mean=mean, running_var=var)
+            running = {"running_mean": mean, "running_var": var} if keeps_statistics else {}
+            flat = F.batch_normalization(flat, gamma, beta, **running)
         else:
             flat = F.fixed_batch_normalization(flat, gamma, beta, mean, var)
         return F.reshape(flat, x.shape)
@@ -332,10 +339,11 @@ class ChainerBackend:
         array[...] = self.xp.asarray(values)
 
     def move_towards(self, average: Any, x: Any, share: float) -> None:
-        """average += share·(x − average), in place; both parameters of one shape."""
-        step = x.array - average.array
+        """average += share·(x − average), in place; both parameters or arrays of the compute dtype, of one shape."""
+        average, x = self.stop_gradient(average), self.stop_gradient(x)
+        step = x - average
         step *= self.dtype.type(share)
-        average.array += step
+        average += step
 
     @contextlib.contextmanager
     def no_gradient(self) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 from gsbench.backends.chainer_import import chainer
 
 hooks = chainer.optimizer_hooks
+BETA2, EPSILON = 0.999, 1e-8
 
 
 class InPlaceAdamRule(chainer.optimizers.adam.AdamRule):
@@ -40,7 +41,12 @@ class InPlaceAdam(chainer.optimizers.Adam):
 
 
 class Adam:
-    """Chainer's Adam over named parameters (β2 0.999, ε 1e-8)."""
+    """Chainer's Adam over named parameters: W ← W − α_t m/(√v + ε̂), α_t = α √(1 − β2ᵗ)/(1 − β1ᵗ), β2 0.999, ε̂ 1e-8.
+
+    That is the form at the end of section 2 of Kingma and Ba 2015 (arXiv 1412.6980). Their algorithm 1, which PyTorch
+    has, adds ε to √(v/(1 − β2ᵗ)) instead. The two agree where ε = ε̂/√(1 − β2ᵗ): our ε̂ does what an ε of 3.2e-7 does
+    at the first step, and what one of 1e-8 does after thousands.
+    """
 
     def __init__(
         self, parameters: dict[str, Any], learning_rate: float, beta1: float, loss_scale: float | None
@@ -50,7 +56,7 @@ class Adam:
             for name, parameter in parameters.items():
                 setattr(self._chain, name.replace("/", "__"), parameter)
         self._parameters = parameters
-        self._optimizer = InPlaceAdam(alpha=learning_rate, beta1=beta1).setup(self._chain)
+        self._optimizer = InPlaceAdam(alpha=learning_rate, beta1=beta1, beta2=BETA2, eps=EPSILON).setup(self._chain)
         self._scaled = loss_scale is not None
         if loss_scale is not None:
             self._optimizer.set_loss_scale(loss_scale)
@@ -73,6 +79,11 @@ class Adam:
         if clip_element:
             self._optimizer.add_hook(hooks.GradientHardClipping(-clip_element, clip_element))
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What no recipe sets, for records: β2, ε and which of the two forms it is part of."""
+        return {"adam_beta2": BETA2, "adam_epsilon": EPSILON, "adam_epsilon_form": "epsilon-hat"}
+
     def set_learning_rate(self, learning_rate: float) -> None:
         self._optimizer.hyperparam.alpha = learning_rate
 
@@ -92,6 +103,15 @@ class Adam:
             if rule._fp32_param is not None:
                 state[f"wide/{name}"] = rule._fp32_param.array
         return state
+
+    def state_forms(self) -> dict[str, tuple[tuple[int, ...], Any]]:
+        """Shape and dtype of each array that `state` has after an update."""
+        forms: dict[str, tuple[tuple[int, ...], Any]] = {"updates": ((), np.dtype(int))}
+        for name, parameter in self._parameters.items():
+            dtype = np.dtype(np.float32) if self._scaled else parameter.dtype
+            for key in ("m", "v", "wide") if self._scaled else ("m", "v"):
+                forms[f"{key}/{name}"] = (parameter.shape, dtype)
+        return forms
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Goes on where an optimiser of the same parameters had `state`."""

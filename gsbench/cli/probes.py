@@ -77,8 +77,8 @@ def _chainer() -> Iterator[Finding]:
 def _numpy() -> Iterator[Finding]:
     import numpy
 
+    from gsbench.limits import available_cores
     from gsbench.machine import blas
-    from gsbench.settings import available_cores
 
     library, threads = blas()
     found = f"{numpy.__version__}; matrix products by {library}, {threads or 'unknown'} threads"
@@ -128,8 +128,8 @@ def extra(name: str, module: str, package: str, of: str, what: str) -> Probe:
 def _processor() -> Iterator[Finding]:
     import psutil
 
+    from gsbench.limits import available_cores
     from gsbench.machine import processor
-    from gsbench.settings import available_cores
 
     cores = f"{psutil.cpu_count(logical=False) or psutil.cpu_count()} cores, {available_cores()} of them for gsbench"
     load = psutil.getloadavg()[0]
@@ -150,9 +150,11 @@ def _noise() -> Iterator[Finding]:
 def _memory() -> Iterator[Finding]:
     import psutil
 
-    memory = psutil.virtual_memory()
-    found = f"{memory.available / 2**30:.1f} GiB free of {memory.total / 2**30:.1f} GiB"
-    if memory.available < LEAST_BYTES:
+    from gsbench.limits import available_bytes
+
+    free = available_bytes()
+    found = f"{free / 2**30:.1f} GiB free of {psutil.virtual_memory().total / 2**30:.1f} GiB"
+    if free < LEAST_BYTES:
         yield Finding("memory", PROBLEM, found, "end other programs, or give --preset small and few --classes")
     else:
         yield Finding("memory", OK, found)

@@ -12,14 +12,14 @@ from typing import Any
 from gsbench.cli.parser import CommandParser
 from gsbench.cli.remarks import failure, progress_bar, remark
 from gsbench.cli.run_options import add_run_options, options_of_run
-from gsbench.cli.train import STOPPED, summary
+from gsbench.cli.train import STOPPED, remark_problem, summary
 from gsbench.estimators import parse_estimator
+from gsbench.limits import available_cores
 from gsbench.runs import FINISHED, RunSettings, Store
 from gsbench.runs.cluster import local_client, remote_client
 from gsbench.runs.grid import make_runs, read_grids
 from gsbench.runs.settings import LABELS_ONLY
 from gsbench.runs.sweep import run_sweep
-from gsbench.settings import available_cores
 
 FAILED = 1  # exit code: some of the runs failed
 
@@ -97,14 +97,14 @@ def _grids(arguments: argparse.Namespace, threads: int) -> list[dict[str, Any]]:
 
 def run_sweep_command(arguments: argparse.Namespace) -> int:
     if not 1 <= arguments.workers <= available_cores():
-        allowed = f"1 to {available_cores()}, the cores of this machine"
+        allowed = f"1 to {available_cores()}, the cores that this process may use"
         raise ValueError(f"workers must be {allowed}, got {arguments.workers}")
     threads = max(1, available_cores() // arguments.workers)
     runs, store = make_runs(_grids(arguments, threads), arguments.data_dir), Store(arguments.runs)
     if arguments.dry_run:
         for settings in runs:
-            record = store.record(settings.key)
-            print(f"{settings.key}: {record['status'] if record else 'not begun'}")
+            record, problem = store.record(settings.key), store.problem(settings.key)
+            print(f"{settings.key}: {record['status'] if record else problem or 'not begun'}")
         return 0
     try:
         records = _sweep(arguments, runs, store, threads)
@@ -125,6 +125,8 @@ def _sweep(
     left = [settings for settings in runs if not store.finished(settings.key)]
     for settings in set(runs) - set(left):
         store.drop_checkpoint(settings.key)  # a worker that was killed right after its last record left it
+    for settings in left:
+        remark_problem(store, settings)
     remark(f"{len(runs)} runs, {len(runs) - len(left)} of them finished before; in {store.folder}")
     if not left:
         return [store.record(settings.key) or {} for settings in runs]

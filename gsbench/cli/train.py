@@ -55,6 +55,7 @@ def run_train(arguments: argparse.Namespace) -> int:
     check_class_count(dataset, settings.case.n_classes, arguments.data_dir)
     store = Store(arguments.runs)
     remark(f"run {settings.key} in {store.folder}")
+    remark_problem(store, settings)
     known = store.finished(settings.key)
     with asked_to_stop() as stop, Bar() as bar:
         record = run_training(
@@ -75,10 +76,16 @@ def run_train(arguments: argparse.Namespace) -> int:
     return codes[record["status"]]
 
 
+def remark_problem(store: Store, settings: RunSettings) -> None:
+    """Says why the record of a run cannot be read, where it cannot."""
+    if problem := store.problem(settings.key):
+        remark(f"{problem}. The run counts as unfinished: it goes on from its checkpoint, or begins anew.")
+
+
 def summary(record: dict[str, Any]) -> str:
     """A run in one line."""
-    parts = [f"{record['status']}" + (f" ({record['reason']})" if record["reason"] else "")]
-    if record.get("step") is not None:
+    parts = [f"{record['status']}" + (f" ({record['reason']})" if record.get("reason") else "")]
+    if None not in (record.get("step"), record.get("epoch"), record.get("train_seconds")):
         seconds = f"{record['train_seconds']:.0f} s of training"
         parts.append(f"step {record['step']:,}, epoch {record['epoch']:.3g}, {seconds}")
     for part in ("validation", "test"):

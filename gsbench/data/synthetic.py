@@ -7,9 +7,9 @@ classes matters and not what the images show.
 from __future__ import annotations
 
 import numpy as np
-import psutil
 
 from gsbench.data.base import TEST, TRAIN, Dataset, check_n_classes, check_seed, raw_bits
+from gsbench.limits import available_bytes
 
 NAME = "synthetic"
 VERSION = "1"
@@ -30,7 +30,7 @@ def load_synthetic(n_classes: int, seed: int = 0) -> Dataset:
     check_seed(seed)
     n_train = n_classes * max(TRAIN_IMAGES // n_classes, FEWEST_TRAIN)
     n_test = n_classes * max(TEST_IMAGES // n_classes, FEWEST_TEST)
-    needed, free = (n_train + n_test) * HEIGHT * WIDTH, psutil.virtual_memory().available
+    needed, free = (n_train + n_test) * HEIGHT * WIDTH, available_bytes()
     if needed > free:
         raise MemoryError(f"its images take {needed} bytes, of which {free} are free")
     labels = [_labels(n_train, n_classes, seed, TRAIN), _labels(n_test, n_classes, seed, TEST)]

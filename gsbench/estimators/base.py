@@ -103,12 +103,6 @@ class Estimator(abc.ABC):
         return f"{self.name}({','.join(changed)})" if changed else self.name
 
 
-def check_tau(tau: float) -> None:
-    """Raises ValueError unless tau > 0 is finite."""
-    if not isinstance(tau, (int, float)) or not 0 < tau < float("inf"):
-        raise ValueError(f"tau must be > 0 and finite, got {tau!r}")
-
-
 def check_count(name: str, value: int, least: int = 1, or_else: str = "") -> None:
     """Raises ValueError unless the value is an integer >= `least`; `or_else` is what the message allows besides."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:

@@ -18,7 +18,7 @@ class GumbelRao(StraightThrough):
     D = one_hot argmax(log q + g); s_m = softmax((log q + g_m)/τ) with g_m drawn given that its argmax is D's. The value
     and the mean of the gradient are those of `straight-through`; its variance is not larger, and falls with M.
 
-    tau                 temperature τ > 0 of the soft draws
+    tau                 temperature τ >= 1e-10 of the soft draws
     draws               independent draws of D, of which f is averaged
     conditional_draws   M, the soft draws for each D
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from gsbench.categorical import entropy, gumbel, gumbel_softmax
-from gsbench.estimators.base import Estimate, Estimator, check_count, check_tau
+from gsbench.categorical import check_tau, entropy, gumbel, gumbel_softmax
+from gsbench.estimators.base import Estimate, Estimator, check_count
 from gsbench.models import ClassBound, Points
 
 
@@ -14,7 +14,7 @@ from gsbench.models import ClassBound, Points
 class GumbelSoftmax(Estimator):
     """f(s) with s = softmax((log q + g)/τ), g = −log(−log u) (Jang et al. 2017, arXiv 1611.01144, eq. 2).
 
-    tau     temperature τ > 0. The estimate is biased, for s is no class; the bias vanishes as τ → 0, where the
+    tau     temperature τ >= 1e-10. The estimate is biased, for s is no class; the bias vanishes as τ → 0, where the
             variance of the gradient grows
     draws   independent draws of s, of which f is averaged
 

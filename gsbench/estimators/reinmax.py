@@ -16,7 +16,7 @@ class ReinMax(StraightThrough):
     ∇ = ∂f/∂D, p = (softmax(θ/τ) + D)/2, q = softmax(θ), J(p) = diag(p) − p pᵀ. The value is unbiased. The gradient is a
     second-order approximation, Heun's method: at τ = 1 its mean is exact where f is quadratic in D.
 
-    tau     temperature τ > 0 of the softmax within p
+    tau     temperature τ >= 1e-10 of the softmax within p
     draws   independent draws of D, of which f is averaged
 
     Cost: `draws` calls of f an example.

@@ -17,7 +17,7 @@ class StraightThrough(GumbelSoftmax):
     s = softmax((log q + g)/τ) and J(s) = diag(s) − s sᵀ. The value is unbiased, for D is an exact draw from q; the
     gradient is not.
 
-    tau     temperature τ > 0 of the soft draw s whose Jacobian the backward pass takes
+    tau     temperature τ >= 1e-10 of the soft draw s whose Jacobian the backward pass takes
     draws   independent draws of D, of which f is averaged
 
     Cost: `draws` calls of f an example.

@@ -1,4 +1,4 @@
-"""Bytes: live arrays over a step, the peak of a process, and what there is."""
+"""Bytes: live arrays over a step, and the peak of a process."""
 
 from __future__ import annotations
 
@@ -84,18 +84,3 @@ def process_peak() -> tuple[int | None, str]:
     if hasattr(info, "peak_wset"):
         return int(info.peak_wset), "psutil peak_wset"
     return None, "not measured"
-
-
-def available_bytes() -> int:
-    """Host memory that can still be had, within the limit of the control group (version 2) where one is set."""
-    free = int(psutil.virtual_memory().available)
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit, used = ((group / name).read_text().strip() for name in ("memory.max", "memory.current"))
-        counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-    except OSError:
-        return free
-    if not limit.isdigit():
-        return free
-    # What files were read into is counted as used, and given back on demand.
-    return min(free, max(0, int(limit) - int(used) + int(counts.get("inactive_file", 0))))

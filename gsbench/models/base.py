@@ -210,13 +210,18 @@ class Model(abc.ABC):
         """All parameters by name, such as "q_y_ax/W_x"."""
         return {key: p for network in self.networks for key, p in network.parameters.items()}
 
-    def with_parameters(self, parameters: Mapping[str, Any]) -> Model:
-        """The same model with others in place of the parameters that are named."""
+    @property
+    def statistics(self) -> dict[str, Any]:
+        """Batch norm's running means and variances by name, such as "q_y_ax/mean1"."""
+        return {key: a for network in self.networks for key, a in network.statistics.items()}
+
+    def with_parameters(self, parameters: Mapping[str, Any], statistics: Mapping[str, Any] | None = None) -> Model:
+        """The same model with others in place of the parameters and of the statistics that are named."""
         twin = copy.copy(self)
         twin.networks = []
         for attribute, network in vars(self).items():
             if isinstance(network, Network):
-                twin.networks.append(network.with_parameters(parameters))
+                twin.networks.append(network.with_parameters(parameters, statistics))
                 setattr(twin, attribute, twin.networks[-1])
         return twin
 
@@ -232,6 +237,18 @@ class Model(abc.ABC):
         finally:
             for network, training in zip(self.networks, before, strict=True):
                 network.training = training
+
+    @contextlib.contextmanager
+    def leaving_statistics(self) -> Iterator[None]:
+        """Within it batch norm takes the minibatch's statistics, and its running averages stay as they are."""
+        before = [network.keeps_statistics for network in self.networks]
+        for network in self.networks:
+            network.keeps_statistics = False
+        try:
+            yield
+        finally:
+            for network, keeps in zip(self.networks, before, strict=True):
+                network.keeps_statistics = keeps
 
     def q_y(self, x: Any, rng: Any, n_a: int = 1, distribution: Callable[[Any, Any], Any] | None = None) -> Any:
         """q(y|a,x) averaged over `n_a` draws of a. x [B, D_x] → [B, K]

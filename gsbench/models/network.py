@@ -39,6 +39,7 @@ class Network:
         self.bk = bk
         self.config = config
         self.training = True
+        self.keeps_statistics = True
         self.takes_y = "y" in inputs
         self.parameters: dict[str, Any] = {}
         self.running: list[tuple[Any, Any]] = []
@@ -76,10 +77,19 @@ class Network:
     def _get(self, key: str) -> Any:
         return self.parameters[f"{self.name}/{key}"]
 
-    def with_parameters(self, parameters: Mapping[str, Any]) -> Network:
-        """The same network with others in place of the parameters that are named."""
+    @property
+    def statistics(self) -> dict[str, Any]:
+        """Batch norm's running means and variances by name, such as "q_y_ax/mean1"."""
+        pairs = enumerate(self.running, start=1)
+        return {f"{self.name}/{kind}{i}": a for i, pair in pairs for kind, a in zip(("mean", "var"), pair, strict=True)}
+
+    def with_parameters(self, parameters: Mapping[str, Any], statistics: Mapping[str, Any] | None = None) -> Network:
+        """The same network with others in place of the parameters and of the statistics that are named."""
         twin = copy.copy(self)
         twin.parameters = {key: parameters.get(key, p) for key, p in self.parameters.items()}
+        if statistics:
+            arrays = [statistics.get(key, a) for key, a in self.statistics.items()]
+            twin.running = list(zip(arrays[::2], arrays[1::2], strict=True))
         return twin
 
     def _before_norm(self, layer: int) -> Any:
@@ -130,5 +140,5 @@ class Network:
     def _norm(self, h: Any, layer: int) -> Any:
         if self.config.norm == "none":
             return h
-        gamma, beta = self._get(f"gamma{layer}"), self._get(f"b{layer}")
-        return self.bk.batch_norm(h, gamma, beta, *self.running[layer - 1], self.training)
+        gamma, beta, (mean, var) = self._get(f"gamma{layer}"), self._get(f"b{layer}"), self.running[layer - 1]
+        return self.bk.batch_norm(h, gamma, beta, mean, var, self.training, self.keeps_statistics)

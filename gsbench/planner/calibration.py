@@ -21,14 +21,15 @@ from gsbench.backends import load_backend
 from gsbench.case import Case
 from gsbench.data import load_dataset
 from gsbench.estimators import parse_estimator
+from gsbench.limits import available_bytes, available_cores
 from gsbench.machine import machine_fields
 from gsbench.meters.child import run_in_child
 from gsbench.meters.estimate import estimate_step_bytes
-from gsbench.meters.memory import available_bytes, live_peak, peak_figures
+from gsbench.meters.memory import live_peak, peak_figures
 from gsbench.meters.seconds import paired_ratio
 from gsbench.planner.work import Shape, SizedSettings, columns
 from gsbench.records import Record, RecordFile, new_run_id
-from gsbench.settings import Settings, available_cores
+from gsbench.settings import Settings
 
 CLASSES = (10, 20, 50, 100)
 TIMED = ("bound", "step")

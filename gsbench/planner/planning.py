@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from gsbench.planner.curve import Curve, HeldOut, Prediction, make_curve
 from gsbench.planner.observations import Used, observe
 from gsbench.planner.questions import Crossover, Largest, crossover, largest
 from gsbench.planner.work import METRICS, SIZES, Shape
+from gsbench.recipe import steps_of
 from gsbench.report import make_frame, read_runs
 from gsbench.report.estimator_styles import by_estimator
 from gsbench.report.reading import ReportError, read_files
@@ -294,7 +294,7 @@ def _training(
 ) -> tuple[Training, ...]:
     steps, epochs, examples = length
     if epochs is not None and examples is not None:
-        steps = math.ceil(epochs * examples / batch)
+        steps = steps_of(epochs, examples / batch)
     if steps is None:
         return ()
     return tuple(

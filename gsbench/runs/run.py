@@ -17,16 +17,17 @@ from threadpoolctl import threadpool_limits
 
 from gsbench.allocator import keep_memory
 from gsbench.backends import load_backend
-from gsbench.data import Dataset, Split, load_dataset, split
+from gsbench.data import DataFileError, Dataset, Split, find_dataset, load_dataset, split
 from gsbench.images import image_grids, write_images
+from gsbench.limits import available_bytes
 from gsbench.machine import machine_fields
 from gsbench.meters.estimate import estimate_step_bytes
-from gsbench.meters.memory import available_bytes, live_peak, peak_figures
+from gsbench.meters.memory import live_peak, peak_figures
 from gsbench.minibatches import PARAMETERS, Batches, stream_seed
 from gsbench.models import MODELS
 from gsbench.records import Record, new_run_id
 from gsbench.runs.settings import RunSettings
-from gsbench.runs.store import IMAGES, Store
+from gsbench.runs.store import BEGIN_ANEW, CHECKPOINT, IMAGES, Store
 from gsbench.training import Evaluation, Progress, Trainer, Training, papers_alpha, training_progress
 
 MEMORY_SHARE = 0.8  # of what is free, as the benchmark's own limit
@@ -65,6 +66,8 @@ def run_training(
     A run that is in the store, finished, is not made again. Where `stop()` says so after a step, the run writes its
     checkpoint and returns its record with status "unfinished". A loss that is not finite ends it as "diverged", memory
     that does not suffice as "too-large" or "out-of-memory"; what fails otherwise is recorded as "failed" and raised.
+    What fails before it has an evaluation of its own keeps the figures of the record that it replaces. A checkpoint
+    that is damaged or of other data is such a failure: DataFileError, which names the file and says what to do.
 
     stop                  asked after every step
     checkpoint_seconds    of wall-clock time between checkpoints
@@ -149,7 +152,7 @@ class _Run:
                 evaluate()
             stopping = stop()
             if stopping or time.perf_counter() - written >= checkpoint_seconds:
-                self._checkpoint()
+                self._checkpoint(dataset.checksum)
                 written = time.perf_counter()
             if stopping and not self._spent(last_step):
                 return self._write("unfinished", "stopped")
@@ -162,7 +165,14 @@ class _Run:
 
     def _data(self) -> tuple[Dataset, Split]:
         case = self.settings.case
-        dataset = load_dataset(case.dataset, case.n_classes, data_dir=self.data_dir, seed=case.seed)
+        try:
+            dataset = load_dataset(case.dataset, case.n_classes, data_dir=self.data_dir, seed=case.seed)
+        except DataFileError as error:
+            checkpoint = self.store.run(self.key) / CHECKPOINT
+            if not checkpoint.exists():
+                raise
+            advice = f"put the former file back, and the same command goes on from {checkpoint}"
+            raise DataFileError(f"{error}; {advice}") from error
         self.fields.update(dataset_version=dataset.version, dataset_checksum=dataset.checksum)
         return dataset, split(dataset, case.labelled_per_class, seed=case.seed)
 
@@ -172,15 +182,45 @@ class _Run:
         found = self.store.checkpoint(self.key)
         if found is None:
             self._measure_memory(make)
-        self.training = training = make()
-        self.fields.update(alpha=training.trainer.alpha, steps_per_epoch=training.steps_per_epoch)
+        else:
+            self._check_meta(found[1], dataset)
+        training = make()
+        self.fields.update(
+            alpha=training.trainer.alpha,
+            steps_per_epoch=training.steps_per_epoch,
+            **training.trainer.optimizer.settings,
+        )
         if found is not None:
             arrays, meta = found
-            training.restore(arrays)
+            try:
+                training.restore(arrays)
+            except ValueError as error:
+                raise self.store.refusal(self.key, str(error)) from error
+            last_step = self.settings.last_step(training.steps_per_epoch)
+            if last_step is not None and training.steps > last_step:
+                raise self.store.refusal(self.key, f"it is of step {training.steps}, and the run has {last_step}")
             self.log, self.loss = meta["log"], meta["loss"]
             self.run_id, self.wall_before, self.resumed = meta["run_id"], meta["wall_seconds"], meta["resumed"] + 1
             self.figures.update(meta["figures"])
+        self.training = training
         return training
+
+    def _check_meta(self, meta: dict[str, Any], dataset: Dataset) -> None:
+        """Raises DataFileError where the run cannot go on from a checkpoint with these data beside its arrays."""
+        if "dataset_checksum" not in meta:
+            raise self.store.refusal(self.key, "an older gsbench wrote it, which did not note on what data")
+        for name, kinds in _META.items():
+            if not isinstance(meta.get(name), kinds) or isinstance(meta[name], bool):
+                raise self.store.refusal(self.key, f"its {name} is a {type(meta.get(name)).__name__}")
+        if not meta["log"] or not all(_is_point(point) for point in meta["log"]):
+            raise self.store.refusal(self.key, "its log has no evaluation, or one with other fields")
+        if meta["dataset_checksum"] != dataset.checksum:
+            name, then, now = self.settings.case.dataset, meta["dataset_checksum"], dataset.checksum
+            raise DataFileError(
+                f"{self.store.run(self.key) / CHECKPOINT} is of other data: {name} "
+                f"({find_dataset(name, self.data_dir).text}) has the checksum {now} now, and had {then} when the run "
+                f"began; put the former data back, and the same command goes on; or {BEGIN_ANEW}"
+            )
 
     def _make_training(self, dataset: Dataset, parts: Split) -> Training:
         case, recipe = self.settings.case, self.settings.recipe
@@ -215,7 +255,7 @@ class _Run:
         if watcher:
             watcher.evaluation(progress)
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self, dataset_checksum: str) -> None:
         """The checkpoint, and a record of what there is so far."""
         assert self.training is not None
         meta = {
@@ -225,6 +265,7 @@ class _Run:
             "wall_seconds": self.wall_seconds,
             "resumed": self.resumed,
             "figures": self.figures,
+            "dataset_checksum": dataset_checksum,
         }
         self.store.write_checkpoint(self.key, self.training.state(), meta)
         self._write("unfinished", "not at its end yet")
@@ -254,15 +295,17 @@ class _Run:
 
     def _write(self, status: str, reason: str = "") -> dict[str, Any]:
         """Replaces the run's record."""
-        figures = {**self.figures, "resumed": self.resumed, **self._progress()}
+        figures = {**self.figures, **self._progress()}
         record = Record(
             self.run_id, "training", self.key, self.fields, machine_fields(self.bk), figures, status, reason
         ).flat()
+        if not self.log:
+            record = self.store.with_figures_kept(self.key, record)
         self.store.write_record(self.key, record)
         return record
 
     def _progress(self) -> dict[str, Any]:
-        if self.training is None:
+        if self.training is None or not self.log:
             return {}
         seconds = self.training.train_seconds
         curves = {f"curve_{name}": [point[key] for point in self.log] for name, key in _CURVES.items()}
@@ -272,7 +315,8 @@ class _Run:
             "train_seconds": seconds,
             "wall_seconds": self.wall_seconds,
             "steps_per_second": self.training.steps / seconds if seconds else None,
-            "validation_accuracy": self.log[-1]["validation_accuracy"] if self.log else None,
+            "validation_accuracy": self.log[-1]["validation_accuracy"],
+            "resumed": self.resumed,
             **curves,
         }
 
@@ -287,6 +331,21 @@ def checksum(training: Training) -> str:
 
 
 _PROGRESS = tuple(field.name for field in dataclasses.fields(Progress))
+_META: dict[str, tuple[type, ...]] = {
+    "run_id": (str,), "log": (list,), "loss": (int, float), "wall_seconds": (int, float), "resumed": (int,),
+    "figures": (dict,), "dataset_checksum": (str,),
+}  # fmt: skip
+
+
+def _is_point(point: Any) -> bool:
+    """Whether this is an entry of a log: the fields of a `Progress` and the wall-clock seconds, all of them numbers,
+    but for the loss before the first step."""
+    if not isinstance(point, dict) or set(point) != {*_PROGRESS, "wall_seconds"}:
+        return False
+    numbers = [value for name, value in point.items() if name != "loss" or value is not None]
+    return all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in numbers)
+
+
 _CURVES = {
     "step": "step",
     "epoch": "epoch",

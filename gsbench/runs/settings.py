@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from gsbench.recipe import Recipe
+from gsbench.recipe import Recipe, steps_of
 from gsbench.settings import Settings
 
 LABELS_ONLY = "labels-only"
@@ -99,7 +99,7 @@ class RunSettings:
     def last_step(self, steps_per_epoch: float) -> int | None:
         """The step at which the run ends, or None where only time ends it."""
         ends = [self.steps] if self.steps is not None else []
-        ends += [math.ceil(self.epochs * steps_per_epoch)] if self.epochs is not None else []
+        ends += [steps_of(self.epochs, steps_per_epoch)] if self.epochs is not None else []
         return min(ends, default=None)
 
 

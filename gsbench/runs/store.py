@@ -9,13 +9,23 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
+from gsbench.data import DataFileError
 from gsbench.data.locations import read_arrays
 from gsbench.files import write_whole
 
 # Statuses that a run ends with for good: the same settings would give the same. What failed is tried again.
 FINISHED = ("ok", "diverged")
+FAILED = ("failed", "too-large", "out-of-memory")
 RECORD, CHECKPOINT, IMAGES, LOCK = "record.jsonl", "checkpoint.npz", "images.npz", "lock"
 META = "meta"  # in a checkpoint, beside the arrays: JSON
+BEGIN_ANEW = "delete the checkpoint, and the same command begins the run anew"
+
+# What is read of a record, where it has it.
+_NUMBER = (int, float, type(None))
+_READ: dict[str, tuple[type, ...]] = {
+    "status": (str,), "reason": (str,), "step": (int, type(None)), "epoch": _NUMBER, "train_seconds": _NUMBER,
+    "validation_accuracy": _NUMBER, "test_accuracy": _NUMBER,
+}  # fmt: skip
 
 
 class Store:
@@ -35,11 +45,31 @@ class Store:
         return FileLock(self.run(key) / LOCK, timeout=-1 if wait else 0)
 
     def record(self, key: str) -> dict[str, Any] | None:
-        """The run's record, or None where there is none."""
+        """The run's record, or None where there is none that can be read: such a run counts as unfinished."""
+        return self._record(key)[0]
+
+    def problem(self, key: str) -> str:
+        """Why the run's record cannot be read, or "" where it can or there is none."""
+        return self._record(key)[1]
+
+    def _record(self, key: str) -> tuple[dict[str, Any] | None, str]:
+        path = self.run(key) / RECORD
         try:
-            return dict(json.loads((self.run(key) / RECORD).read_text(encoding="utf-8")))
+            record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
         except FileNotFoundError:
-            return None
+            return None, ""
+        except (ValueError, RecursionError) as error:  # of JSON and of UTF-8
+            return None, f"{path} is no record of a run: {error}"
+        if not isinstance(record, dict) or "status" not in record:
+            return None, f"{path} is no record of a run: it has no status"
+        for name, kinds in _READ.items():
+            if name in record and (not isinstance(record[name], kinds) or isinstance(record[name], bool)):
+                return None, f"{path} is no record of a run: its {name} is a {type(record[name]).__name__}"
+        return record, ""
+
+    def with_figures_kept(self, key: str, failure: dict[str, Any]) -> dict[str, Any]:
+        """The record of a failure, with what the record that it replaces has measured and it has not."""
+        return {**(self.record(key) or {}), **failure}
 
     def finished(self, key: str) -> bool:
         record = self.record(key)
@@ -55,14 +85,33 @@ class Store:
         write_whole(self.run(key) / CHECKPOINT, lambda file: np.savez(file, **whole))
 
     def checkpoint(self, key: str) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-        """Arrays and what stands beside them, or None where there is no checkpoint. Raises DataFileError where it is
-        damaged.
+        """Arrays and what stands beside them, or None where there is no checkpoint.
+
+        Raises DataFileError, which names the file and says what to do, where it is damaged.
         """
+        path = self.run(key) / CHECKPOINT
         try:
-            arrays = read_arrays(self.run(key) / CHECKPOINT)
+            arrays = read_arrays(path)
         except FileNotFoundError:
             return None
-        return arrays, json.loads(arrays.pop(META).tobytes())
+        except DataFileError as error:
+            raise DataFileError(f"{error}; {BEGIN_ANEW}") from error
+        try:
+            meta = json.loads(arrays.pop(META).tobytes())
+        except (KeyError, ValueError, RecursionError) as error:
+            raise self.refusal(key, f"{META!r} cannot be read ({type(error).__name__})") from error
+        if not isinstance(meta, dict):
+            raise self.refusal(key, f"{META!r} is a {type(meta).__name__}")
+        return arrays, meta
+
+    def refusal(self, key: str, problem: str) -> DataFileError:
+        """The error of a checkpoint that a run cannot go on from."""
+        return DataFileError(f"{self.run(key) / CHECKPOINT} is not a checkpoint of this run: {problem}; {BEGIN_ANEW}")
 
     def drop_checkpoint(self, key: str) -> None:
         (self.run(key) / CHECKPOINT).unlink(missing_ok=True)
+
+
+def _refuse_constant(name: str) -> None:
+    """JSON has no NaN and no Infinity, and our records are JSON."""
+    raise ValueError(f"{name} is no JSON")

@@ -13,7 +13,7 @@ from gsbench.records import Record, new_run_id
 from gsbench.runs.cluster import check_workers, need, workers_offers
 from gsbench.runs.run import run_training
 from gsbench.runs.settings import RunSettings
-from gsbench.runs.store import FINISHED, Store
+from gsbench.runs.store import FAILED, FINISHED, Store
 
 LOOK_SECONDS = 5.0  # between looks at which workers there are
 STOP_SECONDS = 60.0  # to wait for runs that were asked to stop
@@ -123,15 +123,16 @@ class _Sweep:
         stored = self.store.record(settings.key)
         if stored is not None and (stored["status"] in FINISHED or stored == record):
             return stored
+        if record["status"] in FAILED:
+            record = self.store.with_figures_kept(settings.key, record)
         self.store.write_record(settings.key, record)
         return record
 
     def _failure(self, settings: RunSettings, error: Exception) -> dict[str, Any]:
-        """The record of a run that its workers could not record, with what it had come to."""
+        """The record of a run that its workers could not record."""
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         fields, machine = settings.record_fields(), machine_fields_of_driver()
-        record = Record(self.run_id, "training", settings.key, fields, machine, {}, "failed", reason).flat()
-        return {**(self.store.record(settings.key) or {}), **record}
+        return Record(self.run_id, "training", settings.key, fields, machine, {}, "failed", reason).flat()
 
     def stop(self) -> None:
         """Asks the runs under way to stop with a checkpoint, and gives them time for it."""
