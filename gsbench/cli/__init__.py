@@ -22,6 +22,7 @@ from gsbench.cli.gallery import add_gallery
 from gsbench.cli.list import add_list
 from gsbench.cli.parser import CommandParser
 from gsbench.cli.report import add_report
+from gsbench.shown import printable
 
 STOPPED, NO_READER = 130, 141  # the shell's own: of a Ctrl-C, and of a pipe that was closed
 
@@ -122,5 +123,5 @@ def _refuse(error: Exception, arguments: argparse.Namespace) -> int:
         import traceback
 
         traceback.print_exception(type(error), error, error.__traceback__)
-    print(f"gsbench: error: {error}", file=sys.stderr)
+    print(f"gsbench: error: {printable(str(error))}", file=sys.stderr)
     return 2

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from gsbench.report import text
-from gsbench.report.frame import GRADIENT_PARTS, is_sum, measured
+from gsbench.report.frame import is_sum, measured
+from gsbench.schema import GRADIENT_PARTS
 
 PARTS = dict(
     zip(GRADIENT_PARTS, ("logits of q(y|a,x)", "other parameters of φ", "parameters of θ"), strict=True)

@@ -75,7 +75,7 @@ class Section:
 
     def markdown(self) -> str:
         image = _image(self.figure, self.plot) if self.plot else ""
-        return "\n\n".join(filter(None, [f"## {self.title}", image, self.body]))
+        return "\n\n".join(filter(None, [f"## {markdown_cell(self.title)}", image, self.body]))
 
 
 def make_page(
@@ -173,7 +173,7 @@ def _joint_runs(frame: pd.DataFrame) -> str:
 
 
 def _image(key: str, plot: Plot) -> str:
-    alt = plot.title.replace("[", "(").replace("]", ")")
+    alt = markdown_cell(plot.title.replace("[", "(").replace("]", ")"))
     return f"![{alt}]({key}.png)\n\n*{markdown_cell(plot.caption)}* ([SVG]({key}.svg))"
 
 
