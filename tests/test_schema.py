@@ -16,6 +16,7 @@ from gsbench.schema import FIELDS, LONGEST, REQUIRED, fault
 
 KEPT = sorted(Path(__file__).parents[1].glob("reports/**/*.jsonl"))
 NUMBERS = [field for field, kind in FIELDS.items() if not kind.is_text and kind.holds(10)]
+DEEP = json.loads("[" * 22 + "]" * 22)
 TEXTS = [field for field, kind in FIELDS.items() if kind.is_text]
 
 
@@ -89,7 +90,7 @@ def test_a_number_is_no_text_no_flag_and_finite(field):
         (
             "a_field_of_another",
             (3, "x", [1], {"a": [None]}, math.inf, 10**400),
-            ([[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]],),
+            (DEEP,),
         ),
     ],
 )
