@@ -63,8 +63,8 @@ def class_axis(ax: Axes, counts: Iterable[float], margin: float = 1.25) -> None:
     first, then powers of ten, then the others. The axis ends a factor of `margin` beyond the ends.
     """
     ks = sorted(set(counts))
+    ax.set_xlim(ks[0] / margin, ks[-1] * margin)  # before the scale, which would look for limits in points at one K
     ax.set_xscale("log")
-    ax.set_xlim(ks[0] / margin, ks[-1] * margin)
     inches = ax.bbox.width / ax.figure.dpi / np.log(margin**2 * ks[-1] / ks[0])
     legible: list[float] = []
     for k in sorted(ks, key=lambda k: (k not in (ks[0], ks[-1]), np.log10(k) % 1 != 0, k)):
