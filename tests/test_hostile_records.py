@@ -9,7 +9,15 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
-from records_fixture import make_record, make_run, memory_figures, speedup_figures, training_record, write_lines
+from records_fixture import (
+    make_record,
+    make_run,
+    memory_figures,
+    peer_records,
+    speedup_figures,
+    training_record,
+    write_lines,
+)
 
 from gsbench.cli import main
 from gsbench.report import ReportError, make_report, write_report
@@ -65,6 +73,7 @@ def test_nothing_is_hidden(text, written):
         ("*b* _i_ step_seconds __d__", "\\*b\\* \\_i\\_ step_seconds \\_\\_d\\_\\_"),
         ("~~s~~ and z ~ N(0, I)", "\\~\\~s\\~\\~ and z ~ N(0, I)"),
         ("# h", "\\# h"),
+        ("$5 to $9", "\\$5 to \\$9"),
         ("- item", "\\- item"),
         ("12. item", "12\\. item"),
         ("12.5 %", "12.5 %"),
@@ -148,7 +157,9 @@ def hostile_run():
         record = make_record(group, i, **words, estimator=name, n_classes=10 * (1 + i % 2), **figures[group])
         records.append({**record, "case": f"{i} {name}"[:200], "mine": name, name: i})
     run = {**training_record(), "case": EVIL[0], "estimator": EVIL[3], "reason": EVIL[1], "dataset": EVIL[6]}
-    return [*records, run, *SMALL_RUN]
+    peers = [{**record, "baseline": "\x1b[31mpeer\x1b[0m"} for record in peer_records([10])[:2]]
+    pair = make_record("speedup", 99, estimator="gumbel-softmax", **speedup_figures("bound", 3.0, "\x1b[1mbase"))
+    return [*records, run, *peers, pair, *SMALL_RUN]
 
 
 @pytest.fixture(scope="module")

@@ -148,7 +148,7 @@ ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 # left alone but where they would end the text of a link; an address with a protocol or www. would be a link by itself.
 _MARKUP = re.compile(
     r"^(?:\#{1,6}|[-+])(?=\s|$)|^[-=](?=[-=\s]*$)|^\d{1,9}[.)](?=\s|$)"
-    r"|[\\`*&<>|]|(?<![^\W_])_|_(?![^\W_])|(?<!\s)~|~(?!\s)|\](?=[(\[:])|:(?=//)|(?<=\bwww)\.",
+    r"|[\\`*&<>|$]|(?<![^\W_])_|_(?![^\W_])|(?<!\s)~|~(?!\s)|\](?=[(\[:])|:(?=//)|(?<=\bwww)\.",
     re.IGNORECASE,
 )
 
