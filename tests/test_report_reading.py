@@ -201,8 +201,8 @@ def test_a_file_of_another_kind_is_an_error_beside_others_too(tmp_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    for name in ("nowhere.jsonl", "nowhere"):
-        with pytest.raises(ReportError, match=rf"^no such file or folder: .*{name}$"):
+    for name, what in (("nowhere.jsonl", "file"), ("nowhere", "file or folder")):
+        with pytest.raises(ReportError, match=rf"^no such {what}: .*{name}$"):
             read_files([write_lines(tmp_path / "good.jsonl", RUN), tmp_path / name])
 
 
@@ -351,4 +351,4 @@ def test_a_link_that_leads_nowhere_is_told_and_a_pipe_is_passed_over(tmp_path):
     (tmp_path / "gone.jsonl").symlink_to(tmp_path / "nowhere")
     os.mkfifo(tmp_path / "pipe.jsonl")
     (notice,) = read_files([tmp_path]).notices
-    assert notice.startswith("Left out: no such file or folder: gone.jsonl. ")
+    assert notice.startswith("Left out: no such file: gone.jsonl. ")

@@ -77,7 +77,7 @@ def write_report(reading: Reading, *, name: str | None = None, output: str | Pat
         return _write_report(reading, folder)
     except OSError as error:
         told = f"the report cannot be written to {str(folder)!r}: {error.strerror or error}"
-        raise ReportError(f"{told}; make room there, or name another folder by --output") from error
+        raise ReportError(f"{told}; see to its rights and its room, or name another folder by --output") from error
 
 
 def _write_report(reading: Reading, folder: Path) -> Path:

@@ -169,7 +169,8 @@ def read_file(path: Path, shown: str | None = None) -> Reading:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise ReportError(f"no such file or folder: {path}") from None
+        what = "file" if path.suffix in READERS else "file or folder"
+        raise ReportError(f"no such {what}: {path}") from None
     except OSError as error:
         raise Unreadable(f"cannot read {path}: {error.strerror}") from None
     found = [_checked(where, value) for where, value in READERS[path.suffix](path, content)]
