@@ -289,7 +289,7 @@ def test_a_report_that_cannot_be_written_names_its_folder_and_what_to_do(tmp_pat
 
     monkeypatch.setattr("gsbench.report._write_data", full)
     reading = read_files([write_lines(tmp_path / "a.jsonl", [make_record("step", step_seconds=1.0)])])
-    with pytest.raises(ReportError, match=r"cannot be written to '.*/r': No space left on device; see to its rights and"):
+    with pytest.raises(ReportError, match=r"cannot be written to '.*/r': No space left on device; see to"):
         write_report(reading, name="r", output=tmp_path)
 
 

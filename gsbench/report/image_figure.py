@@ -74,7 +74,9 @@ def without_damaged_images(reading: Reading) -> Reading:
             except (OSError, DataFileError) as error:
                 path = Path(record[IMAGES])
                 why = str(error).replace(str(path), f"{path.parent.name}/{path.name}")
-                notices.append(f"Left out: {why.rstrip('.')}. The record beside it counts; make the run again to have its images.")
+                notices.append(
+                    f"Left out: {why.rstrip('.')}. The record beside it counts; make the run again to have its images."
+                )
                 record = {field: value for field, value in record.items() if field != IMAGES}
         records.append(record)
     return Reading(tuple(records), (*reading.notices, *notices))
