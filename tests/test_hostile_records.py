@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 from records_fixture import (
+    gradient_records,
     make_record,
     make_run,
     memory_figures,
@@ -273,6 +274,13 @@ def test_a_record_with_an_odd_value_is_left_out_or_shown_and_the_others_are_repo
     assert len(reading.records) + n_left_out >= len(BASE) + 150 - 5  # a run_id or case may be another's
     assert sum(field in UNKNOWN for field, _ in chosen) <= len(reading.records) - len(BASE)
     assert [HIDDEN.findall(text) for text in all_texts(reading.records, reading.notices)] == [[]] * 5
+
+
+@pytest.mark.parametrize("value", [-1.0, 0.0, 1e30, -1e30])
+def test_squares_that_rounding_made_negative_are_no_warning(value):
+    records = gradient_records((10, 100), estimators=("marginalize", "gumbel-softmax"))
+    for figure in ("variance", "squared_bias", "variance_low", "total_variance"):
+        all_texts([{**record, f"logits_{figure}": value} for record in records])
 
 
 def test_a_field_called_as_a_column_of_the_frame_keeps_its_values():
