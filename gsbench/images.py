@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gsbench.data import DataFileError
 from gsbench.data.locations import read_arrays
 from gsbench.files import write_whole
 from gsbench.models import Draws, Labels, Model
@@ -81,9 +82,25 @@ def write_images(path: Path, grids: Mapping[str, np.ndarray]) -> None:
 def read_images(path: Path) -> dict[str, np.ndarray]:
     """What `write_images` wrote.
 
-    Raises FileNotFoundError where there is no such file, DataFileError where it is damaged or lacks an array.
+    Raises FileNotFoundError where there is no such file, DataFileError where it is damaged, lacks an array, or has one
+    of another form.
     """
-    return read_arrays(path, NAMES)
+    grids = read_arrays(path, NAMES)
+    shapes = {name: grids[name].shape for name in NAMES}
+    n, m, shown = (shapes[name][:1] for name in ("originals", "samples", "classes"))
+    side = shapes["originals"][1:]
+    expected = {
+        "originals": (*n, *side),
+        "reconstructions": (*n, *side),
+        "analogies": (*n, *shown, *side),
+        "samples": (*m, *shown, *side),
+        "classes": shown,
+    }
+    pixels_are_bytes = all(grids[name].dtype == np.uint8 for name in NAMES if name != "classes")
+    if shapes != expected or len(side) != 2 or not pixels_are_bytes or not all(map(math.prod, shapes.values())):
+        told = ", ".join(f"{name} {grids[name].dtype}{list(shape)}" for name, shape in shapes.items())
+        raise DataFileError(f"{path} is damaged or not of the right form: it holds {told}")
+    return grids
 
 
 def _side(n_pixels: int) -> int:

@@ -292,3 +292,31 @@ def test_no_file_damaged_file_and_file_with_objects_are_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(DataFileError, match="damaged"):
         read_images(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("originals", np.uint8(3)),  # a scalar
+        ("originals", np.zeros((3, 784), np.uint8)),
+        ("reconstructions", np.zeros((1, 28, 28), np.uint8)),
+        ("analogies", np.zeros((3, 28, 28), np.uint8)),
+        ("samples", np.zeros((2, 4, 28, 28), np.float32)),
+        ("samples", np.zeros((0, 4, 28, 28), np.uint8)),
+        ("samples", np.zeros((2, 4, 14, 14), np.uint8)),
+        ("classes", np.int64(4)),
+        ("classes", np.arange(5)),
+    ],
+)
+def test_images_of_another_form_are_refused_by_name(tmp_path, name, wrong):
+    right = {
+        **{name: np.zeros((3, 28, 28), np.uint8) for name in ("originals", "reconstructions")},
+        **{name: np.zeros((3, 4, 28, 28), np.uint8) for name in ("analogies", "samples")},
+        "classes": np.arange(4),
+    }
+    path = tmp_path / "images.npz"
+    write_images(path, right)
+    assert list(read_images(path)) == list(right)
+    write_images(path, {**right, name: wrong})
+    with pytest.raises(DataFileError, match=rf"images\.npz is damaged or not of the right form: it holds .*{name} "):
+        read_images(path)

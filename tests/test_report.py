@@ -92,7 +92,7 @@ def test_the_page_shows_every_figure_with_the_device_and_the_settings(report):
 
 def test_the_page_tells_what_was_cut_off_skipped_and_failed(report):
     page = page_of(report)
-    assert f"> **Notice.** The last line of run.jsonl (line {len(RUN) + 1}) was cut off" in page
+    assert f"> **Notice.** Left out: run.jsonl, the last line (line {len(RUN) + 1}): it was cut off" in page
     lost = page.split("## Skipped, failed and too large")[1].split("##")[0]
     assert len([line for line in lost.splitlines() if line.startswith("| ")]) == 1 + 6
     assert "| ValueError: a \\| b &lt;c&gt; and a second line |" in lost

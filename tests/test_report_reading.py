@@ -58,7 +58,7 @@ def test_a_cut_off_last_line_is_dropped_and_told(tmp_path, rest):
     reading = read_files([path])
     assert reading.records == tuple(RUN)
     (notice,) = reading.notices
-    assert f"a.jsonl (line {len(RUN) + 1}) was cut off" in notice
+    assert notice.startswith(f"Left out: a.jsonl, the last line (line {len(RUN) + 1}): it ")
 
 
 def test_a_whole_last_line_without_its_end_counts(tmp_path):
@@ -72,25 +72,91 @@ def test_empty_lines_are_nothing(tmp_path):
     assert read_files([path]).records == tuple(RUN)
 
 
+BEGIN = '{"schema_version": 1, "run_'
+CUT_OFF = "it was cut off, as when the disk is full or a run is killed."
+OURS = [{"schema_version": 1, **record} for record in RUN[:4]]  # in the order in which gsbench writes fields
+DEEP = "[" * 20_000 + "]" * 20_000
+
+
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("no json", "line 2 is not JSON"),
-        ("[1]", "line 2 is a JSON list"),
-        ("{}", "line 2 has schema_version None, this gsbench reads 1"),
-        ('{"schema_version": 2}', "line 2 has schema_version 2, this gsbench reads 1"),
-        ('{"schema_version": 1}', "line 2 needs the text 'run_id', got None"),
-        (json.dumps(make_record("step", case=3)), "line 2 needs the text 'case', got 3"),
-        (json.dumps(make_record("step", status="fine")), "status 'fine'; known: ok, unfinished, diverged, "),
+        ("no json", "it is not JSON (Expecting value: line 1 column 1 (char 0))."),
+        (BEGIN, CUT_OFF),
+        ("\0\0\0", "it is not JSON (Expecting value: line 1 column 1 (char 0))."),
+        (DEEP, "it is nested too deeply to be read."),
+        ("[1]", "it is a JSON list, not an object."),
+        ("5", "it is a JSON int, not an object."),
+        ("null", "it is a JSON NoneType, not an object."),
+        ("{}", "it has schema_version None, this gsbench reads 1."),
+        ('{"schema_version": 2}', "it has schema_version 2, this gsbench reads 1."),
+        ('{"schema_version": true}', "it has schema_version True, this gsbench reads 1."),
+        ('{"schema_version": 1}', "run_id must be text of 1 to 200 characters, got None."),
+        (json.dumps(make_record("step", case=3)), "case must be text of 1 to 200 characters, got 3."),
+        (json.dumps(make_record("step", status="fine")), "status must be one of ok, unfinished, diverged, "),
+        (json.dumps(make_record("step", n_classes=0)), "n_classes must be a whole number from 2 to 1e+15, got 0."),
+        (json.dumps(make_record("step", step_seconds=float("inf"))), "step_seconds must be a number from 1e-12 to"),
     ],
 )
-def test_any_other_bad_line_is_an_error_that_names_file_and_line(tmp_path, line, why):
+def test_any_other_bad_line_is_left_out_and_a_notice_names_file_and_line(tmp_path, line, why):
     path = tmp_path / "a.jsonl"
     path.write_text("\n".join([json.dumps(RUN[0]), line, json.dumps(RUN[1])]) + "\n")
-    with pytest.raises(ReportError) as error:
-        read_files([path])
-    assert str(path) in str(error.value)
-    assert why in str(error.value)
+    reading = read_files([path])
+    assert reading.records == (RUN[0], RUN[1])
+    (notice,) = reading.notices
+    assert notice.startswith(f"Left out: a.jsonl, line 2: {why}")
+    assert notice.endswith("Delete it to be rid of this notice; what was in it can be measured again.")
+
+
+@pytest.mark.parametrize(
+    ("line", "whole"),
+    [
+        (BEGIN + json.dumps(OURS[1]), OURS[1:2]),  # a torn line, and the next record appended to it
+        (BEGIN + BEGIN + json.dumps(OURS[1]) + BEGIN, OURS[1:2]),
+        (json.dumps(OURS[1]) + json.dumps(OURS[2]), OURS[1:3]),  # whole records that lost the line's end between them
+        (json.dumps(OURS[1]) + "  " + BEGIN, OURS[1:2]),
+        (BEGIN + json.dumps({**OURS[1], "reason": BEGIN}), [{**OURS[1], "reason": BEGIN}]),
+    ],
+)
+def test_whole_records_in_a_torn_line_count(tmp_path, line, whole):
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join([json.dumps(RUN[0]), line, json.dumps(RUN[3])]) + "\n")
+    reading = read_files([path])
+    assert reading.records == (RUN[0], *whole, RUN[3])
+    torn = [f"Left out: a.jsonl, line 2: {CUT_OFF}"] if line.startswith(BEGIN + "{") or line.endswith(BEGIN) else []
+    assert [notice.split(" Delete")[0] for notice in reading.notices] == torn
+
+
+def test_bytes_that_are_no_text_make_a_record_torn(tmp_path):
+    path = tmp_path / "a.jsonl"
+    bad = json.dumps({**RUN[1], "reason": "caf?"}).encode().replace(b"caf?", b"caf\xc3")
+    path.write_bytes(json.dumps(RUN[0]).encode() + b"\n" + bad + b"\n")
+    reading = read_files([path])
+    assert reading.records == (RUN[0],)
+    assert len(reading.notices) == 1
+    assert "a.jsonl, line 2: it is not JSON ('utf-8' codec can't decode byte 0xc3 in position" in reading.notices[0]
+
+
+def test_of_many_bad_lines_a_few_are_told_and_the_others_counted(tmp_path):
+    path = write_lines(tmp_path / "a.jsonl", [RUN[0], *({**RUN[1], "batch": -i} for i in range(1, 12))])
+    *told, last = read_files([path]).notices
+    assert [notice.split(" must")[0] for notice in told] == [f"Left out: a.jsonl, line {i}: batch" for i in range(2, 7)]
+    assert last == "Left out: a.jsonl, 6 more lines or records of it."
+
+
+def test_a_bad_record_of_a_saved_file_is_named_by_its_number(tmp_path):
+    path = write_saved(tmp_path / "a.json", [RUN[0], {**RUN[1], "dtype": 3}, RUN[2]])
+    reading = read_files([path])
+    assert reading.records == (RUN[0], RUN[2])
+    assert "Left out: a.json, record 2: dtype must be text of 1 to 200 characters, got 3." in reading.notices[0]
+
+
+def test_halves_of_surrogate_pairs_are_written_out_and_a_path_of_images_in_a_record_is_dropped(tmp_path):
+    record = {**RUN[0], "estimator": "a\ud83d", "mine": {"\ud800": ["\udfff"]}, IMAGES: "/etc/passwd"}
+    (read,) = read_files([write_lines(tmp_path / "a.jsonl", [record])]).records
+    assert read["estimator"] == "a\\ud83d"
+    assert read["mine"] == {"\\ud800": ["\\udfff"]}
+    assert IMAGES not in read
 
 
 @pytest.mark.parametrize(
@@ -108,21 +174,36 @@ def test_any_other_bad_line_is_an_error_that_names_file_and_line(tmp_path, line,
         ("a.json", b'{"gsbench_records": []}', "it holds no whole record"),
         ("a.jsonl", b"", "it holds no whole record"),
         ("a.jsonl", b'{"schema_v', "it holds no whole record"),
-        ("a.csv", b"", "allowed are .jsonl and .json"),
+        ("a.json", DEEP.encode(), "it is nested too deeply to be read"),
+        ("a.jsonl", b"[]\n{}\n", "line 1: it is a JSON list, not an object"),
     ],
 )
-def test_what_is_no_benchmark_file_is_an_error_that_names_it(tmp_path, name, content, why):
+def test_what_is_no_benchmark_file_is_an_error_that_names_it_and_beside_others_a_notice(tmp_path, name, content, why):
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(ReportError) as error:
-        read_files([write_lines(tmp_path / "good.jsonl", RUN), path])
+        read_files([path])
     assert f"{path} is no gsbench benchmark file: " in str(error.value)
     assert why in str(error.value)
+    good = write_lines(tmp_path / "good.jsonl", RUN)
+    reading = read_files([path, good])
+    assert reading.records == tuple(RUN)
+    (notice,) = reading.notices
+    assert notice.startswith(f"Left out: {name} is no gsbench benchmark file: ")
+    assert why in notice
+
+
+def test_a_file_of_another_kind_is_an_error_beside_others_too(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("")
+    with pytest.raises(ReportError, match=r"a\.csv is no gsbench benchmark file: .*, allowed: \.jsonl and \.json$"):
+        read_files([write_lines(tmp_path / "good.jsonl", RUN), path])
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(ReportError, match=r"no such file: .*nowhere\.jsonl"):
-        read_files([tmp_path / "nowhere.jsonl"])
+    for name, what in (("nowhere.jsonl", "file"), ("nowhere", "file or folder")):
+        with pytest.raises(ReportError, match=rf"^no such {what}: .*{name}$"):
+            read_files([write_lines(tmp_path / "good.jsonl", RUN), tmp_path / name])
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
@@ -155,6 +236,7 @@ def test_what_is_torn_or_foreign_in_a_folder_is_left_out_and_told(tmp_path):
     reading = read_files([store])
     assert {r["case"] for r in reading.records} == {r["case"] for r in STORE[1:]}
     first, second = sorted(reading.notices)
+    assert "\n  the last line (line 1): it was cut off" in first
     assert first.startswith(f"Left out: {STORE[0]['case']}/record.jsonl is no gsbench benchmark file: it holds no")
     assert second.startswith("Left out: package.json is no gsbench benchmark file: it has neither")
     assert str(tmp_path) not in first + second  # a page is published; the reader's folders are not
@@ -244,3 +326,29 @@ def test_no_run_is_an_error_that_says_how_to_make_one(tmp_path, exists):
     storage = tmp_path if exists else tmp_path / "nowhere"
     with pytest.raises(ReportError, match=r"no benchmark run under .*pytest bench/ --benchmark-autosave"):
         read_newest(storage)
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path, monkeypatch):
+    write_lines(tmp_path / "good.jsonl", RUN)
+    write_lines(tmp_path / "locked" / "newer.jsonl", RUN)
+    scan = os.scandir
+
+    def scandir(path):
+        if os.fspath(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scan(path)
+
+    monkeypatch.setattr("os.scandir", scandir)
+    for reading in (read_newest(tmp_path), read_files([tmp_path])):
+        assert reading.records == tuple(RUN)
+        assert reading.notices == (
+            "Left out: the folder locked cannot be read (Permission denied). Look at its rights.",
+        )
+
+
+def test_a_link_that_leads_nowhere_is_told_and_a_pipe_is_passed_over(tmp_path):
+    write_lines(tmp_path / "good.jsonl", RUN)
+    (tmp_path / "gone.jsonl").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    (notice,) = read_files([tmp_path]).notices
+    assert notice.startswith("Left out: no such file: gone.jsonl. ")

@@ -20,7 +20,7 @@ from records_fixture import (
 )
 
 from gsbench.images import write_images
-from gsbench.report import make_report
+from gsbench.report import make_report, read_runs
 from gsbench.report.accuracy import equal_readouts
 from gsbench.report.figures import FIGURES
 from gsbench.report.frame import make_curves, make_frame
@@ -373,6 +373,27 @@ def report(tmp_path_factory):
     store = write_store(folder / "runs", records)
     write_images(store / SWEEP[2]["case"] / "images.npz", IMAGES)
     return make_report([store], name="trained", output=folder / "reports").parent
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 torn", "scalars"])
+def test_damaged_images_are_told_by_name_and_the_others_drawn(tmp_path, content):
+    store = write_store(tmp_path / "runs", SWEEP[:2])
+    for record in SWEEP[:2]:
+        write_images(store / record["case"] / "images.npz", IMAGES)
+    damaged = store / SWEEP[0]["case"] / "images.npz"
+    if content == "scalars":
+        np.savez(damaged, **dict.fromkeys(IMAGES, np.uint8(3)))
+    else:
+        damaged.write_bytes(content)
+    reading = read_runs([store])
+    (notice,) = reading.notices
+    assert notice.startswith(f"Left out: {SWEEP[0]['case']}/images.npz is damaged or not of the right form: ")
+    assert notice.endswith("The record beside it counts; make the run again to have its images.")
+    assert {record["case"]: "_images" in record for record in reading.records} == {
+        SWEEP[0]["case"]: False,
+        SWEEP[1]["case"]: True,
+    }
+    assert draw("image_grids", reading.records) is not None
 
 
 def page_of(folder):

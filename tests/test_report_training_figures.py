@@ -9,8 +9,8 @@ from records_fixture import SEEDS, final_accuracy, make_record, training_record,
 
 from gsbench.images import write_images
 from gsbench.report.frame import make_curves, make_frame
-from gsbench.report.image_figure import image_grids
-from gsbench.report.reading import IMAGES
+from gsbench.report.image_figure import image_grids, without_damaged_images
+from gsbench.report.reading import IMAGES, Reading
 from gsbench.report.style import figure_settings, make_look
 from gsbench.report.training_class_figures import accuracy_by_classes, time_to_accuracy, training_memory
 from gsbench.report.training_settings import BUDGETS, OF_TASK, OTHERS
@@ -183,9 +183,11 @@ def test_images_that_cannot_be_read_are_told_and_the_next_best_run_is_shown(tmp_
     records = [with_images(tmp_path, training_record(seed=seed), ink=10 * seed) for seed in range(3)]
     path = tmp_path / f"{records[2]['case']}.npz"
     path.write_bytes(path.read_bytes()[:100])
-    plot = draw(image_grids, records)
+    reading = without_damaged_images(Reading(tuple(records)))
+    plot = draw(image_grids, reading.records)
     assert shades_in(plot.figure.axes[0])[0, 0] == 10
-    assert f"Left out, as their images cannot be read: {records[2]['case']}." in plot.caption
+    (notice,) = reading.notices
+    assert notice.startswith(f"Left out: {tmp_path.name}/{path.name} is damaged or not of the right form: ")
 
 
 def test_there_are_no_images_without_a_finished_run_that_left_some(tmp_path):

@@ -127,11 +127,22 @@ def test_a_toml_file_has_a_grid_and_further_ones(tmp_path):
         ("[grid]\nn_classes = [1,", "grid.toml is no TOML file"),
         ("[gird]\nseed = 1", r"has 'gird'; allowed are a table \[grid\] and tables \[\[also\]\]"),
         ("[also]\nseed = 1", r"grid must be a table \[grid\], also tables \[\[also\]\]"),
+        (f"[grid]\nseed = {'[' * 5000}{']' * 5000}", "grid.toml is nested too deeply to be read; allowed are lists of"),
     ],
 )
 def test_a_file_that_is_no_grid_is_refused(tmp_path, text, why):
     with pytest.raises(ValueError, match=why):
         read_grids(write(tmp_path / "grid.toml", text))
+
+
+def test_a_grid_that_is_not_there_or_cannot_be_read_is_named(tmp_path, capsys):
+    with pytest.raises(ValueError, match=r"^no such file: .*nofile\.toml; a grid is a TOML file with a table"):
+        read_grids(tmp_path / "nofile.toml")
+    with pytest.raises(ValueError, match=r"^cannot read .*: Is a directory$"):
+        read_grids(tmp_path)
+    assert main(["sweep", str(tmp_path / "no\x1bfile.toml")]) == 2
+    assert "error: no such file: " in (told := capsys.readouterr().err)
+    assert "\x1b" not in told
 
 
 @pytest.mark.parametrize(

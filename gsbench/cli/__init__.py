@@ -22,6 +22,7 @@ from gsbench.cli.gallery import add_gallery
 from gsbench.cli.list import add_list
 from gsbench.cli.parser import CommandParser
 from gsbench.cli.report import add_report
+from gsbench.shown import printable
 
 STOPPED, NO_READER = 130, 141  # the shell's own: of a Ctrl-C, and of a pipe that was closed
 
@@ -124,5 +125,6 @@ def _refuse(error: Exception, arguments: argparse.Namespace) -> int:
         traceback.print_exception(type(error), error, error.__traceback__)
     from gsbench.files import explain  # filelock, which --help does not need
 
-    print(f"gsbench: error: {explain(error) if isinstance(error, OSError) else error}", file=sys.stderr)
+    told = explain(error) if isinstance(error, OSError) else str(error)
+    print(f"gsbench: error: {printable(told)}", file=sys.stderr)
     return 2

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gsbench.cli.values import figure_path
+from gsbench.shown import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -181,15 +182,17 @@ def _table(table: pd.DataFrame, form: str) -> str:
     if form == "github":
         written = text.markdown_table(headers, rows)
     else:
-        written = tabulate(rows, headers=headers, tablefmt=form, disable_numparse=True)
-    runs = ", ".join(dict.fromkeys(table["run"]))
-    return f"base: {table['base_run'].iloc[0]}\nnew: {runs}\n\n{written}"
+        cells = [[visible(str(cell)) for cell in row] for row in rows]
+        written = tabulate(cells, headers=headers, tablefmt=form, disable_numparse=True)
+    write = text.markdown_cell if form == "github" else visible
+    base, runs = write(table["base_run"].iloc[0]), write(", ".join(dict.fromkeys(table["run"])))
+    return f"base: {base}\nnew: {runs}\n\n{written}"
 
 
 def _json(table: pd.DataFrame, missing: Sequence[str], failed: dict[Any, pd.DataFrame], fails: bool) -> str:
     held = {str(condition): _rows(rows) for condition, rows in failed.items()}
     answer = {"fails": bool(fails), "rows": _rows(table), "conditions": held, "missing": list(missing)}
-    return json.dumps(answer, allow_nan=False, indent=1, ensure_ascii=False)
+    return json.dumps(answer, allow_nan=False, indent=1)  # in ASCII: a terminal gets no control character raw
 
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:

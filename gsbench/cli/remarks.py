@@ -14,15 +14,17 @@ from typing import Any
 
 from tqdm import tqdm
 
+from gsbench.shown import printable
+
 log = logging.getLogger("gsbench")
 
 
 class _Stderr(logging.Handler):
-    """A line of stderr for each message, above a progress bar where there is one."""
+    """A line of stderr for each message, above a progress bar where there is one. Nothing in it is hidden."""
 
     def emit(self, record: logging.LogRecord) -> None:
         with suppress(BrokenPipeError):  # nobody reads it
-            tqdm.write(self.format(record), file=sys.stderr)
+            tqdm.write(printable(self.format(record)), file=sys.stderr)
 
 
 @contextmanager

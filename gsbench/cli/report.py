@@ -49,6 +49,8 @@ def run_report(arguments: argparse.Namespace) -> None:
     from gsbench.report import read_runs, write_report  # pandas and matplotlib take a second: not for --help
 
     reading = read_runs(arguments.files, arguments.storage)
+    for notice in reading.notices:
+        remark(notice)
     page = write_report(reading, name=arguments.name, output=arguments.output)
     # A training run is one record: those of a store are told together.
     names = [record["run_id"] if record["group"] != "training" else TRAINING for record in reading.records]

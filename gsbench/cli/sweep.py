@@ -20,6 +20,7 @@ from gsbench.runs.cluster import local_client, remote_client
 from gsbench.runs.grid import make_runs, read_grids
 from gsbench.runs.settings import LABELS_ONLY
 from gsbench.runs.sweep import run_sweep
+from gsbench.shown import visible
 
 FAILED = 1  # exit code: some of the runs failed
 
@@ -104,7 +105,7 @@ def run_sweep_command(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         for settings in runs:
             record, problem = store.record(settings.key), store.problem(settings.key)
-            print(f"{settings.key}: {record['status'] if record else problem or 'not begun'}")
+            print(visible(f"{settings.key}: {record['status'] if record else problem or 'not begun'}"))
         return 0
     try:
         records = _sweep(arguments, runs, store, threads)
@@ -113,7 +114,7 @@ def run_sweep_command(arguments: argparse.Namespace) -> int:
         return STOPPED
     failures = [record for record in records if record["status"] not in FINISHED]
     for record in failures:
-        failure(f"{record['case']}: {record['status']}: {record['reason']}")
+        failure(visible(f"{record['case']}: {record['status']}: {record['reason']}"))
     remark(f"{len(failures)} of {len(runs)} runs failed; for the report: gsbench report {store.folder}")
     print(store.folder)
     return FAILED if failures else 0

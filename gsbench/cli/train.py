@@ -16,6 +16,7 @@ from gsbench.cli.run_options import add_run_options, options_of_run
 from gsbench.data import default_classes
 from gsbench.runs import RunSettings, Store, make_run, run_training
 from gsbench.settings import check_class_count
+from gsbench.shown import visible
 from gsbench.training import Progress, Training
 
 STOPPED, DIVERGED, NO_MEMORY = 130, 3, 4  # exit codes; 130 is the shell's for Ctrl-C
@@ -84,7 +85,7 @@ def remark_problem(store: Store, settings: RunSettings) -> None:
 
 def summary(record: dict[str, Any]) -> str:
     """A run in one line."""
-    parts = [f"{record['status']}" + (f" ({record['reason']})" if record.get("reason") else "")]
+    parts = [visible(f"{record['status']}" + (f" ({record['reason']})" if record.get("reason") else ""))]
     if None not in (record.get("step"), record.get("epoch"), record.get("train_seconds")):
         seconds = f"{record['train_seconds']:.0f} s of training"
         parts.append(f"step {record['step']:,}, epoch {record['epoch']:.3g}, {seconds}")

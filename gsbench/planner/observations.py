@@ -12,6 +12,7 @@ from gsbench.estimators import parse_estimator
 from gsbench.machine import machine_fields_of_driver
 from gsbench.planner.work import SIZES, Shape
 from gsbench.report.text import plain, size
+from gsbench.shown import visible
 
 # What records that are read together must have in common.
 MACHINE = ("machine_cpu", "machine_cores", "machine_memory_bytes", "machine_gpu", "machine_blas", "freed_memory")
@@ -46,9 +47,8 @@ class Used:
         memory = f", {size(s['machine_memory_bytes'])}" if s.get("machine_memory_bytes") else ""
         name = plain(s["machine_gpu"] or s["machine_cpu"])
         threads = f"{plain(s['threads'])} thread{'' if s['threads'] == 1 else 's'}"
-        return f"{name} ({plain(s['machine_cores'])} cores{memory}), {s['device']}, {s['backend']}, {s['dtype']}, " + (
-            threads
-        )
+        how = f"{s['device']}, {s['backend']}, {s['dtype']}, {threads}"
+        return visible(f"{name} ({plain(s['machine_cores'])} cores{memory}), {how}")
 
 
 def is_here(setup: dict[str, Any]) -> bool:
@@ -98,7 +98,7 @@ def observe(frame: pd.DataFrame, wanted: dict[str, Any], only_here: bool) -> Use
 def _unseen_differences(setup: dict[str, Any], chosen: dict[str, Any]) -> str:
     """Those that `Used.describe` does not show."""
     names = [name for name in ("machine_blas", "freed_memory") if setup[name] != chosen[name]]
-    return "".join(f", {name} {setup[name] or 'unknown'}" for name in names)
+    return visible("".join(f", {name} {setup[name] or 'unknown'}" for name in names))
 
 
 def _newest(times: pd.Series) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -86,8 +87,12 @@ class Plan:
 
 def load_results(paths: Sequence[str | Path] = (), storage: str | Path = ".benchmarks") -> pd.DataFrame:
     """The tidy frame that a report is made from, a row a record: of the files named, or of the newest run under
-    `storage`. Raises ValueError where a file is missing or is no benchmark file."""
-    return make_frame(read_runs(paths, storage).records)
+    `storage`. What is left out is told by the logger "gsbench". Raises ValueError where a file is missing or is no
+    benchmark file."""
+    reading = read_runs(paths, storage)
+    for notice in reading.notices:
+        logging.getLogger("gsbench").warning(notice)
+    return make_frame(reading.records)
 
 
 def plan(

@@ -11,15 +11,16 @@ from gsbench.files import folder_written_whole
 from gsbench.report.answer import answer
 from gsbench.report.busy import busy_notice
 from gsbench.report.figures import FIGURES
-from gsbench.report.frame import make_curves, make_frame
+from gsbench.report.frame import make_curves, make_frame, without_unknown
 from gsbench.report.glance import glance_table, glance_text
 from gsbench.report.html import make_html
+from gsbench.report.image_figure import without_damaged_images
 from gsbench.report.latex import make_latex
 from gsbench.report.page import MORE, Section, make_head, make_page, make_sections
 from gsbench.report.reading import IMAGES, TRAINING, Reading, ReportError, read_files, read_newest, recorded_at
 from gsbench.report.style import Plot, figure_settings, make_look, save_figure
 from gsbench.report.summary import make_summary
-from gsbench.report.text import plain
+from gsbench.report.text import csv_text, plain
 
 __all__ = [
     "FIGURES",
@@ -60,7 +61,8 @@ def make_report(
 
 def read_runs(paths: Sequence[str | Path] = (), storage: str | Path = ".benchmarks") -> Reading:
     """The records of the files named, or of the newest run under `storage`. Raises ReportError."""
-    return read_files([Path(path) for path in paths]) if paths else read_newest(Path(storage))
+    reading = read_files([Path(path) for path in paths]) if paths else read_newest(Path(storage))
+    return without_damaged_images(reading)
 
 
 def write_report(reading: Reading, *, name: str | None = None, output: str | Path = "reports") -> Path:
@@ -77,10 +79,11 @@ def write_report(reading: Reading, *, name: str | None = None, output: str | Pat
     curves = make_curves(reading.records, frame)
     with folder_written_whole(folder, OURS) as temporary:
         _write_data(frame, curves, temporary)
+        frame = without_unknown(frame)
         with figure_settings():
             sections = make_sections(frame, curves, _draw(frame, curves))
             svgs = {section.figure: _save(section, temporary) for section in sections if section.plot}
-        told = answer(frame, curves)
+        told = answer(frame)
         texts = {
             MARKDOWN: make_page(folder.name, told, notices, frame, sections),
             SUMMARY: make_summary(folder.name, told, frame),
@@ -88,7 +91,7 @@ def write_report(reading: Reading, *, name: str | None = None, output: str | Pat
             PAGE: make_html(folder.name, told, make_head(notices, frame), sections, frame, svgs),
         }
         for file, content in texts.items():
-            (temporary / file).write_text(content, encoding="utf-8", newline="\n")
+            _write(temporary / file, content)
     return folder / PAGE
 
 
@@ -100,14 +103,17 @@ def check_name(name: str) -> str:
 
 
 def _write_data(frame: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> None:
-    # 15 digits are what a float64 is sure to keep; whole numbers come without a point.
     published = frame.drop(columns=[IMAGES], errors="ignore")
-    published.to_csv(folder / RECORDS, index=False, float_format="%.15g")
+    _write(folder / RECORDS, csv_text(published))
     # Parquet has one type a column: all that is no number is text there.
     texts = {field: published[field].map(plain, na_action="ignore") for field in published.select_dtypes("object")}
     published.assign(**texts).to_parquet(folder / PARQUET, index=False)
     if len(curves):
-        curves.to_csv(folder / CURVES, index=False, float_format="%.15g")
+        _write(folder / CURVES, csv_text(curves))
+
+
+def _write(path: Path, content: str) -> None:
+    path.write_text(content, encoding="utf-8", newline="\n")
 
 
 def default_name(reading: Reading) -> str:
@@ -117,7 +123,7 @@ def default_name(reading: Reading) -> str:
         time = recorded_at(record)
         starts.setdefault(record["run_id"], []).extend([f"{time:%Y-%m-%d-%H%M%S}"] if time else [])
     newest = max(starts, key=lambda run_id: (min(starts[run_id], default=""), run_id))
-    plain = "".join(character if character.isalnum() else "-" for character in newest)
+    plain = "".join(character if character.isascii() and character.isalnum() else "-" for character in newest)
     return min(starts[newest], default=plain)
 
 

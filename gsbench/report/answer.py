@@ -1,62 +1,97 @@
-"""The answer of a report in a sentence or two, with its conditions, as far as its records give one."""
+"""The answer of a report in a sentence or two, with its conditions, as far as its records give one.
+
+All figures of the box are of one preset. Those of the benchmark are cells of the one-glance table, so that the two
+cannot differ; those of training runs are the means of the training tables.
+
+An accuracy stands here only where it is known to have been learnt, see `least_learnt`.
+"""
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from gsbench.report import text
-from gsbench.report.accuracy import BASELINE, equal_readouts
+from gsbench.report.accuracy import BASELINE
 from gsbench.report.estimator_styles import by_estimator
-from gsbench.report.frame import is_sum, measured
+from gsbench.report.frame import is_sum
+from gsbench.report.glance import ACCURACY, KEY, glance_cells, rows_of
 from gsbench.report.training_runs import SUBJECT, finished_runs, over_seeds, subject_title
 
 SAMPLER = "gumbel-softmax"  # what the exact sum is held against
 SHORT = 60.0  # seconds of training
-DRAW = "one Gumbel-Softmax draw"
 
 
-def answer(frame: pd.DataFrame, curves: pd.DataFrame) -> list[str]:
+def answer(frame: pd.DataFrame) -> list[str]:
     """Paragraphs: what the exact sum costs beside one Gumbel-Softmax draw, and what training runs came to.
 
     From the measurements at the largest K that has both; what the records do not have is said.
     """
-    paragraphs = [_cost(frame, curves), _trained(frame)]
-    found = [paragraph for paragraph in paragraphs if paragraph]
-    return found or [f"These records do not say what the exact sum costs beside {DRAW}: neither was measured with it."]
+    cost, preset = _cost(frame)
+    found = [paragraph for paragraph in (cost, _trained(frame, preset)) if paragraph]
+    return found or [f"These records do not say what an exact sum costs beside {SAMPLER}: no two were measured alike."]
+
+
+def least_learnt(n_classes: float, alone: float) -> float:
+    """The least accuracy that counts as learnt: half of what labels alone reach (`alone`, nan where nobody knows), and
+    no less than 2/K, twice what guessing gives.
+
+    Where labels alone were not trained, or did not come to 2/K themselves, so that half of it says nothing: half-way
+    from 1/K to 1.
+    """
+    if alone >= 2 / n_classes:
+        return max(alone / 2, 2 / n_classes)
+    return (1 + 1 / n_classes) / 2
 
 
 @dataclass(frozen=True)
-class Ratio:
-    """How many times a draw's figure the sum's is, at one K."""
+class Pair:
+    """An exact sum beside the sampler, in one series of one model at one K: the ratio in words, and its rows."""
 
     series: str
     model: str
     k: float
+    sum: str
     told: str
     rows: pd.DataFrame
 
 
-def _cost(frame: pd.DataFrame, curves: pd.DataFrame) -> str:
-    time = _paired(frame) or _medians(frame, "step", "step_seconds", "the time (medians, not in pairs)")
+def _cost(frame: pd.DataFrame) -> tuple[str, str]:
+    """The paragraph and its preset; both "" where nothing of it was measured."""
+    time = _paired(frame) or _timed_alone(frame)
     memory = _memory(frame, time)
-    accuracy = _accuracy(curves, time)
-    if not (time or memory or accuracy):
-        return ""
     first = time or memory
-    where = f"On this machine ({_device(first.rows)}), at K = {first.k:,.0f}, " if first else ""
-    if time and memory and memory.k == time.k:
-        cost = f"the exact sum costs {time.told} of {DRAW} and {memory.told}"
-    elif time:
-        more = f"; at K = {memory.k:,.0f} it takes {memory.told}" if memory else "; its memory was not measured"
-        cost = f"the exact sum costs {time.told} of {DRAW}{more}"
-    elif memory:
-        cost = f"the exact sum takes {memory.told.replace('its', 'the')} of {DRAW}; its time was not measured"
-    else:
-        cost = "Of the exact sum and the draw neither time nor memory was measured"
-    return f"{where}{cost}; {accuracy or 'its accuracy was not measured'}.{_settings(time, memory)}"
+    accuracy, trained = _accuracy(frame, first)
+    rows = first.rows if first else trained
+    if rows.empty:
+        return "", ""
+    parts = [
+        *_costs(time, memory),
+        accuracy or f"no accuracy of both was measured with preset {_preset(rows)}",
+    ]
+    at = f", at K = {first.k:,.0f}" if first else ""
+    settings = _settings(pd.concat([pair.rows for pair in (time, memory) if pair] or [trained]))
+    return f"On this machine ({_device(rows)}){at}, {'; '.join(parts)}.{settings}", _preset(rows)
+
+
+def _preset(rows: pd.DataFrame) -> str:
+    return text.listed(text.values(rows, "preset") or [text.NOT_MEASURED])
+
+
+def _costs(time: Pair | None, memory: Pair | None) -> list[str]:
+    """What the sum takes in time and in memory; `memory` is of the same sum as `time`."""
+    if time and memory and time.k == memory.k:
+        return [f"{time.sum} takes {time.told} and {memory.told} of {SAMPLER}"]
+    elsewhere = f"at K = {memory.k:,.0f} " if time and memory else ""
+    return [
+        f"{time.sum} takes {time.told} of {SAMPLER}" if time else "the time was not measured",
+        f"{elsewhere}{memory.sum} takes {memory.told} of {SAMPLER}" if memory else "the memory was not measured",
+    ]
 
 
 def _device(rows: pd.DataFrame) -> str:
@@ -65,112 +100,153 @@ def _device(rows: pd.DataFrame) -> str:
     return re.sub(r"(\S+) \((.*?)\)(?=;|$)", r"\1: \2", devices)
 
 
-def _settings(*ratios: Ratio | None) -> str:
-    rows = pd.concat([ratio.rows for ratio in ratios if ratio] or [pd.DataFrame()])
-    if rows.empty:
-        return ""
+def _settings(rows: pd.DataFrame) -> str:
     told = text.conditions(rows).partition("Settings: ")[2]
     models = text.listed(text.model_name(model) for model in text.values(rows, "model"))
     return f" ({models}, {told.rstrip('.')}.)"
 
 
-def _paired(frame: pd.DataFrame) -> Ratio | None:
-    """From pairs, of the full step; where it was not timed so, of the unlabelled bound."""
-    rows = measured(frame, "speedup", "speedup", "timed")
-    rows = rows[rows["estimator"] == SAMPLER]
+def _largest(places: Iterable[Any]) -> tuple[str, str, float]:
+    """Of (series, model, K) that at the largest K, of the first model and series there."""
+    series, model, k = min(places, key=lambda place: (-place[2], place[1], place[0]))
+    return series, model, k
+
+
+def _of(rows: pd.DataFrame, place: tuple[str, str, float]) -> pd.DataFrame:
+    return rows[(rows[KEY] == pd.Series(place, index=KEY)).all(axis=1)]
+
+
+def _paired(frame: pd.DataFrame) -> Pair | None:
+    """From pairs with an exact sum, of the full step; where it was not timed so, of the unlabelled bound."""
     for timed, what in (("step", "the time"), ("bound", "the time, in the unlabelled bound alone,")):
-        own = _at_largest(rows[rows["timed"] == timed])
-        if len(own):
-            ratio, low, high = own[["speedup", "speedup_low", "speedup_high"]].median()
-            spread = "" if pd.isna(low) else f" ({_short(low)} to {_short(high)})"
-            return _ratio(own, f"{_short(ratio)} ×{spread} {what}")
+        rows = rows_of(frame, "speedup", "speedup", timed)
+        rows = rows[rows["estimator"] == SAMPLER]
+        sums = {place: set(own["baseline"]) for place, own in rows.groupby(KEY)}
+        known = [place for place, names in sums.items() if len(names) == 1 and is_sum(pd.Series([*names])).all()]
+        if known:
+            place = _largest(known)
+            cells = glance_cells(frame, timed)
+            figures = ("speedup", "speedup_low", "speedup_high")
+            ratio, low, high = (cells.get((*place, SAMPLER, figure), math.nan) for figure in figures)
+            told = f"{text.times(ratio)}{text.interval(low, high)} {what}"
+            return Pair(*place, next(iter(sums[place])), told, _of(rows, place))
     return None
 
 
-def _ratio(rows: pd.DataFrame, told: str) -> Ratio:
-    first = rows.iloc[0]
-    return Ratio(first["series"], first["model"], first["n_classes"], told, rows)
+def _timed_alone(frame: pd.DataFrame) -> Pair | None:
+    """From the medians of what was timed by itself, of the fastest sum."""
+    return _ratio(frame, "step", "step_seconds", "the time", text.seconds, note=", medians, not in pairs")
 
 
-def _short(value: float) -> str:
-    """Two digits: 10, 8.7."""
-    return f"{float(f'{value:.2g}'):,g}"
+def _memory(frame: pd.DataFrame, time: Pair | None) -> Pair | None:
+    """Of the sum whose time is told, of the same series and model, at its K where it was measured there."""
+    if time is None:
+        return _ratio(frame, "memory", "peak_bytes", "the memory", text.size)
+    own = frame[(frame["series"] == time.series) & (frame["model"] == time.model)]
+    own = own[own["estimator"].isin([time.sum, SAMPLER])]
+    there = own[own["n_classes"] == time.k]
+    found = (_ratio(rows, "memory", "peak_bytes", "the memory", text.size) for rows in (there, own))
+    return next(filter(None, found), None)
 
 
-def _at_largest(rows: pd.DataFrame) -> pd.DataFrame:
-    """Those at the largest K, of the first model and series there, real data before made-up ones."""
-    if rows.empty:
-        return rows
-    rows = rows[rows["n_classes"] == rows["n_classes"].max()]
-    for field in ("model", "series"):
-        rows = rows[rows[field] == sorted(rows[field])[0]]
-    real = rows[rows["dataset"] != "synthetic"]
-    return real if len(real) else rows
-
-
-def _memory(frame: pd.DataFrame, time: Ratio | None) -> Ratio | None:
-    """At the K of the time, where it was measured there; the cheaper sum counts."""
-    if time is not None:
-        at = (frame["n_classes"] == time.k) & (frame["model"] == time.model) & (frame["series"] == time.series)
-        found = _medians(frame[at], "memory", "peak_bytes", "its memory")
-        if found:
-            return found
-    return _medians(frame, "memory", "peak_bytes", "its memory")
-
-
-def _medians(frame: pd.DataFrame, group: str, field: str, what: str) -> Ratio | None:
-    """The smallest median of the exact sums over that of a draw, at the largest K that has both."""
-    rows = measured(frame, group, field)
-    sums, draws = rows[is_sum(rows["estimator"])], rows[rows["estimator"] == SAMPLER]
-    key = ["series", "model", "n_classes"]
-    both = _at_largest(draws.merge(sums[key].drop_duplicates(), on=key))
+def _ratio(
+    frame: pd.DataFrame, group: str, figure: str, what: str, write: Callable[[float], str], note: str = ""
+) -> Pair | None:
+    """The sum that takes the least over the sampler, at the largest K that has both."""
+    cells = glance_cells(frame)
+    found = cells[cells.index.get_level_values("figure") == figure].droplevel("figure").unstack("estimator")
+    sums = [name for name in found if is_sum(pd.Series([name]))[0]]
+    if SAMPLER not in found or not sums:
+        return None
+    both = found[(found[SAMPLER] > 0) & found[sums].notna().any(axis=1)]
     if both.empty:
         return None
-    first = both.iloc[0]
-    of_sum = sums[(sums[key] == first[key]).all(axis=1)]
-    least = of_sum.groupby("estimator")[field].median().min()
-    return _ratio(pd.concat([both, of_sum]), f"{_short(least / both[field].median())} × {what}")
+    place = _largest(both.index)
+    cheapest = both.loc[place, sums].astype(float).idxmin()
+    least, draw = both.loc[place, cheapest], both.loc[place, SAMPLER]
+    rows = _of(rows_of(frame, group, figure), place)
+    told = f"{text.times(least / draw)} {what} ({write(least)} against {write(draw)}{note})"
+    return Pair(*place, cheapest, told, rows[rows["estimator"].isin([cheapest, SAMPLER])])
 
 
-def _accuracy(curves: pd.DataFrame, time: Ratio | None) -> str:
-    """`at equal training time (7.8 s, glyphs, preset small) its accuracy is 6.0 % against 73.8 %, and 70.1 % on the
-    labels alone`.
+def _accuracy(frame: pd.DataFrame, first: Pair | None) -> tuple[str, pd.DataFrame]:
+    """The last accuracies of a sum and of the sampler, as in the one-glance table, or why there are none; and the rows
+    that they are of. Of the machine, the model and the preset of what is told before, at its K where it was trained.
     """
-    readouts = equal_readouts(curves)
-    readouts = readouts[(readouts["equal"] == "second") & readouts["accuracy"].notna()]
-    sums, draws = readouts[is_sum(readouts["estimator"])], readouts[readouts["estimator"] == SAMPLER]
-    key = ["series", "model", "task", "n_classes", "at"]
-    both = draws.merge(sums, on=key, suffixes=("", "_of_sum"))
-    if time is not None:
-        both = both[both["series"] == time.series]  # another machine's accuracy is no part of this answer
-        at_k = both["n_classes"] == time.k
-        both = both[at_k] if at_k.any() else both
-    if both.empty:
+    rows = rows_of(frame, "accuracy", "validation_accuracy")
+    if first is not None:
+        for field in ("joint_run", "model", "preset"):
+            rows = rows[rows[field].isin(first.rows[field])]
+        there = rows[rows["n_classes"] == first.k]
+        rows = there if _with_both(there) else rows
+    places = _with_both(rows)
+    if not places:
+        return "", rows.iloc[:0]
+    place = _largest(places)
+    _, model, k = place
+    task = min(task for *at, task in _tasks_with_both(rows) if tuple(at) == place)
+    own = _of(rows, place)
+    own = own[own["task"] == task]
+    cells = glance_cells(frame)
+    reached = {name: cells.get((*place, name, ACCURACY + task)) for name in by_estimator(own["estimator"])}
+    sums = [name for name in reached if is_sum(pd.Series([name]))[0]]
+    exact = first.sum if first is not None and first.sum in sums else sums[0]
+    alone = reached.get(BASELINE, math.nan)
+    elsewhere = "" if first is not None and first.k == k else f", K = {k:,.0f}"
+    where = f"{text.model_name(model)} on {task}{elsewhere}"
+    seconds = own[own["estimator"].isin([exact, SAMPLER])]["train_seconds"]
+    after = _after(seconds)
+    behind = [name for name in (exact, SAMPLER) if reached[name] < least_learnt(k, alone)]
+    if behind:
+        mark = f"half of {BASELINE}" if alone >= 2 / k else "half-way from guessing to always right"
+        return f"no accuracy is told, as {text.listed(behind)} had not come to {mark}{after} ({where})", own
+    told = [f"{name} {text.percent(reached[name])}" for name in (exact, SAMPLER, BASELINE) if name in reached]
+    begins = " (so short a training says where a run begins, not where it ends)" if seconds.max() < SHORT else ""
+    return f"accuracy{after} ({where}): {text.listed(told)}{begins}", own
+
+
+def _tasks_with_both(rows: pd.DataFrame) -> list[tuple[Any, ...]]:
+    """(series, model, K, task) of those that have an exact sum and the sampler."""
+    sums, draws = rows[is_sum(rows["estimator"])], rows[rows["estimator"] == SAMPLER]
+    keys = [set(own[[*KEY, "task"]].itertuples(index=False, name=None)) for own in (sums, draws)]
+    return sorted(keys[0] & keys[1])
+
+
+def _with_both(rows: pd.DataFrame) -> list[tuple[str, str, float]]:
+    return [(series, model, k) for series, model, k, _ in _tasks_with_both(rows)]
+
+
+def _after(seconds: pd.Series) -> str:
+    """` after 8.01 s of training`, from the shortest to the longest where they differ by more than a tenth."""
+    low, high = seconds.min(), seconds.max()
+    if pd.isna(low):
         return ""
-    found = both.sort_values(["n_classes", "model", "series", "task"], ascending=[False, True, True, True]).iloc[0]
-    elsewhere = "" if time is not None and found["n_classes"] == time.k else f", K = {found['n_classes']:,.0f}"
-    exact = both[(both[key] == found[key]).all(axis=1)]["accuracy_of_sum"].max()
-    where = f"{text.model_name(found['model'])} on {found['task']}{elsewhere}"
-    against = f"{text.percent(exact)} against {text.percent(found['accuracy'])}"
-    alone = readouts[(readouts["estimator"] == BASELINE) & (readouts[key] == found[key]).all(axis=1)]["accuracy"].max()
-    against += "" if pd.isna(alone) else f", and {text.percent(alone)} on the labels alone"
-    begins = " (so short a training says where a run begins, not where it ends)" if found["at"] < SHORT else ""
-    return f"at equal training time ({text.seconds(found['at'])}, {where}) its accuracy is {against}{begins}"
+    told = text.seconds(high) if high <= 1.1 * low else f"{text.seconds(low)} to {text.seconds(high)}"
+    return f" after {told} of training"
 
 
-def _trained(frame: pd.DataFrame) -> str:
-    """Of training runs: what each estimator came to at the largest K, and how long it took."""
-    rows = finished_runs(frame)
+def _trained(frame: pd.DataFrame, preset: str) -> str:
+    """Of training runs: what each estimator came to at the largest K, and how long it took. Of the preset of what is
+    told before, where there is one.
+    """
+    every = finished_runs(frame)
+    rows = every[every["preset"] == preset] if preset else every
+    others = every.groupby(SUBJECT).ngroups - 1
     if rows.empty:
-        return ""
+        found = text.values(every, "preset")
+        return f"The training runs are of other presets ({text.listed(found)}): see below." if found else ""
     at_largest = rows[rows["n_classes"] == rows["n_classes"].max()]
     sizes = at_largest.groupby(SUBJECT)["estimator"].nunique()
-    model, task, _ = sizes.index[int(sizes.to_numpy().argmax())]
+    model, task, k = sizes.index[int(sizes.to_numpy().argmax())]
     own = at_largest[(at_largest["model"] == model) & (at_largest["task"] == task)]
     points = over_seeds(own, ["estimator"], ["validation_accuracy", "wall_seconds"]).set_index("estimator")
+    alone = points["validation_accuracy"].get(BASELINE, math.nan)
     names = sorted(by_estimator(points.index), key=lambda name: name == BASELINE)  # the mark after what it marks
-    told = [_came_to(name, points.loc[name]) for name in names]
-    others = rows.groupby(SUBJECT).ngroups - 1
+    learnt = [name for name in names if points.loc[name, "validation_accuracy"] >= least_learnt(k, alone)]
+    told = [_came_to(name, points.loc[name]) for name in learnt]
+    if behind := [name for name in names if name not in learnt]:
+        mark = f"half of {BASELINE}" if alone >= 2 / k else "half-way from guessing to always right"
+        told.append(f"{text.listed(behind)} did not come to {mark}")
     more = f" {others} other subject{'s' if others > 1 else ''}: see below." if others else ""
     return f"Trained on this machine ({_device(own)}), {subject_title(own.iloc[0])}: {'; '.join(told)}.{more}"
 
@@ -186,5 +262,5 @@ def _came_to(name: str, point: pd.Series) -> str:
 def _hours(seconds: float) -> str:
     for scale, unit in ((3600, "h"), (60, "min")):
         if seconds >= 2 * scale:
-            return f"{_short(seconds / scale)} {unit}"
+            return f"{float(f'{seconds / scale:.2g}'):,g} {unit}"
     return text.seconds(seconds)

@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 
 from gsbench.report import text
 from gsbench.report.estimator_styles import by_estimator
-from gsbench.report.style import Look
+from gsbench.report.style import Look, as_label
 
 DIGIT = 0.07  # inches of a digit of a tick's label
 DEEPEST = 1e6  # how far below the largest value the axis of `from_zero` is logarithmic, at most
@@ -63,8 +63,8 @@ def class_axis(ax: Axes, counts: Iterable[float], margin: float = 1.25) -> None:
     first, then powers of ten, then the others. The axis ends a factor of `margin` beyond the ends.
     """
     ks = sorted(set(counts))
+    ax.set_xlim(ks[0] / margin, ks[-1] * margin)  # before the scale, which would look for limits in points at one K
     ax.set_xscale("log")
-    ax.set_xlim(ks[0] / margin, ks[-1] * margin)
     inches = ax.bbox.width / ax.figure.dpi / np.log(margin**2 * ks[-1] / ks[0])
     legible: list[float] = []
     for k in sorted(ks, key=lambda k: (k not in (ks[0], ks[-1]), np.log10(k) % 1 != 0, k)):
@@ -133,7 +133,7 @@ def mark_lost(ax: Axes, lost: pd.DataFrame, look: Look, *, top: bool) -> None:
         height = 0.96 - 0.075 * rank if top else 0.04 + 0.075 * rank
         colour = look.estimators[estimator][0]
         for k in own.index:
-            label = f"{estimator}: does not fit in memory"
+            label = as_label(f"{estimator}: does not fit in memory")
             ax.plot([k], [height], "x", transform=place, color=colour, markeredgewidth=2, label=label)
         needed = own.iloc[0]
         if top and not np.isnan(needed):

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from gsbench.report.reading import TRAINING, Record, ReportError
+from gsbench.report.reading import IMAGES, TRAINING, Record, ReportError
 from gsbench.report.runs import label_runs
 from gsbench.report.telling_apart import distinguishing, settings_labels
 from gsbench.report.text import plain
 from gsbench.report.training_settings import training_tasks
+from gsbench.schema import CURVES, GRADIENT_PARTS, OF_A_PART
+from gsbench.schema import FIELDS as KINDS
 
 COMMON = ("schema_version", "run_id", "recorded_at", "group", "case", "status", "reason")
 SETTINGS = (
@@ -35,27 +37,18 @@ FIGURES = (
     "budget_epochs", "budget_steps", "budget_seconds", "epoch", "wall_seconds", "validation_examples",
     "test_accuracy", "test_examples", "test_draws_of_a", "resumed",
 )  # fmt: skip
-# The figures of a gradient, of each of its parts.
-GRADIENT_PARTS = ("logits", "phi", "theta")
-OF_A_PART = (
-    "squared_bias", "squared_bias_low", "squared_bias_high", "variance", "variance_low", "variance_high",
-    "total_variance", "cosine", "exact_norm",
-)  # fmt: skip
 GRADIENT = tuple(f"{part}_{figure}" for part in GRADIENT_PARTS for figure in OF_A_PART)
 MACHINE = (
     "machine_cpu", "machine_cores", "machine_memory_bytes", "machine_os", "machine_gpu", "machine_blas",
     "freed_memory", "python_version", "numpy_version", "scipy_version", "chainer_version", "cupy_version",
     "cuda_version", "torch_version", "pyro_version", "gsbench_version", "gsbench_commit",
 )  # fmt: skip
-FIELDS = COMMON + SETTINGS + FIGURES + GRADIENT + MACHINE
-CURVES = ("curve_step", "curve_epoch", "curve_seconds", "curve_wall_seconds", "curve_accuracy", "curve_loss")
-TEXT = {
-    *COMMON[1:], "estimator", "estimator_tau", "estimator_draws", "estimator_m", "estimator_conditional_draws",
-    "state", "training_estimator", "model", "preset", "dataset",
-    "dataset_version", "dataset_checksum", "dtype", "device", "backend", "binarize", "nonlinearity", "norm",
-    "timed", "baseline", "baseline_blas", "peak_product", "live_meter", "process_meter", "device_meter", *MACHINE,
-} - {"machine_cores", "machine_memory_bytes"}  # fmt: skip
-NUMBERS = tuple(field for field in FIELDS if field not in TEXT)
+FIELDS = COMMON + SETTINGS + FIGURES + GRADIENT + MACHINE  # columns of every frame, in this order
+# An estimator's settings are published as they are: an estimator without them has none of these.
+AS_THEY_ARE = ("estimator_tau", "estimator_draws", "estimator_m", "estimator_conditional_draws")
+NUMBERS = tuple(field for field in FIELDS if not KINDS[field].is_text and field not in AS_THEY_ARE)
+# The columns that are no fields of a record.
+OWN = ("run", "joint_run", "series", "task", "peak_bytes")
 
 # What makes two measurements of one model in one run incomparable, so that they are two series.
 SERIES_FIELDS = (
@@ -80,13 +73,14 @@ def make_frame(records: Sequence[Record]) -> pd.DataFrame:
       else `process_peak_bytes`.
 
     Every field of the schema has its column, numbers as float64 (nan where null), text as objects (None where
-    null); fields outside the schema follow by name, lists in them as JSON. The curves are left to
-    `make_curves`.
+    null); fields outside the schema follow by name, lists in them as JSON; one that is called as an added column is
+    has `recorded_` before its name. The curves are left to `make_curves`.
     """
     runs = label_runs(records)
     records = [record for run_id in runs for record in records if record["run_id"] == run_id]
     others = sorted({key for record in records for key in record} - set(FIELDS) - set(CURVES))
-    frame = pd.DataFrame({field: _column(field, records) for field in (*FIELDS, *others)})
+    names = {field: _free_name(field, others) for field in others}
+    frame = pd.DataFrame({names.get(field, field): _column(field, records) for field in (*FIELDS, *others)})
     own = [runs[record["run_id"]] for record in records]
     frame.insert(0, "run", pd.Series([run.label for run in own], dtype=object))
     frame.insert(1, "joint_run", pd.Series([run.joint for run in own], dtype=object))
@@ -97,13 +91,28 @@ def make_frame(records: Sequence[Record]) -> pd.DataFrame:
     return frame
 
 
+def _free_name(field: str, others: Sequence[str]) -> str:
+    name = f"recorded_{field}" if field in OWN else field
+    while name != field and name in others:
+        name = f"recorded_{name}"
+    return name
+
+
+def without_unknown(frame: pd.DataFrame) -> pd.DataFrame:
+    """The columns that figures and tables may take: without fields that gsbench does not write, but for what else says
+    something of the machine or of a version.
+    """
+    of_machine = [name for name in frame if name.startswith("machine_") or name.endswith("_version")]
+    return frame[[name for name in frame if name in (*OWN, *KINDS, IMAGES, *of_machine)]]
+
+
 def _column(field: str, records: Sequence[Record]) -> pd.Series:
     cells = [record.get(field) for record in records]
     if field not in NUMBERS:
         return pd.Series([json.dumps(c) if isinstance(c, (list, dict)) else c for c in cells], dtype=object)
     try:
         return pd.Series([float("nan") if cell is None else float(cell) for cell in cells], dtype="float64")
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         bad = next(record for record in records if not isinstance(record.get(field), (int, float, type(None))))
         raise ReportError(f"{field} of case {bad['case']!r} must be a number, got {bad[field]!r}") from None
 

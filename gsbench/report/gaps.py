@@ -12,7 +12,7 @@ from gsbench.report.figures import ON_REQUEST, OPTIONAL
 from gsbench.report.frame import FIELDS, MACHINE, SETTINGS
 from gsbench.report.reading import MAKE_A_RUN, TRAINING
 from gsbench.report.style import Plot
-from gsbench.report.text import markdown_cell, markdown_table, table_of_used
+from gsbench.report.text import code, markdown_cell, markdown_table, table_of_used
 from gsbench.report.training_settings import BUDGETS, RECIPE
 
 GROUPS = {
@@ -39,27 +39,28 @@ def missing(frame: pd.DataFrame, plots: Mapping[str, Plot | None]) -> str:
     if bench.empty:
         not_asked_for.update(set(plots) - set(OPTIONAL))
     undrawn = [name for name, plot in plots.items() if not plot and name not in not_asked_for]
-    lines += [f"figure `{name}`: the records have nothing to draw it from" for name in undrawn]
+    lines += [f"figure {code(name)}: the records have nothing to draw it from" for name in undrawn]
     others = frame[~frame["group"].isin([*GROUPS, *OPTIONAL.values()])]["group"].value_counts(sort=False)
-    lines += [f"group `{group}`: its {n} records stand in records.csv and in no figure" for group, n in others.items()]
+    lines += [f"group {code(g)}: its {n} records stand in records.csv and in no figure" for g, n in others.items()]
     how = "" if bench.empty else f"\n\nAll groups are measured by `{MAKE_A_RUN}`."
     if lines:
-        return "\n".join(f"- {markdown_cell(line)}" for line in lines) + how
+        return "\n".join(f"- {line}" for line in lines) + how
     return "Nothing: these are training runs alone." if bench.empty else "Nothing: every group was measured."
 
 
 def _missing_of_run(frame: pd.DataFrame, run: str) -> Iterator[str]:
-    """What no run of those that are read as one has."""
+    """What no run of those that are read as one has, in Markdown."""
     rows = frame[frame["joint_run"] == run]
-    of_run = f" in run {run}" if frame["joint_run"].nunique() > 1 else ""
+    of_run = f" in run {markdown_cell(run)}" if frame["joint_run"].nunique() > 1 else ""
     for group, what in GROUPS.items():
         own = rows[rows["group"] == group]
         if own.empty:
-            yield f"group `{group}` ({what}): no record{of_run}"
+            yield f"group {code(group)} ({what}): no record{of_run}"
         elif not (own["status"] == "ok").any():
-            yield f"group `{group}` ({what}): none of its {len(own)} cases ended well{of_run}"
+            yield f"group {code(group)} ({what}): none of its {len(own)} cases ended well{of_run}"
         for model, cases in _missing_cases(rows, group).items():
-            yield f"group `{group}`, {text.model_name(model)}: no record of {'; '.join(cases)}{of_run}"
+            lost = markdown_cell(f"{text.model_name(model)}: no record of {'; '.join(cases)}")
+            yield f"group {code(group)}, {lost}{of_run}"
 
 
 def _missing_cases(rows: pd.DataFrame, group: str) -> dict[str, list[str]]:

@@ -15,6 +15,7 @@ from gsbench.report.frame import make_frame, measured
 from gsbench.report.gradient_table import gradient_text
 from gsbench.report.peer_table import peer_text
 from gsbench.report.reading import Record
+from gsbench.shown import visible
 
 NEW_LINE = "\n"
 Cells = dict[tuple[int, str, str], float]  # (K, estimator, figure) → value
@@ -49,7 +50,7 @@ def glance_table(frame: pd.DataFrame) -> pd.DataFrame:
     apart there; `synthetic` counts where no other was measured. Several measurements of one cell (data sets,
     seeds) give their median. nan where nothing was measured.
     """
-    cells = _cells(frame)
+    cells = glance_cells(frame)
     table = cells.unstack(["estimator", "figure"])
     figures = [*SOURCES, *sorted(set(cells.index.unique("figure")) - set(SOURCES))]
     estimators = by_estimator(cells.index.unique("estimator"))
@@ -57,22 +58,26 @@ def glance_table(frame: pd.DataFrame) -> pd.DataFrame:
     return table[order]
 
 
-def _cells(frame: pd.DataFrame) -> pd.Series:
-    """The median of each figure, by (series, model, n_classes, estimator, figure)."""
-    parts = [_long(frame, group, field, figure) for figure, (group, field) in SOURCES.items()]
-    accuracies = _long(frame, "accuracy", "validation_accuracy", "")
-    accuracies["figure"] = ACCURACY + frame["task"].reindex(accuracies.index)
+def glance_cells(frame: pd.DataFrame, timed: str = "step") -> pd.Series:
+    """The median of each figure, by (series, model, n_classes, estimator, figure); `timed` is what speed-ups are of."""
+    parts = [_long(rows_of(frame, group, field, timed), field, figure) for figure, (group, field) in SOURCES.items()]
+    trained = rows_of(frame, "accuracy", "validation_accuracy")
+    accuracies = _long(trained, "validation_accuracy", ACCURACY + trained["task"])
     rows = pd.concat([*parts, accuracies])
     return rows.groupby([*KEY, "estimator", "figure"])["value"].median()
 
 
-def _long(frame: pd.DataFrame, group: str, field: str, figure: str) -> pd.DataFrame:
+def rows_of(frame: pd.DataFrame, group: str, field: str, timed: str = "step") -> pd.DataFrame:
+    """The rows that a figure of the table is the median of: of made-up data only where there are no others."""
     rows = measured(frame, group, field)
     if group == "speedup":
-        rows = rows[rows["timed"] == "step"]
+        rows = rows[rows["timed"] == timed]
     is_real = rows["dataset"] != "synthetic"
     has_real = is_real.groupby([rows[name] for name in [*KEY, "estimator"]]).transform("any")
-    rows = rows[is_real | ~has_real]
+    return rows[is_real | ~has_real]
+
+
+def _long(rows: pd.DataFrame, field: str, figure: str | pd.Series) -> pd.DataFrame:
     long = rows[[*KEY, "estimator"]].assign(figure=figure, value=rows[field])
     return long.astype({"n_classes": "int64"})
 
@@ -91,21 +96,21 @@ def glance_text(records: Sequence[Record]) -> str:
     gradients; "" when there is nothing to show.
     """
     frame = make_frame(records)
-    tables = [f"{block.title}\n{_tabulated(block, 'grid', NEW_LINE)}" for block in glance_blocks(frame)]
+    blocks = [_written(block, visible) for block in glance_blocks(frame)]
+    tables = [f"{block.title}\n{_tabulated(block, 'grid', NEW_LINE)}" for block in blocks]
     return "\n\n".join(filter(None, [*tables, peer_text(frame), gradient_text(frame)]))
 
 
 def glance_markdown(frame: pd.DataFrame) -> str:
     """The same in Markdown, each table under its heading."""
-    blocks = glance_blocks(frame)
-    tables = [(text.markdown_cell(block.title), _tabulated(_escaped(block), "github", "<br>")) for block in blocks]
-    return "\n\n".join(f"### {title}\n\n{table}" for title, table in tables)
+    blocks = [_written(block, text.markdown_cell) for block in glance_blocks(frame)]
+    return "\n\n".join(f"### {block.title}\n\n{_tabulated(block, 'github', '<br>')}" for block in blocks)
 
 
-def _escaped(block: Block) -> Block:
-    """With every line as Markdown takes it for plain text."""
-    rows = [[[text.markdown_cell(line) for line in lines] for lines in row] for row in block.rows]
-    return Block(block.title, [text.markdown_cell(header) for header in block.headers], rows)
+def _written(block: Block, write: Callable[[str], str]) -> Block:
+    """With the title, every header and every line as `write` writes them."""
+    rows = [[[write(line) for line in lines] for lines in row] for row in block.rows]
+    return Block(write(block.title), [write(header) for header in block.headers], rows)
 
 
 def _tabulated(block: Block, tablefmt: str, new_line: str) -> str:
@@ -115,7 +120,7 @@ def _tabulated(block: Block, tablefmt: str, new_line: str) -> str:
 
 def glance_blocks(frame: pd.DataFrame) -> list[Block]:
     """A block for each model and series with a figure, or with a case that did not end well."""
-    cells = _cells(frame).to_dict()
+    cells = glance_cells(frame).to_dict()
     statuses = _statuses(frame)
     speedups = frame[frame["group"] == "speedup"]
     blocks = []

@@ -21,11 +21,16 @@ from gsbench.report.gradients import (
     repetitions,
     states_of,
 )
+from gsbench.shown import visible
 
 COSTS = ("q_perplexity", "calls_of_f", "bound_seconds", "peak_bytes")
 HEADERS = ("", "model", "parameters", "K", "estimator")
 COST_HEADERS = ("perplexity of q", "calls of f", "time", "peak memory")
 SHORT = ("bias", "variance", "time")  # in a terminal
+RELATIVE_BIAS = (
+    "Relative bias: ‖E g − g\\*‖ / ‖g\\*‖; `0 within noise` where the interval of its square reaches to 0 or below, "
+    "with the largest bias that the interval leaves open."
+)  # in Markdown
 ERROR_HEADERS = ("relative bias", "relative variance", "total variance", "cosine")
 
 
@@ -36,7 +41,7 @@ def gradient_tables(frame: pd.DataFrame) -> str:
     tables = [_table(rows, costs, part) for part in PARTS]
     if not any(tables):
         return ""
-    return "\n\n".join(["## The gradients in numbers", text.markdown_cell(_note(rows)), *filter(None, tables)])
+    return "\n\n".join(["## The gradients in numbers", _note(rows), *filter(None, tables)])
 
 
 def gradient_text(frame: pd.DataFrame) -> str:
@@ -51,8 +56,10 @@ def gradient_text(frame: pd.DataFrame) -> str:
     for (subject, series, k, order), own in points.assign(order=points["estimator"].map(names.index)).groupby(by):
         of_state = {row.state: row for row in own.itertuples()}
         found = [_short(of_state.get(state)) for state in states]
-        cells.append([series, subject, text.plain(k), names[order], *(cell for part in found for cell in part)])
-    figures = [figure for state in states for figure in (f"{state}:\n{SHORT[0]}", *(f"\n{name}" for name in SHORT[1:]))]
+        head = map(visible, (series, subject, text.plain(k), names[order]))
+        cells.append([*head, *(cell for part in found for cell in part)])
+    firsts = [f"{visible(state)}:\n{SHORT[0]}" for state in states]
+    figures = [figure for first in firsts for figure in (first, *(f"\n{name}" for name in SHORT[1:]))]
     headers, cells = text.used_columns(["", "", "\nK", "", *figures], cells)
     title = "Gradient by the logits of q(y|a,x), relative to the exact one; time: of the bound, forward and backward"
     return f"{title}\n{tabulate(cells, headers=headers, tablefmt='simple', disable_numparse=True)}"
@@ -68,14 +75,14 @@ def _short(row: Any) -> list[str]:
 
 
 def _note(rows: pd.DataFrame) -> str:
+    """What the columns mean, in Markdown."""
     sentences = [
         "Of the gradient of the loss, held against that of the exact sum at the same parameters, minibatch, a and ε_z: "
         f"{repetitions(rows)} that differ in the draws of y alone.",
         "All is for one minibatch, one of training, and, but for the total variance, one draw of a and ε_z: another "
         "--seed gives others.",
         _training(rows),
-        "Relative bias: ‖E g − g*‖ / ‖g*‖; `0 within noise` where the interval of its square reaches to 0 or below, "
-        "with the largest bias that the interval leaves open.",
+        RELATIVE_BIAS,
         "Relative variance: tr cov(g) / ‖g*‖², of the draws of y.",
         f"Total variance: the same with a and ε_z drawn anew as well, {of_total(rows)}; that of the exact sums is what "
         "a and ε_z do alone.",
@@ -88,7 +95,8 @@ def _note(rows: pd.DataFrame) -> str:
         held_against(rows),
         medians(rows),
     ]
-    return " ".join(filter(None, sentences))
+    told = (s if s == RELATIVE_BIAS else text.markdown_cell(s) for s in sentences if s)
+    return " ".join(told)
 
 
 def _training(rows: pd.DataFrame) -> str:

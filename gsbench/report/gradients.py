@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from gsbench.report import text
-from gsbench.report.frame import GRADIENT_PARTS, is_sum, measured
+from gsbench.report.frame import is_sum, measured
+from gsbench.schema import GRADIENT_PARTS
 
 PARTS = dict(
     zip(GRADIENT_PARTS, ("logits of q(y|a,x)", "other parameters of φ", "parameters of θ"), strict=True)
@@ -52,7 +53,8 @@ def of_part(rows: pd.DataFrame, part: str) -> pd.DataFrame:
 
     Columns: `bias` √T and its ends `bias_low`, `bias_high`, for T the squared bias, 0 where T's interval reaches to 0
     or below, or where no y is drawn and all there is is rounding; `variance` and its ends, `total_variance`, `cosine`;
-    `error` √(max(T, 0) + variance), 0 where T is rounding; `milliseconds`, `elsewhere`, `draws_y`.
+    `error` √(max(T, 0) + variance), 0 where rounding made that negative, T alone being 0 where it is rounding;
+    `milliseconds`, `elsewhere`, `draws_y`.
     """
     rows = rows.dropna(subset=[f"{part}_squared_bias"])
     figures = ["variance", "variance_low", "variance_high", "total_variance", "cosine"]
@@ -66,7 +68,7 @@ def of_part(rows: pd.DataFrame, part: str) -> pd.DataFrame:
     unbiased = points["squared_low"] == 0
     roots = {f"bias{end}": np.sqrt(points[f"squared{end}"]) for end in ENDS}
     roots |= {name: roots[name].mask(unbiased, 0.0) for name in ("bias", "bias_low")}
-    roots["error"] = np.sqrt(points["squared"] + points["variance"])
+    roots["error"] = np.sqrt((points["squared"] + points["variance"]).clip(lower=0))
     return points.assign(**roots).drop(columns=[*squares])
 
 

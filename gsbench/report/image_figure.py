@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from gsbench.data import DataFileError
 from gsbench.images import read_images
 from gsbench.report import text
-from gsbench.report.reading import IMAGES, TRAINING
+from gsbench.report.reading import IMAGES, TRAINING, Reading
 from gsbench.report.style import Look, Plot, make_sheet
 
 MOST_RUNS = 4
@@ -51,32 +51,40 @@ def image_grids(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Plot |
 
 
 def _best_runs(frame: pd.DataFrame) -> tuple[list[tuple[pd.Series, Grids]], str]:
-    """The best run of each (model, task, K) whose images can be read; and sentences on what is left out."""
+    """The best run of each (model, task, K) that has images; and a sentence on what is left out."""
     if IMAGES not in frame:
         return [], ""
     rows = frame[(frame["group"] == TRAINING) & (frame["status"] == "ok") & frame[IMAGES].notna()]
     rows = rows.sort_values(["validation_accuracy", "case"], ascending=[False, True], kind="stable")
-    found, damaged = [], []
-    for _, own in rows.groupby(["model", "task", "n_classes"], sort=True):
-        for _, row in own.iterrows():
-            grids = _read(row)
-            if grids:
-                found.append((row, grids))
-                break
-            damaged.append(row["case"])
-    notes = [f"Left out, as their images cannot be read: {text.listed(damaged)}."] if damaged else []
+    found = [(own.iloc[0], _read(own.iloc[0])) for _, own in rows.groupby(["model", "task", "n_classes"], sort=True)]
+    notes = []
     if len(found) > MOST_RUNS:
         notes.append(f"{MOST_RUNS} of {len(found)} are shown.")
         found = [found[round(i * (len(found) - 1) / (MOST_RUNS - 1))] for i in range(MOST_RUNS)]
     return found, "".join(f" {note}" for note in notes)
 
 
-def _read(row: pd.Series) -> Grids | None:
-    """The run's images, at most MOST_ROWS of each kind; None where its file is gone or damaged."""
-    try:
-        grids = read_images(Path(row[IMAGES]))
-    except (FileNotFoundError, DataFileError):
-        return None
+def without_damaged_images(reading: Reading) -> Reading:
+    """The same without the images that cannot be read; a notice names each of their files."""
+    records, notices = [], []
+    for record in reading.records:
+        if IMAGES in record:
+            try:
+                read_images(Path(record[IMAGES]))
+            except (OSError, DataFileError) as error:
+                path = Path(record[IMAGES])
+                why = str(error).replace(str(path), f"{path.parent.name}/{path.name}")
+                notices.append(
+                    f"Left out: {why.rstrip('.')}. The record beside it counts; make the run again to have its images."
+                )
+                record = {field: value for field, value in record.items() if field != IMAGES}
+        records.append(record)
+    return Reading(tuple(records), (*reading.notices, *notices))
+
+
+def _read(row: pd.Series) -> Grids:
+    """The run's images, at most MOST_ROWS of each kind."""
+    grids = read_images(Path(row[IMAGES]))
     classes = grids.pop("classes")
     return {"classes": classes} | {n: images[_evenly(len(images), MOST_ROWS[n])] for n, images in grids.items()}
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from gsbench.report.markup import Table, tables_of
 from gsbench.report.page import Section
+from gsbench.shown import visible
 
 PREAMBLE = (
     "% The tables of the gsbench report {name}.\n"
@@ -23,7 +24,7 @@ WRITTEN = {
 
 def escaped(text: str) -> str:
     """Plain text as LaTeX prints it."""
-    return "".join(WRITTEN.get(character, character) for character in text)
+    return "".join(WRITTEN.get(character, character) for character in visible(text))
 
 
 def make_latex(name: str, sections: Iterable[Section]) -> str:
@@ -34,7 +35,7 @@ def make_latex(name: str, sections: Iterable[Section]) -> str:
         if section.title not in LEFT_OUT
         for table in tables_of(section.body, section.title)
     ]
-    return "\n".join([PREAMBLE.format(name=" ".join(name.split())), *tables])
+    return "\n".join([PREAMBLE.format(name=visible(" ".join(name.split()))), *tables])
 
 
 def _table(table: Table, section: Section) -> str:

@@ -1,7 +1,8 @@
 """The Markdown of a section's body → its blocks, for what is no Markdown: the HTML page and the LaTeX tables.
 
 Read is what the sections write, and no more of Markdown: headings of the third level, tables, lists, notices, what is
-folded away in <details>, and paragraphs. All text of a block is plain: whoever prints it escapes it.
+folded away in <details>, and paragraphs. The text of a heading, of a table and of a summary is plain: whoever prints it
+escapes it. That of a paragraph, a notice and of items is Markdown, which `spans_of` reads.
 """
 
 from __future__ import annotations
@@ -91,12 +92,12 @@ def _block(chunk: str, title: str) -> Block:
     if chunk.startswith("### "):
         return Heading(_plain(chunk[4:]))
     if chunk.startswith(NOTICE):
-        return Notice(_plain(chunk.removeprefix(NOTICE)))
+        return Notice(chunk.removeprefix(NOTICE))
     if all(line.startswith("- ") for line in lines):
-        return Items([_plain(line[2:]) for line in lines])
+        return Items([line[2:] for line in lines])
     if len(lines) > 1 and all(line.startswith("|") for line in lines):
         return _table(lines, title)
-    return Paragraph(_plain(chunk))
+    return Paragraph(chunk)
 
 
 def _table(lines: list[str], title: str) -> Table:
@@ -118,6 +119,31 @@ def _row_a_line(cells: list[list[str]]) -> Iterator[list[str]]:
         yield [cell[0] if len(cell) == 1 else cell[i] if i < len(cell) else "" for cell in cells]
 
 
-def _plain(text: str) -> str:
+SPAN = re.compile(r"(?<!\\)`([^`]+)`|\[([\w.-]+)\]\(\2\)")
+
+
+@dataclass(frozen=True)
+class Span:
+    """A piece of a paragraph: "text", "code", or "link" to a file that has the text as its name."""
+
+    text: str
+    kind: str = "text"
+
+
+def spans_of(markdown: str) -> Iterator[Span]:
+    """The pieces of what is Markdown: `…` is code, [file](file) a link; all else is text."""
+    at = 0
+    for found in SPAN.finditer(markdown):
+        yield Span(plain(markdown[at : found.start()]))
+        yield Span(found[1], "code") if found[1] else Span(found[2], "link")
+        at = found.end()
+    yield Span(plain(markdown[at:]))
+
+
+def plain(markdown: str) -> str:
     """Without what `text.markdown_cell` writes for what Markdown would take for markup."""
-    return html.unescape(re.sub(r"\\([|*])", r"\1", text.strip()))
+    return html.unescape(re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", markdown))
+
+
+def _plain(text: str) -> str:
+    return plain(text.strip())

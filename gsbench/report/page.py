@@ -75,7 +75,7 @@ class Section:
 
     def markdown(self) -> str:
         image = _image(self.figure, self.plot) if self.plot else ""
-        return "\n\n".join(filter(None, [f"## {self.title}", image, self.body]))
+        return "\n\n".join(filter(None, [f"## {markdown_cell(self.title)}", image, self.body]))
 
 
 def make_page(
@@ -123,7 +123,8 @@ def _of_text(written: str, question: str) -> Section:
 
 
 def _glance(frame: pd.DataFrame) -> Section:
-    body = f"{glance_markdown(frame) or NO_GLANCE}\n\n{_glance_note(frame)}{_timed_under(frame)}"
+    note = f"{_glance_note(frame)}{_timed_under(frame)}"
+    body = f"{glance_markdown(frame) or NO_GLANCE}\n\n{markdown_cell(note)}"
     return Section(GLANCE, body, "fast")
 
 
@@ -145,7 +146,7 @@ def _bound_alone(frame: pd.DataFrame) -> str:
 
 def _timed_under(frame: pd.DataFrame) -> str:
     timed = frame[frame["group"].isin(["step", "speedup", "memory"]) & (frame["status"] == "ok")]
-    return f" Time and memory: {markdown_cell(text.conditions(timed))}" if len(timed) else ""
+    return f" Time and memory: {text.conditions(timed)}" if len(timed) else ""
 
 
 def _runs(frame: pd.DataFrame) -> str:
@@ -173,7 +174,7 @@ def _joint_runs(frame: pd.DataFrame) -> str:
 
 
 def _image(key: str, plot: Plot) -> str:
-    alt = plot.title.replace("[", "(").replace("]", ")")
+    alt = markdown_cell(plot.title.replace("[", "(").replace("]", ")"))
     return f"![{alt}]({key}.png)\n\n*{markdown_cell(plot.caption)}* ([SVG]({key}.svg))"
 
 

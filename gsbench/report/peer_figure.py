@@ -15,6 +15,7 @@ from gsbench.report.estimator_styles import by_estimator
 from gsbench.report.frame import is_sum
 from gsbench.report.peer_table import TIMED, TITLE, lost_name, peer_rows, timed_note, versions
 from gsbench.report.style import Look, Plot, make_sheet
+from gsbench.shown import printable
 
 KINDS = {True: "the exact sum", False: "sampling"}
 USUAL = "unlabelled-step"  # what was timed goes without saying
@@ -125,7 +126,7 @@ def _label_lines(ax: Axes, lines: list[Line], most: int, several_models: bool) -
     """Names on the left, headings in bold; all panels have room for as many lines, from the top."""
     ax.set_ylim(most - 0.5, -0.7)
     ax.set_yticks(range(len(lines)))
-    ax.set_yticklabels([_label(line, several_models) for line in lines])
+    ax.set_yticklabels([printable(_label(line, several_models)) for line in lines])
     for tick, line in zip(ax.yaxis.get_major_ticks(), lines, strict=True):
         tick.tick1line.set_visible(bool(line.peer))
         tick.gridline.set_visible(bool(line.peer))

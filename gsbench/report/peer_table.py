@@ -10,6 +10,7 @@ from tabulate import tabulate
 from gsbench.report import text
 from gsbench.report.class_figures import LOST
 from gsbench.report.estimator_styles import by_estimator
+from gsbench.shown import visible
 
 TITLE = "Beside other formulations"
 TIMED = {"unlabelled-step": "unlabelled step", "step": "full step", "bound": "bound"}
@@ -99,7 +100,8 @@ def peer_text(frame: pd.DataFrame) -> str:
         lines.setdefault((series, k, estimator, timed), {})[peer] = ratio
     cells = [[*key, *(ratios.get(peer, text.NOT_MEASURED) for peer in peers)] for key, ratios in lines.items()]
     headers, cells = text.used_columns(["", "K", "gsbench", "timed", *peers], cells)
-    table = tabulate(cells, headers=headers, tablefmt="simple", disable_numparse=True)
+    written = [[visible(cell) for cell in row] for row in [headers, *cells]]
+    table = tabulate(written[1:], headers=written[0], tablefmt="simple", disable_numparse=True)
     return f"{TITLE}: how many times as fast as each of them\n{table}"
 
 

@@ -16,6 +16,7 @@ from gsbench.report.reading import TRAINING
 from gsbench.report.regression import regression_table
 from gsbench.report.regression_intervals import METRICS
 from gsbench.report.style import Look, Plot, make_sheet
+from gsbench.shown import printable
 
 SHOWN = ("step_seconds", "bound_seconds", "speedup", "peak_bytes", "test_accuracy", "validation_accuracy")
 GROUPS = ("step", "bound", "speedup", "memory", "accuracy", "training")
@@ -79,7 +80,7 @@ def draw_regression(table: pd.DataFrame) -> Plot | None:
     for ax, panel in zip(sheet.axes[0], panels, strict=True):
         _draw(ax, rows[rows["panel"] == panel], names, runs)
         _finish(ax, panel)
-    sheet.axes[0, 0].set_yticks(range(len(names)), names, fontsize=8)
+    sheet.axes[0, 0].set_yticks(range(len(names)), [*map(printable, names)], fontsize=8)
     sheet.axes[0, 0].set_ylim(len(names) - 0.4, -0.6)
     return Plot(title, caption, sheet.figure)
 

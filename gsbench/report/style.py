@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,9 +17,11 @@ from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 
 from gsbench.files import write_whole
 from gsbench.report.estimator_styles import Style, by_estimator, estimator_styles
+from gsbench.shown import printable
 
 LINES = ("-", "--", ":", "-.")
 FILLS = ("full", "none", "left", "top")
@@ -26,6 +29,7 @@ FILLS = ("full", "none", "left", "top")
 SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "gsbench",  # the same data give the same file
     "svg.fonttype": "none",  # text stays text: it can be searched, and read aloud
+    "text.parse_math": False,  # a name with two dollar signs is no formula
     "font.size": 9,
     "axes.titlesize": 9.5,
     "axes.spines.top": False,
@@ -61,6 +65,26 @@ def write_figure(figure: Figure, path: Path) -> None:
     write_whole(path, lambda file: save_figure(figure, file, path.suffix[1:]))
 
 
+def as_label(name: str) -> str:
+    """A name as matplotlib takes it for a label: what begins with an underscore it leaves out of legends."""
+    return f" {name}" if name.startswith("_") else name
+
+
+class SheetFigure(Figure):
+    """A figure that is saved without hidden characters, so that an SVG is well-formed whatever a record has for a name.
+
+    A character that the font does not have is drawn as a box, and stays what it is in an SVG.
+    """
+
+    def savefig(self, *args: Any, **kwargs: Any) -> None:
+        for text in self.findobj(Text):
+            if (written := printable(text.get_text())) != text.get_text():
+                text.set_text(written)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing|Matplotlib currently does not support")
+            super().savefig(*args, **kwargs)
+
+
 @dataclass(frozen=True)
 class Look:
     """How each estimator and each series is drawn in every figure of one report."""
@@ -72,7 +96,7 @@ class Look:
         """With the label under which `drawn` publishes what is drawn so."""
         colour, marker = self.estimators[estimator]
         return {
-            "label": " · ".join(filter(None, [estimator, series])),
+            "label": as_label(" · ".join(filter(None, [estimator, series]))),
             "color": colour,
             "marker": marker,
             "fillstyle": self.series[series][1],
@@ -178,7 +202,7 @@ def make_sheet(
     below = X_LABEL + len(lines) * CAPTION_LINE + 0.1
     height = above + rows * panel[1] + (rows - 1) * gap_y + below
 
-    figure = Figure(figsize=(width, height), dpi=160)
+    figure = SheetFigure(figsize=(width, height), dpi=160)
     grid = figure.add_gridspec(
         rows, columns,
         left=at_left / width, right=1 - RIGHT / width, top=1 - above / height, bottom=below / height,
@@ -187,6 +211,8 @@ def make_sheet(
     axes = grid.subplots(squeeze=False, **(share or {}))
     left = 0.12 / width
     figure.text(left, 1 - 0.12 / height, title, fontsize=11.5, fontweight="bold", va="top", gid=TITLE_ID)
+    for handle in handles:
+        handle.set_label(as_label(str(handle.get_label())))
     if handles:
         place = (left, 1 - (TITLE - 0.06) / height)
         figure.legend(

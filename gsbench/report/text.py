@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 from tabulate import tabulate
+
+from gsbench.shown import printable, visible
 
 NOT_MEASURED = "\N{EN DASH}"
 EXACT_SUM = "the exact sum"
@@ -139,12 +143,54 @@ def _devices(rows: pd.DataFrame) -> str:
     return f"Device: {'; '.join(dict.fromkeys(devices))}."
 
 
+ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+# What Markdown takes for markup: at the beginning of a line (a heading, a list, a ruler), and anywhere. Brackets are
+# left alone but where they would end the text of a link; an address with a protocol or www. would be a link by itself.
+_MARKUP = re.compile(
+    r"^(?:\#{1,6}|[-+])(?=\s|$)|^[-=](?=[-=\s]*$)|^\d{1,9}[.)](?=\s|$)"
+    r"|[\\`*&<>|$]|(?<![^\W_])_|_(?![^\W_])|(?<!\s)~|~(?!\s)|\](?=[(\[:])|:(?=//)|(?<=\bwww)\.",
+    re.IGNORECASE,
+)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    markup = found[0]
+    number = markup[:-1] if markup[0].isdigit() else ""
+    return ENTITIES.get(markup) or f"{number}\\{markup.removeprefix(number)}"
+
+
 def markdown_cell(text: Any) -> str:
-    """Text that stands in a Markdown table as it is: one line, nothing taken for markup."""
-    line = " ".join(plain(text).split())
-    for character, written in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("*", "\\*")):
-        line = line.replace(character, written)
-    return line
+    """Text that stands in Markdown as it is, in a table too: one line, nothing taken for markup, nothing hidden.
+
+    `markup.plain` takes it back.
+    """
+    return _MARKUP.sub(_escaped, visible(" ".join(plain(text).split())))
+
+
+def code(name: str) -> str:
+    """A name in Markdown as code; as plain text where its characters could end the code."""
+    return f"`{name}`" if re.fullmatch(r"[\w .()=,-]+", name) else markdown_cell(name)
+
+
+# With one of these a spreadsheet begins a formula. What is written wide in East Asia counts as well.
+_FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+
+
+def csv_cell(value: Any) -> Any:
+    """Text as a spreadsheet shows it and does not compute it: an apostrophe stands before what would be a formula."""
+    if not isinstance(value, str):
+        return value
+    is_formula = value.startswith(_FORMULA) and not re.fullmatch(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?", value)
+    return ("'" if is_formula else "") + printable(value)
+
+
+def csv_text(table: pd.DataFrame) -> str:
+    """The table as CSV: numbers with the 15 digits that a float64 is sure to keep, whole ones without a point."""
+    columns = [table.iloc[:, i] for i in range(table.shape[1])]
+    written = [c if is_numeric_dtype(c) else pd.Series(list(map(csv_cell, c)), c.index, dtype=object) for c in columns]
+    whole = pd.DataFrame(dict(enumerate(written)), index=table.index)
+    whole.columns = pd.Index([csv_cell(str(name)) for name in table.columns], dtype=object)
+    return str(whole.to_csv(index=False, float_format="%.15g", lineterminator="\n"))
 
 
 def markdown_table(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -29,12 +29,18 @@ _SPELLED = {field.name: str(field.type) for field in _FIELDS}  # "int", "float |
 def read_grids(path: Path) -> list[Options]:
     """The grids of a TOML file: its table [grid], and each table [[also]] with [grid]'s values where it names none.
 
-    Raises ValueError where the file is no TOML or has something else in it.
+    Raises ValueError where the file cannot be read, is no TOML or has something else in it.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"no such file: {path}; a grid is a TOML file with a table [grid]") from None
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no TOML file: {error}") from None
+    except RecursionError:
+        raise ValueError(f"{path} is nested too deeply to be read; allowed are lists of values, not of lists") from None
     if unknown := sorted(set(content) - {"grid", "also"}):
         raise ValueError(f"{path} has {unknown[0]!r}; allowed are a table [grid] and tables [[also]]")
     grid, also = content.get("grid", {}), content.get("also", [])

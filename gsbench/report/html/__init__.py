@@ -6,7 +6,6 @@ The text is that of the Markdown page: the same sections, arranged by question.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,15 +13,17 @@ from typing import Any
 
 import jinja2
 import pandas as pd
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from gsbench import __version__
 from gsbench.report.drawn import drawn
 from gsbench.report.html.records import TITLE as ALL_RECORDS
 from gsbench.report.html.records import records_table
 from gsbench.report.html.svg import colours_of, inline_svg
-from gsbench.report.markup import Block, blocks_of
+from gsbench.report.markup import Block, blocks_of, spans_of
 from gsbench.report.page import GLANCE, QUESTIONS, Section
+from gsbench.report.text import csv_text
+from gsbench.shown import visible
 
 FIRST = ("pareto", "training_pareto")  # the figures that stand under the answer, as far as they were drawn
 HERE = Path(__file__).parent
@@ -83,7 +84,7 @@ def make_html(
     questions.append(Question("records", ALL_RECORDS, [Part("all-records", "", [records])]))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
+        undefined=jinja2.StrictUndefined, finalize=_finalize,
     )  # fmt: skip
     environment.filters["inline"] = inline
     return environment.get_template("page.html.j2").render(
@@ -99,6 +100,11 @@ def make_html(
     )
 
 
+def _finalize(value: Any) -> Any:
+    """Whatever the template prints: text in which nothing is hidden, which jinja2 escapes."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 def csv(table: pd.DataFrame) -> str:
     """With a name for each axis that is the same in all panels in place of x and y."""
     for axis in ("x", "y"):
@@ -107,7 +113,7 @@ def csv(table: pd.DataFrame) -> str:
         if len(labels) == 1 and label and label not in table:
             names = {f"{axis}{end}": f"{label}{end.replace('_', ' ')}" for end in ("", "_low", "_high")}
             table = table.drop(columns=f"{axis}_axis").rename(columns=names)
-    return table.to_csv(index=False, float_format="%.15g", lineterminator="\n")
+    return csv_text(table)
 
 
 def _json(content: Any) -> Markup:
@@ -117,9 +123,9 @@ def _json(content: Any) -> Markup:
 
 
 def inline(text: str) -> Markup:
-    """Plain text in which `…` is code and [file](file) a link to a file beside the page; all else is escaped."""
-    written = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
-    return Markup(re.sub(r"\[([\w.-]+)\]\(\1\)", r'<a href="\1">\1</a>', written))
+    """Markdown of a paragraph: see `markup.spans_of`. All text is escaped."""
+    forms = {"text": "{0}", "code": "<code>{0}</code>", "link": '<a href="{0}">{0}</a>'}
+    return Markup("").join(Markup(forms[span.kind]).format(visible(span.text)) for span in spans_of(text))
 
 
 def _figure(section: Section, svg: str, table: pd.DataFrame) -> Figure:

@@ -12,6 +12,7 @@ POINTS = 72  # units of an SVG in an inch
 FONT = "DejaVu Sans,Verdana,sans-serif"
 PAPER = "#15181d"  # behind a figure in the dark
 LEAST_CONTRAST = 3.2  # of a colour with the dark paper
+TEXT = re.compile(r">[^<]+<")  # between two tags: what stands in it is neither an attribute nor url(…)
 STYLE = re.compile(r' style="[^"]*"')
 FONTS = re.compile(r"'DejaVu Sans'[^;\"]*")  # matplotlib names a dozen in each text
 COLOUR = re.compile(r"#([0-9a-f]{6})\b")
@@ -30,6 +31,7 @@ def inline_svg(key: str, svg: str, plot: Plot) -> str:
     body = re.sub(r"<metadata>.*?</metadata>|<style type.*?</style>|<!--.*?-->", "", body, flags=re.DOTALL)
     opening, _, rest = body.partition(">")
     width, height = map(float, re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', opening)[0])
+    rest = TEXT.sub(lambda text: text[0].replace('"', "&quot;").replace("url(", "url&#40;"), rest)
     rest = rest.replace("xlink:href", "href")
     rest = re.sub(f'<g id="(?:{TITLE_ID}|{CAPTION_ID})">', '<g class="told">', rest)
     rest = _own_ids(f"{key}-", rest)
