@@ -39,6 +39,7 @@ ORDER = [
     "gallery",
     "report",
     "planner",
+    "process",
     "cli",
     "__main__",
 ]
