@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Generator
 from typing import Any
@@ -11,9 +12,12 @@ from eta import Eta, n_classes
 from options import STATES, Options, add_options, check_data, read_options
 from peers import peer_cases
 from recording import Recorder, Run
+from saving import check_before, check_compared, check_grouping, save, tell_other_machine
 from threadpoolctl import threadpool_limits
 
 from gsbench.allocator import keep_memory
+from gsbench.backends import load_backend
+from gsbench.machine import machine_fields
 from gsbench.report.busy import busy_notice
 from gsbench.report.glance import glance_text
 from gsbench.settings import Settings
@@ -22,6 +26,7 @@ OPTIONS = pytest.StashKey[Options]()
 RUN = pytest.StashKey[Run]()
 LIMITS = pytest.StashKey[threadpool_limits]()
 ETA = pytest.StashKey[Eta]()
+UNSAVED = pytest.StashKey[str]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,10 +39,20 @@ def pytest_configure(config: pytest.Config) -> None:
             "the benchmark runs in one process, for its cases would disturb each other: leave out -n"
         )
     config.stash[OPTIONS] = read_options(config)
-    # Warnings are errors in our tests. In a user's run, that of some library must not cost a measurement.
+    check_before(config)
+    # Warnings are errors in our tests. In a user's run, that of some library must not cost a measurement, and
+    # pytest-benchmark tells by warnings, outside of the tests too, that it has nothing to save or to compare.
     config.addinivalue_line("filterwarnings", "default")
+    filters = contextlib.ExitStack()
+    filters.enter_context(warnings.catch_warnings())
+    config.add_cleanup(filters.close)
+    warnings.simplefilter("default")
     if config.option.verbose == 0:  # a line for each case: this is long work, and its progress is wanted
         config.option.verbose = 1
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    check_compared(session.config)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -121,11 +136,18 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Gener
     return report
 
 
+def _as_measured(config: pytest.Config) -> None:
+    """Brings the process into the conditions in which all is measured, and which records name."""
+    if LIMITS not in config.stash:
+        config.stash[LIMITS] = threadpool_limits(config.stash[OPTIONS].base.threads)
+        keep_memory()
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     options = session.config.stash[OPTIONS]
     if session.items and not session.config.option.collectonly:
-        session.config.stash[LIMITS] = threadpool_limits(options.base.threads)
-        keep_memory()
+        check_grouping(session.config, session.items)
+        _as_measured(session.config)
         check_data(options)
         try:
             session.config.stash[RUN] = Run(options, session.config)
@@ -136,11 +158,15 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_sessionfinish() -> Generator[None, Any, Any]:
-    """pytest-benchmark warns here that it has nothing to save; pytest's own filters do not reach it everywhere."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("default")
-        return (yield)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, Any, Any]:
+    """What was measured is saved first. What cannot be saved ends nothing: the summary says so, and the exit status."""
+    run = session.config.stash.get(RUN, None)
+    if run is not None:
+        run.file.write_waiting()
+        unsaved = session.config.stash[UNSAVED] = save(session.config)
+        if (unsaved or run.file.waiting) and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    return (yield)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -154,13 +180,33 @@ def pytest_report_teststatus(report: Any, config: pytest.Config) -> Any:
         return None
     if report.when == "call" or (report.when == "setup" and not report.passed):
         letter = {"passed": ".", "skipped": "s", "failed": "F"}[report.outcome]
-        return report.outcome, letter, f"{report.outcome.upper()} ({config.stash[ETA].word(report.nodeid)})"
+        word = config.stash[ETA].word(report.nodeid)
+        if RUN in config.stash and (problem := config.stash[RUN].file.problem):
+            word += f"; records cannot be written: {problem}"
+        return report.outcome, letter, f"{report.outcome.upper()} ({word})"
     return None
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
-    if RUN in config.stash:
-        machine_info["gsbench"] = config.stash[RUN].machine
+    """pytest-benchmark asks when it saves, and before anything is measured when it compares: with the same answer.
+
+    Without what is measured: a comparison is mostly one of two commits.
+    """
+    _as_measured(config)
+    base = config.stash[OPTIONS].base
+    fields = machine_fields(load_backend(base.backend, base.device, base.dtype))
+    own = ("gsbench_version", "gsbench_commit")
+    machine_info["gsbench"] = {name: value for name, value in fields.items() if name not in own}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_benchmark_compare_machine_info(
+    benchmarksession: Any, machine_info: dict[str, Any], compared_benchmark: dict[str, Any]
+) -> Generator[None, Any, Any]:
+    try:
+        return (yield)
+    except ValueError:
+        return tell_other_machine(benchmarksession, machine_info, compared_benchmark)
 
 
 def pytest_benchmark_update_json(config: pytest.Config, benchmarks: Any, output_json: dict[str, Any]) -> None:
@@ -168,14 +214,25 @@ def pytest_benchmark_update_json(config: pytest.Config, benchmarks: Any, output_
     output_json["gsbench_records"] = config.stash[RUN].records if RUN in config.stash else []
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    run = config.stash.get(RUN, None)
-    if run is None or not run.records:
-        return
+@pytest.hookimpl(wrapper=True)
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Generator[None, Any, Any]:
+    """After pytest-benchmark's tables, and where it ends in an error too, as for `--benchmark-compare-fail`."""
+    try:
+        return (yield)
+    finally:
+        run = config.stash.get(RUN, None)
+        if run is not None and run.records:
+            _summary(terminalreporter, run, config.stash.get(UNSAVED, ""))
+
+
+def _summary(terminalreporter: Any, run: Run, unsaved: str) -> None:
     terminalreporter.section("gsbench: at a glance")
     terminalreporter.write_line(glance_text(run.records))
     if notice := busy_notice(run.records):
         terminalreporter.write_line(f"\n{notice}")
-    terminalreporter.write_line(f"\nRecords, as they came: {run.file.path}")
-    terminalreporter.write_line(f"Figures and tables:     gsbench report {run.file.path}")
+    if len(run.records) > len(run.file.waiting):
+        terminalreporter.write_line(f"\nRecords, as they came: {run.file.path}")
+        terminalreporter.write_line(f"Figures and tables:     gsbench report {run.file.path}")
+    for problem in (unsaved, run.file.unwritten()):
+        if problem:
+            terminalreporter.write_line(f"\n{problem}")

@@ -39,6 +39,8 @@ class Run:
         # pytest-benchmark's own options say how long a case is measured.
         self.max_time = float(config.getoption("benchmark_max_time"))
         self.min_rounds = int(config.getoption("benchmark_min_rounds"))
+        warmup = config.getoption("benchmark_warmup")
+        self.warmup_calls = int(config.getoption("benchmark_warmup_iterations")) if warmup else 0
         self.run_id = new_run_id()
         self.file = RecordFile(_records_folder(config) / f"{self.run_id}.jsonl")
         self.records: list[dict[str, Any]] = []

@@ -2,7 +2,7 @@
 
 import gc
 
-from timing import out_of_memory_recorded, skip_where_disabled, time_pairs
+from timing import out_of_memory_recorded, time_pairs
 
 from gsbench.case import Case
 from gsbench.meters.memory import live_peak, peak_figures
@@ -12,7 +12,6 @@ def test_chunk(benchmark, record, options, run, model, n_classes, chunk):
     baseline = options.settings(model, n_classes, "marginalize-streamed")
     settings = options.settings(model, n_classes, f"marginalize-streamed(chunk={chunk})")
     recorder = record("chunk", settings, timed="bound", baseline=baseline.estimator)
-    skip_where_disabled(benchmark)
     recorder.require_memory(baseline, settings)
     benchmark.group = f"chunk {model} K={n_classes}"
     with out_of_memory_recorded(recorder):

@@ -4,7 +4,7 @@ import gc
 
 import pytest
 from peers import PEERS, memory_errors
-from timing import out_of_memory_recorded, skip_where_disabled, time_pairs
+from timing import out_of_memory_recorded, time_pairs
 
 from gsbench.case import Case
 from gsbench.meters.child import STEPS
@@ -39,7 +39,6 @@ def test_peer(benchmark, record, options, run, n_classes, peer, estimator, timed
     recorder = record("peer", settings, timed=timed, baseline=peer)
     if problem := PEERS[peer].problem():
         recorder.skip("skipped", problem)
-    skip_where_disabled(benchmark)
     recorder.require_memory(settings)
     benchmark.group = f"peer {peer} K={n_classes} {timed}"
     figures = memory_figures(recorder, run, peer, timed)

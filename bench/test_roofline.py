@@ -2,7 +2,7 @@
 
 from statistics import fmean
 
-from timing import out_of_memory_recorded, rounds_for, skip_where_disabled
+from timing import once_where_disabled, out_of_memory_recorded, rounds_for, take_rounds
 
 from gsbench.case import Case
 from gsbench.meters.operations import products
@@ -27,22 +27,22 @@ def largest_product_of(case, timed, calls_of_f):
 def rounds_of(run, call):
     """No more rounds than runs of the products, which are what takes the time of a small case."""
     least = run.min_rounds + MORE_ROUNDS
-    return max(least, min(LEAST_RUNS, rounds_for(call, run.max_time, least)))
+    return max(least, min(LEAST_RUNS, rounds_for(call, run, run.max_time, least)))
 
 
 def test_roofline(benchmark, record, options, run, model, n_classes, estimator, roofline):
     settings = options.settings(model, n_classes, estimator)
     recorder = record("roofline", settings, timed=roofline)
-    skip_where_disabled(benchmark)
     recorder.require_memory(settings)
     benchmark.group = f"roofline {model} K={n_classes} {roofline}"
     with out_of_memory_recorded(recorder):
         case = Case(settings, recorder.dataset())
         call, calls_of_f = getattr(case, roofline), [case.calls_of_f()]
+        once_where_disabled(benchmark, recorder, call)
         largest = largest_product_of(case, roofline, calls_of_f[0])
         calls = {product: product_call(run.bk, product) for product in (*SQUARES, largest)}
         turns = CaseAmongProducts(call, calls, rounds_of(run, call))
-        benchmark.pedantic(turns, rounds=turns.rounds)
+        take_rounds(benchmark, turns, turns.rounds, spare=call)
     calls_of_f.append(case.calls_of_f())  # where they follow the logits, steps change them
     operations = sum(product.operations for product in products_of(case, roofline, fmean(calls_of_f)))
     found = turns.fraction(operations, seed=settings.seed)

@@ -3,13 +3,12 @@
 import dataclasses
 
 import pytest
-from timing import out_of_memory_recorded, skip_where_disabled, time_pairs
+from timing import out_of_memory_recorded, time_pairs
 
 from gsbench.case import Case
 
 
 def measure(benchmark, recorder, settings, baseline, timed):
-    skip_where_disabled(benchmark)
     baseline = dataclasses.replace(settings, estimator=baseline)
     recorder.require_memory(baseline, settings)
     benchmark.group = f"speedup {settings.model} K={settings.n_classes} {timed}"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
 from peers import PeerOutOfMemory
 
 from gsbench.case import Case
@@ -36,30 +36,49 @@ def out_of_memory_recorded(recorder: Any) -> Iterator[None]:
         recorder.skip("out-of-memory", f"{whose} ran out of memory: {error}", **figures)
 
 
-def rounds_for(call: Callable[[], object], seconds: float, least: int) -> int:
-    """Takes the call twice, to warm up and to time it, and gives the rounds that fill `seconds`."""
-    call()
+def rounds_for(call: Callable[[], object], run: Any, seconds: float, least: int) -> int:
+    """Takes the call twice, to warm up and to time it, and gives the rounds that fill `seconds`.
+
+    `--benchmark-warmup` warms up for as many calls as it allows, and no longer than `seconds`.
+    """
+    begun = time.perf_counter()
+    for _ in range(max(1, run.warmup_calls)):
+        call()
+        if time.perf_counter() - begun > seconds:
+            break
     start = time.perf_counter()
     call()
     once = max(time.perf_counter() - start, 1e-6)
     return max(least, min(MAX_ROUNDS, round(seconds / once)))
 
 
-def skip_where_disabled(benchmark: Any) -> None:
+def once_where_disabled(benchmark: Any, recorder: Any, call: Callable[[], object]) -> None:
+    """Under `--benchmark-disable`, takes the call once, which shows that it works, and skips the test, recorded."""
     if benchmark.disabled:
-        pytest.skip("timing is disabled (--benchmark-disable)")
+        benchmark.pedantic(call)
+        recorder.skip("skipped", "timing is disabled (--benchmark-disable)")
+
+
+def take_rounds(benchmark: Any, meter: Callable[[], Any], rounds: int, spare: Callable[[], object]) -> Any:
+    """Calls the meter `rounds` times and returns what the last call returned.
+
+    `--benchmark-cprofile` calls more often. The profiler slows that down, and `meter` must not see it: it is `spare`
+    that is profiled.
+    """
+    taken = itertools.count()
+    return benchmark.pedantic(lambda: meter() if next(taken) < rounds else spare(), rounds=rounds)
 
 
 def time_case(benchmark: Any, recorder: Any, what: str) -> None:
     """Times `Case.bound` or `Case.step`; the record has its quartiles and throughput."""
-    skip_where_disabled(benchmark)
     settings = recorder.settings
     recorder.require_memory(settings)
     benchmark.group = f"{what} {settings.model} K={settings.n_classes}"
     with out_of_memory_recorded(recorder):
         case = Case(settings, recorder.dataset())
         call = getattr(case, what)
-        rounds = rounds_for(call, recorder.run.max_time, recorder.run.min_rounds)
+        once_where_disabled(benchmark, recorder, call)
+        rounds = rounds_for(call, recorder.run, recorder.run.max_time, recorder.run.min_rounds)
         benchmark.pedantic(call, rounds=rounds)
     stats = benchmark.stats.stats
     figures = {
@@ -81,9 +100,10 @@ def time_pairs(benchmark: Any, recorder: Any, baseline: Callable[[], object], ca
     """Times the two calls in turn; a round of pytest-benchmark is one pair. Gives the figures of ratio and times."""
     run = recorder.run
     seconds, least = PAIR_SECONDS_FACTOR * run.max_time, run.min_rounds + MORE_PAIRS
-    rounds = rounds_for(Pairs(baseline, candidate), seconds, least)
-    pairs = Pairs(baseline, candidate)
-    benchmark.pedantic(pairs, rounds=rounds)
+    trial, pairs = Pairs(baseline, candidate), Pairs(baseline, candidate)
+    once_where_disabled(benchmark, recorder, trial)
+    rounds = rounds_for(trial, run, seconds, least)
+    take_rounds(benchmark, pairs, rounds, spare=trial)
     ratio = pairs.ratio(seed=recorder.settings.seed)
     return {
         "speedup": ratio.median,

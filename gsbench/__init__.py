@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # typing's, which takes long to import: a Ctrl-C is not provided for yet
 if TYPE_CHECKING:
+    from typing import Any
+
     from gsbench.planner import Plan, load_results, plan
 
 __version__ = "0.1.0"

@@ -3,6 +3,7 @@
 For some of them: sessions of the benchmark within this process.
 """
 
+import contextlib
 import importlib
 import io
 import os
@@ -57,6 +58,8 @@ def imported_once():
     """
     for module in ("gsbench.backends.chainer", "gsbench.report", "recording"):
         importlib.import_module(module)
+    with contextlib.suppress(ImportError):
+        importlib.import_module("pygal")  # it changes how installed packages are found, which pytester half undoes
     # What pandas tells pyarrow of its types is remembered there, and an error when it is told twice.
     pd.DataFrame({"a": [1]}).to_parquet(io.BytesIO())
 
@@ -69,7 +72,8 @@ def session(imported_once, pytester):
     """
 
     def run(*options):
-        ended = pytester.runpytest_inprocess("bench/", "-p", "no:cacheprovider", *options)
+        options = ["-p", "no:cacheprovider", *options]
+        ended = pytester.runpytest_inprocess("bench/", *options, no_reraise_ctrlc=True)
         return SimpleNamespace(ret=ended.ret, stdout=ended.stdout.str(), stderr=ended.stderr.str())
 
     with pytest.MonkeyPatch.context() as patch:  # not `monkeypatch`, which outlives pytester and its working directory

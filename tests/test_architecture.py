@@ -43,6 +43,7 @@ ORDER = [
     "gallery",
     "report",
     "planner",
+    "process",
     "cli",
     "__main__",
 ]

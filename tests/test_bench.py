@@ -4,18 +4,25 @@ A process of its own is slow to start. One has the run that most assertions shar
 the interpreter's own warning filters; the other runs are sessions of pytest inside this process.
 """
 
+import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import recording
+import saving
+import timing
+from pytest_benchmark.logger import PytestBenchmarkWarning
 
 import gsbench.meters.products
+import gsbench.records
 from gsbench.backends.chainer import cuda_problem
 from gsbench.case import Case
 from gsbench.cli import main
@@ -40,12 +47,13 @@ def stored_in(tmp_path):
     return f"--benchmark-storage=file://{tmp_path}/store"
 
 
-def command(tmp_path, *options):
-    return [sys.executable, "-m", "pytest", "bench/", *NO_CACHE, stored_in(tmp_path), *TINY, *options]
+def command(tmp_path, *options, python=()):
+    return [sys.executable, *python, "-m", "pytest", "bench/", *NO_CACHE, stored_in(tmp_path), *TINY, *options]
 
 
-def in_a_process(tmp_path, *options):
-    return subprocess.run(command(tmp_path, *options), cwd=ROOT, capture_output=True, text=True, timeout=300)
+def in_a_process(tmp_path, *options, python=()):
+    arguments = command(tmp_path, *options, python=python)
+    return subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture
@@ -369,6 +377,290 @@ def test_more_labels_than_a_class_has_are_refused_before_anything_runs(bench, tm
     assert run.ret == pytest.ExitCode.USAGE_ERROR
     assert "999999" in run.stderr
     assert not (tmp_path / "store" / "records").exists()
+
+
+# pytest-benchmark's own options
+
+ONE = ["--classes", "2", "--dataset", "synthetic", "--estimators", "marginalize", "-k", "test_bound"]
+TITLE = "benchmark 'bound adgm K=2'"
+
+
+def saved(tmp_path):
+    """What pytest-benchmark saved, and in which file."""
+    (file,) = (tmp_path / "store").glob("*/*.json")
+    return json.loads(file.read_text()), file
+
+
+@pytest.fixture(scope="module")
+def first():
+    """What the first test that needs a saved session saves, for all of them: its path in the storage, and its text."""
+    return {}
+
+
+@pytest.fixture
+def compare(bench, tmp_path, first):
+    """`compare(change, *options)`: a session that is held against a saved one, after `change(content)` of that."""
+    store = tmp_path / "store"
+    if not first:
+        assert bench(*ONE, "--benchmark-save=first").ret == 0
+        file = saved(tmp_path)[1]
+        first.update(path=file.relative_to(store), text=file.read_text())
+
+    def run(change, *options):
+        content = json.loads(first["text"])
+        (store / first["path"]).parent.mkdir(parents=True, exist_ok=True)
+        (store / first["path"]).write_text(change(content) or json.dumps(content))
+        return bench(*ONE, *options)
+
+    return run
+
+
+@pytest.mark.parametrize("which", ["--benchmark-compare", "--benchmark-compare=0001"])
+def test_a_session_is_compared_with_a_saved_one(compare, which):
+    run = compare(lambda content: None, which)
+    assert run.ret == 0, run.stdout[-3000:] + run.stderr
+    assert "(0001_first)" in run.stdout
+    assert "(NOW)" in run.stdout
+    assert "at a glance" in run.stdout
+
+
+def test_a_saved_session_knows_the_machine_as_the_one_that_compares_does(compare, monkeypatch):
+    asked = []
+    monkeypatch.setattr(saving, "tell_other_machine", lambda session, *machines: asked.append(machines))
+
+    def elsewhere(content):
+        content["machine_info"]["node"] = "elsewhere"
+
+    assert compare(elsewhere, "--benchmark-compare").ret == 0
+    ((now, then),) = asked
+    assert now["gsbench"] == then["machine_info"]["gsbench"]
+    assert now["gsbench"]["machine_blas_threads"] == 1
+    assert "gsbench_commit" not in now["gsbench"]
+
+
+def test_a_session_of_another_machine_is_compared_with_a_warning(compare, tmp_path):
+    def elsewhere(content):
+        content["machine_info"].update(node="elsewhere", more=1)
+
+    # A storage in a folder that is not below the working one, as here, is where pytest-benchmark's own warning fails.
+    with pytest.warns(UserWarning, match=rf"is different from the saved one, in .*more, node \(location: {tmp_path}/"):
+        run = compare(elsewhere, "--benchmark-compare")
+    assert run.ret == 0, run.stdout[-3000:] + run.stderr
+
+
+@pytest.mark.parametrize(("seconds", "fails"), [(1e-9, True), (1e9, False)])
+def test_a_session_that_is_slower_fails_and_shows_what_it_measured(compare, seconds, fails):
+    def other_time(content):
+        content["benchmarks"][0]["stats"]["min"] = seconds
+
+    run = compare(other_time, "--benchmark-compare", "--benchmark-compare-fail=min:5%")
+    assert (run.ret != 0) == fails
+    assert ("Performance has regressed" in run.stdout + run.stderr) == fails
+    assert TITLE in run.stdout
+    assert "Records, as they came" in run.stdout
+
+
+def test_a_damaged_saved_session_is_a_warning(compare):
+    with pytest.warns(PytestBenchmarkWarning) as warned:
+        assert compare(lambda content: "{", "--benchmark-compare").ret == 0
+    assert [str(one.message).split()[0] for one in warned] == ["Failed", "Can't"]  # be loaded, be compared
+
+
+def test_a_histogram_is_drawn(bench, tmp_path):
+    pytest.importorskip("pygal", reason="pytest-benchmark's histograms need pygal")
+    run = bench(*ONE, f"--benchmark-histogram={tmp_path}/folder/histogram")
+    assert run.ret == 0, run.stdout[-3000:]
+    (drawn,) = (tmp_path / "folder").glob("histogram-*.svg")
+    assert "test_bound[adgm-2-marginalize]" in drawn.read_text()
+
+
+def test_a_histogram_without_its_library_is_refused_before_anything_runs(bench, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pygal", None)
+    run = bench(*ONE, "--benchmark-histogram=x")
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
+    assert "--benchmark-histogram needs pygal: pip install 'pytest-benchmark[histogram]'" in run.stderr
+    assert not (tmp_path / "store" / "records").exists()
+
+
+def test_json_and_saved_data_have_the_rounds_and_the_records(bench, tmp_path):
+    run = bench(*ONE, f"--benchmark-json={tmp_path}/all.json", "--benchmark-save=named", "--benchmark-save-data")
+    assert run.ret == 0, run.stdout[-3000:]
+    content, file = saved(tmp_path)
+    assert file.name == "0001_named.json"
+    for one in (content, json.loads((tmp_path / "all.json").read_text())):
+        (benchmark,) = one["benchmarks"]
+        assert len(benchmark["stats"]["data"]) == benchmark["stats"]["rounds"] >= 3
+        assert one["gsbench_records"] == records(tmp_path)
+
+
+def test_tables_have_the_columns_order_and_groups_that_were_asked_for(bench):
+    shown = ["--benchmark-columns=median,rounds", "--benchmark-sort=name", "--benchmark-group-by=param:model,func"]
+    run = bench(*ONE, *shown, "--benchmark-name=short")
+    assert run.ret == 0, run.stdout[-3000:]
+    assert "benchmark 'model=adgm test_bound': 1 tests" in run.stdout
+    assert re.search(r"Name \(time in .*s\) +Median +Rounds\n", run.stdout)
+    assert re.search(r"\nbound\[adgm-2-marginalize\] ", run.stdout)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """How often a bound was computed, in a list."""
+    bound, counted = Case.bound, []
+
+    def counting(self):
+        counted.append(self.settings.estimator)
+        return bound(self)
+
+    monkeypatch.setattr(Case, "bound", counting)
+    return counted
+
+
+def test_disabled_a_case_is_called_once_and_not_timed(bench, tmp_path, calls):
+    options = ["--classes", "2", "--dataset", "synthetic", "--estimators", "marginalize,gumbel-softmax"]
+    which = ["-k", "test_bound and gumbel or speedup and bound and gumbel or roofline and bound and gumbel"]
+    run = bench(*options, *which, "--benchmark-disable")
+    assert run.ret == 0, run.stdout[-3000:]
+    found = {r["group"]: r for r in records(tmp_path)}
+    assert set(found) == {"bound", "speedup", "roofline"}
+    assert {r["reason"] for r in found.values()} == {"timing is disabled (--benchmark-disable)"}
+    assert {r["status"] for r in found.values()} == {"skipped"}
+    assert sorted(calls) == ["gumbel-softmax"] * 3 + ["marginalize-streamed"]
+
+
+def test_benchmarks_can_be_left_out_or_run_alone(bench, tmp_path, calls):
+    run = bench(*ONE, "--benchmark-skip")
+    assert (run.ret, calls) == (0, [])
+    assert "1 skipped" in run.stdout
+    assert not list((tmp_path / "store" / "records").glob("*"))
+    assert bench(*ONE, "--benchmark-only").ret == 0
+    assert [r["status"] for r in records(tmp_path)] == ["ok"]
+
+
+def test_what_a_profiler_slows_down_is_no_measurement(bench, tmp_path):
+    which = ["--estimators", "gumbel-softmax", "-k", "test_speedup and bound", "--benchmark-save=a"]
+    run = bench("--classes", "2", "--dataset", "synthetic", *which, "--benchmark-cprofile=tottime")
+    assert run.ret == 0, run.stdout[-3000:]
+    (benchmark,) = saved(tmp_path)[0]["benchmarks"]
+    (record,) = records(tmp_path)
+    assert record["pairs"] == benchmark["stats"]["rounds"] >= 3
+    assert "cProfile (time in s)" in run.stdout
+
+
+def test_a_profiler_gets_calls_of_its_own():
+    made = []
+
+    def pedantic(call, rounds):  # as pytest-benchmark does, with two loops of the profiler
+        return [call() for _ in range(rounds + 2)][rounds - 1]
+
+    def measured():
+        made.append("measured")
+        return len(made)
+
+    last = timing.take_rounds(SimpleNamespace(pedantic=pedantic), measured, 3, spare=lambda: made.append("profiled"))
+    assert last == 3
+    assert made == ["measured"] * 3 + ["profiled"] * 2
+
+
+@pytest.mark.parametrize(("warmup", "seconds", "calls"), [(0, 1e9, 2), (7, 1e9, 8), (7, 0, 2)])
+def test_a_warm_up_is_as_long_as_asked_for(warmup, seconds, calls):
+    made = []
+    run = SimpleNamespace(warmup_calls=warmup)
+    timing.rounds_for(lambda: made.append(1), run, seconds, 3)
+    assert len(made) == calls
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--benchmark-compare-fail=min:5%"], "--benchmark-compare-fail needs --benchmark-compare, and a saved"),
+        (["--benchmark-compare", "--benchmark-compare-fail=min:5%"], "a saved session that it finds in"),
+        (["--benchmark-json=/nowhere/x.json"], "'/nowhere/x.json'"),
+        (["--benchmark-json=docs"], "'docs'"),
+        (["--benchmark-group-by=estimator"], "fullname, fullfunc, param or param:NAME, got 'estimator'"),
+        (
+            ["--benchmark-group-by=func,param:candidate"],
+            "test_bound[adgm-2-marginalize] has no parameter 'candidate', it has model, n_classes, estimator",
+        ),
+    ],
+)
+def test_what_pytest_benchmark_cannot_do_is_refused_before_anything_runs(bench, tmp_path, options, message):
+    run = bench(*ONE, *options)
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
+    assert message in run.stderr
+    assert not (tmp_path / "store" / "records").exists()
+
+
+def test_without_assertions_the_benchmark_runs(tmp_path):
+    """pytest warns under python -O before it reads bench/conftest.py, and warnings are errors in our tests."""
+    done = in_a_process(tmp_path, *ONE, "--benchmark-disable", python=["-O"])
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "1 skipped" in done.stdout
+
+
+# A session that is stopped, or whose disk is full
+
+
+def test_ctrl_c_within_a_case_saves_what_was_measured(bench, tmp_path, monkeypatch):
+    def stopped(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gsbench.meters.memory.live_peak", stopped)
+    which = ["-k", "test_bound or test_memory", f"--benchmark-json={tmp_path}/all.json", "--benchmark-autosave"]
+    run = bench(*ONE[:-2], *which)
+    assert run.ret == pytest.ExitCode.INTERRUPTED
+    assert "Traceback" not in run.stdout + run.stderr
+    measured = records(tmp_path)
+    assert [r["group"] for r in measured] == ["bound"]
+    for content in (saved(tmp_path)[0], json.loads((tmp_path / "all.json").read_text())):
+        assert [benchmark["group"] for benchmark in content["benchmarks"]] == ["bound adgm K=2"]
+        assert content["gsbench_records"] == measured
+    assert TITLE in run.stdout
+    assert f"gsbench report {tmp_path}/store/records" in run.stdout
+
+
+def full_disk(monkeypatch, times):
+    """The first so many attempts to write records fail."""
+    write, tried = gsbench.records._append_whole, []
+
+    def full(path, lines):
+        tried.append(path)
+        if len(tried) <= times:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write(path, lines)
+
+    monkeypatch.setattr("gsbench.records._append_whole", full)
+
+
+TWO = ["--classes", "2", "--dataset", "synthetic", "--estimators", "marginalize,gumbel-softmax", "-k", "test_bound"]
+
+
+def test_a_disk_that_is_full_for_a_moment_costs_nothing(bench, tmp_path, monkeypatch):
+    full_disk(monkeypatch, 1)
+    run = bench(*TWO)
+    assert run.ret == 0
+    first, second = (line for line in run.stdout.splitlines() if line.startswith("bench/test_bound.py::"))
+    assert "records cannot be written: [Errno 28] No space left on device" in first
+    assert "cannot be written" not in second
+    assert [r["estimator"] for r in records(tmp_path)] == ["marginalize", "gumbel-softmax"]
+
+
+def test_a_disk_that_stays_full_ends_nothing_and_the_records_stand_on_the_terminal(bench, tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    full_disk(monkeypatch, 10**9)
+    monkeypatch.setattr("pytest_benchmark.storage.file.FileStorage.save", full)
+    run = bench(*TWO, "--benchmark-autosave")
+    assert run.ret == pytest.ExitCode.TESTS_FAILED
+    assert "Traceback" not in run.stdout + run.stderr
+    assert "2 passed" in run.stdout
+    assert TITLE in run.stdout
+    assert "pytest-benchmark's own file could not be written whole: [Errno 28]" in run.stdout
+    assert "2 records could not be written to" in run.stdout
+    assert "Records, as they came" not in run.stdout
+    told = [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
+    assert [r["estimator"] for r in told] == ["marginalize", "gumbel-softmax"]
+    assert not list((tmp_path / "store" / "records").glob("*"))
 
 
 @pytest.mark.parametrize(

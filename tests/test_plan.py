@@ -1,6 +1,7 @@
 """The planner finds the factors that records were made with, its intervals cover, and it says what it does not know."""
 
 import dataclasses
+import errno
 import json
 import subprocess
 import sys
@@ -476,6 +477,20 @@ def test_levels_are_those_of_a_machine_of_one_speed():
         seconds[name][spoilt] *= 2
     assert np.median(seconds["b"]) == pytest.approx(1.5 * 2 * np.median(seconds["a"]))
     assert _levels(seconds) == pytest.approx({"a": 1.0, "b": 2.0, "c": 0.1, "d": 7.0})
+
+
+def test_a_calibration_that_no_disk_takes_is_told_with_its_records(tmp_path, monkeypatch):
+    def full(path, lines):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("gsbench.planner.calibration.SECONDS", 1e-9)
+    monkeypatch.setattr("gsbench.records._append_whole", full)
+    shape = Shape(preset="small", batch=2, units=8, d_a=2, d_z=2)
+    with pytest.raises(OSError, match=r"^8 records could not be written to .*: \[Errno 28\] No space") as error:
+        calibrate(shape, classes=(2,), storage=tmp_path, threads=1, quiet=True)
+    told = [json.loads(line) for line in str(error.value).splitlines()[2:]]
+    groups = [record["group"] for record in told]
+    assert {group: groups.count(group) for group in set(groups)} == {"bound": 2, "step": 2, "speedup": 2, "memory": 2}
 
 
 def test_a_calibration_measures_and_the_next_plan_uses_it(tmp_path, monkeypatch):

@@ -1,6 +1,8 @@
 """Records are flat, whole and at once on the disk."""
 
+import contextlib
 import json
+import os
 
 import pytest
 
@@ -71,6 +73,78 @@ def test_a_figure_that_is_not_finite_is_refused_before_anything_is_written(tmp_p
     with pytest.raises(ValueError, match="JSON"):
         file.append(make(figures={"step_seconds": float("nan")}))
     assert not file.path.exists()
+
+
+# A disk that is full
+
+
+@contextlib.contextmanager
+def room_for(n_bytes):
+    """No file can become larger than that: a write takes what still fits, and the next one is an error."""
+    resource = pytest.importorskip("resource", reason="needs the limits of POSIX")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def cases_in(text):
+    return [json.loads(line)["case"] for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("more", [0, 1, 100])
+def test_a_disk_that_is_full_for_a_moment_costs_no_record_and_tears_no_line(tmp_path, more):
+    file = RecordFile(tmp_path / "run.jsonl")
+    file.append(make(case="a"))
+    whole = file.path.read_bytes()
+    with room_for(len(whole) + more):
+        for case in ("b", "c"):
+            file.append(make(case=case))
+            assert file.path.read_bytes() == whole
+            assert "File too large" in file.problem
+    assert cases_in("".join(file.waiting)) == ["b", "c"]
+    file.append(make(case="d"))
+    assert cases_in(file.path.read_text()) == ["a", "b", "c", "d"]
+    assert (file.waiting, file.problem, file.unwritten()) == ([], "", "")
+
+
+def test_what_waits_is_written_when_asked_for_and_told_while_it_is_not(tmp_path):
+    file = RecordFile(tmp_path / "run.jsonl")
+    with room_for(100):
+        for case in ("a", "b"):
+            file.append(make(case=case))
+        file.write_waiting()
+        told = file.unwritten().splitlines()
+    assert told[0] == f"2 records could not be written to {file.path}: {file.problem}"
+    assert cases_in("\n".join(told[2:])) == ["a", "b"]
+    assert file.path.read_bytes() == b""
+    file.write_waiting()
+    assert cases_in(file.path.read_text()) == ["a", "b"]
+
+
+def test_a_line_that_could_not_be_cut_off_spoils_no_other(tmp_path):
+    file = RecordFile(tmp_path / "run.jsonl")
+    file.path.write_text('{"torn": ')
+    file.append(make(case="a"))
+    torn, *lines = file.path.read_text().splitlines(keepends=True)
+    assert torn == '{"torn": \n'
+    assert cases_in("".join(lines)) == ["a"]
+
+
+def test_ctrl_c_while_a_record_is_written_leaves_it_to_the_next_time(tmp_path, monkeypatch):
+    def stopped(number):
+        raise KeyboardInterrupt
+
+    file = RecordFile(tmp_path / "run.jsonl")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            file.append(make(case="a"))
+    assert file.path.read_bytes() == b""
+    file.write_waiting()
+    assert cases_in(file.path.read_text()) == ["a"]
 
 
 def test_run_ids_differ():

@@ -18,6 +18,7 @@ import gsbench
 from gsbench.backends import load_backend
 from gsbench.cli import main
 from gsbench.cli import sweep as command
+from gsbench.process import SIGNALS, _end_at_once
 from gsbench.records import Record
 from gsbench.runs import Store, cluster, make_run, run_training, sweep
 from gsbench.runs.cluster import check_workers
@@ -433,12 +434,13 @@ def test_a_run_whose_workers_all_died_is_failed_with_what_it_had_come_to(tmp_pat
     assert store.record(settings.key) == done
 
 
-def test_this_machines_workers_leave_ctrl_c_to_the_command_and_runs_undisturbed():
+def test_this_machines_workers_leave_signals_to_the_command_and_runs_undisturbed():
     dask = pytest.importorskip("dask", reason="a sweep needs Dask's distributed")
     pytest.importorskip("distributed", reason="a sweep needs Dask's distributed")
     with cluster.local_client(1, 1) as client:
         check_workers(client, [tiny()])
-        assert list(client.run(signal.getsignal, signal.SIGINT).values()) == [signal.SIG_IGN]
+        for number in SIGNALS:
+            assert list(client.run(signal.getsignal, number).values()) == [signal.SIG_IGN]
         assert list(client.run(os.getenv, "OPENBLAS_NUM_THREADS").values()) == ["1"]
         assert list(client.run(dask.config.get, "distributed.worker.profile.enabled").values()) == [False]
 
@@ -512,6 +514,34 @@ def test_the_command_ends_with_130_when_it_is_interrupted(tmp_path, in_process, 
 
     monkeypatch.setattr(command, "run_sweep", interrupted)
     assert main(["sweep", *OPTIONS, "--classes", "2", "--runs", str(tmp_path)]) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs the signals of POSIX")
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_sweep_that_is_stopped_while_its_cluster_starts_or_ends_leaves_no_disorder(
+    tmp_path, monkeypatch, capsys, number
+):
+    seen = []
+
+    @contextlib.contextmanager
+    def local_client(workers, threads):
+        signal.raise_signal(number)
+        seen.append("started")
+        try:
+            yield
+        finally:
+            seen.extend({signal.getsignal(each) for each in SIGNALS})
+
+    def never(*arguments, **options):
+        raise AssertionError("the sweep began")
+
+    monkeypatch.setattr(command, "local_client", local_client)
+    monkeypatch.setattr(command, "run_sweep", never)
+    before = [signal.getsignal(each) for each in SIGNALS]
+    assert main(["sweep", *OPTIONS, "--classes", "2", "--runs", str(tmp_path)]) == 130
+    assert seen == ["started", _end_at_once]
+    assert [signal.getsignal(each) for each in SIGNALS] == before
     assert "the same command goes on" in capsys.readouterr().err
 
 
@@ -619,7 +649,12 @@ def is_gone(group):
 
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs the process groups of POSIX")
-def test_ctrl_c_stops_the_command_with_a_checkpoint_and_leaves_no_process(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "to_all"),
+    [(signal.SIGINT, True), (signal.SIGTERM, False)],  # as a terminal sends it, and as `kill` does
+    ids=["ctrl-c", "terminated"],
+)
+def test_a_signal_stops_the_command_with_a_checkpoint_and_leaves_no_process(tmp_path, number, to_all):
     pytest.importorskip("distributed", reason="a sweep needs Dask's distributed")
     store, settings, log = Store(tmp_path / "swept"), tiny(steps=10**6), tmp_path / "log"
     arguments = ["sweep", *OPTIONS, "--classes", "2", "--steps", str(10**6), "--runs", str(store.folder)]
@@ -630,7 +665,7 @@ def test_ctrl_c_stops_the_command_with_a_checkpoint_and_leaves_no_process(tmp_pa
         )  # fmt: skip
     try:
         wait_for(lambda: store.record(settings.key))
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
+        (os.killpg if to_all else os.kill)(process.pid, number)
         assert process.wait(PATIENCE) == 130
         wait_for(lambda: is_gone(process.pid))
     finally:

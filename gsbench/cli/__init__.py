@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import select
 import sys
 from collections.abc import Callable, Sequence
@@ -22,9 +21,8 @@ from gsbench.cli.gallery import add_gallery
 from gsbench.cli.list import add_list
 from gsbench.cli.parser import CommandParser
 from gsbench.cli.report import add_report
+from gsbench.process import NO_READER, STOPPED, drop_stdout, hear_ctrl_c
 from gsbench.shown import printable
-
-STOPPED, NO_READER = 130, 141  # the shell's own: of a Ctrl-C, and of a pipe that was closed
 
 
 def later(name: str, help: str) -> Callable[[Any], None]:
@@ -85,8 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("gsbench: stopped", file=sys.stderr)
         return STOPPED
     except BrokenPipeError:
-        # What is left in the buffer would be written when Python ends, and fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_stdout()
         return NO_READER
 
 
@@ -98,6 +95,7 @@ def _run(argv: Sequence[str] | None) -> int:
     from gsbench.cli.remarks import heard  # tqdm, which --help does not need
 
     with heard(arguments.quiet, arguments.verbose):
+        hear_ctrl_c()
         try:
             code = int(arguments.run(arguments) or 0)
             sys.stdout.flush()

@@ -6,6 +6,7 @@ import argparse
 import re
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from gsbench.cli.run_options import add_run_options, options_of_run
 from gsbench.cli.train import STOPPED, remark_problem, summary
 from gsbench.estimators import parse_estimator
 from gsbench.limits import available_cores
+from gsbench.process import end_at_once, later, stoppable
 from gsbench.runs import FINISHED, RunSettings, Store
 from gsbench.runs.cluster import local_client, remote_client
 from gsbench.runs.grid import make_runs, read_grids
@@ -44,7 +46,7 @@ A TOML file has a table [grid], in which every list is an axis, and may have tab
   dask worker ADDRESS --nthreads 1 --resources "threads=4"     (or "card=1", for runs with --device cuda:0)
 
 Runs that are finished are not made again: the same command goes on with a sweep that was stopped.
-exit codes: 0 done, 1 some runs failed, 2 cannot be used, 130 stopped
+exit codes: 0 done, 1 some runs failed, 2 cannot be used, 130 stopped by Ctrl-C or SIGTERM
 """
 
 
@@ -131,12 +133,18 @@ def _sweep(
     remark(f"{len(runs)} runs, {len(runs) - len(left)} of them finished before; in {store.folder}")
     if not left:
         return [store.record(settings.key) or {} for settings in runs]
-    client = remote_client(arguments.scheduler) if arguments.scheduler else local_client(arguments.workers, threads)
-    with client as connected, Bar(runs, left) as bar:
+    with stoppable(), ExitStack() as stack:
+        if arguments.scheduler:
+            client = stack.enter_context(remote_client(arguments.scheduler))
+        else:
+            with later():  # a cluster that is stopped while it starts ends in tracebacks, its own and its workers'
+                client = stack.enter_context(local_client(arguments.workers, threads))
+        stack.callback(end_at_once)  # and so does one that is stopped while it ends
+        bar = stack.enter_context(Bar(runs, left))
         return run_sweep(
             runs,
             store,
-            connected,
+            client,
             data_dir=arguments.data_dir,
             checkpoint_seconds=arguments.checkpoint_seconds,
             watcher=bar,

@@ -55,7 +55,8 @@ def calibrate(
     before that. This process keeps what its arrays free from now on. The first exact sum of the estimators, or
     `marginalize-streamed` (with batch norm, for which that is not defined, `marginalize`), is what speed-ups are over.
     Images are random ones, which cost what others do. What does not fit in memory is recorded as such. Raises
-    ValueError for settings that there are not, before anything is measured.
+    ValueError for settings that there are not, before anything is measured, and OSError, with the records, where these
+    cannot be written.
     """
     shape, threads = shape or Shape(), threads or available_cores()
     asked = ["gumbel-softmax"] if estimators is None else estimators
@@ -74,7 +75,12 @@ def calibrate(
     bar = tqdm(total=2 * len(cases), desc="calibrating", unit="case", disable=quiet, dynamic_ncols=True)
     with threadpool_limits(threads), bar:
         run = _Run(bk, RecordFile(Path(storage) / "records" / f"{new_run_id()}.jsonl"), bar)
-        run.measure(cases, baseline=names[0])
+        try:
+            run.measure(cases, baseline=names[0])
+        finally:
+            run.file.write_waiting()
+            if run.file.waiting:
+                raise OSError(run.file.unwritten())
     return run.file.path
 
 

@@ -12,8 +12,9 @@ from gsbench.runs.settings import RunSettings
 THREADS, CARD = "threads", "card"  # what workers declare and runs ask for, as Dask resources
 SCHEDULER_SECONDS = 30.0  # to wait for a scheduler's answer
 WORKERS_SECONDS = 60.0  # to wait for a cluster's first worker
-# A terminal's Ctrl-C reaches all processes; it is the driver that asks the workers to stop.
-NO_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+# A terminal's Ctrl-C reaches all processes, and a batch system's SIGTERM too; it is the driver that asks the workers to
+# stop.
+NO_SIGNALS = "import signal; [signal.signal(s, signal.SIG_IGN) for s in (signal.SIGINT, signal.SIGTERM)]"
 
 
 def need(settings: RunSettings) -> tuple[str, float]:
@@ -43,7 +44,7 @@ def _cluster(workers: int, threads: int) -> Any:
         processes=True,
         resources={THREADS: threads, CARD: 1},
         memory_limit=0,  # whether a run fits is asked before it begins
-        preload=[NO_CTRL_C],
+        preload=[NO_SIGNALS],
         scheduler_kwargs={"dashboard": False},
         dashboard_address="127.0.0.1:0",  # it listens all the same: at any free port, to this machine alone
         silence_logs=logging.CRITICAL,
