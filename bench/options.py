@@ -15,7 +15,7 @@ from gsbench.cli.values import byte_count, integers
 from gsbench.data import DATASETS, count_classes, load_dataset, split
 from gsbench.estimators import ESTIMATORS, Estimator, parse_estimators
 from gsbench.estimators.marginalize_streamed import MarginalizeStreamed
-from gsbench.machine import blas
+from gsbench.machine import CLOCK, blas
 from gsbench.meters.memory import available_bytes
 from gsbench.models import MODELS, PRESETS, ModelConfig, make_config
 from gsbench.settings import BINARIZE, Settings, available_cores, check_class_count
@@ -355,10 +355,20 @@ def _check_peers(options: Options) -> None:
         )
 
 
+def _check_clock(timer: str) -> None:
+    """Raises ValueError for another clock of pytest-benchmark's than the one that pairs and training runs have."""
+    if timer != CLOCK:
+        raise ValueError(
+            f"--benchmark-timer is {CLOCK} here, which is wall time and the clock of pairs and training runs too, got "
+            f"{timer}; leave the option out"
+        )
+
+
 def read_options(config: pytest.Config) -> Options:
     """The options of this run; raises pytest.UsageError that says what was wrong, what was got and what is allowed."""
     get = config.getoption
     try:
+        _check_clock(str(get("benchmark_timer")))
         base = Settings(
             preset=get("preset"),
             dataset=get("dataset"),
