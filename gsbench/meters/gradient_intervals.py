@@ -132,13 +132,13 @@ def _u_centred(gram: np.ndarray) -> np.ndarray:
 def rare_bias_interval(
     low: float, high: float, squared_mean: float, error_squared: float, confidence: float = CONFIDENCE
 ) -> tuple[float, float]:
-    """An interval of θ = ‖μ‖², widened for noise that few draws have, of which a bootstrap cannot know the skewness.
+    """An interval of θ = ‖μ‖², widened for noise that few draws have: a bootstrap cannot know its skewness.
 
     squared_mean    ‖D̄‖²
     error_squared   the most that the mean of ‖D̄ − μ‖² may be
 
-    It reaches at least from (‖D̄‖ − e)² to (‖D̄‖ + e)², with e a normal quantile of √error_squared; to 0 where e is larger
-    than ‖D̄‖.
+    It reaches at least from (‖D̄‖ − e)² to (‖D̄‖ + e)², with e a normal quantile of √error_squared; to 0 where e is
+    larger than ‖D̄‖.
     """
     norm, error = max(squared_mean, 0.0) ** 0.5, NormalDist().inv_cdf(0.5 + confidence / 2) * error_squared**0.5
     return min(low, max(norm - error, 0.0) ** 2), max(high, (norm + error) ** 2)

@@ -131,8 +131,8 @@ class Curve:
         return max((math.exp(abs(math.log1p(found.error))) - 1 for found in self.held_out), default=0.0)
 
     def distance(self, n_classes: int) -> float:
-        """From the class counts that were measured, in logarithms: d, 1/d = 1/d₁ + 1/d₂, from the nearest below and above;
-        beyond all of them from the nearest alone.
+        """From the class counts that were measured, in logarithms: d, 1/d = 1/d₁ + 1/d₂, with those to the nearest
+        below and above; beyond all of them that to the nearest.
         """
         if n_classes in self.counts:
             return 0.0

@@ -249,8 +249,8 @@ def _why_not(name: str, shape: Shape) -> str:
 
 
 def _curves(rows: pd.DataFrame, asked: Sequence[str], shape: Shape) -> dict[tuple[str, str], Curve]:
-    """By metric and estimator; those of the samplers' times lean on an exact sum's, asked for or not, and those of steps
-    on their own bounds.
+    """By metric and estimator. Those of the samplers' times lean on an exact sum's, asked for or not, and those of
+    steps on their own bounds.
     """
     sums = [n for n in by_estimator(rows["estimator"]) if parse_estimator(n).exact and not _why_not(n, shape)]
     exact: dict[tuple[str, str], Curve] = {}

@@ -157,8 +157,8 @@ def bias_text(bias: float, low: float, high: float, draws_y: bool) -> str:
 
 
 def variance_text(variance: float, low: float, high: float, draws: float) -> str:
-    """`0.123 [0.110, 0.135]`; `0.123 [0.110 or more]` without an upper end; where there is none, `none seen in 100 draws`,
-    or `0` of one draw.
+    """`0.123 [0.110, 0.135]`; `0.123 [0.110 or more]` without an upper end; where there is no variance `none seen in
+    100 draws`, or `0` of one draw.
     """
     if draws > 1 and variance <= UNSEEN:
         return f"none seen in {draws:.0f} draws"
