@@ -74,6 +74,7 @@ def parse_condition(text: str) -> Condition:
     if not match:
         raise ValueError(f"a condition is {FORM}, such as 'step_seconds>1.2x', got {text!r}")
     metric, sign, number, unit = match.groups()
+    unit = unit.replace("\N{GREEK SMALL LETTER MU}", "\N{MICRO SIGN}")  # two characters that look alike
     if metric not in METRICS:
         raise ValueError(f"unknown metric {metric!r} in {text!r}; known: {', '.join(METRICS)}")
     if not math.isfinite(float(number)):

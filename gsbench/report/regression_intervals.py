@@ -4,15 +4,15 @@ Records keep no raw samples: a time is a median with its quartiles and the numbe
 its bootstrap interval, an accuracy a share of so many examples. All intervals here are of one side of a comparison;
 `ratio_interval` puts two of them together.
 
-A session's scatter does not say how far the next session lies. Of one machine, quiet and virtual (reports/reference and
-reports/plan: 85 pairs of sessions that timed the same case), the logarithms of times differed by 0.10 to 0.14 in the
-root of the mean square, and by 0.36 at most. The intervals of the rounds alone, at 99 %, told 2 of 30 and 6 of 15 of them
-apart. So the interval of a time has the spread between sessions in it: the larger of 10 % (OF_TIMES) and that of the
-sessions themselves, where there are several. With it none of the 45 is told apart.
+A session's scatter does not say how far the next session lies. Of one machine, quiet and virtual (reports/reference
+and reports/plan: 85 pairs of sessions that timed the same case), the logarithms of times differed by 0.10 to 0.14 in
+the root of the mean square, and by 0.36 at most. The intervals of the rounds alone, at 99 %, told 2 of 30 and 6 of 15
+of them apart. So the interval of a time has the spread between sessions in it: the larger of 10 % (OF_TIMES) and that
+of the sessions themselves, where there are several. With it none of the 45 is told apart.
 
 Where other programs take cores the spread has no bound. Of 28 sessions of one commit beside them times differed by up
-to a factor of 50, and 31 to 72 % were told apart. There nothing is told. Speed-ups, which are measured in pairs, were told
-apart in 1 to 6 % of the same pairs of sessions.
+to a factor of 50, and 31 to 72 % were told apart. There nothing is told. Speed-ups, which are measured in pairs, were
+told apart in 1 to 6 % of the same pairs of sessions.
 """
 
 from __future__ import annotations
