@@ -240,6 +240,9 @@ def test_the_error_of_the_law_grows_with_the_distance():
     curve = curve_of(affine)
     assert 1 + curve.half_width(1000) == pytest.approx(1.01 * 10**0.22)
     assert 1 + curve.half_width(100) == pytest.approx(1.01)
+    # Towards fewer classes it is an error of what the cost falls by.
+    falls = affine(10) / affine(2) - 1
+    assert 1 + curve.half_width(2) == pytest.approx(1.01 * (1 + (5**0.22 - 1) * falls))
 
 
 # 60 % above the line at K = 1,000: with a term in K², with a factor log K, and with a cache that is full at 150.

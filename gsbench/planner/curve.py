@@ -150,9 +150,19 @@ class Curve:
         """
         worst = self._worst if len(self.counts) > LEAST_CLASS_COUNTS else UNKNOWN
         least = max(LEAST_WIDTH, self.spread * new, worst * self.beyond(n_classes))
-        of_law = LAW_OF_TIMES if self.metric in ("step", "bound") else LAW_OF_BYTES
         own = max(self.fit.half_width(self._columns(n_classes), new=new), least)
-        return (1 + own) * math.exp(of_law * self.distance(n_classes)) - 1
+        return (1 + own) * (1 + self._of_law(n_classes)) - 1
+
+    def _of_law(self, n_classes: int) -> float:
+        """The relative error of the law itself. Below the least K measured it is one of what the cost falls by from
+        there on: a cost does not rise where there are fewer classes.
+        """
+        exponent = LAW_OF_TIMES if self.metric in ("step", "bound") else LAW_OF_BYTES
+        error = math.expm1(exponent * self.distance(n_classes))
+        if n_classes >= self.counts[0]:
+            return error
+        at, nearest = (self.fit.at(self._columns(k)) for k in (n_classes, self.counts[0]))
+        return error * min(1.0, (nearest - at) / at)
 
     def bounds(self, n_classes: int, new: bool = True) -> tuple[float, float, float]:
         """The value, its low and its high; of a step none of them below that of its bound."""
