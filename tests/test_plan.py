@@ -256,7 +256,7 @@ LAWS = {
 
 @pytest.mark.parametrize("law", LAWS)
 def test_intervals_hold_what_the_law_may_be_off_by(law):
-    """At ten times the largest of four class counts, 3 % of noise: of the last three they held 0.03 or less to 0.2."""
+    """At ten times the largest of four class counts, 3 % of noise. Before, they held 0.96, 0.01, 0.45 and 0.00."""
     rng, covered = np.random.default_rng(1), []
     for _ in range(20):
         curve = curve_of(LAWS[law], lambda: rng.lognormal(0, 0.03))
