@@ -16,7 +16,7 @@ from gsbench.data import DATASETS, count_classes, load_dataset, split
 from gsbench.estimators import ESTIMATORS, Estimator, parse_estimators
 from gsbench.estimators.marginalize_streamed import MarginalizeStreamed
 from gsbench.limits import available_bytes, available_cores
-from gsbench.machine import blas
+from gsbench.machine import CLOCK, blas
 from gsbench.models import MODELS, PRESETS, ModelConfig, make_config
 from gsbench.settings import BINARIZE, Settings, check_class_count
 
@@ -355,10 +355,20 @@ def _check_peers(options: Options) -> None:
         )
 
 
+def _check_clock(timer: str) -> None:
+    """Raises ValueError for another clock of pytest-benchmark's than the one that pairs and training runs have."""
+    if timer != CLOCK:
+        raise ValueError(
+            f"--benchmark-timer is {CLOCK} here, which is wall time and the clock of pairs and training runs too, got "
+            f"{timer}; leave the option out"
+        )
+
+
 def read_options(config: pytest.Config) -> Options:
     """The options of this run; raises pytest.UsageError that says what was wrong, what was got and what is allowed."""
     get = config.getoption
     try:
+        _check_clock(str(get("benchmark_timer")))
         base = Settings(
             preset=get("preset"),
             dataset=get("dataset"),

@@ -15,6 +15,10 @@ from threadpoolctl import threadpool_info
 import gsbench
 from gsbench.allocator import freed_memory
 
+# All seconds of all records, of single calls, pairs and training runs, are of this clock: wall time. Time of the
+# processor would leave out what a call waits for, count threads one by one, and tell nothing of a device.
+CLOCK = "time.perf_counter"
+
 
 def blas() -> tuple[str, int | None]:
     """The library behind NumPy's matrix products, such as "openblas 0.3.29 SkylakeX" (its kernel), and its threads."""
@@ -59,6 +63,7 @@ def _version(package: str) -> str | None:
 def _unchanging() -> dict[str, Any]:
     packages = ("numpy", "scipy", "matplotlib", "pytest-benchmark")
     return {
+        "clock": CLOCK,
         "machine_cpu": processor(),
         "machine_cores": psutil.cpu_count(logical=False) or psutil.cpu_count(),
         "machine_memory_bytes": psutil.virtual_memory().total,

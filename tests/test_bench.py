@@ -4,6 +4,7 @@ A process of its own is slow to start. One has the run that most assertions shar
 the interpreter's own warning filters; the other runs are sessions of pytest inside this process.
 """
 
+import ast
 import errno
 import json
 import os
@@ -27,6 +28,7 @@ from gsbench.backends.chainer import cuda_problem
 from gsbench.case import Case
 from gsbench.cli import main
 from gsbench.estimators import ESTIMATORS
+from gsbench.machine import CLOCK
 from gsbench.meters.child import ChildResult
 from gsbench.meters.operations import MatrixProduct
 
@@ -714,6 +716,10 @@ def test_a_disk_that_stays_full_ends_nothing_and_the_records_stand_on_the_termin
         (["--roofline", "memory"], "unknown part 'memory'; known: bound, step"),
         (["--peers", "plain-chainer", "--preset", "blog"], "--peers are written for --models adgm"),
         (["--peers", "plain-chainer", "--models", "m2"], "got models m2, device cpu"),
+        (["--benchmark-timer", "time.process_time"], "--benchmark-timer is time.perf_counter here, which is wall time"),
+        (["--benchmark-timer", "time.thread_time"], "too, got time.thread_time; leave the option out"),
+        (["--benchmark-timer", "time.perf_counter_ns"], "got time.perf_counter_ns"),  # 10⁹ times the seconds
+        (["--benchmark-timer", "time.time"], "got time.time"),  # steps when the machine's time is set
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",
 )
@@ -721,6 +727,31 @@ def test_a_bad_option_is_refused_before_anything_runs(collect, options, message)
     out = collect(*options)
     assert out.ret == pytest.ExitCode.USAGE_ERROR
     assert message in out.stdout + out.stderr
+
+
+def test_the_clock_of_pairs_may_be_named(collect):
+    assert collect("--benchmark-timer", "timeit.default_timer", "--classes", "2").ret == pytest.ExitCode.OK
+
+
+CLOCKS = {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "process_time",
+          "process_time_ns", "thread_time", "thread_time_ns", "clock_gettime"}  # fmt: skip
+# These wait for something else, or tell how much longer it takes: no second of theirs is in a record.
+NOT_MEASURING = {"gsbench/meters/child.py", "gsbench/cli/sweep.py", "gsbench/runs/sweep.py"}
+
+
+@pytest.mark.parametrize(
+    "path", [p.relative_to(ROOT).as_posix() for folder in ("bench", "gsbench") for p in (ROOT / folder).rglob("*.py")]
+)
+def test_all_that_is_measured_is_by_the_clock_of_the_records(path):
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    found = {
+        f"time.{node.attr}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "time"
+        if node.attr in CLOCKS
+    }
+    assert path in NOT_MEASURING or found <= {CLOCK}
+    assert not any(isinstance(node, ast.ImportFrom) and node.module == "time" for node in ast.walk(tree))
 
 
 @pytest.mark.skipif(cuda_problem() is None, reason="this machine has a usable CUDA device")

@@ -30,6 +30,7 @@ def test_a_record_is_flat_and_has_its_conditions():
     assert (flat["status"], flat["reason"], flat["step_seconds"]) == ("ok", "", 0.25)
     assert not any(isinstance(value, dict) for value in flat.values())
     for key in (
+        "clock",
         "machine_cpu",
         "machine_blas",
         "freed_memory",

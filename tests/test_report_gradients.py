@@ -22,6 +22,7 @@ from records_fixture import (
 )
 
 from gsbench.report.axes import plain_number, side_by_side
+from gsbench.report.drawn import drawn
 from gsbench.report.estimator_styles import KNOWN, estimator_styles
 from gsbench.report.figures import FIGURES
 from gsbench.report.frame import make_curves, make_frame
@@ -29,6 +30,7 @@ from gsbench.report.gaps import conditions, missing, not_ok
 from gsbench.report.glance import glance_table, glance_text
 from gsbench.report.gradient_table import bias_text, gradient_tables
 from gsbench.report.gradients import gradient_rows, of_part, state_title, states_of
+from gsbench.report.html.records import records_table
 from gsbench.report.page import make_page, make_sections
 from gsbench.report.style import figure_settings, make_look
 
@@ -131,8 +133,9 @@ def test_a_bias_is_0_where_its_interval_reaches_0_or_no_y_is_drawn():
     rows = [with_bias(*squared, n_classes=i) for i, squared in enumerate(given, 2)]
     found = of_part(gradient_rows(make_frame(rows)), "logits")
     assert found["bias"].tolist() == pytest.approx([0.2, 0, 0, 1e-6, 0.2], rel=1e-9)
-    assert found["bias_low"].tolist() == pytest.approx([0.1, 0, 0, np.sqrt(1e-13), 0.2], rel=1e-9)
-    assert found["bias_high"].tolist() == pytest.approx([0.3, 0.3, 0, 2e-6, 0.2], rel=1e-9)
+    nan = float("nan")  # a record without ends has no interval, which is not one of no width
+    assert found["bias_low"].tolist() == pytest.approx([0.1, 0, 0, np.sqrt(1e-13), nan], rel=1e-9, nan_ok=True)
+    assert found["bias_high"].tolist() == pytest.approx([0.3, 0.3, 0, 2e-6, nan], rel=1e-9, nan_ok=True)
     assert found["error"].tolist() == pytest.approx(np.sqrt([0.24, 0.24, 0.2, 0.2, 0.24]))
     undrawn = [{**row, "gradient_draws": 1, "logits_variance": 0.0} for row in (rows[0], rows[3])]
     found = of_part(gradient_rows(make_frame(undrawn)), "logits")
@@ -433,10 +436,61 @@ def test_a_peak_that_was_not_measured_and_a_trainings_alpha_do_no_harm():
         ((0.0, 0.0, 0.0, True), "0 within noise"),
         ((0.0, 0.0, 0.0, False), "0"),
         ((0.5, float("nan"), float("nan"), True), "0.500"),
+        ((0.0, 0.0, float("nan"), True), "0 within noise (no upper end)"),
     ],
 )
 def test_a_bias_is_written_as_what_it_shows(ends, written):
     assert bias_text(*ends) == written
+
+
+OTHERS_AT_10 = [r for r in RECORDS if r["n_classes"] == 10 and r["estimator"] != "straight-through"]
+
+
+def unseen(**changes):
+    """Of 100 draws no two differed: g* + d with ‖d‖² = 0.01 ‖g*‖²."""
+    ends = {"squared_bias": 0.01, "squared_bias_low": 0.0, "squared_bias_high": None, "variance": 0.0,
+            "variance_low": 0.0, "variance_high": None}  # fmt: skip
+    ends |= changes
+    figures = {f"{part}_{name}": value for part in PART_SHARE for name, value in ends.items()}
+    return record("straight-through", gradient_draws=100, gradient_blocks=20, **figures)
+
+
+# The second is a record as it was written before: intervals of no width.
+@pytest.mark.parametrize(
+    "changes", [{}, {"squared_bias_low": 0.01, "squared_bias_high": 0.01, "variance": 1e-16, "variance_high": 1e-16}]
+)
+def test_noise_that_no_draw_showed_is_told_as_not_seen(changes):
+    records = [*OTHERS_AT_10, unseen(**changes)]
+    told = gradient_tables(make_frame(records))
+    line = next(line for line in told.splitlines() if line.startswith("|") and "straight-through" in line)
+    assert "none seen in 100 draws" in line
+    assert "0 within noise (no upper end)" in line
+    share = "No two of 100 draws of straight-through (K = 10) differed: noise that fewer than 4.5 % of the draws have"
+    assert share in told
+    for name in ("gradient_bias", "gradient_variance", "gradient_price", "gradient_pareto"):
+        assert share in draw(name, records).caption
+    assert "none seen in 100 draws" in records_table(make_frame(records)).rows[-1]
+    assert "No two of" not in gradient_tables(make_frame(RECORDS))
+
+
+def test_an_interval_without_an_upper_end_is_told_and_drawn_without_one():
+    low, few = 0.002, {"variance": 0.04, "variance_low": 0.002}
+    records = [*OTHERS_AT_10, unseen(**few)]
+    told = gradient_tables(make_frame(records))
+    assert "0.0400 [0.00200 or more]" in told
+    sentence = "Of straight-through (K = 10) too few draws differed to say how large bias and variance are at most: "
+    assert f"{sentence}there is no upper end." in told
+    plot = draw("gradient_variance", records)
+    assert f"{sentence}there is no bar above the point." in plot.caption
+    shown = drawn(plot.figure)
+    own = shown[(shown["name"] == "straight-through") & shown["panel"].str.contains("initial")]
+    assert own["y"].tolist() == pytest.approx([0.04] * 3)
+    assert own["y_low"].tolist() == pytest.approx([low] * 3)
+    assert own["y_high"].isna().all()
+    biases = drawn(draw("gradient_bias", records).figure)
+    own = biases[(biases["name"] == "straight-through") & biases["panel"].str.contains("initial")]
+    assert own["y"].tolist() == [0.0] * 3
+    assert own["y_high"].isna().all()
 
 
 def test_records_from_before_gradients_were_measured_make_a_report_that_says_so():

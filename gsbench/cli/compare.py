@@ -17,26 +17,34 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_MISSING = 10  # lines about what only one run has
+UNTOLD = 3  # the exit code where a condition cannot be told
 
 EXAMPLES = """examples:
   gsbench compare before.jsonl after.jsonl
   gsbench compare main.json branch.json --fail-if 'step_seconds>1.2x' --fail-if 'peak_bytes>1.1x'
   gsbench compare laptop.jsonl server.jsonl gpu.jsonl --markdown
-  gsbench compare old/ new/ --fail-if 'validation_accuracy<0.9' --require-all --json
+  gsbench compare old/ new/ --fail-if 'validation_accuracy<90%' --require-all --json
 
-conditions: METRIC>NUMBERx or METRIC<NUMBERx for the ratio new/base, without the x for the new figure itself. One holds
-where the whole interval is beyond the limit, so that noise fails nothing, or the figure where there is no interval;
-with --strict wherever the figure is.
+conditions: METRIC>LIMIT or METRIC<LIMIT. A limit has its unit: x for the ratio new/base, as in 1.2x; for the new
+figure itself s, ms, us, min or h of a time, B, kB, MB, GB, TB, KiB, MiB, GiB or TiB of memory, /s of steps_per_second,
+% of an accuracy or of fraction_of_peak, and "new" for what has no unit, as in 'speedup<3new' or
+'validation_accuracy<0.9new'.
+A condition holds where the whole interval is beyond the limit, so that noise fails nothing, or the figure where there
+is no interval; with --strict wherever the figure is.
 metrics: step_seconds, bound_seconds, steps_per_second, train_seconds, speedup, fraction_of_peak, peak_bytes,
 process_peak_bytes, validation_accuracy, test_accuracy
 
 intervals follow from what records keep, which is no raw samples: of a time from its quartiles and rounds, of a speed-up
 from its stored interval, of an accuracy from its number of examples (Wilson), of several seeds or sessions of a case
-from their spread (Student's t); one reading has none, and is never told apart. Different sessions are not paired: what
-the machine did differently between them comes on top of every interval. Speed-ups were measured in pairs within each
-run: their ratio is the figure that survives that, and the one for a noisy machine.
+from their spread (Student's t); one reading has none, and is never told apart. Different sessions are not paired: the
+interval of a time has the spread between sessions in it, 10 % as on a quiet machine, or that of the sessions themselves
+where it is larger. Folders with several sessions on each side narrow it. Speed-ups were measured in pairs within each
+session, not between them: their ratio is the one for a noisy machine.
+Where other programs took cores that a case needed, in one of the runs (records know: other_cores), the verdict on its
+times, and on an accuracy by seconds, is "cannot tell", and no condition holds there but with --strict.
 
-exit codes: 0 no condition holds, 1 one holds (or, with --require-all, a case is in one run only), 2 cannot be used
+exit codes: 0 no condition holds, 1 one holds (or, with --require-all, a case is in one run only), 2 cannot be used,
+3 no condition holds, but of one it cannot be told for some case, because other programs computed: measure again
 """
 
 
@@ -54,7 +62,7 @@ def add_compare(commands: Any) -> None:
     add("new", type=Path, nargs="+", metavar="NEW", help="what is held against it: one or more")
     add(
         "--fail-if", action="append", default=[], metavar="CONDITION", dest="conditions",
-        help="exit with 1 where it holds, such as 'step_seconds>1.2x' (repeatable; see below)",
+        help="exit with 1 where it holds, such as 'step_seconds>1.2x'; a limit has its unit (repeatable; see below)",
     )  # fmt: skip
     add("--strict", action="store_true", help="conditions look at the figure, not at its interval")
     add("--require-all", action="store_true", help="exit with 1 where a case or a metric is in one run only")
@@ -99,6 +107,7 @@ def run_compare(arguments: argparse.Namespace) -> int:
     if found.table.empty:
         raise ValueError("the runs have no measured case in common" + "".join(f"\n  {m}" for m in found.missing[:10]))
     failed = {condition: condition.holds_in(found.table, found.runs, arguments.strict) for condition in conditions}
+    untold = {condition: condition.untold_in(found.table, arguments.strict) for condition in conditions}
     if arguments.figure:
         _save_figure(found.table, arguments.figure)
     tell = failure if arguments.require_all else remark
@@ -109,12 +118,19 @@ def run_compare(arguments: argparse.Namespace) -> int:
     for condition, rows in failed.items():
         for line in _held(rows):
             failure(f"--fail-if {condition}: {line}")
+    for condition, rows in untold.items():
+        if len(rows):
+            cases = int((found.table["metric"] == condition.metric).sum())
+            failure(
+                f"--fail-if {condition}: cannot tell for {len(rows)} of {cases} cases, because other programs took "
+                "cores; measure again on a quiet machine, or take the speedup"
+            )
     fails = any(len(rows) for rows in failed.values()) or (arguments.require_all and bool(found.missing))
     if arguments.json:
-        print(_json(found.table, found.missing, failed, fails))
+        print(_json(found.table, found.missing, failed, untold, fails))
     else:
         print(_table(found.table, "github" if arguments.markdown else "simple"))
-    return int(fails)
+    return int(fails) or UNTOLD * any(len(rows) for rows in untold.values())
 
 
 def _keys(paths: Sequence[Path]) -> list[str]:
@@ -189,9 +205,16 @@ def _table(table: pd.DataFrame, form: str) -> str:
     return f"base: {base}\nnew: {runs}\n\n{written}"
 
 
-def _json(table: pd.DataFrame, missing: Sequence[str], failed: dict[Any, pd.DataFrame], fails: bool) -> str:
-    held = {str(condition): _rows(rows) for condition, rows in failed.items()}
-    answer = {"fails": bool(fails), "rows": _rows(table), "conditions": held, "missing": list(missing)}
+def _json(
+    table: pd.DataFrame,
+    missing: Sequence[str],
+    failed: dict[Any, pd.DataFrame],
+    untold: dict[Any, pd.DataFrame],
+    fails: bool,
+) -> str:
+    held, cannot_tell = ({str(c): _rows(rows) for c, rows in found.items()} for found in (failed, untold))
+    answer = {"fails": bool(fails), "rows": _rows(table), "conditions": held, "cannot_tell": cannot_tell}
+    answer["missing"] = list(missing)
     return json.dumps(answer, allow_nan=False, indent=1)  # in ASCII: a terminal gets no control character raw
 
 

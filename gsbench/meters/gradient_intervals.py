@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import numpy as np
+from scipy.special import chdtri
 
 # With some twenty blocks the intervals cover less than their name says. True values in them, at 95 % and at 99 %, with
 # 20 blocks of 5, from no bias to a hundred times the variance, 200 to 1,000 sets of draws a case:
@@ -17,8 +20,43 @@ import numpy as np
 #
 # So at 99 % they cover at least 95 %, but for the variance of draws whose squares have none (the last row): there 93 %.
 # With 10 blocks all is 0.01 to 0.02 less. tests/test_gradient_statistics.py repeats it in short.
+#
+# Noise in few of the draws, 20 blocks of 5, an estimator without bias, at 99 %: the share of the sets whose intervals
+# hold the true variance and, after the comma, the true squared bias of 0. Before, the intervals were the bootstrap's
+# alone, and [0, 0] where none of the 100 draws showed the noise. 600 sets a case:
+#
+#   size of an event           noise in 0.1 %           1 %                      10 % of the draws
+#                              before      now          before      now          before      now
+#   1                          0.09, 0.09  1.00, 1.00   0.59, 0.59  1.00, 1.00   0.99, 0.84  0.99, 0.97
+#   normal                     0.09, 1.00  1.00, 1.00   0.54, 0.99  1.00, 1.00   0.99, 0.99  0.99, 0.99
+#   exponential                0.08, 0.08  1.00, 1.00   0.49, 0.48  0.99, 1.00   0.95, 0.90  0.96, 0.98
+#   exp of a normal            0.09, 0.10  1.00, 1.00   0.45, 0.47  0.99, 1.00   0.93, 0.88  0.94, 0.98
+#
+# That is at a price: at 1 % three to nine intervals in ten have no upper end, at 10 % none to one in ten.
 CONFIDENCE = 0.99
 RESAMPLES = 2000
+# The effective degrees of freedom of a mean (`freedom_of`). Below LEAST_FREEDOM hardly more than one block has what
+# there is: of another block's size nothing is known. Below FEW the bootstrap of a bias is too narrow.
+LEAST_FREEDOM, FEW = 3.0, 10.0
+ROUNDING = 1e-12  # of numbers in float64
+
+
+def unseen_share(draws: int, confidence: float = CONFIDENCE) -> float:
+    """The largest share p of draws with something that none of `draws` = n showed: (1 − p)ⁿ = 1 − confidence.
+
+    At 95 % that is about 3/n, the rule of three (Hanley and Lippman-Hand, "If nothing goes wrong, is everything all
+    right?", JAMA 249, 1983).
+    """
+    return 1 - (1 - confidence) ** (1 / draws)
+
+
+def freedom_of(values: np.ndarray) -> float:
+    """2 mean²/(its standard error)² of `values` [m]: the degrees of freedom of the χ² that has as large a spread
+    (Satterthwaite, "An approximate distribution of estimates of variance components", Biometrics 2, 1946). 2 where one
+    value has it all; 0 where all are the same, which says nothing of a spread.
+    """
+    error = float(values.std(ddof=1)) / len(values) ** 0.5
+    return 2 * (float(values.mean()) / error) ** 2 if error != 0 else 0.0
 
 
 def squared_bias_interval(
@@ -71,7 +109,7 @@ def _linear_scale(gram: np.ndarray, along: np.ndarray, squared_kernel: float, va
     """What ⟨D_b − D̄, D̄⟩ is multiplied by: 1/‖D̄‖, or more where the leave-one-out products spread more than that."""
     m = len(gram)
     along_squared = float(along @ along)
-    if along_squared == 0:
+    if along_squared == 0 or gram.mean() <= ROUNDING * np.trace(gram) / m:  # D̄ is 0: it has no direction
         return 0.0
     others = (gram.sum(1) - np.diag(gram)) / (m - 1)  # ⟨D_b, mean of the others⟩, in which noise has its part too
     others_squared = float(((others - others.mean()) ** 2).sum()) - squared_kernel
@@ -91,22 +129,46 @@ def _u_centred(gram: np.ndarray) -> np.ndarray:
     return centred
 
 
-def mean_interval(values: np.ndarray, counts: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Studentised bootstrap interval of the mean of `values` [m], none of which is negative.
+def rare_bias_interval(
+    low: float, high: float, squared_mean: float, error_squared: float, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """An interval of θ = ‖μ‖², widened for noise that few draws have: a bootstrap cannot know its skewness.
 
-    By percentiles it would cover 87 to 90 % at 99 % for a variance to which one draw in ten contributes. A resample
-    that lacks the rare large ones has hardly a spread: a tenth of the sample's is the least, or there would be no upper
-    end.
+    squared_mean    ‖D̄‖²
+    error_squared   the most that the mean of ‖D̄ − μ‖² may be
+
+    It reaches at least from (‖D̄‖ − e)² to (‖D̄‖ + e)², with e a normal quantile of √error_squared; to 0 where e is
+    larger than ‖D̄‖.
+    """
+    norm, error = max(squared_mean, 0.0) ** 0.5, NormalDist().inv_cdf(0.5 + confidence / 2) * error_squared**0.5
+    return min(low, max(norm - error, 0.0) ** 2), max(high, (norm + error) ** 2)
+
+
+def mean_interval(values: np.ndarray, counts: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Interval of the mean of `values` [m], none of which is negative; its high end is ∞ where nothing bounds it.
+
+    The studentised bootstrap. By percentiles it would cover 87 to 90 % at 99 % for a variance to which one draw in ten
+    contributes. A resample that lacks the rare large ones has hardly a spread: a tenth of the sample's is the least, or
+    there would be no upper end.
+
+    Where few values have most of the sum, they say little of how large others may be. So the high end is at least that
+    of a multiple of a χ² with as many degrees of freedom as `freedom_of` finds. Below LEAST_FREEDOM of them, and where
+    all values are the same, there is no high end. Values that are the same in all m say of the low end alone that
+    `unseen_share` of the others may be 0.
     """
     m, mean = len(values), values.mean()
     error = values.std(ddof=1) / m**0.5
     if error == 0:
-        return float(mean), float(mean)
+        return float(mean) * (1 - unseen_share(m, confidence)), np.inf
     means = counts @ values / m
     squares = counts @ (values - mean) ** 2 / m - (means - mean) ** 2
     errors = np.maximum(np.sqrt(np.maximum(squares, 0) / (m - 1)), error / 10)
     high, low = mean - error * np.quantile((means - mean) / errors, _tails(confidence))
-    return _around(float(mean), max(low, 0.0), high)
+    freedom = freedom_of(values)
+    if freedom < LEAST_FREEDOM:
+        return _around(float(mean), max(low, 0.0), np.inf)
+    of_chi_squared = mean * freedom / chdtri(freedom, (1 + confidence) / 2)
+    return _around(float(mean), max(low, 0.0), np.maximum(high, of_chi_squared))
 
 
 def _tails(confidence: float) -> tuple[float, float]:

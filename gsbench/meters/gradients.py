@@ -11,7 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from gsbench.meters.gradient_intervals import CONFIDENCE, RESAMPLES, mean_interval, squared_bias_interval
+from gsbench.meters.gradient_intervals import (
+    CONFIDENCE,
+    FEW,
+    RESAMPLES,
+    freedom_of,
+    mean_interval,
+    rare_bias_interval,
+    squared_bias_interval,
+)
 
 LEAST_BLOCKS = 4  # the centred kernel of fewer blocks is 0 whatever the draws
 
@@ -19,6 +27,7 @@ LEAST_BLOCKS = 4  # the centred kernel of fewer blocks is 0 whatever the draws
 # are in the arrays' own precision, sums of pieces in float64.
 PIECE_FLOATS = 1 << 16
 GRAM_FLOATS = 1 << 20  # of each block at once: on a device a piece is a whole array
+ROUNDINGS = 50  # units in the last place by which sums over one and the same gradient may differ
 
 
 @dataclass(frozen=True)
@@ -28,14 +37,17 @@ class GradientQuality:
     squared_bias   ‖E g − g*‖², estimated without bias: without bias of the gradient it is as often negative
     variance       tr(cov g)
     exact_norm     ‖g*‖
+
+    A high end is None where the draws do not bound the figure: where no two of them differed, or where the noise was in
+    hardly more than one block of them.
     """
 
     squared_bias: float
     squared_bias_low: float
-    squared_bias_high: float
+    squared_bias_high: float | None
     variance: float
     variance_low: float
-    variance_high: float
+    variance_high: float | None
     cosine: float
     exact_norm: float
     confidence: float
@@ -99,7 +111,9 @@ class GradientMoments:
         """Estimates and their bootstrap intervals over the blocks; of a single repetition (an estimator without
         draws) variance 0 and intervals of no width.
 
-        With d̄ the mean of all d_i: tr(cov) = Σ‖d_i − d̄‖²/(n − 1), squared bias ‖d̄‖² − tr(cov)/n.
+        With d̄ the mean of all d_i: tr(cov) = Σ‖d_i − d̄‖²/(n − 1), squared bias ‖d̄‖² − tr(cov)/n. Where no two of
+        several repetitions differ, the variance is 0 without a high end, and the interval of the squared bias reaches
+        from 0 to no end: what a draw does that was not seen may be anything.
 
         Raises ValueError before all blocks are full.
         """
@@ -110,33 +124,48 @@ class GradientMoments:
         if n == 1:
             bias, variance = np.full(3, scalars[0, 0]), np.zeros(3)
         else:
-            bias, variance = self._estimates(scalars[:, 0].reshape(self.blocks, -1).mean(1), seed, confidence)
+            bias, variance = self._estimates(scalars, seed, confidence)
         bias, variance = bias / self._exact_squared, variance / self._exact_squared
         return GradientQuality(
             squared_bias=float(bias[0]),
             squared_bias_low=float(bias[1]),
-            squared_bias_high=float(bias[2]),
+            squared_bias_high=_bounded(bias[2]),
             variance=float(variance[0]),
             variance_low=float(variance[1]),
-            variance_high=float(variance[2]),
+            variance_high=_bounded(variance[2]),
             cosine=self._cosine(scalars),
             exact_norm=self.exact_norm,
             confidence=confidence,
         )
 
-    def _estimates(self, squared: np.ndarray, seed: int, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-        """Squared bias and variance, each with its interval [3], from the blocks' means of ‖d_i‖² [m]."""
+    def _estimates(self, scalars: np.ndarray, seed: int, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+        """Squared bias and variance, each with its interval [3], from the repetitions' scalars [n, 3]."""
         m, n = self.blocks, self.blocks * self.repetitions
+        squared = scalars[:, 0].reshape(m, -1).mean(1)  # the blocks' means of ‖d_i‖²
+        if self._all_alike(scalars):
+            return np.array([squared.mean(), 0.0, np.inf]), np.array([0.0, 0.0, np.inf])
         gram = self._gram()
         # Each block's mean of ‖d_i − d̄‖², not below 0 but for rounding
         spreads = np.maximum(squared - 2 * gram.mean(1) + gram.mean(), 0)
         variance = spreads.mean() * n / (n - 1)
         bias = gram.mean() - variance / n
         counts = np.random.default_rng(seed).multinomial(m, np.full(m, 1 / m), RESAMPLES)
-        return (
-            np.array([bias, *squared_bias_interval(gram, bias, counts, confidence)]),
-            np.array([variance, *(np.array(mean_interval(spreads, counts, confidence)) * n / (n - 1))]),
+        low, high = np.array(mean_interval(spreads, counts, confidence)) * n / (n - 1)
+        ends = squared_bias_interval(gram, bias, counts, confidence)
+        if freedom_of(spreads) < FEW:
+            ends = rare_bias_interval(*ends, gram.mean(), high / n, confidence)
+        return np.array([bias, *ends]), np.array([variance, low, high])
+
+    def _all_alike(self, scalars: np.ndarray) -> bool:
+        """Whether all repetitions are one gradient but for rounding: sums of float32 differ by more than its square."""
+        tiny = ROUNDINGS * max(np.finfo(piece.dtype).eps for piece in self._exact)
+        distance, norm, _ = scalars.max(0)
+        allowed = (
+            tiny * distance + tiny**2 * max(norm, self._exact_squared),
+            tiny * norm,
+            tiny * (norm * self._exact_squared) ** 0.5,
         )
+        return bool((np.ptp(scalars, axis=0) <= allowed).all())
 
     def _cosine(self, scalars: np.ndarray) -> float:
         """Mean of ⟨g_i, g*⟩/(‖g_i‖ ‖g*‖); a gradient of 0 has no direction and counts as 0."""
@@ -152,6 +181,11 @@ class GradientMoments:
                 rows = np.stack([piece[start : start + GRAM_FLOATS] for piece in pieces]).astype(np.float64)
                 gram += np.array((rows @ rows.T).tolist())  # off the device, whichever it is
         return gram / self.repetitions**2
+
+
+def _bounded(high: float) -> float | None:
+    """None for ∞; what is not a number stays so."""
+    return None if high == np.inf else float(high)
 
 
 class TotalVariance:

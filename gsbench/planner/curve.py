@@ -16,6 +16,10 @@ from gsbench.planner.work import Shape, columns
 LEAST_CLASS_COUNTS = 2  # from which a curve is fitted
 ELSEWHERE = 0.2  # relative half-width at least at sizes where nothing was measured: of memory, 14 % were seen
 LEAST_WIDTH = 0.01  # relative: no sum of a few costs is closer to a program, however well it fits at hand
+# The exponent by which the law itself may be wrong: d from the class counts that were measured, in logarithms, the cost
+# may be e^(d·exponent) times as large or small. For times that is 66 % at ten times the largest K: a factor log K, or a
+# cache that overflows. Bytes are counted from shapes, and no cache is in them.
+LAW_OF_TIMES, LAW_OF_BYTES = 0.22, 0.1
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,19 @@ class Curve:
 
     exact   the exact sum's curve of the same metric, a time: an operation costs no less here than there. A sampler's
             products grow so little over the smaller K that noise may hide it, but are smaller and so no faster.
+    bound   of a step: the same estimator's curve of its bound, which is a part of the step and so no longer
     """
 
     def __init__(
-        self, metric: str, estimator: str, rows: pd.DataFrame, shape: Shape, exact: Curve | None = None
+        self,
+        metric: str,
+        estimator: str,
+        rows: pd.DataFrame,
+        shape: Shape,
+        exact: Curve | None = None,
+        bound: Curve | None = None,
     ) -> None:
-        self.metric, self.estimator, self.shape, self.exact = metric, estimator, shape, exact
+        self.metric, self.estimator, self.shape, self.exact, self.bound = metric, estimator, shape, exact, bound
         self.measured_shape: Shape = rows["shape"].iloc[0]
         self.points = rows[["n_classes", "value"]].reset_index(drop=True)
         self.counts: tuple[int, ...] = tuple(sorted({int(k) for k in rows["n_classes"]}))
@@ -119,16 +130,50 @@ class Curve:
         """The largest factor, less 1, by which a prediction was off."""
         return max((math.exp(abs(math.log1p(found.error))) - 1 for found in self.held_out), default=0.0)
 
+    def distance(self, n_classes: int) -> float:
+        """From the class counts that were measured, in logarithms: d, 1/d = 1/d₁ + 1/d₂, with those to the nearest
+        below and above; beyond all of them that to the nearest.
+        """
+        if n_classes in self.counts:
+            return 0.0
+        below, above = (
+            min((abs(math.log(n_classes / k)) for k in self.counts if (k < n_classes) == lower), default=math.inf)
+            for lower in (True, False)
+        )
+        return 1 / (1 / below + 1 / above)
+
     def half_width(self, n_classes: int, new: bool = True) -> float:
         """As `Fit.half_width`, and 1 % at least; of a new measurement never below the spread of those at hand, and
         beyond the measured class counts never below the worst error on one that was held out, or below UNKNOWN where
-        there were too few to hold one out."""
+        there were too few to hold one out. The error of the law itself, which no residual shows, comes on top: it grows
+        with the `distance`.
+        """
         worst = self._worst if len(self.counts) > LEAST_CLASS_COUNTS else UNKNOWN
         least = max(LEAST_WIDTH, self.spread * new, worst * self.beyond(n_classes))
-        return max(self.fit.half_width(self._columns(n_classes), new=new), least)
+        own = max(self.fit.half_width(self._columns(n_classes), new=new), least)
+        return (1 + own) * (1 + self._of_law(n_classes)) - 1
+
+    def _of_law(self, n_classes: int) -> float:
+        """The relative error of the law itself. Below the least K measured it is one of what the cost falls by from
+        there on: a cost does not rise where there are fewer classes.
+        """
+        exponent = LAW_OF_TIMES if self.metric in ("step", "bound") else LAW_OF_BYTES
+        error = math.expm1(exponent * self.distance(n_classes))
+        if n_classes >= self.counts[0]:
+            return error
+        at, nearest = (self.fit.at(self._columns(k)) for k in (n_classes, self.counts[0]))
+        return error * min(1.0, (nearest - at) / at)
 
     def bounds(self, n_classes: int, new: bool = True) -> tuple[float, float, float]:
-        """The value, its low and its high.
+        """The value, its low and its high; of a step none of them below that of its bound."""
+        own = self._own_bounds(n_classes, new)
+        if self.bound is None:
+            return own
+        value, low, high = map(max, own, self.bound.bounds(n_classes, new))
+        return value, low, high
+
+    def _own_bounds(self, n_classes: int, new: bool) -> tuple[float, float, float]:
+        """What this curve alone says.
 
         At another shape than the measured one the value grows as the work does (operations of the matrix products, or
         estimated bytes). The interval reaches from that to what the fitted factors give, in which a part may stay as it
@@ -154,7 +199,12 @@ class Curve:
 
 
 def make_curve(
-    rows: pd.DataFrame, metric: str, estimator: str, shape: Shape, exact: Curve | None = None
+    rows: pd.DataFrame,
+    metric: str,
+    estimator: str,
+    shape: Shape,
+    exact: Curve | None = None,
+    bound: Curve | None = None,
 ) -> Curve | None:
     """The curve from observations of the shape that is asked for, else of that which is nearest to it by its work;
     None where no shape of the model was measured at two class counts.
@@ -169,4 +219,4 @@ def make_curve(
         work, asked = (columns(metric, one, estimator, 10)[1] for one in (of, shape))
         return of != shape, abs(math.log(work / asked))
 
-    return Curve(metric, estimator, found[min(enough, key=distance)], shape, exact)
+    return Curve(metric, estimator, found[min(enough, key=distance)], shape, exact, bound)

@@ -131,5 +131,6 @@ def _caption(plan: Plan) -> str:
     return (
         f"{heading(plan).replace(chr(10), ', ')}. Markers: measured. Lines: a sum of costs with factors that were "
         "fitted to them (a constant, operations of matrix products, parameters; of memory the estimated bytes). Bands: "
-        "where a new measurement is expected with 95 %. Shaded: class counts beyond those measured."
+        "where a new measurement is expected with 95 %; they widen with the distance from the class "
+        "counts measured. Shaded: class counts beyond those."
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -254,12 +254,32 @@ def _why_not(name: str, shape: Shape) -> str:
 
 
 def _curves(rows: pd.DataFrame, asked: Sequence[str], shape: Shape) -> dict[tuple[str, str], Curve]:
-    """By metric and estimator; those of the samplers' times lean on an exact sum's, asked for or not."""
+    """By metric and estimator. Those of the samplers' times lean on an exact sum's, asked for or not, and those of
+    steps on their own bounds.
+    """
     sums = [n for n in by_estimator(rows["estimator"]) if parse_estimator(n).exact and not _why_not(n, shape)]
-    exact = {(m, n): c for n in sums for m in METRICS if (c := make_curve(rows, m, n, shape))}
+    exact: dict[tuple[str, str], Curve] = {}
+    for name in sums:
+        exact |= _of_estimator(rows, name, shape, {})
     leant_on = {metric: _baseline(exact, metric, sums) for metric in TIMED}
-    made = {(m, n): exact.get((m, n)) or make_curve(rows, m, n, shape, leant_on.get(m)) for n in asked for m in METRICS}
-    return {key: curve for key, curve in made.items() if curve}
+    made: dict[tuple[str, str], Curve] = {}
+    for name in asked:
+        made |= _of_estimator(rows, name, shape, {} if name in sums else leant_on)
+    return made
+
+
+def _of_estimator(
+    rows: pd.DataFrame, name: str, shape: Shape, leant_on: Mapping[str, Curve | None]
+) -> dict[tuple[str, str], Curve]:
+    """The curves of one estimator, in the order of METRICS."""
+    bound = make_curve(rows, "bound", name, shape, leant_on.get("bound"))
+    others = {
+        metric: make_curve(rows, metric, name, shape, leant_on.get(metric), bound if metric == "step" else None)
+        for metric in METRICS
+        if metric != "bound"
+    }
+    made = {**others, "bound": bound}
+    return {(metric, name): curve for metric in METRICS if (curve := made[metric])}
 
 
 def _baseline(curves: dict[tuple[str, str], Curve], metric: str, asked: Sequence[str]) -> Curve | None:

@@ -19,6 +19,8 @@ DIGIT = 0.07  # inches of a digit of a tick's label
 DEEPEST = 1e6  # how far below the largest value the axis of `from_zero` is logarithmic, at most
 # The attribute of a line that has the x which were measured, where `side_by_side` moved those drawn: see `drawn`.
 MEASURED_AT = "gsbench_measured_at"
+# The attribute of a line that says, point by point, whether its interval has no upper end: see `drawn`.
+OPEN_ENDED = "gsbench_open_ended"
 SPREAD = 0.5  # the most that `side_by_side` takes, in units of log K
 
 
@@ -82,7 +84,8 @@ def draw_by_classes(
 ) -> None:  # fmt: skip
     """A line against K for each (estimator, series), with bars from `low` to `high` where they are given.
 
-    Several rows of one K (data sets, seeds) give their median. `places`, of `side_by_side`, keeps bars apart.
+    Several rows of one K (data sets, seeds) give their median. `places`, of `side_by_side`, keeps bars apart. A point
+    whose `high` is nan has no bar above it.
     """
     columns = [column for column in (value, low, high) if column]
     for estimator in by_estimator(rows["estimator"]):
@@ -98,6 +101,8 @@ def draw_by_classes(
             at = points.index * (places[estimator] if places else 1.0)
             drawn = ax.errorbar(at, points[value], yerr=bars, **look.line(estimator, series))
             vars(drawn.lines[0])[MEASURED_AT] = list(points.index)
+            if high:
+                vars(drawn.lines[0])[OPEN_ENDED] = list(points[high].isna())
 
 
 def side_by_side(estimators: Iterable[str], counts: Iterable[float]) -> dict[str, float]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
 from gsbench.report.text import plain
 
 ROOM = 0.25  # cores: what is always going on
@@ -14,7 +16,7 @@ def busy_notice(records: Sequence[Mapping[str, Any]]) -> str:
     """A sentence where other programs took cores that cases needed; else nothing."""
     measured = [record for record in records if record.get("status") == "ok"]
     told = [record for record in measured if record.get("other_cores") is not None]
-    crowded = [record for record in told if _crowded(record)]
+    crowded = [record for record in told if is_crowded(record)]
     if not crowded:
         return ""
     most = max(crowded, key=lambda record: record["other_cores"])
@@ -26,6 +28,19 @@ def busy_notice(records: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _crowded(record: Mapping[str, Any]) -> bool:
-    others, cores, threads = (float(record.get(name) or 0) for name in ("other_cores", "machine_cores", "threads"))
+def is_crowded(record: Mapping[str, Any]) -> bool:
+    """Whether other programs took cores that the case needed; False where the record does not say."""
+    names = ("other_cores", "machine_cores", "threads")
+    others, cores, threads = (0.0 if pd.isna(value := record.get(name)) else float(value or 0) for name in names)
     return cores > 0 and others > ROOM and others + max(threads, 1.0) > cores + ROOM
+
+
+def crowded_rows(frame: pd.DataFrame) -> list[bool]:
+    """`is_crowded` for each row of a tidy frame. A case that was too short to tell is as the one before it in its
+    session, or as the one after where there is none before.
+    """
+    if "other_cores" not in frame:
+        return [False] * len(frame)
+    known = pd.to_numeric(frame["other_cores"]).groupby(frame["run_id"], sort=False, dropna=False)
+    others = known.transform(lambda of_session: of_session.ffill().bfill())
+    return [is_crowded(row) for row in frame.assign(other_cores=others).to_dict("records")]

@@ -13,7 +13,7 @@ from matplotlib.container import BarContainer, ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gsbench.report.axes import MEASURED_AT
+from gsbench.report.axes import MEASURED_AT, OPEN_ENDED
 
 COLUMNS = ("panel", "name", "x_axis", "x", "x_low", "x_high", "y_axis", "y", "y_low", "y_high")
 OPTIONAL = ("x_low", "x_high", "y_low", "y_high")
@@ -100,16 +100,19 @@ def _row(ax: Axes) -> int:
 
 
 def _with_bars(container: ErrorbarContainer) -> Iterator[dict[str, float]]:
-    """The points of an errorbar(), each with the ends of its bars."""
+    """The points of an errorbar(), each with the ends of its bars; without a high end where the interval has none."""
     line, _, bars = container.lines
     names = [name for name, there in (("x", container.has_xerr), ("y", container.has_yerr)) if there]
     ends = {name: np.array(bar.get_segments()) for name, bar in zip(names, bars, strict=True)}  # [points, 2, 2]
     xs = getattr(line, MEASURED_AT, np.asarray(line.get_xdata()))
+    open_ended = getattr(line, OPEN_ENDED, [])
     for i, (x, y) in enumerate(zip(xs, np.asarray(line.get_ydata()), strict=True)):
         point = {"x": float(x), "y": float(y)}
         for name, segments in ends.items():
             of_axis = segments[i, :, 0 if name == "x" else 1]
             point |= {f"{name}_low": float(of_axis.min()), f"{name}_high": float(of_axis.max())}
+        if i < len(open_ended) and open_ended[i]:
+            point.pop("y_high", None)
         yield point
 
 

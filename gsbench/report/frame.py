@@ -39,7 +39,7 @@ FIGURES = (
 )  # fmt: skip
 GRADIENT = tuple(f"{part}_{figure}" for part in GRADIENT_PARTS for figure in OF_A_PART)
 MACHINE = (
-    "machine_cpu", "machine_cores", "machine_memory_bytes", "machine_os", "machine_gpu", "machine_blas",
+    "clock", "machine_cpu", "machine_cores", "machine_memory_bytes", "machine_os", "machine_gpu", "machine_blas",
     "freed_memory", "python_version", "numpy_version", "scipy_version", "chainer_version", "cupy_version",
     "cuda_version", "torch_version", "pyro_version", "gsbench_version", "gsbench_commit",
 )  # fmt: skip

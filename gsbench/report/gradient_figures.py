@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from gsbench.report import text
-from gsbench.report.axes import MEASURED_AT, class_axis, draw_by_classes, from_zero, plain_log, side_by_side
+from gsbench.report.axes import MEASURED_AT, OPEN_ENDED, class_axis, draw_by_classes, from_zero, plain_log, side_by_side
 from gsbench.report.estimator_styles import by_estimator
 from gsbench.report.frame import is_sum
 from gsbench.report.gradients import (
@@ -157,13 +157,14 @@ def _panels(
 
 
 def _draw_unbiased(ax: Axes, rows: pd.DataFrame, look: Look, places: dict[str, float]) -> None:
-    """Markers at 0, each with a bar up to the end of its interval."""
+    """Markers at 0, each with a bar up to the end of its interval, if it has one."""
     ax.axhline(0, color="#999999", linewidth=1)
     for (estimator, series), own in rows.groupby(["estimator", "series"]):
-        bars = np.stack([np.zeros(len(own)), own["bias_high"]])
+        bars = np.stack([np.zeros(len(own)), own["bias_high"].fillna(0)])
         style = {**look.line(estimator, series), "linestyle": "none"}
         drawn = ax.errorbar(own["n_classes"] * places[estimator], np.zeros(len(own)), yerr=bars, **style, **PALE)
         vars(drawn.lines[0])[MEASURED_AT] = list(own["n_classes"])
+        vars(drawn.lines[0])[OPEN_ENDED] = list(own["bias_high"].isna())
         for bar in (*drawn.lines[1], *drawn.lines[2]):
             bar.set_alpha(0.5)  # what is not there is not to be the first thing seen
 

@@ -12,12 +12,14 @@ from gsbench.report.estimator_styles import by_estimator, family
 from gsbench.report.gradients import (
     KEY,
     PARTS,
+    UNSEEN,
     gradient_rows,
     held_against,
     intervals,
     medians,
     of_part,
     of_total,
+    open_ends,
     repetitions,
     states_of,
 )
@@ -30,6 +32,10 @@ SHORT = ("bias", "variance", "time")  # in a terminal
 RELATIVE_BIAS = (
     "Relative bias: ‖E g − g\\*‖ / ‖g\\*‖; `0 within noise` where the interval of its square reaches to 0 or below, "
     "with the largest bias that the interval leaves open."
+)  # in Markdown
+RELATIVE_VARIANCE = (
+    "Relative variance: tr cov(g) / ‖g\\*‖², of the draws of y; `none seen` where no two draws differed, `or more` where "
+    "too few did to say how large it is at most."
 )  # in Markdown
 ERROR_HEADERS = ("relative bias", "relative variance", "total variance", "cosine")
 
@@ -71,7 +77,8 @@ def _short(row: Any) -> list[str]:
         return [text.NOT_MEASURED] * len(SHORT)
     nan = float("nan")
     bias = bias_text(row.bias, nan, row.bias_high, row.draws_y > 0).replace("0 within noise (up to ", "0 (to ")
-    return [bias, _variance_text(row.variance, nan, nan), text.measure(row.milliseconds / 1e3, text.seconds)]
+    bias = bias.replace("0 within noise (no", "0 (no")
+    return [bias, variance_text(row.variance, nan, nan, row.draws), text.measure(row.milliseconds / 1e3, text.seconds)]
 
 
 def _note(rows: pd.DataFrame) -> str:
@@ -83,7 +90,7 @@ def _note(rows: pd.DataFrame) -> str:
         "--seed gives others.",
         _training(rows),
         RELATIVE_BIAS,
-        "Relative variance: tr cov(g) / ‖g*‖², of the draws of y.",
+        RELATIVE_VARIANCE,
         f"Total variance: the same with a and ε_z drawn anew as well, {of_total(rows)}; that of the exact sums is what "
         "a and ε_z do alone.",
         "Cosine: mean of that between one gradient and the exact one.",
@@ -93,9 +100,10 @@ def _note(rows: pd.DataFrame) -> str:
         "Calls of f: for an example and draw of a.",
         "Peak memory: of a full training step at the initial parameters.",
         held_against(rows),
+        open_ends(rows, "there is no upper end"),
         medians(rows),
     ]
-    told = (s if s == RELATIVE_BIAS else text.markdown_cell(s) for s in sentences if s)
+    told = (s if s in (RELATIVE_BIAS, RELATIVE_VARIANCE) else text.markdown_cell(s) for s in sentences if s)
     return " ".join(told)
 
 
@@ -140,7 +148,7 @@ def _calls(calls: float) -> str:
 def _errors(row: Any) -> list[str]:
     return [
         bias_text(row.bias, row.bias_low, row.bias_high, row.draws_y > 0),
-        _variance_text(row.variance, row.variance_low, row.variance_high),
+        variance_text(row.variance, row.variance_low, row.variance_high, row.draws),
         text.measure(row.total_variance, text.three_digits),
         text.measure(row.cosine, lambda cosine: f"{cosine:.3f}"),
     ]
@@ -148,15 +156,25 @@ def _errors(row: Any) -> list[str]:
 
 def bias_text(bias: float, low: float, high: float, draws_y: bool) -> str:
     """`0.123 [0.110, 0.135]`; `0 within noise (up to 0.0123)` where the interval contains 0, without its end where it
-    lies below; `0` of what draws no y.
+    lies below, `(no upper end)` where it has none; `0` of what draws no y.
     """
     if bias > 0:
         return f"{text.three_digits(bias)}{text.interval(low, high)}"
-    open_to = f" (up to {text.three_digits(high)})" if high > 0 else ""
-    return f"0 within noise{open_to}" if draws_y else "0"
+    if not draws_y:
+        return "0"
+    if pd.isna(high):
+        return "0 within noise (no upper end)"
+    return f"0 within noise (up to {text.three_digits(high)})" if high > 0 else "0 within noise"
 
 
-def _variance_text(variance: float, low: float, high: float) -> str:
+def variance_text(variance: float, low: float, high: float, draws: float) -> str:
+    """`0.123 [0.110, 0.135]`; `0.123 [0.110 or more]` without an upper end; where there is no variance `none seen in
+    100 draws`, or `0` of one draw.
+    """
+    if draws > 1 and variance <= UNSEEN:
+        return f"none seen in {draws:.0f} draws"
     if variance == 0:
         return "0"
+    if pd.isna(high) and not pd.isna(low):
+        return f"{text.three_digits(variance)} [{text.three_digits(low)} or more]"
     return f"{text.measure(variance, text.three_digits)}{text.interval(low, high)}"

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from gsbench.report.axes import from_zero, plain_log, plain_number
+from gsbench.report.axes import OPEN_ENDED, from_zero, plain_log, plain_number
 from gsbench.report.estimator_styles import by_estimator, estimator_styles
 from gsbench.report.gradient_figures import AT_LEFT
 from gsbench.report.gradients import caption_end, gradient_rows, intervals, of_part, repetitions, state_title, states_of
@@ -112,7 +112,8 @@ def _draw(ax: Axes, points: pd.DataFrame, styles: dict[tuple[Any, ...], dict[str
             bars = np.clip(np.nan_to_num(np.array(reach)), 0, None)
             style = styles[name, k, series] if seen else {**styles[name, k, series], "linestyle": "none", "alpha": 0.6}
             label = " · ".join(filter(None, [name, f"K = {k:,.0f}", series]))
-            ax.errorbar(own["tau"], own[height], yerr=bars, elinewidth=0.8, label=label, **style)
+            drawn = ax.errorbar(own["tau"], own[height], yerr=bars, elinewidth=0.8, label=label, **style)
+            vars(drawn.lines[0])[OPEN_ENDED] = list(own[f"{height}_high"].isna())
     if height == "bias":
         ax.axhline(0, color="#999999", linewidth=1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from gsbench.meters.gradient_intervals import CONFIDENCE, unseen_share
 from gsbench.report import text
 from gsbench.report.frame import is_sum, measured
 from gsbench.schema import GRADIENT_PARTS
@@ -15,6 +16,7 @@ PARTS = dict(
 KEY = ["subject", "state", "series", "n_classes", "estimator"]  # what has a point of its own
 ENDS = ("", "_low", "_high")
 ROUNDING = 1e-4  # a relative bias of what draws no y that float32 may make by itself: 0 for a reader
+UNSEEN = 1e-14  # a relative variance that rounding may make by itself where all draws are alike
 FLAT, PEAKED = 0.8, 0.5  # of K: from which perplexity on q is called flat, and up to which peaked
 
 
@@ -51,18 +53,30 @@ def _state_names(rows: pd.DataFrame) -> pd.Series:
 def of_part(rows: pd.DataFrame, part: str) -> pd.DataFrame:
     """The rows of a part, a row for each of KEY, all relative to ‖g*‖; of several (seeds) the medians, of T too.
 
+    A high end that the draws do not bound is nan. So it is where no two draws differed, whatever an older record says.
+
     Columns: `bias` √T and its ends `bias_low`, `bias_high`, for T the squared bias, 0 where T's interval reaches to 0
     or below, or where no y is drawn and all there is is rounding; `variance` and its ends, `total_variance`, `cosine`;
     `error` √(max(T, 0) + variance), 0 where rounding made that negative, T alone being 0 where it is rounding;
-    `milliseconds`, `elsewhere`, `draws_y`.
+    `milliseconds`, `elsewhere`, `draws_y`; `draws`, how many there were; `open_ended`, whether the draws bound neither
+    figure.
     """
     rows = rows.dropna(subset=[f"{part}_squared_bias"])
     figures = ["variance", "variance_low", "variance_high", "total_variance", "cosine"]
-    squares = {f"squared{end}": rows[f"{part}_squared_bias{end}"].fillna(rows[f"{part}_squared_bias"]) for end in ENDS}
-    rows = rows.assign(**squares, **{figure: rows[f"{part}_{figure}"] for figure in figures})
-    kept = [*squares, *figures, "milliseconds", "elsewhere", "draws_y"]
-    numbers = rows.astype({"elsewhere": float, "draws_y": float})
+    of_draws = rows["draws_y"].astype(bool)
+    squares = {f"squared{end}": rows[f"{part}_squared_bias{end}"].astype(float) for end in ENDS}
+    squares = {name: ends.where(of_draws, ends.fillna(squares["squared"])) for name, ends in squares.items()}
+    rows = rows.assign(**squares, **{figure: rows[f"{part}_{figure}"].astype(float) for figure in figures})
+    unseen = of_draws & (rows["variance"] <= UNSEEN)
+    rows.loc[unseen, ["variance", "variance_low", "squared_low"]] = 0.0
+    rows.loc[unseen, ["variance_high", "squared_high"]] = np.nan
+    kept = [*squares, *figures, "milliseconds", "elsewhere", "draws_y", "draws", "open_ended"]
+    rows["draws"] = rows["gradient_draws"]
+    rows["open_ended"] = of_draws & rows["variance_high"].isna() & rows["variance_low"].notna()
+    numbers = rows.astype({"elsewhere": float, "draws_y": float, "draws": float, "open_ended": float})
     points = numbers.groupby(KEY, as_index=False, sort=True)[kept].median()
+    points["open_ended"] = points["open_ended"] > 0
+    points.loc[points["open_ended"], ["variance_high", "squared_high"]] = np.nan  # of several seeds too
     rounding = (points["draws_y"] == 0) & (points["squared"] <= ROUNDING**2)
     points = points.assign(**{name: points[name].mask(rounding, 0.0).clip(lower=0) for name in squares})
     unbiased = points["squared_low"] == 0
@@ -144,5 +158,36 @@ def medians(rows: pd.DataFrame) -> str:
     return "Several seeds: medians." if (rows.groupby(KEY)["seed"].nunique() > 1).any() else ""
 
 
+def open_ends(rows: pd.DataFrame, shown: str = "there is no bar above the point") -> str:
+    """Sentences on the points of the logits whose draws hardly differed; "" where there are none.
+
+    Where the gradient by the logits is the same in all draws, those by φ and θ are as well.
+    """
+    points = of_part(rows, "logits")
+    found = points[points["open_ended"]]
+    if found.empty:
+        return ""
+    levels = text.values(rows, "confidence") or [CONFIDENCE]
+    n = int(found["draws"].max())
+    sentences = []
+    if len(none := found[found["variance"] == 0]):
+        share = text.percent(unseen_share(n, max(levels)))
+        sentences.append(
+            f"No two of {n} draws of {_named_points(none)} differed: noise that fewer than {share} of the draws have "
+            "may have been missed, whatever its size."
+        )
+    if len(few := found[found["variance"] > 0]):
+        sentences.append(
+            f"Of {_named_points(few)} too few draws differed to say how large bias and variance are at most: {shown}."
+        )
+    return " ".join(sentences)
+
+
+def _named_points(points: pd.DataFrame) -> str:
+    """`reinmax (K = 10 and 20) and straight-through (K = 10)`."""
+    own = points.groupby("estimator", sort=True)["n_classes"]
+    return text.listed(f"{name} (K = {text.listed(text.in_order(ks.unique()))})" for name, ks in own)
+
+
 def caption_end(rows: pd.DataFrame, *notes: str) -> str:
-    return " ".join(filter(None, [*notes, medians(rows), text.conditions(rows)]))
+    return " ".join(filter(None, [*notes, open_ends(rows), medians(rows), text.conditions(rows)]))

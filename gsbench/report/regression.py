@@ -1,24 +1,28 @@
 """Two or more runs held against each other: one row a case and metric, and which figures have no counterpart.
 
-Runs are measured one after the other, so that what the machine did differently between them is in every ratio and in
-none of the intervals. A speed-up was measured in pairs within its run: its ratio is the one that survives that.
+Runs are measured one after the other, so that what the machine did differently between them is in every ratio. The
+intervals have the spread between quiet sessions; where other programs took cores, nothing is told of times. A speed-up
+was measured in pairs within its session: its ratio is the one that survives that.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
+from gsbench.report.busy import crowded_rows
 from gsbench.report.regression_cases import HEAD, case_fields, case_keys, case_settings, name_runs
 from gsbench.report.regression_intervals import (
     CONFIDENCE,
     METRICS,
     Measured,
+    is_disturbed,
     measured_in,
-    of_repeats,
+    of_sessions,
     ratio_interval,
     verdict,
 )
@@ -61,7 +65,8 @@ def regression_table(frame: pd.DataFrame, runs: str = "joint_run", confidence: f
 
     Returns COLUMNS: the case (HEAD and `settings`, what else tells cases apart), the two runs' names, both figures in
     the units of the metric's name, their ratio new/base (infinite, or nan, where the base is 0) with its interval (nan
-    where a record supports none), where the interval comes from, and the verdict. No rows where there is one run, or
+    where a record supports none), where the interval comes from, and the verdict, which is CANNOT_TELL for a time or an
+    accuracy by time where other programs took cores in one of the two runs. No rows where there is one run, or
     where runs have nothing in common.
     """
     return compare({str(name): frame[frame[runs] == name] for name in frame[runs].dropna().unique()}, confidence).table
@@ -95,13 +100,16 @@ def _measure(name: str, rows: pd.DataFrame, cases: Sequence[Case], confidence: f
     """Repeats of a case are one figure."""
     repeats: dict[Key, list[Measured]] = {}
     statuses: dict[Case, str] = {}
-    for row, case in zip(rows.to_dict("records"), cases, strict=True):
+    for row, case, crowded in zip(rows.to_dict("records"), cases, crowded_rows(rows), strict=True):
         statuses[case] = row["status"]
         for metric in METRICS if row["status"] == "ok" else ():
             one = measured_in(row, metric, confidence)
             if one:
+                disturbed = is_disturbed(row, metric, crowded)
+                one = dataclasses.replace(one, session=str(row["run_id"]), disturbed=disturbed)
                 repeats.setdefault((case, metric, one.meter), []).append(one)
-    return _Run(name, {key: of_repeats(several, confidence) for key, several in repeats.items()}, statuses)
+    found = {key: of_sessions(several, key[1], confidence) for key, several in repeats.items()}
+    return _Run(name, found, statuses)
 
 
 def _head(case: Case, fields: Sequence[str]) -> dict[str, object]:
@@ -119,7 +127,7 @@ def _row(metric: str, base: Measured, new: Measured) -> dict[str, object]:
         "metric": metric, "base": base.value, "new": new.value, "new_low": new.low, "new_high": new.high,
         "ratio": _ratio(base.value, new.value), "ratio_low": low, "ratio_high": high,
         "interval_from": " and ".join(dict.fromkeys((base.source, new.source))),
-        "verdict": verdict(metric, low, high),
+        "verdict": verdict(metric, low, high, base.disturbed or new.disturbed),
     }  # fmt: skip
 
 

@@ -10,29 +10,46 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from gsbench.report.regression_intervals import METRICS
+from gsbench.report.regression_intervals import CANNOT_TELL, METRICS
 
-FORM = "METRIC>NUMBERx or METRIC<NUMBERx for the ratio new/base, without the x for the new figure itself"
-_PATTERN = re.compile(r"\s*(\w+)\s*([<>])\s*(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)\s*([x×]?)\s*")
+# What a limit may be given in, by the unit of a metric, beside x for the ratio new/base. A number without a unit says
+# nothing: it may be a ratio whose x was forgotten.
+UNITS: dict[str, dict[str, float]] = {
+    "seconds": {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "min": 60.0, "h": 3600.0},
+    "bytes": {
+        "B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12,
+        "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30, "TiB": 2.0**40,
+    },
+    "rate": {"/s": 1.0},
+    "share": {"%": 0.01, "new": 1.0},
+    "number": {"new": 1.0},
+}  # fmt: skip
+EXAMPLE = {"seconds": "0.5s", "bytes": "500MB", "rate": "20/s", "share": "90% or 0.9new", "number": "3new"}
+FORM = "METRIC>LIMIT or METRIC<LIMIT"
+_NUMBER = r"\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?"
+_PATTERN = re.compile(rf"\s*(\w+)\s*([<>])\s*({_NUMBER})\s*([a-zA-Zµμ%/×]*)\s*", re.ASCII)
 BEYOND = {">": operator.gt, "<": operator.lt}
 
 
 @dataclass(frozen=True)
 class Condition:
-    """`metric` of the new run, or where `is_ratio` its ratio to the base, is beyond `limit`."""
+    """`metric` of the new run, in seconds, bytes or the like, or where `is_ratio` its ratio to the base, is beyond
+    `limit`. `spelled` is the limit as it was written.
+    """
 
     metric: str
     sign: str
     limit: float
     is_ratio: bool
+    spelled: str
 
     def __str__(self) -> str:
-        return f"{self.metric}{self.sign}{self.limit:g}{'x' if self.is_ratio else ''}"
+        return f"{self.metric}{self.sign}{self.spelled}"
 
     def holds_in(self, table: pd.DataFrame, runs: Iterable[str], strict: bool = False) -> pd.DataFrame:
         """The rows of a regression table of which it is true: of the whole interval, or of the figure itself where
-        `strict` or where there is no interval. ValueError where one of `runs` does not have the metric in common
-        with the base: what was not measured passes nothing.
+        `strict` or where there is no interval. It is true of no row that `untold_in` has. ValueError where one of
+        `runs` does not have the metric in common with the base: what was not measured passes nothing.
         """
         rows = table[table["metric"] == self.metric]
         for run in sorted(set(runs) - set(rows["run"])):
@@ -42,19 +59,33 @@ class Condition:
         figure = "ratio" if self.is_ratio else "new"
         nearest = rows[f"{figure}_low" if self.sign == ">" else f"{figure}_high"]
         compared = rows[figure] if strict else nearest.fillna(rows[figure])
-        return rows[BEYOND[self.sign](compared.astype(float), self.limit)]
+        told = ~rows.index.isin(self.untold_in(table, strict).index)
+        return rows[BEYOND[self.sign](compared.astype(float), self.limit) & told]
+
+    def untold_in(self, table: pd.DataFrame, strict: bool = False) -> pd.DataFrame:
+        """The rows of which it cannot be told, because other programs took cores; none where `strict`."""
+        rows = table[table["metric"] == self.metric]
+        return rows[(rows["verdict"] == CANNOT_TELL) & (not strict)]
 
 
 def parse_condition(text: str) -> Condition:
-    """`step_seconds>1.2x` or `validation_accuracy<0.9`. ValueError says what is allowed."""
+    """`step_seconds>1.2x`, `step_seconds>300ms` or `validation_accuracy<90%`. ValueError says what is allowed."""
     match = _PATTERN.fullmatch(text)
     if not match:
         raise ValueError(f"a condition is {FORM}, such as 'step_seconds>1.2x', got {text!r}")
-    metric, sign, limit, times = match.groups()
+    metric, sign, number, unit = match.groups()
+    unit = unit.replace("\N{GREEK SMALL LETTER MU}", "\N{MICRO SIGN}")  # two characters that look alike
     if metric not in METRICS:
         raise ValueError(f"unknown metric {metric!r} in {text!r}; known: {', '.join(METRICS)}")
-    if not math.isfinite(float(limit)):
+    if not math.isfinite(float(number)):
         raise ValueError(f"a limit must be a number that can be told from infinity, got {text!r}")
-    if times and float(limit) <= 0:
+    own, is_ratio = UNITS[METRICS[metric].unit], unit in ("x", "×")
+    if not is_ratio and unit not in own:
+        got = f"has the unit {unit!r}" if unit else "has no unit"
+        raise ValueError(
+            f"the limit of {text!r} {got}; allowed for {metric}: x for the ratio new/base, such as 1.2x, or for the "
+            f"new figure itself {', '.join(own)}, such as {EXAMPLE[METRICS[metric].unit]}"
+        )
+    if is_ratio and float(number) <= 0:
         raise ValueError(f"the limit of a ratio must be > 0, got {text!r}")
-    return Condition(metric, sign, float(limit), bool(times))
+    return Condition(metric, sign, float(number) * (1.0 if is_ratio else own[unit]), is_ratio, number + unit)

@@ -14,7 +14,7 @@ from gsbench.report import text
 from gsbench.report.axes import plain_log
 from gsbench.report.reading import TRAINING
 from gsbench.report.regression import regression_table
-from gsbench.report.regression_intervals import METRICS
+from gsbench.report.regression_intervals import CANNOT_TELL, METRICS
 from gsbench.report.style import Look, Plot, make_sheet
 from gsbench.shown import printable
 
@@ -22,6 +22,7 @@ SHOWN = ("step_seconds", "bound_seconds", "speedup", "peak_bytes", "test_accurac
 GROUPS = ("step", "bound", "speedup", "memory", "accuracy", "training")
 MOST = 40  # cases that one can still read
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000")
+PALE = 0.3
 MARKERS = ("o", "s", "^", "D", "v")
 
 
@@ -66,9 +67,11 @@ def draw_regression(table: pd.DataFrame) -> Plot | None:
     title = f"Ratio to {base}, by case"
     caption = (
         "New figure over that of the base, with the interval that follows from what the records keep; a bare point "
-        "has one reading and no interval. Runs are not paired: what the machine did differently between them comes on "
-        "top. The speed-up was measured in pairs in each run, and is the figure that survives that."
+        "has one reading and no interval. Runs are not paired: intervals of times have the spread between sessions in "
+        "them. The speed-up was measured in pairs in each run, and is the figure that survives other programs."
     )
+    if (rows["verdict"] == CANNOT_TELL).any():
+        caption += " Pale: other programs took cores in one of the two runs, and nothing can be told."
     caption += f" The {MOST} cases furthest from 1 of {MOST + left_out}." if left_out else ""
     handles = [Line2D([], [], label=run, linestyle="", **_marker(i)) for i, run in enumerate(runs)]
     longest = max(map(len, names))
@@ -114,15 +117,15 @@ def _marker(number: int) -> dict:
 def _draw(ax: Axes, rows: pd.DataFrame, names: Sequence[str], runs: Sequence[str]) -> None:
     ax.axvline(1, color="#777777", linewidth=1)
     for number, run in enumerate(runs):
-        own = rows[(rows["run"] == run) & rows["name"].isin(names)]
-        if own.empty:
-            continue
         shift = 0.5 * (number - (len(runs) - 1) / 2) / len(runs)
-        ratio = own["ratio"].to_numpy(dtype=float)
-        reach = [ratio - own["ratio_low"].to_numpy(dtype=float), own["ratio_high"].to_numpy(dtype=float) - ratio]
-        at = [names.index(name) + shift for name in own["name"]]
-        bars = np.clip(np.nan_to_num(np.array(reach)), 0, None)
-        ax.errorbar(ratio, at, xerr=bars, linestyle="", label=run, markersize=4, **_marker(number))
+        of_run = rows[(rows["run"] == run) & rows["name"].isin(names)]
+        for untold, own in of_run.groupby(of_run["verdict"] == CANNOT_TELL):
+            ratio = own["ratio"].to_numpy(dtype=float)
+            reach = [ratio - own["ratio_low"].to_numpy(dtype=float), own["ratio_high"].to_numpy(dtype=float) - ratio]
+            at = [names.index(name) + shift for name in own["name"]]
+            bars = np.clip(np.nan_to_num(np.array(reach)), 0, None)
+            style = {**_marker(number), "alpha": PALE if untold else 1.0}
+            ax.errorbar(ratio, at, xerr=bars, linestyle="", label=run, markersize=4, **style)
 
 
 def _finish(ax: Axes, panel: tuple[str, str]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from gsbench.report import text
+from gsbench.report.gradient_table import variance_text
 from gsbench.report.markup import Table
 
 TITLE = "All records"
@@ -29,6 +30,13 @@ def _written(field: str, write: Callable[[Any], str]) -> Callable[[dict[str, Any
     return lambda row: "" if row[field] is None or pd.isna(row[field]) else write(row[field])
 
 
+def _variance(row: dict[str, Any]) -> str:
+    """Of what draws y, no variance is one that was not seen."""
+    found = row["logits_variance"]
+    nan = float("nan")
+    return "" if found is None or pd.isna(found) else variance_text(found, nan, nan, row["gradient_draws"])
+
+
 # The columns: (header, how the cell of a record is written); "" where it has nothing there.
 COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "group": _written("group", str),
@@ -45,7 +53,7 @@ COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "steps": _written("step", lambda steps: f"{steps:,.0f}"),
     "accuracy": _written("validation_accuracy", text.percent),
     "bias² (logits)": _written("logits_squared_bias", text.three_digits),
-    "variance (logits)": _written("logits_variance", text.three_digits),
+    "variance (logits)": _variance,
     "data": _written("dataset", str),
     "preset": _written("preset", str),
     "batch": _written("batch", text.plain),
