@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gsbench.version import __version__
+
 if TYPE_CHECKING:
     from gsbench.planner import Plan, load_results, plan
 
-__version__ = "0.1.0"
 __all__ = ["Plan", "__version__", "load_results", "plan"]
 
 

@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gsbench import __version__
 from gsbench.cli.compare import add_compare
 from gsbench.cli.completion import add_completion
 from gsbench.cli.doctor import add_doctor
@@ -22,6 +21,7 @@ from gsbench.cli.gallery import add_gallery
 from gsbench.cli.list import add_list
 from gsbench.cli.parser import CommandParser
 from gsbench.cli.report import add_report
+from gsbench.version import __version__
 
 STOPPED, NO_READER = 130, 141  # the shell's own: of a Ctrl-C, and of a pipe that was closed
 
@@ -68,7 +68,7 @@ has more of them says so in its --help
 
 def make_parser() -> CommandParser:
     parser = CommandParser(prog="gsbench", description=sys.modules["gsbench"].__doc__, epilog=EPILOG)
-    parser.set_defaults(quiet=False, verbose=False)
+    parser.set_defaults(quiet=False, verbose=False, whole_parser=parser)
     parser.add_argument("--version", action="version", version=f"gsbench {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for add in COMMANDS:

@@ -90,7 +90,8 @@ def estimators(text: str) -> list[str]:
 
 
 def run_plan(arguments: argparse.Namespace) -> None:
-    from gsbench.planner.planning import DEFAULT_CLASSES, plan  # pandas takes a second: not for --help
+    from gsbench.planner import plan, plan_dict, plan_text, save_figure  # pandas takes a second: not for --help
+    from gsbench.planner.planning import DEFAULT_CLASSES
 
     shape = {name: value for name in OF_SHAPE if (value := getattr(arguments, name)) is not None}
     setup = {name: getattr(arguments, name) for name in OF_SETUP}
@@ -101,7 +102,7 @@ def run_plan(arguments: argparse.Namespace) -> None:
     classes = arguments.classes or DEFAULT_CLASSES
     found = plan(arguments.files, classes=classes, quiet=is_quiet(), **given, **setup, **shape)
     if arguments.figure:
-        remark(f"figure: {found.save_figure(arguments.figure)}")
+        remark(f"figure: {save_figure(found, arguments.figure)}")
     for line in found.remarks:
         remark(line)
-    print(json.dumps(found.to_dict(), allow_nan=False, indent=1) if arguments.json else found.text())
+    print(json.dumps(plan_dict(found), allow_nan=False, indent=1) if arguments.json else plan_text(found))

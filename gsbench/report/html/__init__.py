@@ -16,13 +16,13 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
-from gsbench import __version__
 from gsbench.report.drawn import drawn
 from gsbench.report.html.records import TITLE as ALL_RECORDS
 from gsbench.report.html.records import records_table
 from gsbench.report.html.svg import colours_of, inline_svg
 from gsbench.report.markup import Block, blocks_of
 from gsbench.report.page import GLANCE, QUESTIONS, Section
+from gsbench.version import __version__
 
 FIRST = ("pareto", "training_pareto")  # the figures that stand under the answer, as far as they were drawn
 HERE = Path(__file__).parent
