@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from gsbench.version import __version__
+
 TYPE_CHECKING = False  # typing's, which takes long to import: a Ctrl-C is not provided for yet
 if TYPE_CHECKING:
     from typing import Any
 
     from gsbench.planner import Plan, load_results, plan
 
-__version__ = "0.1.0"
 __all__ = ["Plan", "__version__", "load_results", "plan"]
 
 

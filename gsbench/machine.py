@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 from threadpoolctl import threadpool_info
 
-import gsbench
 from gsbench.allocator import freed_memory
+from gsbench.version import __version__
 
 # All seconds of all records, of single calls, pairs and training runs, are of this clock: wall time. Time of the
 # processor would leave out what a call waits for, count threads one by one, and tell nothing of a device.
@@ -42,7 +42,7 @@ def processor() -> str:
 
 def commit() -> str | None:
     """The commit of the source tree that gsbench is imported from, with "-dirty" where it was changed; else None."""
-    folder = Path(gsbench.__file__).resolve().parent.parent
+    folder = Path(__file__).resolve().parent.parent
     if not (folder / ".git").exists():
         return None
     command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
@@ -69,7 +69,7 @@ def _unchanging() -> dict[str, Any]:
         "machine_memory_bytes": psutil.virtual_memory().total,
         "machine_os": f"{platform.system()} {platform.release()}",
         "python_version": platform.python_version(),
-        "gsbench_version": gsbench.__version__,
+        "gsbench_version": __version__,
         "gsbench_commit": commit(),
         **{f"{package.replace('-', '_')}_version": _version(package) for package in packages},
     }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import graphlib
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ OUTSIDE = {"pytest", "bench", "tests", "conftest"}
 ORDER = [
     "files",
     "limits",
+    "version",
     "backends",
     "categorical",
     "densities",
@@ -95,6 +97,29 @@ def against_the_way(package: Path, order: list[str]) -> list[str]:
     return found
 
 
+def circle(package: Path) -> list[str]:
+    """Modules each of which imports the next, wherever in it, and the last of which is the first; empty where there is
+    no such circle.
+    """
+    dotted = {".".join(("gsbench", *p.relative_to(package).with_suffix("").parts)): p for p in package.rglob("*.py")}
+    modules = {name.removesuffix(".__init__"): path for name, path in dotted.items()}
+    graph = {
+        name: {target for full in imports(path) if (target := _module_of(full, modules)) and target != name}
+        for name, path in modules.items()
+        if name != "gsbench"  # the door, which opens the rooms when asked
+    }
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def _module_of(full_name: str, modules: Container[str]) -> str:
+    """`gsbench.a.b.name` → `gsbench.a.b`, or the module of that very name."""
+    return next((name for name in (full_name, full_name.rpartition(".")[0]) if name in modules), "")
+
+
 def test_no_framework_outside_the_backends():
     assert forbidden_imports(PACKAGE, FRAMEWORKS, allowed_in="backends") == []
 
@@ -105,6 +130,10 @@ def test_gsbench_imports_neither_pytest_nor_bench_nor_tests():
 
 def test_the_data_goes_one_way():
     assert against_the_way(PACKAGE, ORDER) == []
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    assert circle(PACKAGE) == []
 
 
 def test_the_oracle_knows_nothing_of_the_code():
@@ -147,6 +176,21 @@ def test_faults_are_found(house):
         "attic: place it in the order",
         "models.py imports gsbench.objective",
     ]
+
+
+def test_a_circle_is_found_though_a_function_hides_it(tmp_path):
+    (tmp_path / "a").mkdir()
+    files = {
+        "__init__.py": "",
+        "a/__init__.py": "from gsbench.a.one import thing\n",
+        "a/one.py": "def thing():\n    from gsbench.a import two\n",
+        "a/two.py": "import numpy\nfrom gsbench.a.one import thing\n",
+    }
+    for name, source in files.items():
+        (tmp_path / name).write_text(source, encoding="utf-8")
+    assert set(circle(tmp_path)) == {"gsbench.a.one", "gsbench.a.two"}
+    (tmp_path / "a/one.py").write_text("thing = 1\n", encoding="utf-8")
+    assert circle(tmp_path) == []
 
 
 def test_relative_imports_are_refused(tmp_path):

@@ -16,7 +16,7 @@ from records_fixture import MACHINE, make_record, write_lines
 
 import gsbench
 from gsbench.machine import machine_fields_of_driver
-from gsbench.planner import calibrate
+from gsbench.planner import calibrate, plan_dict, plan_frame
 from gsbench.planner.calibration import _levels
 from gsbench.planner.curve import make_curve
 from gsbench.planner.fit import UNKNOWN, fit
@@ -514,10 +514,10 @@ def test_the_results_are_the_reports_frame(records_file):
 def test_a_plan_is_a_frame_and_strict_json(records_file):
     plan = gsbench.plan([records_file], classes=[50, 500], memory=10**9, steps=100)
     assert isinstance(plan, gsbench.Plan)
-    frame = plan.frame()
+    frame = plan_frame(plan)
     assert len(frame) == 16
     assert list(frame.columns[:6]) == ["metric", "estimator", "n_classes", "value", "low", "high"]
-    told = json.loads(json.dumps(plan.to_dict(), allow_nan=False))
+    told = json.loads(json.dumps(plan_dict(plan), allow_nan=False))
     assert {"conditions", "predictions", "crossovers", "largest", "training", "held_out", "remarks"} <= set(told)
     with pytest.raises(dataclasses.FrozenInstanceError):
         plan.setup = "another"

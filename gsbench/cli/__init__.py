@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gsbench import __version__
 from gsbench.cli.compare import add_compare
 from gsbench.cli.completion import add_completion
 from gsbench.cli.doctor import add_doctor
@@ -23,6 +22,7 @@ from gsbench.cli.parser import CommandParser
 from gsbench.cli.report import add_report
 from gsbench.process import NO_READER, STOPPED, drop_stdout, hear_ctrl_c
 from gsbench.shown import printable
+from gsbench.version import __version__
 
 
 def later(name: str, help: str) -> Callable[[Any], None]:
@@ -67,7 +67,7 @@ has more of them says so in its --help
 
 def make_parser() -> CommandParser:
     parser = CommandParser(prog="gsbench", description=sys.modules["gsbench"].__doc__, epilog=EPILOG)
-    parser.set_defaults(quiet=False, verbose=False)
+    parser.set_defaults(quiet=False, verbose=False, whole_parser=parser)
     parser.add_argument("--version", action="version", version=f"gsbench {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for add in COMMANDS:

@@ -31,9 +31,7 @@ def add_completion(commands: Any) -> None:
 def run_completion(arguments: argparse.Namespace) -> None:
     import shtab
 
-    from gsbench.cli import make_parser
-
-    parser = filled(make_parser())
+    parser = filled(arguments.whole_parser)
     for name, of_command in {"": parser, **subparsers(parser)}.items():
         names = _names(name)
         for action in of_command._actions:

@@ -91,7 +91,8 @@ def estimators(text: str) -> list[str]:
 
 
 def run_plan(arguments: argparse.Namespace) -> None:
-    from gsbench.planner.planning import DEFAULT_CLASSES, plan  # pandas takes a second: not for --help
+    from gsbench.planner import plan, plan_dict, plan_text, save_figure  # pandas takes a second: not for --help
+    from gsbench.planner.planning import DEFAULT_CLASSES
 
     shape = {name: value for name in OF_SHAPE if (value := getattr(arguments, name)) is not None}
     setup = {name: getattr(arguments, name) for name in OF_SETUP}
@@ -103,8 +104,8 @@ def run_plan(arguments: argparse.Namespace) -> None:
     found = plan(arguments.files, classes=classes, quiet=is_quiet(), **given, **setup, **shape)
     try:
         if arguments.figure:
-            remark(f"figure: {found.save_figure(arguments.figure)}")
+            remark(f"figure: {save_figure(found, arguments.figure)}")
     finally:  # a figure that cannot be written costs nobody the plan, which may have taken a minute to measure
         for line in found.remarks:
             remark(line)
-        print(json.dumps(found.to_dict(), allow_nan=False, indent=1) if arguments.json else found.text())
+        print(json.dumps(plan_dict(found), allow_nan=False, indent=1) if arguments.json else plan_text(found))

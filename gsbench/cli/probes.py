@@ -53,10 +53,10 @@ def _python() -> Iterator[Finding]:
 
 
 def _gsbench() -> Iterator[Finding]:
-    import gsbench
     from gsbench.machine import commit
+    from gsbench.version import __version__
 
-    yield Finding("gsbench", OK, f"{gsbench.__version__}, commit {commit() or 'unknown (not a clone)'}")
+    yield Finding("gsbench", OK, f"{__version__}, commit {commit() or 'unknown (not a clone)'}")
 
 
 def _chainer() -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from gsbench.planner.curve import Curve
-from gsbench.planner.planning import Plan
+from gsbench.planner.result import Plan
 from gsbench.planner.table import heading
 from gsbench.planner.work import METRICS
 from gsbench.report.axes import class_axis, plain_log
@@ -30,11 +30,12 @@ GREY = "#555555"
 POINTS = 60
 
 
-def save_figure(plan: Plan, path: Path) -> Path:
-    """Writes the figure, whole or not at all.
+def save_figure(plan: Plan, path: str | Path) -> Path:
+    """Draws time and memory by K to a file, whole or not at all.
 
     Raises ValueError for a name that ends in neither .png nor .svg, OSError where it cannot be written.
     """
+    path = Path(path)
     if path.suffix not in FORMATS:
         raise ValueError(f"a figure's name ends in {' or '.join(FORMATS)}, got {str(path)!r}")
     with figure_settings():

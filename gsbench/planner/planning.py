@@ -13,9 +13,10 @@ import pandas as pd
 from gsbench.estimators import parse_estimator
 from gsbench.planner.calibration import TIMED, calibrate
 from gsbench.planner.checks import check, check_case
-from gsbench.planner.curve import Curve, HeldOut, Prediction, make_curve
+from gsbench.planner.curve import Curve, Prediction, make_curve
 from gsbench.planner.observations import Used, observe
 from gsbench.planner.questions import Crossover, Largest, crossover, largest
+from gsbench.planner.result import Plan, Training
 from gsbench.planner.work import METRICS, SIZES, Shape
 from gsbench.recipe import steps_of
 from gsbench.report import make_frame, read_runs
@@ -24,65 +25,6 @@ from gsbench.report.reading import ReportError, read_files
 
 DEFAULT_CLASSES = (10, 20, 50, 100, 200, 500, 1000)
 RANGE = 10  # the crossover is looked for up to this many times the largest class count measured
-
-
-@dataclasses.dataclass(frozen=True)
-class Training:
-    """The seconds of a whole training run: its steps, one like another, without its evaluations."""
-
-    estimator: str
-    n_classes: int
-    steps: int
-    seconds: float
-    low: float
-    high: float
-    extrapolates: tuple[str, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What was predicted, for `shape`, from the records of one setup. Intervals are of 95 %.
-
-    setup       the machine and the conditions, in words
-    conditions  the same by the records' names
-    measured    class counts by (metric, estimator)
-    remarks     what was left out, what was not measured, and that something extrapolates
-    """
-
-    setup: str
-    conditions: dict[str, Any]
-    shape: Shape
-    measured: dict[tuple[str, str], tuple[int, ...]]
-    predictions: tuple[Prediction, ...]
-    crossovers: tuple[Crossover, ...]
-    largest: tuple[Largest, ...]
-    training: tuple[Training, ...]
-    held_out: tuple[HeldOut, ...]
-    remarks: tuple[str, ...]
-    curves: tuple[Curve, ...] = dataclasses.field(repr=False, compare=False)
-
-    def frame(self) -> pd.DataFrame:
-        """The predictions, a row each."""
-        names = [field.name for field in dataclasses.fields(Prediction)]
-        return pd.DataFrame([dataclasses.asdict(p) for p in self.predictions], columns=names)
-
-    def to_dict(self) -> dict[str, Any]:
-        """All of it, as JSON has it."""
-        from gsbench.planner.table import plan_dict
-
-        return plan_dict(self)
-
-    def text(self) -> str:
-        """All of it, as tables and sentences."""
-        from gsbench.planner.table import plan_text
-
-        return plan_text(self)
-
-    def save_figure(self, path: str | Path) -> Path:
-        """Draws time and memory by K to a .png or .svg file. Raises ValueError for another name."""
-        from gsbench.planner.figure import save_figure
-
-        return save_figure(self, Path(path))
 
 
 def load_results(paths: Sequence[str | Path] = (), storage: str | Path = ".benchmarks") -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""A plan as text and as JSON."""
+"""A plan as text, as JSON and as a frame."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pandas as pd
 from tabulate import tabulate
 
-from gsbench.planner.curve import HeldOut
-from gsbench.planner.planning import Plan
+from gsbench.planner.curve import HeldOut, Prediction
 from gsbench.planner.questions import Crossover, Largest
+from gsbench.planner.result import Plan
 from gsbench.planner.work import METRICS
 from gsbench.report.text import model_name, percent, seconds, size, three_digits
 
@@ -31,7 +32,7 @@ def duration(value: float) -> str:
 
 
 def plan_text(plan: Plan) -> str:
-    """The sections that have something to say, each under its heading."""
+    """The plan as tables and sentences, for a terminal: each section that has something to say, under its heading."""
     sections = [
         ("", heading(plan)),
         ("Predicted, with 95 % intervals", _predictions(plan)),
@@ -128,8 +129,14 @@ def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True)
 
 
+def plan_frame(plan: Plan) -> pd.DataFrame:
+    """The predictions, a row each, with the fields of `Prediction` as columns."""
+    names = [field.name for field in dataclasses.fields(Prediction)]
+    return pd.DataFrame([dataclasses.asdict(found) for found in plan.predictions], columns=names)
+
+
 def plan_dict(plan: Plan) -> dict[str, Any]:
-    """What `--json` prints: finite numbers, None where there is none."""
+    """The plan as JSON has it, which `--json` prints: finite numbers, None where there is none."""
     held_out = [{**dataclasses.asdict(h), "error": h.error} for h in plan.held_out]
     measured = [{"metric": m, "estimator": name, "n_classes": list(ks)} for (m, name), ks in plan.measured.items()]
     names = ("predictions", "crossovers", "largest", "training")

@@ -15,7 +15,6 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from gsbench import __version__
 from gsbench.report.drawn import drawn
 from gsbench.report.html.records import TITLE as ALL_RECORDS
 from gsbench.report.html.records import records_table
@@ -24,6 +23,7 @@ from gsbench.report.markup import Block, blocks_of, spans_of
 from gsbench.report.page import GLANCE, QUESTIONS, Section
 from gsbench.report.text import csv_text
 from gsbench.shown import visible
+from gsbench.version import __version__
 
 FIRST = ("pareto", "training_pareto")  # the figures that stand under the answer, as far as they were drawn
 HERE = Path(__file__).parent
