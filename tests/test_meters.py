@@ -1,5 +1,6 @@
 """Meters: paired ratios, peak bytes, the estimate of them, and the fresh process."""
 
+import gc
 import subprocess
 import sys
 import time
@@ -119,6 +120,54 @@ def test_live_peak_sees_arrays_of_a_step_and_the_state_before_it():
     assert peak.state_bytes == pytest.approx(1e6, rel=0.05)
     assert peak.peak_bytes == pytest.approx(4e6, rel=0.05)
     assert not tracemalloc.is_tracing()
+
+
+@pytest.fixture
+def tracing():
+    """Tracing that is on already, with 3 frames, after a peak of 50 MB; 20 MB are live, and 20 more in a cycle that
+    nothing holds."""
+    tracemalloc.start(3)
+    try:
+        np.zeros(6_250_000)
+        held, cycle = np.zeros(2_500_000), [np.zeros(2_500_000)]
+        cycle.append(cycle)
+        del cycle
+        yield held
+    finally:
+        tracemalloc.stop()
+
+
+def test_live_peak_of_a_process_that_is_traced_already_is_that_of_the_step(tracing):
+    def make_step():
+        gc.collect()
+        state = np.ones(125_000)
+        return lambda: (state + 1).sum()
+
+    peak = live_peak(make_step)
+    assert peak.state_bytes == pytest.approx(1e6, rel=0.05)
+    assert peak.peak_bytes == pytest.approx(2e6, rel=0.05)
+    assert tracemalloc.is_tracing()
+    assert tracemalloc.get_traceback_limit() == 3
+    assert tracemalloc.get_object_traceback(tracing) is not None  # what the caller had traced is still there
+
+
+def test_a_step_that_fails_leaves_the_callers_tracing_on(tracing):
+    def make_step():
+        raise MemoryError("no")
+
+    with pytest.raises(MemoryError, match="no"):
+        live_peak(make_step)
+    assert tracemalloc.get_traceback_limit() == 3
+
+
+def test_tracing_of_this_process_is_not_that_of_a_fresh_one(monkeypatch):
+    """Its tables would count as the peak of the process."""
+    monkeypatch.setenv("PYTHONTRACEMALLOC", "5")
+    program = (
+        "import json, tracemalloc; from gsbench.meters.child import *; "
+        "print_result(ChildResult('ok', str(tracemalloc.is_tracing())))"
+    )
+    assert run_in_child(Settings(threads=1), None, command=[sys.executable, "-c", program]).reason == "False"
 
 
 CASES = [
