@@ -13,9 +13,9 @@ from typing import Any
 def gumbel(bk: Any, rng: Any, shape: tuple[int, ...]) -> Any:
     """g = −log E with E ~ Exp(1), which is −log(−log u) with u uniform on (0, 1): finite for every draw.
 
-    In the backend's wide dtype (float32 at least): in float16, g would have so few values that with thousands of classes
-    nearly all rows would tie at the largest. A class whose q is small is drawn where its g is large, which is where E is
-    near 0: `bk.exponential` says how fine E is there.
+    In the backend's wide dtype (float32 at least): in float16, g would have so few values that with thousands of
+    classes nearly all rows would tie at the largest. A class whose q is small is drawn where its g is large, which is
+    where E is near 0: `bk.exponential` says how fine E is there.
     """
     g = bk.exponential(rng, shape)
     bk.xp.log(g, out=g)

@@ -22,7 +22,7 @@ from gsbench.backends.device_memory import DeviceMemoryPeak
 
 F = chainer.functions
 
-# Numbers of noise that are drawn at once in float64: they stay in the cache, and count for nothing beside a step's arrays.
+# Numbers of noise that are drawn at once in float64: they stay in the cache, and are little beside a step's arrays.
 NOISE_BLOCK = 2**15
 
 
@@ -133,8 +133,8 @@ class ChainerBackend:
         """Standard exponential draws E > 0, in the wide dtype.
 
         They are drawn in float64, whose steps near 0 are less than 2⁻⁴⁹, and then cast. Float32's generators have steps
-        of 2⁻²³ there, with which a class of q = 1e-8 would be drawn 65 times too rarely. Where a generator gives 0, once
-        in 2⁵² draws, it becomes 2⁻⁵⁴, on every device, so that log E is finite.
+        of 2⁻²³ there, with which a class of q = 1e-8 would be drawn 65 times too rarely. Where a generator gives 0,
+        once in 2⁵² draws, it becomes 2⁻⁵⁴, on every device, so that log E is finite.
         """
         if self.xp is np:
             draws = np.empty(shape, self.wide_dtype)

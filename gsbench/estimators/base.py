@@ -107,6 +107,10 @@ class Estimator(abc.ABC):
         """Numbers that are live for each row (draw of a, example, value of y) at the peak of f."""
         return model.floats_per_row
 
+    def floats_besides(self, model: Model, rows: int) -> int:
+        """Numbers beside f that take the estimator a time which counts, for `rows` draws and examples."""
+        return 0
+
     @property
     def class_numbers(self) -> ClassNumbers:
         """What the estimator has beside f; nothing where f has a row for each class, beside which it is little."""

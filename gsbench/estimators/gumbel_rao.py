@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from gsbench.categorical import gumbel, gumbel_max, gumbel_softmax_given
 from gsbench.estimators.base import ClassNumbers, check_count
 from gsbench.estimators.straight_through import StraightThrough
+from gsbench.models import Model
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,9 @@ class GumbelRao(StraightThrough):
         s = gumbel_softmax_given(bk, log_q_y, y, fresh, self.tau)
         weights = (1 / (self.tau * self.conditional_draws),) * self.conditional_draws
         return bk.hard_point(bk.one_hot(y, g.shape[-1]), log_q_y, s, weights)
+
+    def floats_besides(self, model: Model, rows: int) -> int:
+        return self.class_numbers.drawing * rows * model.config.n_classes
 
     @property
     def class_numbers(self) -> ClassNumbers:

@@ -75,6 +75,9 @@ class Sparsemax(Estimator):
     def floats_per_row(self, model: Model) -> int:
         return model.floats_per_row + model.floats_gathered
 
+    def floats_besides(self, model: Model, rows: int) -> int:
+        return self.rows_at_once(model, rows) * model.floats_gathered
+
     @property
     def class_numbers(self) -> ClassNumbers:
         # What the sums over the sorted logits are made with, in float64; w, log w, f, the labelled pass's w, and three

@@ -75,12 +75,14 @@ def class_rows_bytes(settings: Settings) -> int:
 def estimate_step_bytes(settings: Settings) -> int:
     """Estimated peak bytes of live arrays over one full training step.
 
-    They are the largest of four moments: the estimator's draw, f at the values of y that are live at once, the
+    The estimate is the largest of four moments: the estimator's draw, f at the values of y that are live at once, the
     estimator's backward pass, and the last gradients. The first three have three arrays of each parameter and the
-    gradients that are known by then, the last has all four and two more of the largest. To each moment belong the rows
-    of f (the labelled pass has one a draw of a and example), and the arrays that have a number for each class, draw of a
-    and example: those of the estimator (`Estimator.class_numbers`), and log q of both passes with its logits or its
-    gradients. The minibatch and the networks that do not take y are there all the time.
+    gradients that are known by then; the last has four, and two more of the largest parameter. Each moment has rows of
+    f, of which the labelled pass has one for each draw of a and example. Each has arrays with a number for each class,
+    draw of a and example: those of the estimator (`Estimator.class_numbers`), log q of both passes, and the logits or
+    the gradients of log q. The minibatch and the networks that do not take y are there all the time.
+
+    With sparsemax, the estimate is for a support of all classes. tests/test_meters.py holds it to tracemalloc.
     """
     model, estimator = _model_of(settings), settings.make_estimator()
     number, draws = np.dtype(settings.dtype).itemsize, settings.n_mc * settings.batch
@@ -91,7 +93,7 @@ def estimate_step_bytes(settings: Settings) -> int:
 
     value = parameter_bytes(settings, model)
     largest = _bytes_of(settings, [max(model.parameters.values(), key=math.prod)])
-    with_y = _bytes_of(settings, (p for network in model.networks if network.takes_y for p in network.parameters.values()))
+    with_y = _bytes_of(settings, (p for net in model.networks if net.takes_y for p in net.parameters.values()))
     class_rows = _bytes_of(settings, (p for key, p in model.parameters.items() if key.endswith("/W_y")))
     rows = estimator.rows_at_once(model, draws)
     if estimator.frees_rows:
@@ -102,14 +104,11 @@ def estimate_step_bytes(settings: Settings) -> int:
         known = with_y - class_rows if estimator.y_enters == "draws" else with_y  # those of rows looked up come last
     pixels = settings.batch * model.config.n_pixels
     waiting = draws * model.floats_waiting_per_row
+    at_f, left = rows * estimator.floats_per_row(model) + 2 * pixels, model.floats_left_per_row
     moments = (
         live(3 * value, waiting, 3 + of_classes.drawing),
-        live(3 * value + known_at_f, waiting + rows * estimator.floats_per_row(model) + 2 * pixels, 3 + of_classes.kept),
-        live(
-            3 * value + known,
-            waiting + left_rows * model.floats_left_per_row,
-            2 + of_classes.kept + max(4, of_classes.gradients),
-        ),
-        live(4 * value + 2 * largest, (draws + left_rows) * model.floats_left_per_row, 2 + of_classes.kept),
+        live(3 * value + known_at_f, waiting + at_f, 3 + of_classes.kept),
+        live(3 * value + known, waiting + left_rows * left, 2 + of_classes.kept + max(4, of_classes.gradients)),
+        live(4 * value + 2 * largest, (draws + left_rows) * left, 2 + of_classes.kept),
     )
     return live(0, 2 * pixels + 2 * model.floats_of_examples(settings.n_mc, settings.batch), 0) + max(moments)

@@ -54,7 +54,7 @@ class ModelConfig:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the networks that take y are perceptrons with rectifiers and nothing else, which are one node each."""
+        """Whether the networks that take y are perceptrons with rectifiers and nothing else: one node each."""
         return self.norm == "none" and self.nonlinearity == "relu"
 
     def __post_init__(self) -> None:

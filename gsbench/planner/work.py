@@ -77,7 +77,7 @@ def columns(metric: str, shape: Shape, estimator: str, n_classes: int) -> np.nda
         bound            1, operations of the matrix products, numbers beside f
         memory, process  1, the estimate of a step's bytes
 
-    Numbers beside f are those that the estimator itself makes where they are many (`Estimator.class_numbers`).
+    Numbers beside f are those that the estimator itself makes where they are many (`Estimator.floats_besides`).
     """
     settings = shape.settings(estimator, n_classes)
     if metric in ("memory", "process"):
@@ -85,6 +85,6 @@ def columns(metric: str, shape: Shape, estimator: str, n_classes: int) -> np.nda
     config, made = settings.make_config(), settings.make_estimator()
     model = model_of_shapes(shape.model, config, shape.device, shape.dtype)
     products = operations(shape.model, config, shape.batch, shape.n_mc, made, metric)
-    besides = made.class_numbers.drawing * shape.n_mc * shape.batch * n_classes
+    besides = made.floats_besides(model, shape.n_mc * shape.batch)
     of_adam = [parameter_bytes(settings, model)] if metric == "step" else []
     return np.array([1.0, products, *of_adam, besides])
