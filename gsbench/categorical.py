@@ -20,13 +20,15 @@ LEAST_TAU = 1e-10
 
 
 def gumbel(bk: Any, rng: Any, shape: tuple[int, ...]) -> Any:
-    """g = −log(−log u) with u uniform on the open interval (0, 1): finite for every draw of the generator.
+    """g = −log E with E ~ Exp(1), which is −log(−log u) with u uniform on (0, 1): finite for every draw.
 
-    In the backend's wide dtype (float32 at least): in float16, u would have 2,048 values, and with thousands of
-    classes nearly all rows would tie at the largest g.
+    In the backend's wide dtype (float32 at least): in float16, g would have so few values that with thousands of
+    classes nearly all rows would tie at the largest. A class whose q is small is drawn where its g is large, which is
+    where E is near 0: `bk.exponential` says how fine E is there.
     """
-    u = bk.open_uniform(rng, shape)
-    return -bk.xp.log(-bk.xp.log(u))
+    g = bk.exponential(rng, shape)
+    bk.xp.log(g, out=g)
+    return bk.xp.negative(g, out=g)
 
 
 def gumbel_max(bk: Any, log_q: Any, g: Any) -> Any:
@@ -37,7 +39,9 @@ def gumbel_max(bk: Any, log_q: Any, g: Any) -> Any:
 def draw_classes(bk: Any, rng: Any, log_q: Any, draws: int) -> Any:
     """Independent exact draws from q. log_q [N, B, K] → int [N, S, B]"""
     n, batch, n_classes = log_q.shape
-    return gumbel_max(bk, bk.stop_gradient(log_q)[:, None], gumbel(bk, rng, (n, draws, batch, n_classes)))
+    scores = gumbel(bk, rng, (n, draws, batch, n_classes))
+    scores += bk.stop_gradient(log_q)[:, None]  # as `gumbel_max`, in place: it may be the largest array of a step
+    return scores.argmax(axis=-1)
 
 
 def gumbel_softmax(bk: Any, log_q: Any, g: Any, tau: float) -> Any:
@@ -97,4 +101,4 @@ def log_q_at(bk: Any, logits: Any, y: Any) -> Any:
 
 def entropy(bk: Any, log_q: Any) -> Any:
     """H(q) = −Σ_k q_k log q_k, in nats, over the last axis. [..., K] → [...]"""
-    return -bk.sum(bk.exp(log_q) * log_q, axis=-1)
+    return bk.entropy(log_q)

@@ -177,8 +177,8 @@ def value_and_gradient(estimator: Any, f: Any, logits: np.ndarray, seed: int = 0
 
 
 def gumbel_draws(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """The noise g = −log(−log u) that an estimator forms of the generator's next draws, in float64."""
-    return -np.log(-np.log(rng.random(shape)))
+    """The noise g = −log E, E ~ Exp(1), that an estimator forms of the generator's next draws, in float64."""
+    return -np.log(rng.standard_exponential(shape))
 
 
 class HostGenerator:
@@ -192,3 +192,6 @@ class HostGenerator:
 
     def standard_normal(self, shape: Any, dtype: Any) -> Any:
         return self._bk.array(self._rng.standard_normal(shape, dtype=dtype), dtype)
+
+    def standard_exponential(self, shape: Any) -> Any:
+        return self._bk.array(self._rng.standard_exponential(shape), np.float64)

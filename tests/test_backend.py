@@ -227,7 +227,8 @@ def test_compute_and_wide_dtypes(dtype):
         bk.softmax(x),
         bk.sum(x),
         bk.widen(x),
-        bk.open_uniform(bk.generator(0), (2,)),
+        bk.uniform(bk.generator(0), (2,)),
+        bk.exponential(bk.generator(0), (2,)),
     ):
         assert result.dtype == wide
     assert bk.narrow(bk.widen(x)).dtype == np.dtype(dtype)

@@ -26,7 +26,7 @@ def softmax(x):
 def test_draws_are_those_of_the_definition(logits):
     """softmax((log π + g)/τ) in plain float64 with the noise that the generator's next draws make."""
     gallery = make_gallery(logits, taus=(5.0, 0.1, 1.0), draws=12, seed=7)
-    g = -np.log(-np.log(np.random.default_rng(7).random((12, len(logits)))))
+    g = -np.log(np.random.default_rng(7).standard_exponential((12, len(logits))))
     pi = softmax(np.array(logits))
     np.testing.assert_allclose(gallery.probabilities, pi, rtol=1e-12, atol=1e-300)
     assert gallery.taus == (0.1, 1.0, 5.0)

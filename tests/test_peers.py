@@ -16,6 +16,7 @@ from recording import peak_figures
 
 from gsbench.backends import load_backend
 from gsbench.case import Case, random_batch
+from gsbench.categorical import gumbel
 from gsbench.estimators import ESTIMATORS, parse_estimator
 from gsbench.meters.child import ChildResult, run_in_child
 from gsbench.meters.memory import LivePeak
@@ -54,7 +55,7 @@ class Ours:
         """ε_a, ε_z and g [B, K], as the estimator has them."""
         rng = self.bk.generator(SEED)
         eps = self.noise(rng)
-        return *eps, -np.log(-np.log(self.bk.open_uniform(rng, (N, 5))))
+        return *eps, gumbel(self.bk, rng, (N, 5))
 
     def bound(self, estimator):
         return unlabelled_bound(self.model, self.batch.x_unlabelled, estimator, self.bk.generator(SEED))
@@ -199,7 +200,7 @@ def test_a_timed_plain_step_is_the_training_loss_and_an_update(name, timed, ours
     plain = Plain(name, ours, GUMBEL)
     rng = ours.bk.generator(SEED)
     labelled = ours.noise(rng) if timed == "step" else None
-    eps, g = ours.noise(rng), -np.log(-np.log(ours.bk.open_uniform(rng, (N, 5))))
+    eps, g = ours.noise(rng), gumbel(ours.bk, rng, (N, 5))
     draws = [tuple(plain.tensor(e) for e in pair) for pair in (labelled, eps) if pair is not None]
     monkeypatch.setattr(plain.peer, "_noise", lambda n: draws.pop(0))
     plain.replay_gumbel(monkeypatch, g)

@@ -15,13 +15,16 @@ from plan_fixture import COUNTS, plan_records, true_figure
 from records_fixture import MACHINE, make_record, write_lines
 
 import gsbench
+from gsbench.case import Case
 from gsbench.machine import machine_fields_of_driver
+from gsbench.meters.memory import live_peak
 from gsbench.planner import calibrate, plan_dict, plan_frame
 from gsbench.planner.calibration import _levels
 from gsbench.planner.curve import make_curve
 from gsbench.planner.fit import UNKNOWN, fit
 from gsbench.planner.questions import MOST_CLASSES, crossover, first_class_count, largest
-from gsbench.planner.work import Shape, columns
+from gsbench.planner.work import SIZES, Shape, columns
+from gsbench.settings import Settings
 
 
 @pytest.fixture
@@ -98,6 +101,23 @@ def test_predictions_are_those_that_the_records_were_made_with(records_file):
                 assert p.value == pytest.approx(true_figure(metric, name, k), rel=1e-5)
                 assert p.low < p.value < p.high
     assert max(abs(h.error) for h in plan.held_out) < 1e-5
+
+
+@pytest.mark.parametrize("estimator", ["gumbel-softmax", "score-function", "marginalize-streamed"])
+def test_the_memory_of_another_batch_is_near_what_it_takes(estimator, tmp_path):
+    """From measured records of a batch of 50 at K of 10 to 500: the memory of a batch of 500 at K = 500, measured."""
+
+    def measured(n_classes, batch):
+        settings = Settings(estimator, preset="small", n_classes=n_classes, batch=batch, threads=1)
+        Case(settings)
+        return live_peak(lambda: Case(settings).step).peak_bytes
+
+    sizes = {name: getattr(Shape(preset="small"), name) for name in SIZES}
+    case = {"estimator": estimator, "preset": "small", "batch": 50, **sizes}
+    rows = [make_record("memory", **case, n_classes=k, live_peak_bytes=measured(k, 50)) for k in (10, 50, 200, 500)]
+    records = write_lines(tmp_path / "run.jsonl", rows)
+    found = predicted(gsbench.plan([records], classes=[500], batch=500), "memory", estimator, 500)
+    assert found.value == pytest.approx(measured(500, 500), rel=0.2)
 
 
 def test_it_says_when_it_extrapolates(records_file):

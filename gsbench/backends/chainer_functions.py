@@ -375,6 +375,33 @@ def sparsemax(x: Any) -> Any:
     return Sparsemax().apply((x,))[0]
 
 
+class Entropy(chainer.FunctionNode):
+    """−Σ_k q_k log q_k over the last axis, by log q; the gradient is −q (log q + 1).
+
+    Of nodes for exp, product and sum, three more arrays as large as log q would be live in the backward pass, which is
+    where a sampler's step holds most.
+    """
+
+    def forward(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        self.retain_inputs((0,))
+        (log_q,) = inputs
+        terms = chainer.backend.get_array_module(log_q).exp(log_q)
+        terms *= log_q
+        return (-terms.sum(axis=-1),)
+
+    def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        log_q = self.get_retained_inputs()[0].array
+        gradient = log_q + 1
+        gradient *= chainer.backend.get_array_module(log_q).exp(log_q)
+        gradient *= -grad_outputs[0].array[..., None]
+        return (chainer.as_variable(gradient),)
+
+
+def entropy(log_q: Any) -> Any:
+    """The entropy of q over the last axis, by log q."""
+    return Entropy().apply((log_q,))[0]
+
+
 class PointEntropy(chainer.FunctionNode):
     """−Σ_k w_k log w_k over the last axis for points of the simplex that may have zeros, 0 log 0 = 0.
 
@@ -428,11 +455,12 @@ class WeightedSum(chainer.FunctionNode):
                 f"and draws alike; got weights from {g.min()} to {g.max()}"
             )
         found = []
+        gradients, self._gradients = self._gradients, []  # nothing but the parameters is to hold them from here on
         for i in indexes:
             if i == 0:
                 found.append(g[..., None] * self._f)
             else:
-                gradient = self._gradients[i - 1]
+                gradient = gradients[i - 1]
                 gradient *= scale.astype(gradient.dtype)
                 found.append(gradient.astype(self._dtypes[i - 1], copy=False))
         return tuple(map(chainer.as_variable, found))

@@ -7,7 +7,7 @@ import dataclasses
 import re
 from typing import Any
 
-from gsbench.estimators.base import Estimate, Estimator
+from gsbench.estimators.base import ClassNumbers, Estimate, Estimator
 from gsbench.estimators.gumbel_rao import GumbelRao
 from gsbench.estimators.gumbel_softmax import GumbelSoftmax
 from gsbench.estimators.marginalize import Marginalize
@@ -75,4 +75,4 @@ def parse_estimators(text: str) -> list[Estimator]:
     return list(dict.fromkeys(parse_estimator(part) for part in parts))
 
 
-__all__ = ["ESTIMATORS", "Estimate", "Estimator", "parse_estimator", "parse_estimators"]
+__all__ = ["ESTIMATORS", "ClassNumbers", "Estimate", "Estimator", "parse_estimator", "parse_estimators"]

@@ -22,6 +22,19 @@ class Estimate(NamedTuple):
     entropy: Any
 
 
+class ClassNumbers(NamedTuple):
+    """The numbers of the wide dtype that an estimator has for each class, draw of a and example, beside f and log q.
+
+    drawing     the most while it draws
+    kept        those that the graph keeps, to the end of the step
+    gradients   the most in its backward pass, beside those that are kept
+    """
+
+    drawing: int = 0
+    kept: int = 0
+    gradients: int = 0
+
+
 Y_ENTERS = {
     "classes": "constant classes, the same for every draw of a: rows of W_y",
     "draws": "constant classes, other ones for every draw of a and example: a look-up of rows of W_y",
@@ -36,12 +49,14 @@ class Estimator(abc.ABC):
 
     `exact` says that it is the exact sum over q(y|a,x), `draws_y` that the estimate has noise of its own;
     `calls(n_classes)` is how often f is taken for an example. `y_enters`, one of `Y_ENTERS`, says how y enters a first
-    layer, from which its matrix products are counted.
+    layer, from which its matrix products are counted. `class_numbers` and `frees_rows`, which says that the rows of f
+    are freed before the step's backward pass, are what its memory is estimated from.
     """
 
     name: ClassVar[str] = ""
     y_enters: ClassVar[str] = "soft"
     calls_follow_logits: ClassVar[bool] = False  # then `calls` is the most that there can be
+    frees_rows: ClassVar[bool] = False
 
     @abc.abstractmethod
     def __call__(self, f: ClassBound, logits_y: Any, rng: Any) -> Estimate:
@@ -84,9 +99,22 @@ class Estimator(abc.ABC):
         """Values of y whose activations are live at once, for `rows` draws and examples."""
         return self.calls(model.config.n_classes)
 
+    def rows_at_once(self, model: Model, rows: int) -> int:
+        """Rows (draw of a, example, value of y) of f that are live at once, for `rows` draws and examples."""
+        return rows * self.classes_at_once(model, rows)
+
+    def floats_per_row(self, model: Model) -> int:
+        """Numbers that are live for each row (draw of a, example, value of y) at the peak of f."""
+        return model.floats_per_row
+
     def floats_besides(self, model: Model, rows: int) -> int:
-        """Numbers that are live beside f's activations, where they are many, for `rows` draws and examples."""
+        """Numbers beside f that take the estimator a time which counts, for `rows` draws and examples."""
         return 0
+
+    @property
+    def class_numbers(self) -> ClassNumbers:
+        """What the estimator has beside f; nothing where f has a row for each class, beside which it is little."""
+        return ClassNumbers()
 
     @property
     def settings(self) -> dict[str, Any]:

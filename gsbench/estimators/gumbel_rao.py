@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gsbench.categorical import gumbel, gumbel_max, gumbel_softmax_given
-from gsbench.estimators.base import check_count
+from gsbench.estimators.base import ClassNumbers, check_count
 from gsbench.estimators.straight_through import StraightThrough
 from gsbench.models import Model
 
@@ -33,13 +33,18 @@ class GumbelRao(StraightThrough):
         super().__post_init__()
         check_count("conditional_draws", self.conditional_draws)
 
-    def floats_besides(self, model: Model, rows: int) -> int:
-        # The noise, and two arrays made of it
-        return 3 * self.conditional_draws * self.draws * rows * model.config.n_classes
-
     def relax(self, bk: Any, log_q_y: Any, g: Any, rng: Any) -> Any:
         y = gumbel_max(bk, log_q_y, g)  # [N, S, B]
         fresh = gumbel(bk, rng, (self.conditional_draws, *g.shape))  # [M, N, S, B, K]
         s = gumbel_softmax_given(bk, log_q_y, y, fresh, self.tau)
         weights = (1 / (self.tau * self.conditional_draws),) * self.conditional_draws
         return bk.hard_point(bk.one_hot(y, g.shape[-1]), log_q_y, s, weights)
+
+    def floats_besides(self, model: Model, rows: int) -> int:
+        return self.class_numbers.drawing * rows * model.config.n_classes
+
+    @property
+    def class_numbers(self) -> ClassNumbers:
+        # The noise of D; the noise of the s_m and two arrays made of it; D and the s_m; gradients as `reinmax`
+        of_soft = self.conditional_draws * self.draws
+        return ClassNumbers(self.draws + 3 * of_soft, kept=self.draws + of_soft, gradients=4 * self.draws)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gsbench.categorical import check_tau, entropy, gumbel, gumbel_softmax
-from gsbench.estimators.base import Estimate, Estimator, check_count
+from gsbench.estimators.base import ClassNumbers, Estimate, Estimator, check_count
 from gsbench.models import ClassBound, Points
 
 
@@ -50,3 +50,8 @@ class GumbelSoftmax(Estimator):
 
     def calls(self, n_classes: int) -> int:
         return self.draws
+
+    @property
+    def class_numbers(self) -> ClassNumbers:
+        # The noise, two steps of the softmax; s; s's gradients by two networks and their sum
+        return ClassNumbers(drawing=3 * self.draws, kept=self.draws, gradients=3 * self.draws)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gsbench.categorical import entropy
-from gsbench.estimators.base import Estimate, Estimator, check_count
+from gsbench.estimators.base import ClassNumbers, Estimate, Estimator, check_count
 from gsbench.estimators.streaming import ClassRange, check_rows_are_independent, streamed_sum
 from gsbench.models import ClassBound, Model, ModelConfig
 
@@ -28,6 +28,7 @@ class MarginalizeStreamed(Estimator):
 
     name: ClassVar[str] = "marginalize-streamed"
     y_enters: ClassVar[str] = "classes"
+    frees_rows: ClassVar[bool] = True
 
     chunk: int | None = None
 
@@ -56,6 +57,10 @@ class MarginalizeStreamed(Estimator):
 
     def classes_at_once(self, model: Model, rows: int) -> int:
         return self.chunk_of(model.bk, model.config.n_classes, rows * model.floats_per_row)
+
+    @property
+    def class_numbers(self) -> ClassNumbers:
+        return ClassNumbers(drawing=1, kept=2, gradients=5)  # q; q and f; the gradients of q and log q
 
     @property
     def exact(self) -> bool:

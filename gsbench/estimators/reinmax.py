@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gsbench.categorical import gumbel_max
+from gsbench.estimators.base import ClassNumbers
 from gsbench.estimators.straight_through import StraightThrough
 
 
@@ -30,3 +31,8 @@ class ReinMax(StraightThrough):
         p = (bk.stop_gradient(bk.softmax(log_q / self.tau)) + hard) / 2  # [N, S, B, K]
         q = bk.xp.broadcast_to(bk.xp.exp(log_q), p.shape)
         return bk.hard_point(hard, log_q_y, (p, q), (2.0, -0.5))
+
+    @property
+    def class_numbers(self) -> ClassNumbers:
+        # The noise, D, p and twice p, softmax(θ/τ); D, p and q; D's gradient and what becomes of it at each point
+        return ClassNumbers(drawing=4 * self.draws + 1, kept=2 * self.draws + 1, gradients=4 * self.draws)

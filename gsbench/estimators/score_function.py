@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gsbench.categorical import draw_classes, entropy
-from gsbench.estimators.base import Estimate, Estimator, check_count
+from gsbench.estimators.base import ClassNumbers, Estimate, Estimator, check_count
 from gsbench.models import ClassBound, Draws
 
 
@@ -44,3 +44,7 @@ class ScoreFunction(Estimator):
 
     def calls(self, n_classes: int) -> int:
         return self.draws
+
+    @property
+    def class_numbers(self) -> ClassNumbers:
+        return ClassNumbers(drawing=self.draws)  # the noise

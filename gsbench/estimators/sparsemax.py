@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from gsbench.estimators.base import Estimate, Estimator
+from gsbench.estimators.base import ClassNumbers, Estimate, Estimator
 from gsbench.estimators.streaming import ClassRange, Rows, check_rows_are_independent, streamed_sum
 from gsbench.models import ClassBound, Model, ModelConfig
 
@@ -30,6 +30,7 @@ class Sparsemax(Estimator):
     name: ClassVar[str] = "sparsemax"
     y_enters: ClassVar[str] = "draws"
     calls_follow_logits: ClassVar[bool] = True
+    frees_rows: ClassVar[bool] = True
 
     def check(self, config: ModelConfig) -> None:
         check_rows_are_independent(self.name, config)
@@ -68,9 +69,20 @@ class Sparsemax(Estimator):
     def classes_at_once(self, model: Model, rows: int) -> int:
         return min(model.config.n_classes, -(-_rows_at_once(model.bk, model) // rows))
 
+    def rows_at_once(self, model: Model, rows: int) -> int:
+        return min(rows * model.config.n_classes, _rows_at_once(model.bk, model))
+
+    def floats_per_row(self, model: Model) -> int:
+        return model.floats_per_row + model.floats_gathered
+
     def floats_besides(self, model: Model, rows: int) -> int:
-        at_once = min(rows * model.config.n_classes, _rows_at_once(model.bk, model))
-        return at_once * model.floats_gathered
+        return self.rows_at_once(model, rows) * model.floats_gathered
+
+    @property
+    def class_numbers(self) -> ClassNumbers:
+        # What the sums over the sorted logits are made with, in float64; w, log w, f, the labelled pass's w, and three
+        # integers of 64 bits where the support is full; the gradients of w
+        return ClassNumbers(drawing=8, kept=10, gradients=4)
 
 
 @dataclass(frozen=True)
@@ -85,8 +97,7 @@ class SparsemaxOverClasses(Sparsemax):
 
 
 def _rows_at_once(bk: Any, model: Model) -> int:
-    floats = model.floats_per_row + model.floats_gathered
-    return int(max(1, bk.chunk_bytes // (floats * bk.dtype.itemsize)))
+    return int(max(1, bk.chunk_bytes // (Sparsemax().floats_per_row(model) * bk.dtype.itemsize)))
 
 
 def _parts(bk: Any, w: Any, rows: int) -> Iterator[Rows]:

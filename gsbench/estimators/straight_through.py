@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gsbench.categorical import straight_through
+from gsbench.estimators.base import ClassNumbers
 from gsbench.estimators.gumbel_softmax import GumbelSoftmax
 from gsbench.models import HardPoints
 
@@ -29,3 +30,8 @@ class StraightThrough(GumbelSoftmax):
 
     def relax(self, bk: Any, log_q_y: Any, g: Any, rng: Any) -> Any:
         return straight_through(bk, log_q_y, g, self.tau)
+
+    @property
+    def class_numbers(self) -> ClassNumbers:
+        # The noise, its sum with log q, D, two steps of the softmax; D and s; D's gradients as those of a soft draw
+        return ClassNumbers(drawing=5 * self.draws, kept=2 * self.draws, gradients=3 * self.draws)

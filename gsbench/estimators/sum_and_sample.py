@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gsbench.categorical import entropy, gumbel, gumbel_max
-from gsbench.estimators.base import Estimate, Estimator, check_count
+from gsbench.estimators.base import ClassNumbers, Estimate, Estimator, check_count
 from gsbench.models import ClassBound, Draws
 
 
@@ -54,7 +54,8 @@ class SumAndSample(Estimator):
         if self.m >= n_classes:
             y = bk.xp.broadcast_to(bk.xp.arange(n_classes), log_q_y.shape)
             return y, bk.xp.exp(log_q_y)
-        top = bk.xp.argpartition(-log_q_y, self.m - 1, axis=-1)[..., : self.m]
+        # A copy: a view would keep K integers an example.
+        top = bk.xp.argpartition(-log_q_y, self.m - 1, axis=-1)[..., : self.m].copy()
         at_top = (bk.xp.arange(n)[:, None, None], bk.xp.arange(batch)[:, None], top)
         rest = log_q_y.copy()
         rest[at_top] = -bk.xp.inf
@@ -65,3 +66,7 @@ class SumAndSample(Estimator):
 
     def calls(self, n_classes: int) -> int:
         return min(self.m + 1, n_classes)
+
+    @property
+    def class_numbers(self) -> ClassNumbers:
+        return ClassNumbers(drawing=3)  # log q of the rest, the noise and their sum; or −log q and places, of 64 bits

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -89,7 +90,10 @@ def run_in_child(
         release_memory()  # the fresh process may need it
         json.dump(dataclasses.asdict(settings), given)
         given.seek(0)
-        with subprocess.Popen(command or own_command(), stdin=given, stdout=out, stderr=err) as process:
+        # What tracing would take is no part of the peak of a process.
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONTRACEMALLOC"}
+        command = command or own_command()
+        with subprocess.Popen(command, stdin=given, stdout=out, stderr=err, env=environment) as process:
             ended = _watch(process, limit_bytes, timeout_seconds)
         out.seek(0), err.seek(0)
         if ended is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,10 @@ def wide_bytes(settings: Settings) -> int:
 
 def parameter_bytes(settings: Settings, model: Model | None = None) -> int:
     """Bytes of the parameters' values."""
-    shapes = (model or _model_of(settings)).parameters.values()
+    return _bytes_of(settings, (model or _model_of(settings)).parameters.values())
+
+
+def _bytes_of(settings: Settings, shapes: Iterable[tuple[int, ...]]) -> int:
     return sum(map(math.prod, shapes)) * np.dtype(settings.dtype).itemsize
 
 
@@ -71,11 +75,40 @@ def class_rows_bytes(settings: Settings) -> int:
 def estimate_step_bytes(settings: Settings) -> int:
     """Estimated peak bytes of live arrays over one full training step.
 
-    rows · `Model.floats_per_row` + 4 · parameters, in the bytes of the dtype, with N·B·(values of y at once + 1) rows:
-    the unlabelled bound's and the labelled one's; and what the estimator has beside f.
+    The estimate is the largest of four moments: the estimator's draw, f at the values of y that are live at once, the
+    estimator's backward pass, and the last gradients. The first three have three arrays of each parameter and the
+    gradients that are known by then; the last has four, and two more of the largest parameter. Each moment has rows of
+    f, of which the labelled pass has one for each draw of a and example. Each has arrays with a number for each class,
+    draw of a and example: those of the estimator (`Estimator.class_numbers`), log q of both passes, and the logits or
+    the gradients of log q. The minibatch and the networks that do not take y are there all the time.
+
+    With sparsemax, the estimate is for a support of all classes. tests/test_meters.py holds it to tracemalloc.
     """
-    model = _model_of(settings)
-    examples = settings.n_mc * settings.batch
-    of_f = examples * (classes_at_once(settings) + 1) * model.floats_per_row * np.dtype(settings.dtype).itemsize
-    besides = settings.make_estimator().floats_besides(model, examples) * wide_bytes(settings)
-    return of_f + besides + _state_bytes(settings, model)
+    model, estimator = _model_of(settings), settings.make_estimator()
+    number, draws = np.dtype(settings.dtype).itemsize, settings.n_mc * settings.batch
+    per_class, of_classes = draws * settings.n_classes * wide_bytes(settings), estimator.class_numbers
+
+    def live(parameters: int, floats: int, class_arrays: int) -> int:
+        return parameters + floats * number + class_arrays * per_class
+
+    value = parameter_bytes(settings, model)
+    largest = _bytes_of(settings, [max(model.parameters.values(), key=math.prod)])
+    with_y = _bytes_of(settings, (p for net in model.networks if net.takes_y for p in net.parameters.values()))
+    class_rows = _bytes_of(settings, (p for key, p in model.parameters.items() if key.endswith("/W_y")))
+    rows = estimator.rows_at_once(model, draws)
+    if estimator.frees_rows:
+        left_rows, known = 0, with_y
+        known_at_f = with_y if rows < draws * settings.n_classes else 0  # those of the parts so far
+    else:
+        left_rows, known_at_f = rows, 0
+        known = with_y - class_rows if estimator.y_enters == "draws" else with_y  # those of rows looked up come last
+    pixels = settings.batch * model.config.n_pixels
+    waiting = draws * model.floats_waiting_per_row
+    at_f, left = rows * estimator.floats_per_row(model) + 2 * pixels, model.floats_left_per_row
+    moments = (
+        live(3 * value, waiting, 3 + of_classes.drawing),
+        live(3 * value + known_at_f, waiting + at_f, 3 + of_classes.kept),
+        live(3 * value + known, waiting + left_rows * left, 2 + of_classes.kept + max(4, of_classes.gradients)),
+        live(4 * value + 2 * largest, (draws + left_rows) * left, 2 + of_classes.kept),
+    )
+    return live(0, 2 * pixels + 2 * model.floats_of_examples(settings.n_mc, settings.batch), 0) + max(moments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import tracemalloc
 from collections.abc import Callable
@@ -23,26 +24,36 @@ class LivePeak:
 
 
 class _HostPeak:
-    """tracemalloc, which sees NumPy's buffers, behind the same calls as the backend's device meter."""
+    """tracemalloc, which sees NumPy's buffers, behind the same calls as the backend's device meter.
+
+    Where tracing is on already (PYTHONTRACEMALLOC, or the caller's own), it goes on, with its traces and its number of
+    frames, and what was allocated before `start` is not counted.
+    """
 
     meter = "tracemalloc"
 
     def start(self) -> None:
-        tracemalloc.start()
+        self._was_tracing = tracemalloc.is_tracing()
+        if self._was_tracing:
+            gc.collect()  # what is freed later, but was allocated before, would be counted as less than nothing
+        else:
+            tracemalloc.start()
+        self._bytes_before = tracemalloc.get_traced_memory()[0] if self._was_tracing else 0
 
     def stop(self) -> None:
-        tracemalloc.stop()
+        if not self._was_tracing:
+            tracemalloc.stop()
 
     def reset_peak(self) -> None:
         tracemalloc.reset_peak()
 
     @property
     def current_bytes(self) -> int:
-        return tracemalloc.get_traced_memory()[0]
+        return tracemalloc.get_traced_memory()[0] - self._bytes_before
 
     @property
     def peak_bytes(self) -> int:
-        return tracemalloc.get_traced_memory()[1]
+        return tracemalloc.get_traced_memory()[1] - self._bytes_before
 
 
 def live_peak(make_step: Callable[[], Callable[[], object]], device_peak: Any = None) -> LivePeak:

@@ -169,7 +169,7 @@ class Model(abc.ABC):
         """0 with a probability of `drop`, else 1/(1 − drop); None where nothing is to be dropped."""
         if not drop or not self.training:
             return None
-        return self.bk.array((self.bk.open_uniform(rng, shape) >= drop) / (1 - drop))
+        return self.bk.array((self.bk.uniform(rng, shape) >= drop) / (1 - drop))
 
     @property
     def training(self) -> bool:
@@ -192,18 +192,48 @@ class Model(abc.ABC):
         input), the derivative of the pixels' log density and the gradient made of it, and the latents' means, log
         variances, draws and derivatives. tests/test_meters.py holds it against tracemalloc.
         """
+        return self._floats_hidden + 2 * self.config.n_pixels + 5 * (self.config.d_z + self.has_a * self.config.d_a)
+
+    @property
+    def _floats_hidden(self) -> int:
         c = self.config
-        n_hidden = sum(network.takes_y for network in self.networks) * c.class_layers
-        hidden = n_hidden * c.units * (2 if c.norm == "batch" else 1)
-        return hidden + 2 * c.n_pixels + 5 * (c.d_z + self.has_a * c.d_a)
+        return sum(network.takes_y for network in self.networks) * c.class_layers * c.units * self._arrays_of_a_layer
+
+    @property
+    def _arrays_of_a_layer(self) -> int:
+        """Batch norm keeps its input, and the nonlinearity behind it its output."""
+        return 2 if self.config.norm == "batch" else 1
+
+    @property
+    def floats_left_per_row(self) -> int:
+        """Numbers that a row keeps from its backward pass to the end of the step: the derivatives of its log densities,
+        its latents, and where the layers are nodes of their own the hidden layers."""
+        c = self.config
+        hidden = 0 if c.is_plain else self._floats_hidden
+        return hidden + c.n_pixels + 3 * c.d_z + 2 * self.has_a * c.d_a
+
+    @property
+    def floats_waiting_per_row(self) -> int:
+        """Numbers that a row keeps between its forward and its backward pass."""
+        return self.floats_left_per_row + (self._floats_hidden if self.config.is_plain else 0)
+
+    def floats_of_examples(self, n_mc: int, batch: int) -> int:
+        """Numbers that a pass over a minibatch keeps for the networks that do not take y, and for a: they are made once
+        an example, or once a draw of a."""
+        c, draws = self.config, n_mc * batch
+        classifier_rows = draws if self.has_a else batch
+        classifier = c.layers * (c.classifier_units or c.units) * (self._arrays_of_a_layer + bool(c.drop_hidden))
+        of_a = (batch * c.layers * c.units * self._arrays_of_a_layer + 3 * draws * c.d_a) if self.has_a else 0
+        return classifier_rows * classifier + of_a + 2 * bool(c.drop_x) * batch * c.n_pixels
 
     @property
     def floats_gathered(self) -> int:
-        """Numbers that a row has besides where rows are gathered one by one (`ClassBound.at`): its pixels, a and ε_z,
-        and for each network that takes y the parts of its first layer, and their gradients."""
+        """Numbers that a row has besides where rows are gathered one by one (`ClassBound.at`): its pixels, and two
+        arrays made of them while their log density is formed, a and ε_z, and for each network that takes y the part of
+        its first layer that examples share elsewhere."""
         c = self.config
         n_first = sum(network.takes_y for network in self.networks)
-        return c.n_pixels + c.d_z + 2 * self.has_a * c.d_a + 3 * n_first * c.units
+        return 3 * c.n_pixels + c.d_z + 2 * self.has_a * c.d_a + n_first * c.units
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -52,6 +52,11 @@ class ModelConfig:
     drop_hidden: float = 0.0
     log_var_limits: tuple[float, float] | None = None
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the networks that take y are perceptrons with rectifiers and nothing else: one node each."""
+        return self.norm == "none" and self.nonlinearity == "relu"
+
     def __post_init__(self) -> None:
         if self.n_classes < 2:
             raise ValueError(f"n_classes must be >= 2, got {self.n_classes}")

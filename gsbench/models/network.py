@@ -126,7 +126,7 @@ class Network:
         bias = self._before_norm(1) if y is None else self._y_and_bias(y)
         x, W, products = self._first(inputs)
         terms = (*products, *(term for term in (plus, bias) if term is not None))
-        if self.config.norm == "none" and self.config.nonlinearity == "relu" and not keep:
+        if self.config.is_plain and not keep:
             layers = [(self._get(f"W{i}"), self._get(f"b{i}")) for i in range(2, self._n_layers + 2)]
             return self.bk.perceptron(x, W, terms, layers)
         h = self.bk.affine(x, W, terms)
