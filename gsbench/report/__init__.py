@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import gsbench.matplotlib_import  # noqa: F401 (before matplotlib)
+
+# isort: split
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -97,7 +100,8 @@ def _write_data(frame: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> None
     published.to_csv(folder / RECORDS, index=False, float_format="%.15g")
     # Parquet has one type a column: all that is no number is text there.
     texts = {field: published[field].map(plain, na_action="ignore") for field in published.select_dtypes("object")}
-    published.assign(**texts).to_parquet(folder / PARQUET, index=False)
+    with open(folder / PARQUET, "wb") as file:  # pyarrow opens no path that is no UTF-8
+        published.assign(**texts).to_parquet(file, index=False)
     if len(curves):
         curves.to_csv(folder / CURVES, index=False, float_format="%.15g")
 
