@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Generator
 from typing import Any
@@ -14,6 +15,7 @@ from recording import Recorder, Run
 from threadpoolctl import threadpool_limits
 
 from gsbench.allocator import keep_memory
+from gsbench.cli.streams import make_readable
 from gsbench.report.busy import busy_notice
 from gsbench.report.glance import glance_text
 from gsbench.settings import Settings
@@ -22,6 +24,12 @@ OPTIONS = pytest.StashKey[Options]()
 RUN = pytest.StashKey[Run]()
 LIMITS = pytest.StashKey[threadpool_limits]()
 ETA = pytest.StashKey[Eta]()
+
+
+# Help, errors and the summary that pytest prints of ours. These are the streams themselves: pytest has put its own in
+# their places while it reads this file.
+for _stream in (sys.__stdout__, sys.__stderr__):
+    make_readable(_stream)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

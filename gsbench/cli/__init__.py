@@ -22,6 +22,8 @@ from gsbench.cli.gallery import add_gallery
 from gsbench.cli.list import add_list
 from gsbench.cli.parser import CommandParser
 from gsbench.cli.report import add_report
+from gsbench.cli.streams import readable_streams
+from gsbench.values import SettingError
 
 STOPPED, NO_READER = 130, 141  # the shell's own: of a Ctrl-C, and of a pipe that was closed
 
@@ -78,6 +80,11 @@ def make_parser() -> CommandParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code; 2 where what it was given cannot be used, which is said on stderr."""
+    with readable_streams():
+        return _main(argv)
+
+
+def _main(argv: Sequence[str] | None) -> int:
     try:
         return _run(argv)
     except KeyboardInterrupt:
@@ -91,7 +98,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> int:
     parser = make_parser()
-    arguments = parser.parse_args(argv)
+    arguments, more = parser.parse_known_args(argv)
+    if more:
+        arguments.parser.refuse_arguments(more)
     if arguments.quiet and arguments.verbose:
         parser.error("--quiet and --verbose exclude each other")
     from gsbench.cli.remarks import heard  # tqdm, which --help does not need
@@ -105,6 +114,8 @@ def _run(argv: Sequence[str] | None) -> int:
             if isinstance(error, BrokenPipeError) and _nobody_reads():
                 raise
             return _refuse(error, arguments)
+        except MemoryError as error:
+            return _refuse(MemoryError(f"this does not fit into memory: {error}"), arguments)
 
 
 def _nobody_reads() -> bool:
@@ -122,5 +133,6 @@ def _refuse(error: Exception, arguments: argparse.Namespace) -> int:
         import traceback
 
         traceback.print_exception(type(error), error, error.__traceback__)
-    print(f"gsbench: error: {error}", file=sys.stderr)
+    told = error.told(arguments.parser.spelled) if isinstance(error, SettingError) else error
+    print(f"gsbench: error: {told}", file=sys.stderr)
     return 2

@@ -8,7 +8,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gsbench.cli.values import figure_path
+from gsbench.cli.values import figure_path, path
+from gsbench.values import Range, SettingError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,8 +50,8 @@ def add_compare(commands: Any) -> None:
         epilog=EXAMPLES,
     )
     add = parser.add_argument
-    add("base", type=Path, metavar="BASE", help="a benchmark file, or a folder of them, as gsbench report takes it")
-    add("new", type=Path, nargs="+", metavar="NEW", help="what is held against it: one or more")
+    add("base", type=path, metavar="BASE", help="a benchmark file, or a folder of them, as gsbench report takes it")
+    add("new", type=path, nargs="+", metavar="NEW", help="what is held against it: one or more")
     add(
         "--fail-if", action="append", default=[], metavar="CONDITION", dest="conditions",
         help="exit with 1 where it holds, such as 'step_seconds>1.2x' (repeatable; see below)",
@@ -70,12 +71,10 @@ def add_compare(commands: Any) -> None:
 
 def confidence(text: str) -> float:
     try:
-        level = float(text)
+        return float(Range(above=0, below=1).read(text))
     except ValueError:
-        level = math.nan
-    if not 0 < level < 1:
-        raise argparse.ArgumentTypeError(f"a confidence lies between 0 and 1, such as 0.95, got {text!r}")
-    return level
+        got = f"got {shown(text)}"
+        raise argparse.ArgumentTypeError(f"a confidence lies between 0 and 1, such as 0.95, {got}") from None
 
 
 def run_compare(arguments: argparse.Namespace) -> int:
@@ -85,7 +84,10 @@ def run_compare(arguments: argparse.Namespace) -> int:
     from gsbench.report.regression import compare
     from gsbench.report.regression_conditions import parse_condition
 
-    conditions = [parse_condition(text) for text in arguments.conditions]
+    try:
+        conditions = [parse_condition(text) for text in arguments.conditions]
+    except ValueError as error:
+        raise SettingError("{conditions}", f": {error}") from error
     paths = [arguments.base, *arguments.new]
     readings = [read_files([path]) for path in paths]
     for notice in (notice for reading in readings for notice in reading.notices):
@@ -189,7 +191,7 @@ def _table(table: pd.DataFrame, form: str) -> str:
 def _json(table: pd.DataFrame, missing: Sequence[str], failed: dict[Any, pd.DataFrame], fails: bool) -> str:
     held = {str(condition): _rows(rows) for condition, rows in failed.items()}
     answer = {"fails": bool(fails), "rows": _rows(table), "conditions": held, "missing": list(missing)}
-    return json.dumps(answer, allow_nan=False, indent=1, ensure_ascii=False)
+    return json.dumps(answer, allow_nan=False, indent=1)
 
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from gsbench.categorical import log_q_at
 from gsbench.models import ClassBound, Model, ModelConfig
+from gsbench.values import Range, shown, whole
 
 
 class Estimate(NamedTuple):
@@ -105,11 +106,11 @@ class Estimator(abc.ABC):
 
 def check_tau(tau: float) -> None:
     """Raises ValueError unless tau > 0 is finite."""
-    if not isinstance(tau, (int, float)) or not 0 < tau < float("inf"):
-        raise ValueError(f"tau must be > 0 and finite, got {tau!r}")
+    if tau not in Range(above=0):
+        raise ValueError(f"tau must be > 0 and finite, got {shown(tau)}")
 
 
 def check_count(name: str, value: int, least: int = 1, or_else: str = "") -> None:
     """Raises ValueError unless the value is an integer >= `least`; `or_else` is what the message allows besides."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be an integer >= {least}{or_else}, got {value!r}")
+    if value not in whole(least):
+        raise ValueError(f"{name} must be an integer >= {least}{or_else}, got {shown(value)}")

@@ -9,12 +9,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gsbench.report.reading import ReportError
+from gsbench.values import shown
 
 
 def check_name(name: str) -> str:
     """The name itself, if it can be that of one folder; else ReportError."""
-    if not name or name in (".", "..") or any(character in name for character in '/\\:*?"<>|\0'):
-        raise ReportError(f"the report's name must be that of one folder, got {name!r}")
+    # A temporary folder's name is longer, and the files of a report are UTF-8.
+    size = len(name.encode("utf-8", "replace"))
+    text = name.encode("utf-8", "ignore").decode() == name
+    if name in ("", ".", "..") or any(character in name for character in '/\\:*?"<>|\0') or size > 200 or not text:
+        allowed = "that of one folder, text of at most 200 bytes"
+        raise ReportError(f"the report's name (--name) must be {allowed}, got {shown(name)}")
     return name
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 import re
 from collections.abc import Iterable
@@ -11,9 +10,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from gsbench.report.regression_intervals import METRICS
+from gsbench.values import NUMBER, did_you_mean, number, shown
 
 FORM = "METRIC>NUMBERx or METRIC<NUMBERx for the ratio new/base, without the x for the new figure itself"
-_PATTERN = re.compile(r"\s*(\w+)\s*([<>])\s*(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)\s*([x×]?)\s*")
+_PATTERN = re.compile(rf"\s*(\w+)\s*([<>])\s*((?![+-]){NUMBER})\s*([x×]?)\s*")
 BEYOND = {">": operator.gt, "<": operator.lt}
 
 
@@ -49,12 +49,15 @@ def parse_condition(text: str) -> Condition:
     """`step_seconds>1.2x` or `validation_accuracy<0.9`. ValueError says what is allowed."""
     match = _PATTERN.fullmatch(text)
     if not match:
-        raise ValueError(f"a condition is {FORM}, such as 'step_seconds>1.2x', got {text!r}")
+        raise ValueError(f"a condition is {FORM}, such as 'step_seconds>1.2x', got {shown(text)}")
     metric, sign, limit, times = match.groups()
     if metric not in METRICS:
-        raise ValueError(f"unknown metric {metric!r} in {text!r}; known: {', '.join(METRICS)}")
-    if not math.isfinite(float(limit)):
-        raise ValueError(f"a limit must be a number that can be told from infinity, got {text!r}")
-    if times and float(limit) <= 0:
-        raise ValueError(f"the limit of a ratio must be > 0, got {text!r}")
-    return Condition(metric, sign, float(limit), bool(times))
+        close = did_you_mean(metric, METRICS)
+        raise ValueError(f"unknown metric {shown(metric)} in {shown(text)}; known: {', '.join(METRICS)}{close}")
+    try:
+        value = number(limit)
+    except ValueError as error:
+        raise ValueError(f"the limit in {shown(text)} {error}") from None
+    if times and value <= 0:
+        raise ValueError(f"the limit of a ratio must be > 0, got {shown(text)}")
+    return Condition(metric, sign, value, bool(times))
