@@ -174,7 +174,7 @@ def number(text: str) -> float:
 
 
 def byte_count(text: str) -> int:
-    """ "8GiB", "500MB" or a plain number of bytes. Raises ValueError that says what is allowed."""
+    """The bytes of "8GiB", "500MB" or a plain number of bytes. Raises ValueError that says what is allowed."""
     match = re.fullmatch(_SIZE, text.strip(BLANKS))
     unit = UNITS.get(match[2].upper()) if match else None
     size = float(match[1]) * unit if match and unit else 0.0
@@ -215,18 +215,6 @@ def integers(what: str, least: int, example: str) -> Callable[[str], tuple[int, 
         return tuple(sorted({value for value in values if value is not None}))
 
     return parse
-
-
-def each(parse: Callable[[str], Any], what: str, example: str) -> Callable[[str], list[Any]]:
-    """A parser of comma-separated values that `parse` reads, in their order."""
-
-    def read(text: str) -> list[Any]:
-        try:
-            return [parse(part) for part in parts(text)]
-        except ValueError as error:
-            raise ValueError(f"{what} with commas between them, such as {example}: each {error}") from None
-
-    return read
 
 
 # Names and paths
