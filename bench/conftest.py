@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import warnings
 from collections.abc import Generator
 from typing import Any
@@ -17,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from gsbench.allocator import keep_memory
 from gsbench.backends import load_backend
+from gsbench.cli.streams import make_readable
 from gsbench.machine import machine_fields
 from gsbench.report.busy import busy_notice
 from gsbench.report.glance import glance_text
@@ -27,6 +29,12 @@ RUN = pytest.StashKey[Run]()
 LIMITS = pytest.StashKey[threadpool_limits]()
 ETA = pytest.StashKey[Eta]()
 UNSAVED = pytest.StashKey[str]()
+
+
+# Help, errors and the summary that pytest prints of ours. These are the streams themselves: pytest has put its own in
+# their places while it reads this file.
+for _stream in (sys.__stdout__, sys.__stderr__):
+    make_readable(_stream)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import re
 from typing import Any
 
 import pytest
 from peers import PEERS, peer_cases
 
 from gsbench.backends import BACKENDS, DTYPES, load_backend
-from gsbench.cli.values import byte_count, integers
+from gsbench.cli.values import at_least, byte_count, integers, one_of, option, path, seconds, some_of
 from gsbench.data import DATASETS, count_classes, load_dataset, split
 from gsbench.estimators import ESTIMATORS, Estimator, parse_estimators
 from gsbench.estimators.marginalize_streamed import MarginalizeStreamed
@@ -19,6 +17,7 @@ from gsbench.limits import available_bytes, available_cores
 from gsbench.machine import CLOCK, blas
 from gsbench.models import MODELS, PRESETS, ModelConfig, make_config
 from gsbench.settings import BINARIZE, Settings, check_class_count
+from gsbench.values import SettingError, whole
 
 DEFAULT_CLASSES = (10, 20, 50, 100, 200)
 DEFAULT_ESTIMATORS = "marginalize,marginalize-streamed,gumbel-softmax"
@@ -35,59 +34,21 @@ TRAINING_ESTIMATOR = "sum-and-sample"
 ROOFLINE = ("bound", "step")
 
 
-def names_of(what: str, known: Any) -> Any:
-    """A parser of comma-separated names out of `known`, each once."""
-
-    def parse(text: str) -> tuple[str, ...]:
-        names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-        unknown = [name for name in names if name not in known]
-        if unknown or not names:
-            got = repr(unknown[0]) if unknown else repr(text)
-            raise argparse.ArgumentTypeError(f"unknown {what} {got}; known: {', '.join(known)}")
-        return names
-
-    return parse
-
-
 def peer_names(text: str) -> tuple[str, ...]:
     """Names of peers, or "all" of them."""
-    names = names_of("peer", (*PEERS, "all"))(text)
+    names = some_of("peer", (*PEERS, "all"))(text)
     return tuple(PEERS) if "all" in names else names
 
 
 def estimators(text: str) -> tuple[Estimator, ...]:
-    try:
-        return tuple(parse_estimators(text))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def at_least(least: int) -> Any:
-    def parse(text: str) -> int:
-        if not re.fullmatch(r"-?\d+", text.strip()) or int(text) < least:
-            raise argparse.ArgumentTypeError(f"must be an integer >= {least}, got {text!r}")
-        return int(text)
-
-    return parse
-
-
-def seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a number of seconds > 0, got {text!r}")
-    return value
+    return tuple(parse_estimators(text))
 
 
 def gradient_draws(text: str) -> int:
-    draws = int(text) if re.fullmatch("[0-9]+", text.strip()) else 0
-    if draws < 2 * GRADIENT_BLOCKS or draws % GRADIENT_BLOCKS:
-        raise argparse.ArgumentTypeError(
-            f"must be a multiple of {GRADIENT_BLOCKS}, {2 * GRADIENT_BLOCKS} at least, got {text!r}"
-        )
-    return draws
+    draws = whole(2 * GRADIENT_BLOCKS).read(text)
+    if draws % GRADIENT_BLOCKS:
+        raise ValueError(f"must be a multiple of {GRADIENT_BLOCKS}, {2 * GRADIENT_BLOCKS} at least, got {text!r}")
+    return int(draws)
 
 
 def default_threads() -> int:
@@ -108,32 +69,36 @@ def add_options(parser: pytest.Parser) -> None:
     )
     add(
         "--estimators",
-        type=estimators,
+        type=option(estimators),
         metavar="NAME,…",
         help=f"estimators, with settings if wanted, such as 'gumbel-softmax(tau=0.5)'; known: {listed(ESTIMATORS)} "
         f"(default: {DEFAULT_ESTIMATORS}, and for the quality of gradients all, as far as the preset allows)",
     )
     add(
         "--models",
-        type=names_of("model", MODELS),
+        type=some_of("model", MODELS),
         default=("adgm",),
         metavar="NAME,…",
         help=f"models; known: {listed(MODELS)} (default: adgm)",
     )
     add(
         "--preset",
-        choices=list(PRESETS),
+        type=one_of("preset", PRESETS),
+        metavar="NAME",
         default="default",
-        help="the networks' sizes (default: %(default)s)",
+        help=f"the networks' sizes: {listed(PRESETS)} (default: %(default)s)",
     )
     add(
         "--dataset",
-        choices=list(DATASETS),
+        type=one_of("data set", DATASETS),
+        metavar="NAME",
         default="glyphs",
-        help="data set; glyphs and synthetic need no files, any number of classes: synthetic (default: %(default)s)",
+        help=f"data set: {listed(DATASETS)}; glyphs and synthetic need no files, any number of classes: synthetic "
+        "(default: %(default)s)",
     )
     add(
         "--data-dir",
+        type=path,
         metavar="DIR",
         help="data folder with mnist/, fashion-mnist/, omniglot/ (default: the environment variable GSBENCH_DATA)",
     )
@@ -154,17 +119,25 @@ def add_options(parser: pytest.Parser) -> None:
     add("--labels", type=at_least(1), default=10, metavar="n", help="labels a class (default: %(default)s)")
     add(
         "--binarize",
-        choices=BINARIZE,
+        type=one_of("binarize", BINARIZE),
+        metavar="HOW",
         default="dynamic",
-        help="pixels drawn anew for each batch, or as they are (default: %(default)s)",
+        help=f"{' or '.join(BINARIZE)}: pixels drawn anew for each batch, or as they are (default: %(default)s)",
     )
     add(
         "--dtype",
-        choices=DTYPES,
+        type=one_of("dtype", DTYPES),
+        metavar="NAME",
         default="float32",
-        help="float16 on a CUDA device alone (default: %(default)s)",
+        help=f"{', '.join(DTYPES)}; float16 on a CUDA device alone (default: %(default)s)",
     )
-    add("--backend", choices=list(BACKENDS), default="chainer", help="the framework (default: %(default)s)")
+    add(
+        "--backend",
+        type=one_of("backend", BACKENDS),
+        metavar="NAME",
+        default="chainer",
+        help=f"the framework: {listed(BACKENDS)} (default: %(default)s)",
+    )
     add("--device", default="cpu", help="cpu or cuda:N (default: %(default)s)")
     add(
         "--threads",
@@ -188,13 +161,14 @@ def add_options(parser: pytest.Parser) -> None:
     )
     add(
         "--accuracy-preset",
-        choices=list(PRESETS),
+        type=one_of("preset", PRESETS),
+        metavar="NAME",
         default="small",
         help="the networks' sizes in the accuracy runs (default: %(default)s, so that seconds are enough)",
     )
     add(
         "--gradient-draws",
-        type=gradient_draws,
+        type=option(gradient_draws),
         default=100,
         metavar="n",
         help="repetitions from which bias and variance of a gradient are estimated, a multiple of "
@@ -210,7 +184,7 @@ def add_options(parser: pytest.Parser) -> None:
     )
     add(
         "--roofline",
-        type=names_of("part", ROOFLINE),
+        type=some_of("part", ROOFLINE),
         default=("bound",),
         metavar="PART,…",
         help="of what the share of the machine's matrix-product peak is measured: bound, the unlabelled bound; step, "
@@ -306,6 +280,16 @@ def _estimators(option: Any, defaults: str, configs: list[ModelConfig]) -> tuple
     return tuple(found)
 
 
+SPELLED = {"n_classes": "classes", "labelled_per_class": "labels", "estimator": "estimators", "model": "models"}
+
+
+def told(error: Exception) -> str:
+    """The error's message, with settings by the options that give them."""
+    if not isinstance(error, SettingError):
+        return str(error)
+    return error.told(lambda field: f"--{SPELLED.get(field, field).replace('_', '-')}")
+
+
 def check_data(options: Options) -> None:
     """Raises pytest.UsageError where the data set cannot be had, or has too few examples of a class for its split.
 
@@ -318,7 +302,7 @@ def check_data(options: Options) -> None:
         if len(parts.unlabelled) == 0:
             raise ValueError(f"--labels {base.labelled_per_class} leaves no unlabelled image of {base.dataset!r}")
     except (ValueError, OSError) as error:
-        raise pytest.UsageError(str(error)) from error
+        raise pytest.UsageError(told(error)) from error
     except MemoryError as error:
         k = max(options.classes)
         raise pytest.UsageError(
@@ -404,4 +388,4 @@ def read_options(config: pytest.Config) -> Options:
         _check_peers(options)
         return options
     except (ValueError, OSError) as error:
-        raise pytest.UsageError(str(error)) from error
+        raise pytest.UsageError(told(error)) from error

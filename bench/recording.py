@@ -138,6 +138,15 @@ class Recorder:
         self.write(figures, status, reason)
         pytest.skip(f"{status}: {reason}")
 
+    def require_bytes(self, learner: str, settings: Settings, estimate: int) -> dict[str, int]:
+        """Skips, recorded, where what is estimated does not fit the memory limit; else the two figures."""
+        limit = self.run.options.memory_limit
+        figures = {"estimate_bytes": estimate, "memory_limit_bytes": limit}
+        if estimate > limit:
+            what = f"{learner} at K = {settings.n_classes}"
+            self.skip("too-large", f"{what} needs about {estimate:.3g} bytes, the limit is {limit:.3g}", **figures)
+        return figures
+
     def require_memory(self, *cases: Settings, besides: int = 0) -> None:
         """Skips, recorded, where a case does not fit the memory limit: by its estimate, or in a trial in a child.
 
@@ -146,14 +155,8 @@ class Recorder:
         limit = self.run.options.memory_limit
         for settings in cases:
             estimate = self.run.estimate(settings) + besides
-            figures = {"estimate_bytes": estimate, "memory_limit_bytes": limit}
+            figures = self.require_bytes(settings.estimator, settings, estimate)
             what = f"{settings.estimator} at K = {settings.n_classes}"
-            if estimate > limit:
-                self.skip(
-                    "too-large",
-                    f"{what} needs about {estimate:.3g} bytes, the limit is {limit:.3g}",
-                    **figures,
-                )
             if estimate > TRIAL_SHARE * limit and settings.device == "cpu":
                 trial = self.run.trial(settings)
                 if trial.status == "failed":

@@ -10,6 +10,8 @@ from gsbench.estimators import parse_estimator
 from gsbench.minibatches import PARAMETERS, Batches, stream_seed
 from gsbench.models import MODELS
 from gsbench.recipe import Recipe
+from gsbench.runs import RunSettings
+from gsbench.runs.run import run_step_bytes
 from gsbench.training import Evaluation, Trainer, Training, papers_alpha, train
 
 VALIDATION_EXAMPLES = 2000  # at most, drawn at random: the standard error of an accuracy is about 1 % then
@@ -26,7 +28,10 @@ def test_accuracy(benchmark, record, options, model, n_classes, learner):
         recorder.drop_estimator_settings()
     if settings.dataset == "synthetic":
         pytest.skip("the labels of synthetic data are random: there is no accuracy to measure")
-    if not labels_only:
+    if labels_only:
+        run = RunSettings(settings, labels_only=True, seconds=options.accuracy_seconds)
+        recorder.require_bytes(learner, settings, run_step_bytes(run))
+    else:
         recorder.require_memory(settings)
     benchmark.group = f"accuracy {model} K={n_classes} (a whole run)"
 
@@ -56,7 +61,7 @@ def test_accuracy(benchmark, record, options, model, n_classes, learner):
     last = log[-1]
     figures = {
         "alpha": recipe.alpha,
-        **trainer.optimizer.settings,
+        **training.trainer.optimizer.settings,
         "budget_seconds": options.accuracy_seconds,
         "step": last.step,
         "train_seconds": last.train_seconds,

@@ -7,8 +7,9 @@ log probability (of `bk.log_softmax`). Everything stays in log space: logits of 
 
 from __future__ import annotations
 
-import math
 from typing import Any
+
+from gsbench.values import Range, shown
 
 # The least temperature τ, of the arithmetic in float32, which is the wide dtype unless all is computed in float64:
 # - (log q + g)/τ, taken as (log q + g)·(1/τ), must be a number below 2¹²⁸, whatever log q: at this τ, up to |log q| of
@@ -90,8 +91,8 @@ def gumbel_softmax_given(bk: Any, log_q: Any, y: Any, g: Any, tau: float) -> Any
 
 def check_tau(tau: float) -> None:
     """Raises ValueError unless tau is a finite number >= LEAST_TAU."""
-    if not isinstance(tau, (int, float)) or not LEAST_TAU <= tau < math.inf:
-        raise ValueError(f"tau must be >= {LEAST_TAU:g} and finite, got {tau!r}")
+    if tau not in Range(least=LEAST_TAU):
+        raise ValueError(f"tau must be >= {LEAST_TAU:g} and finite, got {shown(tau)}")
 
 
 def log_q_at(bk: Any, logits: Any, y: Any) -> Any:

@@ -15,6 +15,9 @@ import numpy as np
 
 from gsbench.backends import load_backend
 from gsbench.categorical import LEAST_TAU, gumbel, gumbel_softmax
+from gsbench.limits import available_bytes
+from gsbench.values import SEED as SEEDS
+from gsbench.values import Range, SettingError, shown, whole
 
 TAUS = (0.1, 1.0, 5.0, 100.0)
 DRAWS = 100
@@ -22,6 +25,10 @@ SHOWN = 10  # draws at the lowest temperature that are kept one by one
 CLASSES = 6
 SEED = 212  # at six classes, `random_logits` then give the likeliest a probability of 0.80, as in the source's figures
 INPUTS, SCALE = 10, 3.0
+MOST_TAUS = 100  # each has panels of its own
+MEMORY_SHARE = 0.8  # of what is free, as the benchmark's own limit
+ARRAYS = 6  # numbers for each draw and class that are live at once: the noise, a draw, and what is made on the way
+ROW_BYTES = 700  # of a row of the table of numbers, which has one for each class in each panel
 SUM_TOLERANCE = 0.01  # within which probabilities must sum to 1: 0.33,0.33,0.33 will do
 
 
@@ -75,10 +82,11 @@ def make_gallery(
     taus      temperatures >= LEAST_TAU, in any order
     draws     independent draws at each, all with the same noise
 
-    Raises ValueError that says what is allowed.
+    Raises ValueError that says what is allowed, also where the draws would not fit into memory.
     """
     _check(taus, draws, seed)
     logits = random_logits(CLASSES, seed) if logits is None else _checked_logits(logits)
+    _check_size(len(logits), draws, len(taus))
     bk = load_backend("chainer", "cpu", "float64")
     log_pi = bk.log_softmax(logits)  # [K]
     g = gumbel(bk, bk.generator(seed), (draws, len(logits)))  # [S, K]
@@ -109,9 +117,9 @@ def random_logits(n_classes: int, seed: int = SEED) -> np.ndarray:
     So a logit has a standard deviation of about 3, and one class stands out. Raises ValueError below two classes and
     for a negative seed.
     """
-    _check_seed(seed)
-    if n_classes < 2:
-        raise ValueError(f"classes must be >= 2, got {n_classes}")
+    SEEDS.check("seed", seed)
+    whole(2).check("classes", n_classes)
+    _check_size(n_classes, 1, 1)
     rng = np.random.default_rng([seed, 1])  # a stream beside the noise's
     W = rng.standard_normal((n_classes, INPUTS)) * (SCALE / math.sqrt(INPUTS))
     return np.asarray(W @ rng.standard_normal(INPUTS))
@@ -124,9 +132,9 @@ def logits_of(probabilities: Sequence[float] | np.ndarray) -> np.ndarray:
     """
     pi = np.asarray(probabilities, np.float64)
     if pi.ndim != 1 or len(pi) < 2 or not (np.isfinite(pi) & (pi >= 0)).all():
-        raise ValueError(f"probabilities must be two or more numbers >= 0, got {_shown(pi)}")
+        raise SettingError("{probabilities} must be two or more numbers >= 0", f", got {_shown(pi)}")
     if not abs(pi.sum() - 1) <= SUM_TOLERANCE + 1e-9:
-        raise ValueError(f"probabilities must sum to 1, got {_shown(pi)}, whose sum is {pi.sum():g}")
+        raise SettingError("{probabilities} must sum to 1", f", got {_shown(pi)}, whose sum is {pi.sum():g}")
     with np.errstate(divide="ignore"):
         return np.asarray(np.log(pi / pi.sum()))
 
@@ -152,22 +160,28 @@ def rows(gallery: Gallery) -> list[dict[str, Any]]:
 
 
 def _check(taus: Sequence[float], draws: int, seed: int) -> None:
-    if len(taus) == 0 or not all(LEAST_TAU <= tau < math.inf for tau in taus):
-        raise ValueError(f"taus must be one or more numbers >= {LEAST_TAU:g}, got {list(taus)}")
-    if draws < 1:
-        raise ValueError(f"draws must be >= 1, got {draws}")
-    _check_seed(seed)
+    if len(taus) == 0 or not all(tau in Range(least=LEAST_TAU) for tau in taus):
+        raise SettingError(f"{{taus}} must be one or more numbers >= {LEAST_TAU:g}", f", got {shown(list(taus))}")
+    if len(taus) > MOST_TAUS:
+        raise SettingError(f"{{taus}} must be at most {MOST_TAUS} temperatures", f", got {len(taus):,}")
+    whole(1).check("draws", draws)
+    SEEDS.check("seed", seed)
 
 
-def _check_seed(seed: int) -> None:
-    if seed < 0:
-        raise ValueError(f"seed must be >= 0, got {seed}")
+def _check_size(n_classes: int, draws: int, n_taus: int) -> None:
+    """Raises SettingError where the numbers would not fit into memory."""
+    needed = 8 * ARRAYS * draws * n_classes + ROW_BYTES * n_classes * (1 + SHOWN + 2 * n_taus)
+    limit = int(MEMORY_SHARE * available_bytes())
+    if needed > limit:
+        got = f" = {draws:,} × {n_classes:,} need about {needed / 2**30:.3g} GiB, the limit is {limit / 2**30:.3g} GiB"
+        raise SettingError("{draws} × {classes}", got)
 
 
 def _checked_logits(logits: Sequence[float] | np.ndarray) -> np.ndarray:
     array = np.asarray(logits, np.float64)
     if array.ndim != 1 or len(array) < 2 or not (array < math.inf).all() or np.isneginf(array).all():
-        raise ValueError(f"logits must be two or more numbers, not all -inf and none nan or inf, got {_shown(array)}")
+        allowed = "must be two or more numbers, not all -inf and none nan or inf"
+        raise SettingError(f"{{logits}} {allowed}", f", got {_shown(array)}")
     return array
 
 

@@ -9,6 +9,23 @@ from typing import Any
 
 from gsbench.categorical import LEAST_TAU
 from gsbench.estimators import Estimator
+from gsbench.values import Range, SettingError, whole
+
+# What each setting may be. An image of 28 × 28 pixels is moved out of the picture by 28; at a distortion of 10, images
+# turn by up to 200°. A learning rate falls once a step at the most, however small a part of an epoch is written.
+RANGES = {
+    ("learning_rate", "adversarial_radius", "clip_norm", "clip_element"): Range(above=0),
+    ("learning_rate_every",): Range(least=1e-9),
+    ("distortion",): Range(above=0, most=10),
+    ("learning_rate_decay", "tau_decay"): Range(above=0, most=1),
+    ("alpha", "learning_rate_floor", "tau_floor", "labelled_weight", "balance", "adversarial", "pseudo_labels"): Range(
+        least=0
+    ),
+    ("beta1", "polyak", "pseudo_threshold"): Range(least=0, below=1),
+    ("labelled_batch", "steps_per_epoch"): whole(1),
+    ("shift",): whole(0, 27),
+}
+OR_NONE = ("alpha", "clip_norm", "clip_element", "labelled_batch", "steps_per_epoch")
 
 MOST_PERIODS = 1e15  # more than steps that can be taken, and the quotient of two floats may be infinite
 
@@ -75,30 +92,16 @@ class Recipe:
     steps_per_epoch: int | None = _setting(None, "default: one pass over the unlabelled examples")
 
     def __post_init__(self) -> None:
+        for names, allowed in RANGES.items():
+            for name in names:
+                allowed.check(name, getattr(self, name), or_none=name in OR_NONE)
         for setting in dataclasses.fields(self):  # one form for each number, so that records of the same run agree
             value = getattr(self, setting.name)
-            if str(setting.type).startswith("float") and isinstance(value, int):
-                object.__setattr__(self, setting.name, float(value))
-        for name in ("learning_rate", "learning_rate_every", "adversarial_radius", "distortion"):
-            self._check(name, 0 < getattr(self, name) < math.inf, "> 0")
-        for name in ("learning_rate_decay", "tau_decay"):
-            self._check(name, 0 < getattr(self, name) <= 1, "> 0 and <= 1")
-        weights = ("labelled_weight", "balance", "adversarial", "pseudo_labels")
-        for name in ("learning_rate_floor", "tau_floor", "shift", *weights):
-            self._check(name, 0 <= getattr(self, name) < math.inf, ">= 0")
-        for name in ("beta1", "polyak", "pseudo_threshold"):
-            self._check(name, 0 <= getattr(self, name) < 1, ">= 0 and < 1")
-        for name in ("clip_norm", "clip_element"):
-            self._check(name, getattr(self, name) is None or 0 < getattr(self, name) < math.inf, "> 0, or None")
-        floors = f"0 (then it is {LEAST_TAU:g}), or >= {LEAST_TAU:g}"
-        self._check("tau_floor", self.tau_floor == 0 or self.tau_floor >= LEAST_TAU, floors)
-        self._check("alpha", self.alpha is None or 0 <= self.alpha < math.inf, ">= 0, or None")
-        for name in ("labelled_batch", "steps_per_epoch"):
-            self._check(name, getattr(self, name) is None or getattr(self, name) >= 1, ">= 1, or None")
-
-    def _check(self, name: str, right: bool, allowed: str) -> None:
-        if not right:
-            raise ValueError(f"{name} must be {allowed}, got {getattr(self, name)!r}")
+            if str(setting.type).startswith("float") and value is not None:
+                object.__setattr__(self, setting.name, float(value) + 0.0)  # -0 is 0
+        if 0 < self.tau_floor < LEAST_TAU:
+            floors = f"0 (then it is {LEAST_TAU:g}), or >= {LEAST_TAU:g}"
+            raise SettingError(f"{{tau_floor}} must be {floors}", f", got {self.tau_floor!r}")
 
     @property
     def consistent(self) -> bool:

@@ -10,6 +10,8 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+from gsbench.values import not_known
+
 SCHEMA_VERSION = 1
 
 GROUPS = ("bound", "step", "speedup", "memory", "accuracy", "roofline", "chunk", "peer", "gradient", "training")
@@ -50,9 +52,9 @@ class Record:
 
     def __post_init__(self) -> None:
         if self.group not in GROUPS:
-            raise ValueError(f"unknown group {self.group!r}; known: {', '.join(GROUPS)}")
+            raise ValueError(f"unknown group {not_known(self.group, GROUPS)}")
         if self.status not in STATUSES:
-            raise ValueError(f"unknown status {self.status!r}; known: {', '.join(STATUSES)}")
+            raise ValueError(f"unknown status {not_known(self.status, STATUSES)}")
 
     def flat(self) -> dict[str, Any]:
         """The record as one flat dict."""

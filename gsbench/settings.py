@@ -5,14 +5,23 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from gsbench.backends import BACKENDS, DTYPES
+from gsbench.backends import BACKENDS, DTYPES, check_device
 from gsbench.data import DATASETS, count_classes
 from gsbench.estimators import Estimator, parse_estimator
 from gsbench.limits import available_cores
 from gsbench.models import MODELS, PRESETS, ModelConfig, make_config
+from gsbench.values import SEED, SettingError, not_known, whole
 
 BINARIZE = ("dynamic", "none")
 N_PIXELS = 28 * 28  # of every data set here
+RANGES = {
+    "n_classes": whole(2),
+    "batch": whole(1),
+    "n_mc": whole(1),
+    "threads": whole(1),
+    "seed": SEED,
+    "labelled_per_class": whole(1),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,22 +56,21 @@ class Settings:
             ("binarize", BINARIZE),
         ):
             if getattr(self, name) not in allowed:
-                raise ValueError(f"unknown {name} {getattr(self, name)!r}; known: {', '.join(allowed)}")
-        for name, least in (
-            ("n_classes", 2),
-            ("batch", 1),
-            ("n_mc", 1),
-            ("threads", 1),
-            ("seed", 0),
-            ("labelled_per_class", 1),
-        ):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
+                raise SettingError(f"unknown {{{name}}}", f" {not_known(getattr(self, name), allowed)}")
+        check_device(self.device)
+        for name, allowed_range in RANGES.items():
+            allowed_range.check(name, getattr(self, name))
         if self.threads > (cores := available_cores()):
-            raise ValueError(f"threads must be <= {cores}, the cores that this process may use, got {self.threads}")
-        # One spelling for each estimator, so that records of the same case agree.
-        object.__setattr__(self, "estimator", str(self.make_estimator()))
-        self.make_estimator().check(self.make_config())
+            most = f"{cores}, the cores that this process may use"
+            raise SettingError(f"{{threads}} must be <= {most}", f", got {self.threads}")
+        try:
+            # One spelling for each estimator, so that records of the same case agree.
+            object.__setattr__(self, "estimator", str(self.make_estimator()))
+            self.make_estimator().check(self.make_config())
+        except SettingError:
+            raise
+        except ValueError as error:
+            raise SettingError("{estimator}", f": {error}") from error
 
     def make_estimator(self) -> Estimator:
         return parse_estimator(self.estimator)
@@ -84,4 +92,4 @@ def check_class_count(dataset: str, n_classes: int, data_dir: Any = None) -> Non
     most = count_classes(dataset, data_dir)
     if most is not None and n_classes > most:
         hint = "; --dataset synthetic has any number (for timing only)" if dataset != "synthetic" else ""
-        raise ValueError(f"data set {dataset!r} has {most} classes, got {n_classes}{hint}")
+        raise SettingError("{n_classes}", f": data set {dataset!r} has {most} classes, got {n_classes}{hint}")

@@ -17,6 +17,8 @@ from gsbench.models import Model
 from gsbench.objective import classifier_log_likelihood, loss, training_loss
 from gsbench.recipe import Recipe
 
+ROWS = 20_000  # draws × examples that an evaluation computes at once
+
 
 def papers_alpha(parts: Split) -> float:
     """α of the papers: 0.1·(training examples)/(labelled ones)."""
@@ -232,7 +234,7 @@ class Evaluation:
         return cls(pixels(dataset.images[index], binarize, rng), dataset.labels[index], stream_seed(seed, EVALUATION))
 
     def accuracy(
-        self, model: Model, n_a: int = 1, rows: int = 20_000, estimator: Estimator | None = None
+        self, model: Model, n_a: int = 1, rows: int = ROWS, estimator: Estimator | None = None
     ) -> float:
         """Share of examples where the argmax of q(y|a,x), averaged over `n_a` draws of a, is the label.
 

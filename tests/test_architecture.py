@@ -17,6 +17,8 @@ OUTSIDE = {"pytest", "bench", "tests", "conftest"}
 
 # The way of the data. Each module or package of gsbench may import those above it, and none below it.
 ORDER = [
+    "values",
+    "matplotlib_import",
     "files",
     "limits",
     "version",

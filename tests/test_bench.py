@@ -673,7 +673,8 @@ def test_a_disk_that_stays_full_ends_nothing_and_the_records_stand_on_the_termin
         (["--classes", ""], "class counts are integers >= 2"),
         (["--classes", "1201"], "data set 'glyphs' has 1200 classes, got 1201; --dataset synthetic"),
         (["--dataset", "mnist", "--classes", "11"], "data set 'mnist' has 10 classes, got 11"),
-        (["--dataset", "minst"], "invalid choice: 'minst'"),
+        (["--dataset", "minst"], "argument --dataset: unknown data set 'minst'; known: glyphs, mnist, fashion-mnist"),
+        (["--dataset", "minst"], "; did you mean 'mnist'?"),
         (["--data-dir", "/nonexistent", "--dataset", "omniglot"], "/nonexistent"),
         (["--estimators", "gumble"], "unknown estimator 'gumble'; known: marginalize"),
         (["--estimators", "gumbel-softmax(tau=0)"], "tau must be >= 1e-10"),
@@ -683,24 +684,24 @@ def test_a_disk_that_stays_full_ends_nothing_and_the_records_stand_on_the_termin
         ),
         (["--estimators", ""], "no estimator in ''"),
         (["--models", "vae"], "unknown model 'vae'; known: adgm, m2"),
-        (["--preset", "huge"], "invalid choice: 'huge'"),
+        (["--preset", "huge"], "argument --preset: unknown preset 'huge'; known: default, blog"),
         (["--batch", "0"], "must be an integer >= 1, got '0'"),
         (["--n-mc", "1.5"], "must be an integer >= 1, got '1.5'"),
         (["--labels", "-3"], "must be an integer >= 1, got '-3'"),
-        (["--dtype", "float8"], "invalid choice: 'float8'"),
+        (["--dtype", "float8"], "argument --dtype: unknown dtype 'float8'; known: float32, float64, float16"),
         (["--dtype", "float16"], "dtype float16 needs a CUDA device, got device 'cpu'"),
-        (["--device", "tpu"], "unknown device 'tpu'; allowed: cpu, cuda:N"),
+        (["--device", "tpu"], "unknown --device 'tpu'; allowed: cpu, cuda:N"),
         (["--threads", "0"], "must be an integer >= 1, got '0'"),
-        (["--threads", "9999"], "threads must be <="),
+        (["--threads", "9999"], "--threads must be <="),
         (["--seed", "-1"], "must be an integer >= 0, got '-1'"),
         (
             ["--memory-limit", "lots"],
             "must be a size of at least 1MB, such as 500MB, 8GiB or 8000000000, got 'lots'",
         ),
         (["--memory-limit", "8"], "must be a size of at least 1MB"),
-        (["--binarize", "static"], "invalid choice: 'static'"),
-        (["--accuracy-seconds", "0"], "must be a number of seconds > 0, got '0'"),
-        (["--accuracy-preset", "tiny"], "invalid choice: 'tiny'"),
+        (["--binarize", "static"], "argument --binarize: unknown binarize 'static'; known: dynamic, none"),
+        (["--accuracy-seconds", "0"], "argument --accuracy-seconds: must be a number > 0 and <= 1000000000, got '0'"),
+        (["--accuracy-preset", "tiny"], "argument --accuracy-preset: unknown preset 'tiny'; known: default, blog"),
         (["--peers", "jax"], "unknown peer 'jax'; known: plain-chainer, plain-torch, pyro-parallel, pyro-sequential"),
         (["--peers", "pyro-parallel", "--estimators", "gumbel-softmax"], "--peers pyro-parallel do none of"),
         (["--chunks", "0"], "chunk sizes are integers >= 1 such as 1,10,100, got '0'"),
@@ -711,7 +712,19 @@ def test_a_disk_that_stays_full_ends_nothing_and_the_records_stand_on_the_termin
         (["--estimators", "marginalize-streamed", "--accuracy-preset", "blog"], "use marginalize, or norm='none'"),
         (["--estimators", "marginalize-streamed(chunk=0)"], "chunk must be an integer >= 1, or None for a default"),
         (["--gradient-draws", "50"], "must be a multiple of 20, 40 at least, got '50'"),
-        (["--gradient-draws", "20"], "must be a multiple of 20, 40 at least, got '20'"),
+        (["--gradient-draws", "20"], "must be an integer >= 40, got '20'"),
+        (["--classes", "１０"], "class counts are integers >= 2 such as 10,50,333, got '１０'"),
+        (["--classes", "10,"], "class counts are integers >= 2 such as 10,50,333, got '10,'"),
+        (["--batch", "1_0"], "argument --batch: must be an integer >= 1, got '1_0'"),
+        (["--batch", "9" * 400], "must be an integer >= 1 and <= 9223372036854775807, got '9999"),
+        (["--memory-limit", "9" * 400], "must be a size of at least 1MB and at most 8EiB, such as 500MB"),
+        (["--accuracy-seconds", "nan"], "must be a number > 0 and <= 1000000000, got 'nan'"),
+        (["--estimators", f"gumbel-softmax(tau={'-' * 3000}1)"], "tau must be > 0 and finite, got '---"),
+        (["--estimators", "gumbel-softmax(tau=0.5,tau=2)"], "tau must be given once, got it twice"),
+        (["--estimators", "gumbel-sofmax"], "; did you mean 'gumbel-softmax'?"),
+        (["--peers", "plain_torch"], "; did you mean 'plain-torch'?"),
+        (["--data-dir", "~nosuchuser/x"], "--data-dir or data_dir '~nosuchuser/x' cannot be used: "),
+        (["--data-dir", ""], "argument --data-dir: must be the name of a file or folder, got ''"),
         (["--gradient-steps", "0"], "must be an integer >= 1, got '0'"),
         (["--roofline", "memory"], "unknown part 'memory'; known: bound, step"),
         (["--peers", "plain-chainer", "--preset", "blog"], "--peers are written for --models adgm"),
@@ -721,7 +734,7 @@ def test_a_disk_that_stays_full_ends_nothing_and_the_records_stand_on_the_termin
         (["--benchmark-timer", "time.perf_counter_ns"], "got time.perf_counter_ns"),  # 10⁹ times the seconds
         (["--benchmark-timer", "time.time"], "got time.time"),  # steps when the machine's time is set
     ],
-    ids=lambda value: "-".join(value) if isinstance(value, list) else "",
+    ids=lambda value: "-".join(value)[:40] if isinstance(value, list) else "",
 )
 def test_a_bad_option_is_refused_before_anything_runs(collect, options, message):
     out = collect(*options)
@@ -754,11 +767,37 @@ def test_all_that_is_measured_is_by_the_clock_of_the_records(path):
     assert not any(isinstance(node, ast.ImportFrom) and node.module == "time" for node in ast.walk(tree))
 
 
+TOO_LARGE = ["--batch", str(2**63 - 1), "--classes", "2", "--estimators", "marginalize"]
+
+
+@pytest.mark.parametrize(("encoding", "dash"), [("ascii", b"-"), ("cp1252", b"\x96")])
+def test_the_summary_is_readable_where_the_terminal_has_no_unicode(tmp_path, monkeypatch, encoding, dash):
+    """A run in which nothing is measured, whose table has a dash for what there is none of."""
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    started = [*command(tmp_path, *TOO_LARGE), "-k", "step or accuracy or roofline"]
+    done = subprocess.run(started, cwd=ROOT, capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stdout
+    table = done.stdout.split(b"at a glance")[1]
+    assert b"too large (" in table
+    assert b"| " + dash + b" " in table
+    assert b"\\u" not in done.stdout
+    helped = subprocess.run([*command(tmp_path), "--help"], cwd=ROOT, capture_output=True, timeout=300)
+    assert b"--estimators=NAME,..." in helped.stdout.replace(b"\x85", b"...")
+
+
+def test_a_batch_that_nothing_can_hold_is_refused_of_every_case(bench, tmp_path):
+    """Of the training runs on the labels alone, too, whose estimate has a minibatch and a classifier."""
+    run = bench(*TOO_LARGE, "-k", "accuracy")
+    assert run.ret == 0, run.stdout
+    statuses = {record["estimator"]: record["status"] for record in records(tmp_path)}
+    assert statuses == {"marginalize": "too-large", "labels-only": "too-large"}
+
+
 @pytest.mark.skipif(cuda_problem() is None, reason="this machine has a usable CUDA device")
 def test_cuda_without_a_card_is_a_clear_error(collect):
     out = collect("--device", "cuda:0")
     assert out.ret == pytest.ExitCode.USAGE_ERROR
-    assert "device 'cuda:0' cannot be used" in out.stderr
+    assert "--device 'cuda:0' cannot be used" in out.stderr
     assert "allowed here: cpu" in out.stderr
 
 

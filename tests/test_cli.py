@@ -17,6 +17,7 @@ import gsbench
 from gsbench import cli
 from gsbench.cli import main, make_parser, remarks
 from gsbench.cli.completion import filled, subparsers
+from gsbench.cli.values import figure_path, path
 from gsbench.data import glyphs
 from gsbench.files import ADVICE
 from gsbench.report import FIGURES
@@ -53,7 +54,7 @@ def test_the_command_takes_files_a_name_and_a_folder(tmp_path, capsys):
         (["report", "nowhere.json"], "no such file: nowhere.json"),
         (["report", "bad.json"], "bad.json is no gsbench benchmark file: it is not JSON"),
         (["report", "--storage", "nowhere"], "no benchmark run under 'nowhere'"),
-        (["report", "good.jsonl", "--name", "a/b"], "must be that of one folder"),
+        (["report", "good.jsonl", "--name", "a/b"], "must be that of one folder, text of at most 200 bytes"),
         (["report", "good.jsonl", "--output", "bad.json"], "bad.json"),
     ],
 )
@@ -75,6 +76,66 @@ def test_a_wrong_command_line_is_exit_code_2(arguments, capsys):
         main(arguments)
     assert stop.value.code == 2
     assert "error: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["reprot"], "unknown command 'reprot'; known: train, sweep, report, compare, plan, gallery, list"),
+        (["reprot"], "; did you mean 'report'?"),
+        (["list", "estimator"], "gsbench list: error: unknown kind 'estimator'; known: estimators, models"),
+        (["list", "estimator"], "; did you mean 'estimators'?"),
+        (["list", "data_sets"], "; did you mean 'data-sets'?"),
+        (["completion", "bsh"], "unknown shell 'bsh'; known: bash, zsh, tcsh; did you mean 'bash'?"),
+        (["gallery", "--tau", "1", "--clases", "3"], "unrecognized arguments: '--clases 3'; did you mean '--classes'?"),
+        (["doctor", "--jsn=1"], "unrecognized arguments: '--jsn=1'; did you mean '--json'?"),
+        (["doctor", "nonsense"], "unrecognized arguments: 'nonsense'"),
+    ],
+)
+def test_a_wrong_name_is_told_the_one_that_is_meant(arguments, told, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert told in capsys.readouterr().err
+
+
+# Values that no option takes, and that were taken for others, or ended in tracebacks.
+NO_VALUES = ["", "nan", "１０", "1_0", "0x10", "9" * 400, "5,", "{seed}", "\0", "x\udcff"]
+NO_PATHS = ["", "a\0b", "a" * 300]
+# These take any text, which other tests are about.
+ANY_TEXT = {"report": ("name",), "sweep": ("scheduler",)}
+BASES = {"compare": ["compare", "a.jsonl", "b.jsonl"], "sweep": ["sweep", "--dry-run"]}
+
+
+@pytest.mark.parametrize("name", ["train", "sweep", "report", "compare", "plan", "gallery", "doctor"])
+def test_every_option_refuses_what_it_does_not_take_and_is_named(tmp_path, monkeypatch, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    tried = 0
+    for action in commands()[name]._actions:
+        option = next((text for text in action.option_strings if text.startswith("--")), "")
+        if action.nargs == 0 or not option or option == "--help" or action.dest in ANY_TEXT.get(name, ()):
+            continue
+        for value in NO_PATHS if action.type in (path, figure_path) else NO_VALUES:
+            try:
+                code = main([*BASES.get(name, [name]), f"{option}={value}"])
+            except SystemExit as stop:
+                code = stop.code
+            out, err = capsys.readouterr()
+            assert (code, out) == (2, ""), (option, value)
+            assert option in err.splitlines()[-1], (option, value, err)
+            assert len(err.splitlines()[-1]) < 1000, (option, value)
+            tried += 1
+    assert tried >= 3
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_does_not_fit_into_memory_is_an_error_and_no_traceback(probe, capsys):
+    def run(given):
+        raise MemoryError("Unable to allocate 7.28 TiB")
+
+    probe(run)
+    assert main(["probe"]) == 2
+    assert capsys.readouterr().err == "gsbench: error: this does not fit into memory: Unable to allocate 7.28 TiB\n"
 
 
 def test_the_module_runs_and_tells_its_version():
@@ -321,9 +382,9 @@ def test_a_disk_that_fails_is_one_line_that_names_the_file_and_old_files_stay(
         raise OSError(number, os.strerror(number))
 
     old = {"out/plan.png": b"old", "out/ratios.svg": b"old", "out/gallery.csv": b"old", "out/x/report.html": b"old"}
-    for path, content in old.items():
-        (tmp_path / path).parent.mkdir(exist_ok=True)
-        (tmp_path / path).write_bytes(content)
+    for name_of_file, content in old.items():
+        (tmp_path / name_of_file).parent.mkdir(exist_ok=True)
+        (tmp_path / name_of_file).write_bytes(content)
     before = texts(tmp_path)
     monkeypatch.setattr(os, "fsync", fail)
     code, out, err = run_on(name)

@@ -150,18 +150,26 @@ def test_help_names_every_option(capsys):
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        (["--estimator", "guess"], "unknown estimator 'guess'"),
+        (["--estimator", "guess"], "--estimator: unknown estimator 'guess'"),
+        (["--estimator", "label-only"], "; did you mean 'labels-only'?"),
+        (["--estimator", "gumbel-softmax(tau=0.5,tau=2)"], "tau must be given once, got it twice"),
         (["--estimator", "gumbel-softmax(tau=-1)"], "tau"),
-        (["--preset", "huge"], "unknown preset 'huge'; known: default"),
-        (["--dataset", "cifar"], "cifar"),
+        (["--preset", "huge"], "unknown --preset 'huge'; known: default"),
+        (["--dataset", "mnits"], "unknown --dataset 'mnits'; known: "),
+        (["--dataset", "mnits"], "; did you mean 'mnist'?"),
+        (["--classes", "0"], "--classes must be >= 2, got 0"),
+        (["--shift", "100"], "--shift must be >= 0 and <= 27, got 100"),
+        (["--epochs", "1e308"], "--epochs must be > 0 and <= 1000000000, got 1e+308"),
+        (["--learning-rate-every", "1e-320"], "--learning-rate-every must be >= 1e-09, got 1e-320"),
+        (["--test-draws", "1000000000000"], "--test-draws must be >= 1 and <= 20000, got 1000000000000"),
+        (["--data-dir", "~nosuchuser/x"], "'~nosuchuser/x' cannot be used: "),
         (["--dataset", "synthetic"], "there is no accuracy to train for"),
         (["--dataset", "mnist", "--data-dir", "nowhere"], "nowhere"),
-        (["--classes", "1"], "n_classes must be >= 2, got 1"),
+        (["--classes", "1"], "--classes must be >= 2, got 1"),
         (["--classes", "100000"], "classes, got 100000"),
-        (["--learning-rate", "0"], "learning_rate must be > 0, got 0.0"),
-        (["--learning-rate", "nan"], "learning_rate must be > 0, got nan"),
-        (["--polyak", "1"], "polyak must be >= 0 and < 1, got 1.0"),
-        (["--seconds", "-1"], "seconds must be > 0, got -1.0"),
+        (["--learning-rate", "0"], "--learning-rate must be > 0, got 0.0"),
+        (["--polyak", "1"], "--polyak must be >= 0 and < 1, got 1.0"),
+        (["--seconds", "-1"], "--seconds must be > 0 and <= 1000000000, got -1.0"),
         (["--device", "tpu"], "tpu"),
     ],
 )
@@ -176,12 +184,28 @@ def test_what_cannot_be_used_is_one_line_on_stderr_and_exit_code_2(tmp_path, mon
     assert [line for line in printed.err.splitlines() if not line.startswith("run ")] == [error]
 
 
-@pytest.mark.parametrize("options", [["--steps", "many"], ["--colour", "red"], ["--labels"]])
-def test_a_wrong_command_line_is_exit_code_2(options, capsys):
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--steps", "many"], "argument --steps: must be an integer, got 'many'"),
+        (["--classes", "１０"], "argument --classes: must be an integer, got '１０'"),
+        (["--classes", "1_0"], "argument --classes: must be an integer, got '1_0'"),
+        (["--batch", "1_0"], "argument --batch: must be an integer, got '1_0'"),
+        (["--learning-rate", "nan"], "argument --learning-rate: must be a finite number, got 'nan'"),
+        (["--epochs", "inf"], "argument --epochs: must be a finite number, got 'inf'"),
+        (["--checkpoint-seconds", "nan"], "argument --checkpoint-seconds: must be a number >= 0 and <= 1000000000"),
+        (["--checkpoint-seconds=-5"], "argument --checkpoint-seconds: must be a number >= 0 and <= 1000000000"),
+        (["--runs", ""], "argument --runs: must be the name of a file or folder, got ''"),
+        (["--colour", "red"], "unrecognized arguments: '--colour red'"),
+        (["--learning_rate", "1"], "unrecognized arguments: '--learning_rate 1'; did you mean '--learning-rate'?"),
+        (["--labels"], "argument --labels: expected one argument"),
+    ],
+)
+def test_a_wrong_command_line_is_exit_code_2(options, why, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["train", *options])
     assert stop.value.code == 2
-    assert "error: " in capsys.readouterr().err
+    assert f"error: {why}" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_run_that_another_process_makes_is_refused_in_one_line(tmp_path, capsys):

@@ -160,7 +160,7 @@ def test_a_record_of_another_form_is_refused(change, message):
 
 
 def test_a_data_folder_that_does_not_exist_is_an_error(tmp_path, monkeypatch):
-    with pytest.raises(FileNotFoundError, match=r"gone' \(from data_dir\) is not a folder"):
+    with pytest.raises(FileNotFoundError, match=r"gone' \(from --data-dir or data_dir\) is not a folder"):
         load_dataset("mnist", data_dir=tmp_path / "gone")
     monkeypatch.setenv("GSBENCH_DATA", str(tmp_path / "lost"))
     with pytest.raises(FileNotFoundError, match=r"lost' \(from \$GSBENCH_DATA\) is not a folder"):
@@ -176,7 +176,7 @@ def test_a_data_folder_of_the_environment_is_looked_at_where_it_is_read(tmp_path
         for call in (load_dataset, count_classes, default_classes, find_dataset):
             with pytest.raises(FileNotFoundError, match=r"lost' \(from \$GSBENCH_DATA\) is not a folder"):
                 call(name)
-    with pytest.raises(FileNotFoundError, match=r"gone' \(from data_dir\) is not a folder"):
+    with pytest.raises(FileNotFoundError, match=r"gone' \(from --data-dir or data_dir\) is not a folder"):
         count_classes("glyphs", tmp_path / "gone")  # what is named in the call is looked at at once
 
 
@@ -192,3 +192,14 @@ def test_the_cache_folder(tmp_path, monkeypatch):
     assert cache_folder() == tmp_path
     monkeypatch.delenv("GSBENCH_CACHE")
     assert "gsbench" in cache_folder().parts
+
+
+def test_a_home_that_there_is_not_is_told_by_what_named_it(monkeypatch):
+    with pytest.raises(ValueError, match=r"^--data-dir or data_dir '~nosuchuser/x' cannot be used: "):
+        count_classes("mnist", "~nosuchuser/x")
+    monkeypatch.setenv("GSBENCH_DATA", "~nosuchuser/x")
+    with pytest.raises(ValueError, match=r"^\$GSBENCH_DATA '~nosuchuser/x' cannot be used: "):
+        count_classes("mnist")
+    monkeypatch.setenv("GSBENCH_CACHE", "~nosuchuser/x")
+    with pytest.raises(ValueError, match=r"^\$GSBENCH_CACHE '~nosuchuser/x' cannot be used: "):
+        cache_folder()

@@ -71,6 +71,18 @@ def test_every_library_that_gsbench_asks_for_is_looked_at():
     assert names == {"chainer", "numpy", "scipy", "pandas", "matplotlib", *probes.OTHERS}
 
 
+def test_what_it_says_of_chainer_stands_in_the_readme():
+    """Two commands, since a plain `pip install` of gsbench stops in Chainer's build."""
+    (remedy,) = {probe.remedy for probe in probes.PROBES if probe.name == "Chainer"}
+    first, second = remedy.split(", then ")
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    assert f"    {first}\n    {second}\n" in readme
+    content = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    assert second.split()[-1] in content["project"]["dependencies"]
+    constraint = (Path(__file__).parent.parent / "build-constraints.txt").read_text(encoding="utf-8").split()[-1]
+    assert f"'{constraint}'" in first
+
+
 def broken(*, needed):
     def look():
         yield Finding("first", OK, "is told all the same")

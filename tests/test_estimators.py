@@ -429,10 +429,12 @@ def test_only_the_sum_with_shared_noise_is_exact():
 
 
 def test_a_list_of_estimators_names_each_once():
-    got = parse_estimators("gumbel-softmax(tau=0.5,draws=2), marginalize,gumbel-softmax(draws=2,tau=0.5),")
+    got = parse_estimators("gumbel-softmax(tau=0.5,draws=2), marginalize,gumbel-softmax(draws=2,tau=0.5)")
     assert [str(e) for e in got] == ["gumbel-softmax(tau=0.5,draws=2)", "marginalize"]
     with pytest.raises(ValueError, match=r"no estimator in ' ,'; known: marginalize"):
         parse_estimators(" ,")
+    with pytest.raises(ValueError, match=r"an empty place in 'marginalize,'; known: marginalize"):
+        parse_estimators("marginalize,")  # as a shell makes it of marginalize,$MORE
 
 
 @pytest.mark.parametrize(
@@ -443,7 +445,7 @@ def test_a_list_of_estimators_names_each_once():
         ("gumbel-softmax(tau=0)", r"'gumbel-softmax\(tau=0\)': tau must be >= 1e-10 and finite, got 0"),
         ("gumbel-softmax(tau=-1.5)", r"tau must be >= 1e-10 and finite, got -1\.5"),
         ("gumbel-softmax(tau=nan)", "tau must be >= 1e-10 and finite, got 'nan'"),
-        ("gumbel-softmax(tau=1e999)", "tau must be >= 1e-10 and finite, got inf"),
+        ("gumbel-softmax(tau=1e999)", "tau must be >= 1e-10 and finite, got '1e999'"),
         ("straight-through(tau=warm)", "tau must be >= 1e-10 and finite, got 'warm'"),
         ("straight-through(draws=0)", "draws must be an integer >= 1, got 0"),
         ("straight-through(draws=1.5)", r"draws must be an integer >= 1, got 1\.5"),
@@ -469,6 +471,20 @@ def test_a_list_of_estimators_names_each_once():
         ("sum-and-sample(m=1.0)", r"m must be an integer >= 1, got 1\.0"),
         ("sum-and-sample(draws=2)", "has no setting 'draws=2'; settings: m"),
         ("sparsemax(tau=1)", "'sparsemax' has no setting 'tau=1'; settings: "),
+        ("gumbel-softmax(tau=0.5,tau=2)", r"'gumbel-softmax\(tau=0.5,tau=2\)': tau must be given once, got it twice"),
+        ("gumbel-softmax(tau=0.5,)", "'gumbel-softmax' has no setting ''; settings: tau, draws"),
+        ("gumbel-softmax(taus=1)", r"settings: tau, draws; did you mean 'tau'\?"),
+        ("gumbel-sofmax", r"; did you mean 'gumbel-softmax'\?"),
+        ("gumbel-softmax(draws=1_0)", "draws must be an integer >= 1, got '1_0'"),
+        ("gumbel-softmax(draws=１０)", "draws must be an integer >= 1, got '１０'"),
+        ("gumbel-softmax(draws=0x10)", "draws must be an integer >= 1, got '0x10'"),
+        ("gumbel-softmax(draws=2**3)", r"draws must be an integer >= 1, got '2\*\*3'"),
+        ("gumbel-softmax(tau='0.5')", "tau must be > 0 and finite, got \"'0.5'\""),
+        ("gumbel-softmax(tau=True)", "tau must be > 0 and finite, got True"),
+        (f"gumbel-softmax(draws={'9' * 400})", "draws must be an integer >= 1, got '999"),
+        (f"gumbel-softmax(tau={'-' * 3000}1)", "tau must be > 0 and finite, got '---"),
+        ("-" * 3000 + "1", "unknown estimator '---"),
+        ("gumbel-softmax" + "(" * 3000, r"cannot read estimator 'gumbel-softmax\(\(\("),
         ("marginalize(class_noise=none)", "class_noise must be one of shared, independent, got 'none'"),
     ],
 )

@@ -246,12 +246,16 @@ def test_the_numbers_as_json(tmp_path, capsys, undrawn):
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        (["--classes", "1"], "classes must be >= 2, got 1"),
-        (["--probabilities", "0.5,0.2"], "must sum to 1"),
-        (["--logits=-1"], "two or more"),
-        (["--taus", "0"], "taus must be one or more numbers >= 1e-10"),
-        (["--draws", "0"], "draws must be >= 1"),
-        (["--seed", "-1"], "seed must be >= 0, got -1"),
+        (["--classes", "1"], "--classes must be >= 2, got 1"),
+        (["--probabilities", "0.5,0.2"], "--probabilities must sum to 1"),
+        (["--logits=-1"], "--logits must be two or more"),
+        (["--taus", "0"], "--taus must be one or more numbers >= 1e-10"),
+        (["--taus", ",".join(map(str, range(1, 102)))], "--taus must be at most 100 temperatures, got 101"),
+        (["--draws", "0"], "--draws must be >= 1"),
+        (["--seed", "-1"], "--seed must be >= 0, got -1"),
+        (["--draws", "1000000000000000"], "--draws × --classes = 1,000,000,000,000,000 × 6 need about 2.68e+08 GiB"),
+        (["--classes", "1000000000000"], "--draws × --classes = 1 × 1,000,000,000,000 need about"),
+        (["--draws", "9223372036854775807", "--classes", "9223372036854775807"], "need about"),
     ],
 )
 def test_what_cannot_be_used_is_exit_code_2_and_writes_nothing(tmp_path, capsys, options, why):
@@ -265,6 +269,10 @@ def test_what_cannot_be_used_is_exit_code_2_and_writes_nothing(tmp_path, capsys,
 @pytest.mark.parametrize(
     ("options", "why"),
     [
+        (["--logits", "1_0,2"], "argument --logits: numbers with commas between them, such as 0.1,1,5, got '1_0,2'"),
+        (["--logits", "１,2"], "got '１,2'"),
+        (["--taus", "1,"], "got '1,'"),
+        (["--draws", "9" * 400], "argument --draws: must be an integer <= 9223372036854775807, got '999"),
         (["--taus", "a,b"], "argument --taus: numbers with commas between them, such as 0.1,1,5, got 'a,b'"),
         (["--classes", "3", "--logits", "1,2"], "not allowed with argument"),
     ],

@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from gsbench.case import Case
-from gsbench.limits import available_bytes
 from gsbench.estimators import ESTIMATORS
+from gsbench.limits import available_bytes
 from gsbench.meters.child import run_in_child
 from gsbench.meters.estimate import class_rows_bytes, estimate_step_bytes
 from gsbench.meters.memory import live_peak

@@ -320,7 +320,7 @@ def test_prediction_by_another_distribution_averages_that(name):
         ({"d_z": -3}, "d_z must be >= 1, got -3"),
         ({"nonlinearity": "tanh"}, "unknown nonlinearity 'tanh'; known: relu, elu"),
         ({"norm": "layer"}, "unknown norm 'layer'; known: none, batch"),
-        ({"init_std": 0.0}, r"init_std must be > 0 or None, got 0\.0"),
+        ({"init_std": 0.0}, r"init_std must be > 0, got 0\.0"),
         (
             {"log_var_limits": (1.0, -1.0)},
             r"log_var_limits must be \(low, high\) with low < high, got \(1\.0, -1\.0\)",

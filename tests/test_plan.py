@@ -495,8 +495,8 @@ def test_what_was_not_measured_is_said(records_file):
     [
         ({"classes": [1]}, r"classes must be integers >= 2, at least one, got \[1\]"),
         ({"classes": []}, "at least one"),
-        ({"ratio": 0.0}, "ratio must be > 0 and finite, got 0.0"),
-        ({"memory": -1}, "memory must be > 0"),
+        ({"ratio": 0.0}, "ratio must be >= 1 and <= 1000000000, got 0.0"),
+        ({"memory": -1}, "memory must be >= 1, got -1"),
         ({"steps": 10, "epochs": 2.0, "examples": 100}, "steps or epochs, got both"),
         ({"epochs": 2.0}, "epochs needs examples"),
         ({"examples": 2}, "examples needs epochs"),

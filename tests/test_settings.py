@@ -64,7 +64,7 @@ def test_class_counts_are_held_against_the_data_set():
         ({"units": 0}, "units must be >= 1"),
         ({"nonlinearity": "tanh"}, "unknown nonlinearity 'tanh'; known: relu, elu"),
         ({"norm": "layer"}, "unknown norm 'layer'; known: none, batch"),
-        ({"init_std": 0.0}, "init_std must be > 0 or None"),
+        ({"init_std": 0.0}, "init_std must be > 0"),
         ({"log_var_limits": (1.0, 1.0)}, "log_var_limits must be"),
     ],
 )

@@ -119,8 +119,8 @@ def test_a_class_may_be_labelled_to_the_last_image():
         ({"seed": -1}, "seed must be >= 0, got -1"),
         (
             {"labelled_per_class": 11},
-            "class 1 of 'some' has 12 train images, of which 2 go to validation: "
-            "too few for labelled_per_class=11",
+            "labelled_per_class=11 is more than there are: class 1 of 'some' has 12 train images, of which 2 go to "
+            "validation",
         ),
     ],
 )

@@ -210,8 +210,13 @@ def test_a_dry_run_says_which_runs_are_there(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["--workers", "0"], "workers must be 1 to .*, the cores that this process may use, got 0"),
-        (["--classes", "2,x"], "invalid list of int value: '2,x'"),
+        (["--scheduler", ""], "must be the address of a Dask scheduler, such as tcp://host:8786, got ''"),
+        (["--seeds", "0,"], "argument --seeds: must be an integer, got ''"),
+        (["--classes", "2,0"], "--classes must be >= 2, got 0"),
+        (["--estimators", "label-only"], "; did you mean 'labels-only'"),
+        (["--device", "tpu"], "unknown --device 'tpu'"),
+        (["--workers", "0"], "--workers must be 1 to .*, the cores that this process may use, got 0"),
+        (["--classes", "2,x"], "argument --classes: must be an integer, got .x."),
         (["--estimators", "summ"], "unknown estimator 'summ'"),
         (["nowhere.toml"], "nowhere.toml"),
     ],
@@ -220,6 +225,45 @@ def test_the_command_refuses_in_words(arguments, why, capsys):
     with contextlib.suppress(SystemExit):  # of argparse
         assert main(["sweep", *arguments]) == 2
     assert re.search(why, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "told"),
+    [
+        ("seed = -1", [], "grid.toml: seed must be >= 0, got -1"),
+        ("seed = -1", ["--seeds=-2"], "--seeds must be >= 0, got -2"),
+        ("n_classes = 1", [], "grid.toml: n_classes must be >= 2, got 1"),
+        ("sede = 1", [], "grid.toml: unknown setting 'sede'; known: "),
+        ("sede = 1", [], "; did you mean 'seed'?"),
+        ("learning_rat = 1", [], "; did you mean 'learning_rate'?"),
+        ('preset = "smal"', [], "grid.toml: unknown preset 'smal'; known: default, small, blog, tuned, paper"),
+        ('dataset = "minst"', [], "grid.toml: dataset: unknown data set 'minst'; known: "),
+        ('estimator = "gumbel-sofmax"', [], "grid.toml: estimator: unknown estimator 'gumbel-sofmax'; known: "),
+        ('estimator = "gumbel-softmax(tau=1,tau=2)"', [], "tau must be given once, got it twice"),
+        ('batch = "1_0"', [], "grid.toml: batch must be of kind int, got '1_0'"),
+        ("epochs = inf", [], "grid.toml: epochs must be > 0 and <= 1000000000 and finite, got inf"),
+        (f"steps = {'9' * 400}", [], "grid.toml: steps must be >= 1 and <= 9223372036854775807, got 999"),
+        (f"alpha = {'9' * 400}", [], "grid.toml: alpha must be >= 0 and <= 9223372036854775807, got 999"),
+        (f"steps = {'9' * 5000}", [], "grid.toml has an integer of more than 4,300 digits; allowed are those <= 92233"),
+        ("seed = []", [], "grid.toml: seed needs at least one value, got none"),
+        ("[gird]", [], "grid.toml has 'gird'; allowed are a table [grid] and tables [[also]]; did you mean 'grid'?"),
+    ],
+)
+def test_what_a_file_has_wrong_is_told_with_its_field_and_name(tmp_path, monkeypatch, capsys, text, arguments, told):
+    monkeypatch.chdir(tmp_path)
+    table = text if text.startswith("[") else f"[grid]\n{text}\n"
+    (tmp_path / "grid.toml").write_text(table, encoding="utf-8")
+    assert main(["sweep", "grid.toml", "--threads", "1", "--dry-run", *arguments]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("gsbench: error: ")
+    assert told in printed.err
+    assert len(printed.err) < 1500
+
+
+def test_a_file_of_an_editor_that_begins_with_a_byte_order_mark_is_read(tmp_path):
+    (tmp_path / "grid.toml").write_bytes(b"\xef\xbb\xbf[grid]\r\nseed = [1, 2]\r\n")
+    assert read_grids(tmp_path / "grid.toml") == [{"seed": [1, 2]}]
 
 
 def test_without_distributed_the_command_says_what_to_install(tmp_path, monkeypatch, capsys):
@@ -306,7 +350,7 @@ def test_finished_runs_are_skipped_and_failures_stop_nothing(tmp_path, client):
     records = run_sweep([diverged, failing, good], store, client, watcher=notes)
     assert notes.ended == [(failing.key, "failed"), (good.key, "ok")]
     assert records[0] == {"status": "diverged", "reason": "long ago"}
-    assert records[1]["reason"].startswith("ValueError: dtype float16 needs a CUDA device")
+    assert records[1]["reason"].startswith("SettingError: dtype float16 needs a CUDA device")
     assert records[1]["case"] == failing.key
     assert records[1]["estimator"] == "marginalize"
 
@@ -499,7 +543,7 @@ def test_the_command_lists_failures_at_the_end_and_says_so_with_its_exit_code(tm
     printed = capsys.readouterr()
     assert printed.out == f"{tmp_path}\n"
     last = printed.err.splitlines()[-2:]
-    assert last[0].startswith(f"{failing.key}: failed: ValueError: dtype float16 needs a CUDA device")
+    assert last[0].startswith(f"{failing.key}: failed: SettingError: dtype float16 needs a CUDA device")
     assert last[1] == f"1 of 1 runs failed; for the report: gsbench report {tmp_path}"
 
     assert main(options) == 0

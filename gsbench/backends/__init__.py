@@ -8,14 +8,17 @@ beside `chainer.py` and a line in `BACKENDS`.
 from __future__ import annotations
 
 import importlib
+import re
 from typing import Any
+
+from gsbench.values import SettingError, not_known, shown
 
 BACKENDS = {"chainer": ("gsbench.backends.chainer", "ChainerBackend")}
 
 DTYPES = ("float32", "float64", "float16")
 
 
-class DeviceError(ValueError):
+class DeviceError(SettingError):
     """A device was asked for that cannot be used here; the message says why and what can be."""
 
 
@@ -29,6 +32,12 @@ def chunk_bytes(device: str) -> int:
     return 2**26 if device == "cpu" else 2**29
 
 
+def check_device(name: str) -> None:
+    """Raises DeviceError for what is no spelling of a device; whether it can be used here, `load_backend` says."""
+    if not re.fullmatch("cpu|cuda:[0-9]{1,4}", name):
+        raise DeviceError("unknown {device}", f" {shown(name)}; allowed: cpu, cuda:N (such as cuda:0)")
+
+
 def load_backend(name: str = "chainer", device: str = "cpu", dtype: str = "float32") -> Any:
     """The backend `name` on `device` ("cpu" or "cuda:N"), computing in `dtype`.
 
@@ -36,10 +45,11 @@ def load_backend(name: str = "chainer", device: str = "cpu", dtype: str = "float
     is not usable on this machine.
     """
     if name not in BACKENDS:
-        raise ValueError(f"unknown backend {name!r}; known: {', '.join(BACKENDS)}")
+        raise SettingError("unknown {backend}", f" {not_known(name, BACKENDS)}")
     if dtype not in DTYPES:
-        raise ValueError(f"unknown dtype {dtype!r}; known: {', '.join(DTYPES)}")
+        raise SettingError("unknown {dtype}", f" {not_known(dtype, DTYPES)}")
     if dtype == "float16" and not device.startswith("cuda"):
-        raise ValueError(f"dtype float16 needs a CUDA device, got device {device!r}; on a CPU: float32, float64")
+        why = f"a CUDA device, got device {shown(device)}; on a CPU: float32, float64"
+        raise SettingError("{dtype} float16 needs ", why)
     module, cls = BACKENDS[name]
     return getattr(importlib.import_module(module), cls)(device, dtype)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gsbench.backends import DeviceError, chunk_bytes
+from gsbench.backends import DeviceError, check_device, chunk_bytes
 from gsbench.backends import chainer_densities as densities
 from gsbench.backends import chainer_functions as functions
 from gsbench.backends.chainer_adam import Adam
@@ -55,14 +55,13 @@ def _device(name: str) -> Any:
     """The Chainer device for "cpu" or "cuda:N"; raises DeviceError with the reason where it cannot be used."""
     if name == "cpu":
         return chainer.get_device("@numpy")
-    kind, _, index = name.partition(":")
-    if kind != "cuda" or not index.isdigit():
-        raise DeviceError(f"unknown device {name!r}; allowed: cpu, cuda:N (such as cuda:0)")
+    check_device(name)
+    index = name.removeprefix("cuda:")
     if problem := cuda_problem():
-        raise DeviceError(f"device {name!r} cannot be used: {problem}; allowed here: cpu")
+        raise DeviceError("{device}", f" {name!r} cannot be used: {problem}; allowed here: cpu")
     count = chainer.backends.cuda.cupy.cuda.runtime.getDeviceCount()
     if int(index) >= count:
-        raise DeviceError(f"no device {name!r}; allowed here: cpu, cuda:0 to cuda:{count - 1}")
+        raise DeviceError("no {device}", f" {name!r}; allowed here: cpu, cuda:0 to cuda:{count - 1}")
     return chainer.get_device(f"@cupy:{index}")
 
 

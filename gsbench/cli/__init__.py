@@ -20,8 +20,10 @@ from gsbench.cli.gallery import add_gallery
 from gsbench.cli.list import add_list
 from gsbench.cli.parser import CommandParser
 from gsbench.cli.report import add_report
+from gsbench.cli.streams import readable_streams
 from gsbench.process import NO_READER, STOPPED, drop_stdout, hear_ctrl_c
 from gsbench.shown import printable
+from gsbench.values import SettingError
 from gsbench.version import __version__
 
 
@@ -77,6 +79,11 @@ def make_parser() -> CommandParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code; 2 where what it was given cannot be used, which is said on stderr."""
+    with readable_streams():
+        return _main(argv)
+
+
+def _main(argv: Sequence[str] | None) -> int:
     try:
         return _run(argv)
     except KeyboardInterrupt:
@@ -89,7 +96,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> int:
     parser = make_parser()
-    arguments = parser.parse_args(argv)
+    arguments, more = parser.parse_known_args(argv)
+    if more:
+        arguments.parser.refuse_arguments(more)
     if arguments.quiet and arguments.verbose:
         parser.error("--quiet and --verbose exclude each other")
     from gsbench.cli.remarks import heard  # tqdm, which --help does not need
@@ -104,6 +113,8 @@ def _run(argv: Sequence[str] | None) -> int:
             if isinstance(error, BrokenPipeError) and _nobody_reads():
                 raise
             return _refuse(error, arguments)
+        except MemoryError as error:
+            return _refuse(MemoryError(f"this does not fit into memory: {error}"), arguments)
 
 
 def _nobody_reads() -> bool:
@@ -123,6 +134,9 @@ def _refuse(error: Exception, arguments: argparse.Namespace) -> int:
         traceback.print_exception(type(error), error, error.__traceback__)
     from gsbench.files import explain  # filelock, which --help does not need
 
-    told = explain(error) if isinstance(error, OSError) else str(error)
+    if isinstance(error, SettingError):
+        told = error.told(arguments.parser.spelled)
+    else:
+        told = explain(error) if isinstance(error, OSError) else str(error)
     print(f"gsbench: error: {printable(told)}", file=sys.stderr)
     return 2

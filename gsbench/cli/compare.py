@@ -8,8 +8,9 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gsbench.cli.values import figure_path
+from gsbench.cli.values import figure_path, path
 from gsbench.shown import visible
+from gsbench.values import Range, SettingError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,8 +59,8 @@ def add_compare(commands: Any) -> None:
         epilog=EXAMPLES,
     )
     add = parser.add_argument
-    add("base", type=Path, metavar="BASE", help="a benchmark file, or a folder of them, as gsbench report takes it")
-    add("new", type=Path, nargs="+", metavar="NEW", help="what is held against it: one or more")
+    add("base", type=path, metavar="BASE", help="a benchmark file, or a folder of them, as gsbench report takes it")
+    add("new", type=path, nargs="+", metavar="NEW", help="what is held against it: one or more")
     add(
         "--fail-if", action="append", default=[], metavar="CONDITION", dest="conditions",
         help="exit with 1 where it holds, such as 'step_seconds>1.2x'; a limit has its unit (repeatable; see below)",
@@ -79,12 +80,10 @@ def add_compare(commands: Any) -> None:
 
 def confidence(text: str) -> float:
     try:
-        level = float(text)
+        return float(Range(above=0, below=1).read(text))
     except ValueError:
-        level = math.nan
-    if not 0 < level < 1:
-        raise argparse.ArgumentTypeError(f"a confidence lies between 0 and 1, such as 0.95, got {text!r}")
-    return level
+        got = f"got {shown(text)}"
+        raise argparse.ArgumentTypeError(f"a confidence lies between 0 and 1, such as 0.95, {got}") from None
 
 
 def run_compare(arguments: argparse.Namespace) -> int:
@@ -95,7 +94,10 @@ def run_compare(arguments: argparse.Namespace) -> int:
     from gsbench.report.regression import compare
     from gsbench.report.regression_conditions import parse_condition
 
-    conditions = [parse_condition(text) for text in arguments.conditions]
+    try:
+        conditions = [parse_condition(text) for text in arguments.conditions]
+    except ValueError as error:
+        raise SettingError("{conditions}", f": {error}") from error
     if arguments.figure:
         check_place(arguments.figure)
     paths = [arguments.base, *arguments.new]

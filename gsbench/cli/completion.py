@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
+
+from gsbench.cli.values import figure_path, path
 
 SHELLS = ("bash", "zsh", "tcsh")
 
@@ -35,7 +36,7 @@ def run_completion(arguments: argparse.Namespace) -> None:
     for name, of_command in {"": parser, **subparsers(parser)}.items():
         names = _names(name)
         for action in of_command._actions:
-            if action.type is Path:
+            if action.type in (path, figure_path):
                 action.complete = shtab.DIRECTORY if action.metavar == "DIR" else shtab.FILE
             elif action.dest in names:
                 action.choices = names[action.dest]

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gsbench.cli.probes import OK, PROBES, PROBLEM, REINSTALL, Finding, Probe, data_probes
+from gsbench.cli.values import path
 
 BROKEN = 1  # exit code
 
@@ -32,7 +33,9 @@ def add_doctor(commands: Any) -> None:
         "about what is missing. Downloads nothing.",
         epilog=EXAMPLES,
     )
-    parser.add_argument("--data-dir", metavar="DIR", help="the data folder (or the environment variable GSBENCH_DATA)")
+    parser.add_argument(
+        "--data-dir", type=path, metavar="DIR", help="the data folder (or the environment variable GSBENCH_DATA)"
+    )
     parser.add_argument("--json", action="store_true", help="as JSON: whether gsbench can be used, and the findings")
     parser.set_defaults(run=run_doctor)
 

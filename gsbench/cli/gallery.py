@@ -8,6 +8,9 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gsbench import values
+from gsbench.cli.values import path, whole
+
 if TYPE_CHECKING:
     from gsbench.gallery import Gallery
 
@@ -27,11 +30,12 @@ classes, the likeliest of which has a probability of 0.80, and temperatures 0.1,
 
 
 def numbers(text: str) -> list[float]:
-    """Reads `0.1,1,5`."""
+    """Reads `0.1,1,5`, and `-inf`, the logit of a class that has no probability."""
     try:
-        return [float(part) for part in text.split(",")]
+        return [-math.inf if part == "-inf" else values.number(part) for part in values.parts(text)]
     except ValueError:
-        raise argparse.ArgumentTypeError(f"numbers with commas between them, such as 0.1,1,5, got {text!r}") from None
+        got = f"got {values.shown(text)}"
+        raise argparse.ArgumentTypeError(f"numbers with commas between them, such as 0.1,1,5, {got}") from None
 
 
 def add_gallery(commands: Any) -> None:
@@ -47,12 +51,12 @@ def add_gallery(commands: Any) -> None:
     of = parser.add_mutually_exclusive_group()
     of.add_argument("--logits", type=numbers, metavar="x,x,…", help="the categorical is their softmax")
     of.add_argument("--probabilities", type=numbers, metavar="p,p,…", help="the categorical itself; they sum to 1")
-    of.add_argument("--classes", type=int, default=6, metavar="K", help="random logits of K classes (default: 6)")
+    of.add_argument("--classes", type=whole, default=6, metavar="K", help="random logits of K classes (default: 6)")
     parser.add_argument("--taus", type=numbers, metavar="τ,τ,…", help="temperatures (default: 0.1,1,5,100)")
-    parser.add_argument("--draws", type=int, metavar="n", help="of which the mean is taken (default: 100)")
-    parser.add_argument("--seed", type=int, help="of the random logits and the draws (default: 212)")
+    parser.add_argument("--draws", type=whole, metavar="n", help="of which the mean is taken (default: 100)")
+    parser.add_argument("--seed", type=whole, help="of the random logits and the draws (default: 212)")
     parser.add_argument(
-        "--output", type=Path, default=Path("gallery"), metavar="DIR",
+        "--output", type=path, default=Path("gallery"), metavar="DIR",
         help=f"where {', '.join(FILES)} are written (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON in place of the table")
@@ -118,12 +122,12 @@ def table(gallery: Gallery) -> str:
         rest = (f"{column.sum() - column[order].sum():.3f}" for column in columns)
         lines.append([f"{others:,} others", *rest])
     lines.append([""] * (1 + len(columns)))
-    for name, values in (
+    for name, figures in (
         ("off the categorical by", gallery.from_categorical),
         ("off uniform by", gallery.from_uniform),
         ("mean largest entry", gallery.mean_largest),
     ):
-        lines.append([name, "", *(f"{value:.3f}" for value in values)])
+        lines.append([name, "", *(f"{value:.3f}" for value in figures)])
     headers = ["class", "probability", *(f"mean at τ = {tau:g}" for tau in gallery.taus)]
     written = tabulate(lines, headers, disable_numparse=True, colalign=("left", *("right" for _ in columns)))
     about = "Off by: total variation, from 0 to 1. Mean largest entry: 1 where draws are one-hot."

@@ -55,7 +55,7 @@ def add_list(commands: Any) -> None:
 def run_list(arguments: argparse.Namespace) -> None:
     listed = {kind: make() for kind, make in KINDS.items() if arguments.kind in (None, kind)}
     if arguments.json:
-        print(json.dumps(listed, allow_nan=False, ensure_ascii=False))
+        print(json.dumps(listed, allow_nan=False))
         return
     if arguments.kind:
         print(f"{arguments.kind}:\n{in_paragraphs(listed[arguments.kind])}")

@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from gsbench.values import did_you_mean, not_known, shown
+
 
 class CommandParser(argparse.ArgumentParser):
     """An ArgumentParser with --quiet and --verbose, whose epilog is printed as it is written.
@@ -20,6 +22,7 @@ class CommandParser(argparse.ArgumentParser):
     def __init__(self, *args: Any, fill: Callable[[CommandParser], None] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **{"formatter_class": argparse.RawDescriptionHelpFormatter, **kwargs})
         self._fill = fill
+        self.set_defaults(parser=self)  # in the result, it is the parser of the command that was given
         loudness = self.add_mutually_exclusive_group()
         loudness.add_argument(
             "-q", "--quiet", action="store_true", default=argparse.SUPPRESS,
@@ -40,3 +43,21 @@ class CommandParser(argparse.ArgumentParser):
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         self.fill()
         return super().parse_known_args(args, namespace)
+
+    def spelled(self, field: str) -> str:
+        """The option by which a setting is given, such as --classes of n_classes; the setting where there is none."""
+        spellings = (text for a in self._actions if a.dest == field for text in a.option_strings)
+        return next((text for text in spellings if text.startswith("--")), field)
+
+    def refuse_arguments(self, arguments: Sequence[str]) -> None:
+        """Ends with the message that these are not known, and which option is close to the first of them."""
+        options = [text for action in self._actions for text in action.option_strings if text.startswith("--")]
+        first = next((argument for argument in arguments if argument.startswith("-")), "")
+        close = did_you_mean(first.partition("=")[0], options)
+        self.error(f"unrecognized arguments: {shown(' '.join(arguments))}{close}")
+
+    # argparse's own message has no "did you mean".
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            what = action.metavar if isinstance(action.metavar, str) else action.dest
+            raise argparse.ArgumentError(None, f"unknown {what.lower()} {not_known(value, action.choices)}")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from gsbench.cli.parser import CommandParser
 from gsbench.cli.remarks import is_quiet, remark
 from gsbench.cli.run_options import OF_CASE
-from gsbench.cli.values import byte_count, figure_path, integers
+from gsbench.cli.values import byte_count, figure_path, integers, number, option, path, whole
 from gsbench.estimators import parse_estimators
 from gsbench.files import check_place
 
@@ -26,16 +27,16 @@ exit codes: 0 done, 2 cannot be used
 """
 
 # The options that say what is planned for, in addition to those of a run's case.
-SHAPE = {
+SHAPE: dict[str, tuple[Any, str]] = {
     "preset": (str, "the networks' sizes: default, blog, paper, tuned, small"),
-    "units": (int, "width of the hidden layers"),
-    "layers": (int, "hidden layers of q(a|x) and q(y|a,x)"),
-    "class_layers": (int, "hidden layers of the networks that take y"),
-    "d_a": (int, "dimension of a"),
-    "d_z": (int, "dimension of z"),
+    "units": (whole, "width of the hidden layers"),
+    "layers": (whole, "hidden layers of q(a|x) and q(y|a,x)"),
+    "class_layers": (whole, "hidden layers of the networks that take y"),
+    "d_a": (whole, "dimension of a"),
+    "d_z": (whole, "dimension of z"),
 }
-OF_SHAPE = {**{name: OF_CASE[name] for name in ("model", "batch", "n_mc")}, **SHAPE}
-OF_SETUP = {name: OF_CASE[name] for name in ("device", "backend", "dtype", "threads")}
+OF_SHAPE: dict[str, tuple[Any, str]] = {**{name: OF_CASE[name] for name in ("model", "batch", "n_mc")}, **SHAPE}
+OF_SETUP: dict[str, tuple[Any, str]] = {name: OF_CASE[name] for name in ("device", "backend", "dtype", "threads")}
 
 
 def fill(parser: CommandParser) -> None:
@@ -46,29 +47,29 @@ def fill(parser: CommandParser) -> None:
     )
     parser.epilog = EXAMPLES
     add = parser.add_argument
-    add("files", nargs="*", type=Path, metavar="FILE", help="records: .json or .jsonl, or a folder of them")
+    add("files", nargs="*", type=path, metavar="FILE", help="records: .json or .jsonl, or a folder of them")
     add(
         "--classes", type=integers("class counts", 2, "10,100"), metavar="K,…",
         help="class counts (default: 10,20,50,100,200,500,1000)",
     )  # fmt: skip
     add(
-        "--estimators", type=estimators, metavar="NAME,…",
+        "--estimators", type=option(estimators), metavar="NAME,…",
         help="such as marginalize,'gumbel-softmax(tau=0.5)' (default: those measured)",
     )  # fmt: skip
     add("--memory", type=byte_count, metavar="SIZE", help="also: the largest K that fits, such as 8GiB")
     add(
-        "--ratio", type=float, default=2.0, metavar="r",
+        "--ratio", type=number, default=2.0, metavar="r",
         help="also: from which K on a sampler is r times cheaper than the exact sum (default: %(default)g)",
     )  # fmt: skip
-    add("--steps", type=int, metavar="N", help="also: the time of a training run of N steps")
-    add("--epochs", type=float, metavar="E", help="or of E epochs, of --examples each")
-    add("--examples", type=int, metavar="n", help="unlabelled examples of the data set")
+    add("--steps", type=whole, metavar="N", help="also: the time of a training run of N steps")
+    add("--epochs", type=number, metavar="E", help="or of E epochs, of --examples each")
+    add("--examples", type=whole, metavar="n", help="unlabelled examples of the data set")
     add(
         "--calibrate", action=argparse.BooleanOptionalAction, default=None,
         help="measure a few small cases first, about a minute (default: where there are no records)",
     )  # fmt: skip
     add(
-        "--storage", type=Path, default=Path(".benchmarks"), metavar="DIR",
+        "--storage", type=path, default=Path(".benchmarks"), metavar="DIR",
         help="where records are looked for, and where a calibration keeps its own (default: %(default)s)",
     )  # fmt: skip
     add("--figure", type=figure_path, metavar="FILE", help="also: time and memory by K as .png or .svg")
@@ -84,10 +85,7 @@ def fill(parser: CommandParser) -> None:
 
 
 def estimators(text: str) -> list[str]:
-    try:
-        return [str(estimator) for estimator in parse_estimators(text)]
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+    return [str(estimator) for estimator in parse_estimators(text)]
 
 
 def run_plan(arguments: argparse.Namespace) -> None:

@@ -21,6 +21,9 @@ OTHERS = (
     "threadpoolctl", "tqdm",
 )  # fmt: skip
 BUSY = 0.25  # load for each core from which figures are noisy
+# Chainer's build imports pkg_resources, which setuptools 82 dropped: a plain `pip install` of gsbench stops at it. With
+# Chainer there, any `pip install` of gsbench goes through.
+INSTALL_CHAINER = "pip install 'setuptools<81' wheel, then pip install --no-build-isolation chainer==7.8.1"
 REINSTALL = "make the environment anew, in the clone: pip install tox, tox devenv .venv-dev"
 
 
@@ -99,6 +102,11 @@ def library(name: str, module: str, needed: bool = True) -> Probe:
         yield Finding(name, OK, version(module.split(".")[0]))
 
     return Probe(name, look, needed, REINSTALL)
+
+
+def _matplotlib() -> Iterator[Finding]:
+    importlib.import_module("gsbench.matplotlib_import")
+    yield from library("matplotlib", "matplotlib.ft2font").look()
 
 
 def _others() -> Iterator[Finding]:
@@ -243,10 +251,10 @@ PROBES = (
     Probe("Python", _python, needed=True),
     Probe("gsbench", _gsbench, needed=True, remedy=REINSTALL),
     Probe("NumPy", _numpy, needed=True, remedy=REINSTALL),
-    Probe("Chainer", _chainer, needed=True, remedy=REINSTALL),
+    Probe("Chainer", _chainer, needed=True, remedy=INSTALL_CHAINER),
     library("SciPy", "scipy.stats"),
     library("pandas", "pandas"),
-    library("matplotlib", "matplotlib.ft2font"),
+    Probe("matplotlib", _matplotlib, needed=True, remedy=REINSTALL),
     Probe("other libraries", _others, needed=True, remedy=REINSTALL),
     Probe("processor", _processor),
     Probe("clock", _noise),

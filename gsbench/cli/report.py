@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from gsbench.cli.values import path
+
 TRAINING = "training runs"
 EXAMPLES = """examples:
   gsbench report                                        the newest run under .benchmarks
@@ -29,16 +31,16 @@ def add_report(commands: Any) -> None:
         epilog=EXAMPLES,
     )
     parser.add_argument(
-        "files", nargs="*", type=Path, metavar="FILE",
+        "files", nargs="*", type=path, metavar="FILE",
         help=".json or .jsonl, or a folder of them, such as a store of training runs; several runs stand side by side",
     )  # fmt: skip
     parser.add_argument(
-        "--storage", type=Path, default=Path(".benchmarks"), metavar="DIR",
+        "--storage", type=path, default=Path(".benchmarks"), metavar="DIR",
         help="where the newest run is looked for when no file is named (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--name", help="the report's name (default: the time at which the newest run began)")
     parser.add_argument(
-        "--output", type=Path, default=Path("reports"), metavar="DIR",
+        "--output", type=path, default=Path("reports"), metavar="DIR",
         help="the report is written to DIR/NAME/ (default: %(default)s)",
     )  # fmt: skip
     parser.set_defaults(run=run_report)

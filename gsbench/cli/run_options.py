@@ -7,32 +7,35 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from gsbench.cli.values import number, option, path, whole
 from gsbench.recipe import Recipe
 from gsbench.runs import PRESETS
+from gsbench.runs.run import CHECKPOINT_SECONDS
+from gsbench.values import parts
 
 DEFAULT_STORE = Path("runs")
 
 # What each of these reads, and says of itself; the defaults are the preset's.
-OF_CASE = {
+OF_CASE: dict[str, tuple[Any, str]] = {
     "model": (str, "adgm (Maaløe et al. 2016) or m2 (Kingma et al. 2014)"),
-    "batch": (int, "unlabelled examples in a minibatch"),
-    "n_mc": (int, "Monte-Carlo draws of a and z"),
+    "batch": (whole, "unlabelled examples in a minibatch"),
+    "n_mc": (whole, "Monte-Carlo draws of a and z"),
     "binarize": (str, "dynamic: pixels drawn anew for each minibatch; none: as they are"),
     "dtype": (str, "float32, float64; float16 on a CUDA device"),
     "device": (str, "cpu, cuda:N"),
     "backend": (str, "the framework: chainer"),
-    "threads": (int, "threads of the linear algebra library; default: all cores"),
+    "threads": (whole, "threads of the linear algebra library; default: all cores"),
 }
-OF_EVALUATION = {
-    "evaluate_every": (int, "steps between evaluations; default: an epoch"),
-    "validation_images": (int, "images of the validation part, drawn at random; default: all"),
-    "validation_draws": (int, "draws of a over which q(y|a,x) is averaged on the way"),
-    "test_draws": (int, "the same on the test part, at the end"),
+OF_EVALUATION: dict[str, tuple[Any, str]] = {
+    "evaluate_every": (whole, "steps between evaluations; default: an epoch"),
+    "validation_images": (whole, "images of the validation part, drawn at random; default: all"),
+    "validation_draws": (whole, "draws of a over which q(y|a,x) is averaged on the way"),
+    "test_draws": (whole, "the same on the test part, at the end"),
 }
-BUDGETS = {
-    "epochs": (float, "end after so many epochs"),
-    "steps": (int, "end after so many steps"),
-    "seconds": (float, "end after so many seconds of training"),
+BUDGETS: dict[str, tuple[Any, str]] = {
+    "epochs": (number, "end after so many epochs"),
+    "steps": (whole, "end after so many steps"),
+    "seconds": (number, "end after so many seconds of training"),
 }
 
 
@@ -40,30 +43,42 @@ def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def add_run_options(parser: argparse.ArgumentParser, preset: str | None = "default", budgets: Any = None) -> None:
+def add_run_options(parser: argparse.ArgumentParser, several: bool = False) -> None:
     """Preset, budgets, and all that a recipe and an evaluation have.
 
-    preset    the one that is taken where none is given, or None
-    budgets   makes of a type what reads several values of it; None: a budget takes one value
+    several   whether preset, data set and budgets take several values each, and the preset has no default
     """
-    parser.add_argument("--preset", default=preset, help=f"networks, recipe and budget: {', '.join(PRESETS)}")
-    parser.add_argument("--dataset", help="glyphs, mnist, fashion-mnist, omniglot")
+    read_name = several_of(str) if several else str
     parser.add_argument(
-        "--data-dir", type=Path, metavar="DIR", help="the data folder (or the environment variable GSBENCH_DATA)"
+        "--preset", type=read_name, default=None if several else "default",
+        help=f"networks, recipe and budget: {', '.join(PRESETS)}",
+    )  # fmt: skip
+    parser.add_argument("--dataset", type=read_name, help="glyphs, mnist, fashion-mnist, omniglot")
+    parser.add_argument(
+        "--data-dir", type=path, metavar="DIR", help="the data folder (or the environment variable GSBENCH_DATA)"
     )
-    parser.add_argument("--labels", dest="labelled_per_class", type=int, metavar="n", help="labels a class")
+    parser.add_argument("--labels", dest="labelled_per_class", type=whole, metavar="n", help="labels a class")
     parser.add_argument(
-        "--runs", type=Path, default=DEFAULT_STORE, metavar="DIR", help="where runs are kept (default: %(default)s)"
+        "--runs", type=path, default=DEFAULT_STORE, metavar="DIR", help="where runs are kept (default: %(default)s)"
     )
     parser.add_argument(
-        "--checkpoint-seconds", type=float, default=60.0, metavar="S",
+        "--checkpoint-seconds", type=option(CHECKPOINT_SECONDS.read), default=60.0, metavar="S",
         help="seconds between checkpoints (default: %(default)g)",
     )  # fmt: skip
-    of_budget = {name: (budgets(kind) if budgets else kind, text) for name, (kind, text) in BUDGETS.items()}
+    of_budget = {name: (several_of(kind) if several else kind, text) for name, (kind, text) in BUDGETS.items()}
     _add_group(parser, "budget (the first that is spent ends the run; in place of the preset's)", of_budget)
     _add_group(parser, "recipe (in place of the preset's)", _of_recipe())
     _add_group(parser, "case", OF_CASE)
     _add_group(parser, "evaluation", OF_EVALUATION)
+
+
+def several_of(kind: Any) -> Any:
+    """A list with commas of what `kind` reads."""
+
+    def read(text: str) -> list[Any]:
+        return [kind(part) for part in parts(text)]
+
+    return read
 
 
 def _add_group(parser: argparse.ArgumentParser, title: str, options: dict[str, tuple[Any, str]]) -> None:
@@ -77,7 +92,7 @@ def _add_group(parser: argparse.ArgumentParser, title: str, options: dict[str, t
 
 def _of_recipe() -> dict[str, tuple[Any, str]]:
     """The fields of Recipe: their types are spelled `float`, `int | None`, `bool`."""
-    kinds: dict[str, Any] = {"float": float, "int": int, "bool": bool}
+    kinds: dict[str, Any] = {"float": number, "int": whole, "bool": bool}
     fields = dataclasses.fields(Recipe)
     return {field.name: (kinds[str(field.type).split(" ")[0]], field.metadata["help"]) for field in fields}
 

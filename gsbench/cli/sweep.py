@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import re
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from gsbench.cli.parser import CommandParser
 from gsbench.cli.remarks import failure, progress_bar, remark
-from gsbench.cli.run_options import add_run_options, options_of_run
+from gsbench.cli.run_options import add_run_options, options_of_run, several_of
 from gsbench.cli.train import STOPPED, remark_problem, summary
-from gsbench.estimators import parse_estimator
+from gsbench.cli.values import option, path, whole
 from gsbench.limits import available_cores
 from gsbench.process import end_at_once, later, stoppable
 from gsbench.runs import FINISHED, RunSettings, Store
 from gsbench.runs.cluster import local_client, remote_client
 from gsbench.runs.grid import make_runs, read_grids
-from gsbench.runs.settings import LABELS_ONLY
+from gsbench.runs.settings import spelling
 from gsbench.runs.sweep import run_sweep
 from gsbench.shown import visible
+from gsbench.values import SettingError, parts
 
 FAILED = 1  # exit code: some of the runs failed
 
@@ -56,54 +55,56 @@ def fill(parser: CommandParser) -> None:
         "Makes all runs of a grid that are not there yet: estimators × class counts × seeds × budgets."
     )
     parser.epilog = EXAMPLES
-    parser.add_argument("file", nargs="?", type=Path, metavar="FILE.toml", help="the grid; options add to it")
-    parser.add_argument("--estimators", metavar="NAME,…", help="such as marginalize,gumbel-softmax,labels-only")
-    parser.add_argument("--classes", type=numbers(int), metavar="K,…", help="class counts")
-    parser.add_argument("--seeds", type=numbers(int), metavar="S,…", help="seeds (default: 0)")
-    add_run_options(parser, preset=None, budgets=numbers)
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="runs at a time here (default: 1)")
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler, in place of this machine's cores")
+    parser.add_argument("file", nargs="?", type=path, metavar="FILE.toml", help="the grid; options add to it")
+    parser.add_argument(
+        "--estimators", dest="estimator", type=option(estimators), metavar="NAME,…",
+        help="such as marginalize,gumbel-softmax,labels-only",
+    )  # fmt: skip
+    add_list = parser.add_argument
+    add_list("--classes", dest="n_classes", type=several_of(whole), metavar="K,…", help="class counts")
+    add_list("--seeds", dest="seed", type=several_of(whole), metavar="S,…", help="seeds (default: 0)")
+    add_run_options(parser, several=True)
+    parser.add_argument("--workers", type=whole, default=1, metavar="N", help="runs at a time here (default: 1)")
+    parser.add_argument(
+        "--scheduler", type=option(address), metavar="ADDRESS",
+        help="a Dask scheduler, in place of this machine's cores",
+    )  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="list the runs, and which of them are finished")
     parser.set_defaults(run=run_sweep_command)
 
 
-def numbers(kind: type) -> Any:
-    """Reads `1,2,3`."""
-
-    def read(text: str) -> list[Any]:
-        return [kind(part) for part in text.split(",")]
-
-    read.__name__ = f"list of {kind.__name__}"  # argparse names it in its message
-    return read
-
-
 def estimators(text: str) -> list[str]:
     """The spellings of a comma-separated list (commas within parentheses belong to settings)."""
-    parts = [part.strip() for part in re.split(r",(?![^()]*\))", text) if part.strip()]
-    return [part if part == LABELS_ONLY else str(parse_estimator(part)) for part in parts]
+    return [spelling(part) for part in parts(text)]
 
 
-def _grids(arguments: argparse.Namespace, threads: int) -> list[dict[str, Any]]:
-    """Options that were given take the place of the file's."""
+def address(text: str) -> str:
+    if not text.strip():
+        raise ValueError(f"must be the address of a Dask scheduler, such as tcp://host:8786, got {text!r}")
+    return text
+
+
+def _runs(arguments: argparse.Namespace, threads: int) -> list[RunSettings]:
+    """Options that were given take the place of the file's. What the file has wrong is said with its name."""
     given = options_of_run(arguments)
-    for name, value in (("n_classes", arguments.classes), ("seed", arguments.seeds)):
-        if value is not None:
-            given[name] = value
-    if arguments.estimators is not None:
-        given["estimator"] = estimators(arguments.estimators)
-    for name in ("preset", "dataset"):
-        if name in given:
-            given[name] = given[name].split(",")
+    for name in ("n_classes", "seed", "estimator"):
+        if getattr(arguments, name) is not None:
+            given[name] = getattr(arguments, name)
     grids = read_grids(arguments.file) if arguments.file else [{}]
-    return [{"threads": threads, **grid, **given} for grid in grids]
+    try:
+        return make_runs([{"threads": threads, **grid, **given} for grid in grids], arguments.data_dir)
+    except SettingError as error:
+        if arguments.file and not set(error.fields) & set(given):
+            raise ValueError(f"{arguments.file}: {error}") from error
+        raise
 
 
 def run_sweep_command(arguments: argparse.Namespace) -> int:
     if not 1 <= arguments.workers <= available_cores():
         allowed = f"1 to {available_cores()}, the cores that this process may use"
-        raise ValueError(f"workers must be {allowed}, got {arguments.workers}")
+        raise SettingError(f"{{workers}} must be {allowed}", f", got {arguments.workers}")
     threads = max(1, available_cores() // arguments.workers)
-    runs, store = make_runs(_grids(arguments, threads), arguments.data_dir), Store(arguments.runs)
+    runs, store = _runs(arguments, threads), Store(arguments.runs)
     if arguments.dry_run:
         for settings in runs:
             record, problem = store.record(settings.key), store.problem(settings.key)

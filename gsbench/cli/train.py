@@ -13,6 +13,7 @@ from typing import Any
 from gsbench.cli.parser import CommandParser
 from gsbench.cli.remarks import is_quiet, progress_bar, remark
 from gsbench.cli.run_options import add_run_options, options_of_run
+from gsbench.cli.values import whole
 from gsbench.data import default_classes
 from gsbench.runs import RunSettings, Store, make_run, run_training
 from gsbench.settings import check_class_count
@@ -42,8 +43,8 @@ def fill(parser: CommandParser) -> None:
         "--estimator", default="marginalize", metavar="NAME",
         help="such as marginalize, gumbel-softmax, 'gumbel-softmax(tau=0.5)', or labels-only: the classifier alone",
     )  # fmt: skip
-    parser.add_argument("--classes", dest="n_classes", type=int, metavar="K", help="default: 10, or what there are")
-    parser.add_argument("--seed", type=int, default=0, help="of parameters, noise, split and order")
+    parser.add_argument("--classes", dest="n_classes", type=whole, metavar="K", help="default: 10, or what there are")
+    parser.add_argument("--seed", type=whole, default=0, help="of parameters, noise, split and order")
     add_run_options(parser)
     parser.set_defaults(run=run_train)
 
@@ -51,7 +52,10 @@ def fill(parser: CommandParser) -> None:
 def run_train(arguments: argparse.Namespace) -> int:
     options = {**options_of_run(arguments), "estimator": arguments.estimator, "seed": arguments.seed}
     dataset = options.setdefault("dataset", "glyphs")
-    options["n_classes"] = arguments.n_classes or default_classes(dataset, arguments.data_dir)
+    if arguments.n_classes is None:
+        options["n_classes"] = default_classes(dataset, arguments.data_dir)
+    else:
+        options["n_classes"] = arguments.n_classes
     settings = make_run(options)
     check_class_count(dataset, settings.case.n_classes, arguments.data_dir)
     store = Store(arguments.runs)

@@ -1,41 +1,46 @@
-"""Values of options, read and checked: for the commands and for the options of the benchmark."""
+"""The parsers of `gsbench.values` as types of options: for the commands and for the options of the benchmark."""
 
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
-UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+from gsbench import values
+
+
+def option(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """The parser with its message as argparse shows it: "argument --classes: " and the message of the ValueError."""
+
+    def read(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return read
+
+
+whole, number = option(values.whole().read), option(values.number)
+byte_count, seconds = option(values.byte_count), option(values.SECONDS.read)
+path, figure_path = option(values.path), option(values.figure_path)
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """An integer >= `least`."""
+    return option(values.whole(least).read)
 
 
 def integers(what: str, least: int, example: str) -> Callable[[str], tuple[int, ...]]:
-    """A parser of comma-separated integers >= `least`, such as "50,10" → (10, 50): sorted, each once."""
-
-    def parse(text: str) -> tuple[int, ...]:
-        parts = [part.strip() for part in text.split(",") if part.strip()]
-        if not parts or any(not re.fullmatch("[0-9]+", part) or int(part) < least for part in parts):
-            raise argparse.ArgumentTypeError(f"{what} are integers >= {least} such as {example}, got {text!r}")
-        return tuple(sorted({int(part) for part in parts}))
-
-    return parse
+    """See `gsbench.values.integers`."""
+    return option(values.integers(what, least, example))
 
 
-def byte_count(text: str) -> int:
-    """ "8GiB", "500MB" or a plain number of bytes."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
-    size = int(float(match[1]) * UNITS[match[2].upper()]) if match and match[2].upper() in UNITS else 0
-    if size < UNITS["MB"]:
-        raise argparse.ArgumentTypeError(
-            f"must be a size of at least 1MB, such as 500MB, 8GiB or 8000000000, got {text!r}"
-        )
-    return size
+def one_of(what: str, known: Any) -> Callable[[str], str]:
+    """A name out of those that are known."""
+    return option(values.name(what, known))
 
 
-def figure_path(text: str) -> Path:
-    path = Path(text)
-    if path.suffix not in (".png", ".svg"):
-        raise argparse.ArgumentTypeError(f"a figure's name ends in .png or .svg, got {text!r}")
-    return path
+def some_of(what: str, known: Any) -> Callable[[str], tuple[str, ...]]:
+    """Comma-separated names out of those that are known, each once."""
+    return option(values.names(what, known))

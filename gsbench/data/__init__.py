@@ -15,6 +15,7 @@ from gsbench.data.mnist import FASHION_MNIST, MNIST, find_idx_set, load_idx_set
 from gsbench.data.omniglot import count_omniglot, find_omniglot, load_omniglot
 from gsbench.data.split import Split, split
 from gsbench.data.synthetic import load_synthetic
+from gsbench.values import SettingError, not_known
 
 
 def _ten(folder: Folder) -> int:
@@ -104,7 +105,7 @@ def find_dataset(name: str, data_dir: str | Path | None = None) -> Whereabouts:
 
 def _source(name: str) -> DataSource:
     if name not in DATASETS:
-        raise ValueError(f"unknown data set {name!r}; known: {', '.join(DATASETS)}")
+        raise SettingError("{dataset}", f": unknown data set {not_known(name, DATASETS)}")
     return DATASETS[name]
 
 

@@ -99,6 +99,7 @@ def soften(images: np.ndarray) -> np.ndarray:
 
 @cache
 def _open_face(face: str) -> tuple[Any, dict[int, int]]:
+    import gsbench.matplotlib_import  # noqa: F401, I001 (before matplotlib)
     import matplotlib  # here and below: who asks for --help shall not wait for it
     from matplotlib import ft2font
 

@@ -11,6 +11,7 @@ import platformdirs
 
 from gsbench.data.base import DataFileError
 from gsbench.data.npz import read_npz
+from gsbench.values import expanded
 
 DATA_VARIABLE = "GSBENCH_DATA"
 CACHE_VARIABLE = "GSBENCH_CACHE"
@@ -20,14 +21,14 @@ HOW_TO_NAME = f"name the data folder by --data-dir (data_dir in Python) or the e
 def data_folder(data_dir: str | Path | None = None) -> Path | None:
     """The folder that `data_dir` names, else the one that $GSBENCH_DATA names, else None.
 
-    Raises FileNotFoundError where the one named is not a folder.
+    Raises FileNotFoundError where the one named is not a folder, ValueError for `~user` without such a user.
     """
-    named_by, name = "data_dir", data_dir
+    named_by, name = "--data-dir or data_dir", data_dir
     if name is None:
         named_by, name = f"${DATA_VARIABLE}", os.environ.get(DATA_VARIABLE) or None
     if name is None:
         return None
-    folder = Path(name).expanduser()
+    folder = expanded(name, named_by)
     if not folder.is_dir():
         raise FileNotFoundError(f"the data folder {str(folder)!r} (from {named_by}) is not a folder")
     return folder
@@ -35,7 +36,7 @@ def data_folder(data_dir: str | Path | None = None) -> Path | None:
 
 def cache_folder() -> Path:
     """The folder for what is made or downloaded: $GSBENCH_CACHE, else the user's cache folder."""
-    return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("gsbench")).expanduser()
+    return expanded(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("gsbench"), f"${CACHE_VARIABLE}")
 
 
 def read_arrays(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gsbench.data.base import TEST, TRAIN, VALIDATION, Dataset, check_seed, raw_bits
+from gsbench.values import SettingError
 
 TRAIN_PER_VALIDATION = 6  # one train image in six goes to validation where the data set has no part for it
 
@@ -89,10 +90,8 @@ def _check_enough(name: str, counts: np.ndarray, taken: np.ndarray, labelled_per
     left = counts - taken
     k = int(np.argmin(left))
     if left[k] < labelled_per_class:
-        raise ValueError(
-            f"class {k} of {name!r} has {counts[k]} train images, of which {taken[k]} go to validation: "
-            f"too few for labelled_per_class={labelled_per_class}"
-        )
+        has = f"class {k} of {name!r} has {counts[k]} train images, of which {taken[k]} go to validation"
+        raise SettingError("{labelled_per_class}", f"={labelled_per_class} is more than there are: {has}")
 
 
 def _shuffle(indices: np.ndarray, seed: int, k: int) -> np.ndarray:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from gsbench.estimators.base import ClassNumbers, Estimate, Estimator
@@ -17,6 +17,7 @@ from gsbench.estimators.score_function import ScoreFunction
 from gsbench.estimators.sparsemax import Sparsemax
 from gsbench.estimators.straight_through import StraightThrough
 from gsbench.estimators.sum_and_sample import SumAndSample
+from gsbench.values import BLANKS, did_you_mean, not_known, number, parts, shown, whole
 
 ESTIMATORS: dict[str, type[Estimator]] = {
     estimator.name: estimator
@@ -33,46 +34,57 @@ ESTIMATORS: dict[str, type[Estimator]] = {
     )
 }
 
-_SPELLING = re.compile(r"\s*([\w-]+)\s*(?:\((.*)\))?\s*", re.DOTALL)
+_SPELLING = re.compile(r"([\w-]+)\s*(?:\((.*)\))?", re.DOTALL)
+_WORDS = {"None": None, "True": True, "False": False}
 
 
 def _value(text: str) -> Any:
-    try:
-        return ast.literal_eval(text.strip())
-    except (SyntaxError, ValueError):
-        return text.strip()
+    """An integer, another number, None, True, False; else the text itself, which the setting's own check may refuse."""
+    for read in (whole().read, number):
+        try:
+            return read(text)
+        except ValueError:
+            pass
+    return _WORDS.get(text.strip(BLANKS), text.strip(BLANKS))
 
 
-def parse_estimator(text: str) -> Estimator:
+def parse_estimator(text: str, besides: Sequence[str] = ()) -> Estimator:
     """The estimator that `text` spells: a name, or a name with settings such as `gumbel-softmax(tau=0.5,draws=2)`.
+
+    besides   names that the caller knows beside the estimators, for the message
 
     Raises ValueError that names what is known or allowed.
     """
-    match = _SPELLING.fullmatch(text)
+    match = _SPELLING.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"cannot read estimator {text!r}; write a name, or name(setting=value,…)")
+        raise ValueError(f"cannot read estimator {shown(text)}; write a name, or name(setting=value,…)")
     name, arguments = match.groups()
     if name not in ESTIMATORS:
-        raise ValueError(f"unknown estimator {name!r}; known: {', '.join(ESTIMATORS)}")
-    settings = {}
-    for part in filter(str.strip, (arguments or "").split(",")):
+        raise ValueError(f"unknown estimator {not_known(name, [*ESTIMATORS, *besides])}")
+    known = [field.name for field in dataclasses.fields(ESTIMATORS[name])]
+    settings: dict[str, Any] = {}
+    for part in parts(arguments) if arguments and arguments.strip() else []:
         key, equals, value = part.partition("=")
-        known = [field.name for field in dataclasses.fields(ESTIMATORS[name])]
-        if not equals or key.strip() not in known:
-            raise ValueError(f"estimator {name!r} has no setting {part.strip()!r}; settings: {', '.join(known)}")
-        settings[key.strip()] = _value(value)
+        key = key.strip(BLANKS)
+        if not equals or key not in known:
+            close = did_you_mean(key, known)
+            raise ValueError(f"estimator {name!r} has no setting {shown(part)}; settings: {', '.join(known)}{close}")
+        if key in settings:
+            raise ValueError(f"estimator {shown(text)}: {key} must be given once, got it twice")
+        settings[key] = _value(value)
     try:
         return ESTIMATORS[name](**settings)
     except ValueError as error:
-        raise ValueError(f"estimator {text!r}: {error}") from error
+        raise ValueError(f"estimator {shown(text)}: {error}") from error
 
 
 def parse_estimators(text: str) -> list[Estimator]:
     """The estimators of a comma-separated list (commas within parentheses belong to settings), each once."""
-    parts = [part for part in re.split(r",(?![^()]*\))", text) if part.strip()]
-    if not parts:
-        raise ValueError(f"no estimator in {text!r}; known: {', '.join(ESTIMATORS)}")
-    return list(dict.fromkeys(parse_estimator(part) for part in parts))
+    spellings = parts(text)
+    if not all(spellings):
+        where = "no estimator" if not any(spellings) else "an empty place"
+        raise ValueError(f"{where} in {shown(text)}; known: {', '.join(ESTIMATORS)}")
+    return list(dict.fromkeys(parse_estimator(each) for each in spellings))
 
 
 __all__ = ["ESTIMATORS", "ClassNumbers", "Estimate", "Estimator", "parse_estimator", "parse_estimators"]

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from gsbench.categorical import log_q_at
 from gsbench.models import ClassBound, Model, ModelConfig
+from gsbench.values import shown, whole
 
 
 class Estimate(NamedTuple):
@@ -133,5 +134,5 @@ class Estimator(abc.ABC):
 
 def check_count(name: str, value: int, least: int = 1, or_else: str = "") -> None:
     """Raises ValueError unless the value is an integer >= `least`; `or_else` is what the message allows besides."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be an integer >= {least}{or_else}, got {value!r}")
+    if value not in whole(least):
+        raise ValueError(f"{name} must be an integer >= {least}{or_else}, got {shown(value)}")

@@ -14,6 +14,7 @@ from gsbench.estimators import Estimator
 from gsbench.meters.estimate import model_of_shapes
 from gsbench.models import ModelConfig
 from gsbench.models.network import Network
+from gsbench.values import not_known
 
 TIMED = ("bound", "unlabelled-step", "step")
 
@@ -52,7 +53,7 @@ def products(
     Raises ValueError for an unknown `timed`.
     """
     if timed not in TIMED:
-        raise ValueError(f"unknown timed {timed!r}; known: {', '.join(TIMED)}")
+        raise ValueError(f"unknown timed {not_known(timed, TIMED)}")
     networks = model_of_shapes(model, config).networks
     calls = estimator.calls(config.n_classes) if calls is None else calls
     found = [p for net in networks for p in _network_products(net, batch, n_mc, calls, estimator.y_enters)]

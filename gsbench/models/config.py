@@ -6,9 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from gsbench.values import Range, SettingError, not_known, shown, whole
+
 NONLINEARITIES = ("relu", "elu")
 NORMS = ("none", "batch")
 INITS = ("fan-in", "glorot")
+MOST_LAYERS = 1000
 
 
 @dataclass(frozen=True)
@@ -58,27 +61,22 @@ class ModelConfig:
         return self.norm == "none" and self.nonlinearity == "relu"
 
     def __post_init__(self) -> None:
-        if self.n_classes < 2:
-            raise ValueError(f"n_classes must be >= 2, got {self.n_classes}")
-        for name in ("n_pixels", "d_a", "d_z", "units", "layers", "class_layers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
-        if self.classifier_units is not None and self.classifier_units < 1:
-            raise ValueError(f"classifier_units must be >= 1 or None, got {self.classifier_units}")
-        if self.nonlinearity not in NONLINEARITIES:
-            raise ValueError(f"unknown nonlinearity {self.nonlinearity!r}; known: {', '.join(NONLINEARITIES)}")
-        if self.norm not in NORMS:
-            raise ValueError(f"unknown norm {self.norm!r}; known: {', '.join(NORMS)}")
-        if self.init not in INITS:
-            raise ValueError(f"unknown init {self.init!r}; known: {', '.join(INITS)}")
+        for name, allowed in (("nonlinearity", NONLINEARITIES), ("norm", NORMS), ("init", INITS)):
+            if getattr(self, name) not in allowed:
+                raise SettingError(f"unknown {{{name}}}", f" {not_known(getattr(self, name), allowed)}")
+        whole(2).check("n_classes", self.n_classes)
+        for name in ("n_pixels", "d_a", "d_z", "units"):
+            whole(1).check(name, getattr(self, name))
+        for name in ("layers", "class_layers"):
+            whole(1, MOST_LAYERS).check(name, getattr(self, name))
+        whole(1).check("classifier_units", self.classifier_units, or_none=True)
         for name in ("init_std", "output_std"):
-            if getattr(self, name) is not None and not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be > 0 or None, got {getattr(self, name)}")
+            Range(above=0).check(name, getattr(self, name), or_none=True)
         for name in ("drop_x", "drop_hidden"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 0 and < 1, got {getattr(self, name)}")
+            Range(least=0, below=1).check(name, getattr(self, name))
         if self.log_var_limits is not None and not self.log_var_limits[0] < self.log_var_limits[1]:
-            raise ValueError(f"log_var_limits must be (low, high) with low < high, got {self.log_var_limits}")
+            allowed_limits = "must be (low, high) with low < high"
+            raise SettingError(f"{{log_var_limits}} {allowed_limits}", f", got {shown(self.log_var_limits)}")
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -112,5 +110,5 @@ PRESETS: dict[str, dict[str, Any]] = {
 def make_config(preset: str, n_classes: int, n_pixels: int = 784) -> ModelConfig:
     """The ModelConfig of a preset at a class count; raises ValueError for an unknown preset."""
     if preset not in PRESETS:
-        raise ValueError(f"unknown preset {preset!r}; known: {', '.join(PRESETS)}")
+        raise SettingError("unknown {preset}", f" {not_known(preset, PRESETS)}")
     return ModelConfig(n_classes=n_classes, n_pixels=n_pixels, **PRESETS[preset])

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
-from gsbench.backends import BACKENDS
+from gsbench.backends import BACKENDS, check_device
 from gsbench.planner.work import SIZES, Shape
+from gsbench.values import Range, SettingError, did_you_mean, not_known, shown, whole
+
+MOST_CLASSES = 10**12
+CLASSES = whole(2, MOST_CLASSES)
+# `ratio` says how many times as cheap a sampler has to be.
+RANGES = {
+    "ratio": Range(least=1, most=1e9),
+    "memory": whole(1),
+    "steps": whole(1),
+    "epochs": Range(above=0, most=1e9),
+    "examples": whole(1),
+}
 
 
 def check(
@@ -19,19 +30,17 @@ def check(
     examples: int | None,
 ) -> None:
     """Raises ValueError for what `plan` cannot answer, before any work."""
-    if not classes or any(isinstance(k, bool) or not isinstance(k, int) or k < 2 for k in classes):
-        raise ValueError(f"classes must be integers >= 2, at least one, got {list(classes)}")
     numbers = {"ratio": ratio, "memory": memory, "steps": steps, "epochs": epochs, "examples": examples}
-    for name, value in numbers.items():
-        if value is not None and not 0 < value < math.inf:
-            raise ValueError(f"{name} must be > 0 and finite, got {value}")
-    if ratio < 1:
-        raise ValueError(f"ratio says how many times as cheap a sampler has to be: must be >= 1, got {ratio}")
+    if not classes or any(k not in CLASSES for k in classes):
+        most = f" and <= {MOST_CLASSES:,}" if any(k in whole(2) and k > MOST_CLASSES for k in classes) else ""
+        raise SettingError(f"{{classes}} must be integers >= 2{most}, at least one", f", got {shown(list(classes))}")
+    for name, allowed in RANGES.items():
+        allowed.check(name, numbers[name], or_none=name != "ratio")
     if steps is not None and epochs is not None:
-        raise ValueError("a training run has steps or epochs, got both")
+        raise SettingError("a training run has {steps} or {epochs}, got both")
     if (epochs is None) != (examples is None):
         given, missing = ("epochs", "examples") if examples is None else ("examples", "epochs")
-        raise ValueError(f"{given} needs {missing}: an epoch is examples / batch steps")
+        raise SettingError(f"{{{given}}} needs {{{missing}}}: an epoch is examples / batch steps")
 
 
 def check_case(names: Sequence[str], wanted: dict[str, Any], shape: dict[str, Any]) -> None:
@@ -39,11 +48,12 @@ def check_case(names: Sequence[str], wanted: dict[str, Any], shape: dict[str, An
     allowed = ("model", "preset", "batch", "n_mc", *SIZES)
     for name in shape:
         if name not in allowed:
-            raise TypeError(f"plan() has no argument {name!r}; of the shape there are {', '.join(allowed)}")
+            known = f"of the shape there are {', '.join(allowed)}{did_you_mean(name, allowed)}"
+            raise TypeError(f"plan() has no argument {name!r}; {known}")
+    check_device(wanted.get("device", "cpu"))
     of_shape = Shape(**shape, **{name: wanted[name] for name in ("dtype", "device") if name in wanted})
-    if wanted.get("threads", 1) < 1:
-        raise ValueError(f"threads must be >= 1, got {wanted['threads']}")
+    whole(1).check("threads", wanted.get("threads", 1))
     if wanted.get("backend", "chainer") not in BACKENDS:
-        raise ValueError(f"unknown backend {wanted['backend']!r}; known: {', '.join(BACKENDS)}")
+        raise SettingError("unknown {backend}", f" {not_known(wanted['backend'], BACKENDS)}")
     for name in names:
         of_shape.settings(name, 2)

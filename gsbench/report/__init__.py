@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import gsbench.matplotlib_import  # noqa: F401 (before matplotlib)
+
+# isort: split
 import pandas as pd
 
 from gsbench.files import folder_written_whole
@@ -21,6 +24,7 @@ from gsbench.report.reading import IMAGES, TRAINING, Reading, ReportError, read_
 from gsbench.report.style import Plot, figure_settings, make_look, save_figure
 from gsbench.report.summary import make_summary
 from gsbench.report.text import csv_text, plain
+from gsbench.values import shown
 
 __all__ = [
     "FIGURES",
@@ -97,8 +101,12 @@ def write_report(reading: Reading, *, name: str | None = None, output: str | Pat
 
 def check_name(name: str) -> str:
     """The name itself, if it can be that of one folder; else ReportError."""
-    if not name or name in (".", "..") or any(character in name for character in '/\\:*?"<>|\0'):
-        raise ReportError(f"the report's name must be that of one folder, got {name!r}")
+    # A temporary folder's name is longer, and the files of a report are UTF-8.
+    size = len(name.encode("utf-8", "replace"))
+    text = name.encode("utf-8", "ignore").decode() == name
+    if name in ("", ".", "..") or any(character in name for character in '/\\:*?"<>|\0') or size > 200 or not text:
+        allowed = "that of one folder, text of at most 200 bytes"
+        raise ReportError(f"the report's name (--name) must be {allowed}, got {shown(name)}")
     return name
 
 
@@ -107,7 +115,8 @@ def _write_data(frame: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> None
     _write(folder / RECORDS, csv_text(published))
     # Parquet has one type a column: all that is no number is text there.
     texts = {field: published[field].map(plain, na_action="ignore") for field in published.select_dtypes("object")}
-    published.assign(**texts).to_parquet(folder / PARQUET, index=False)
+    with open(folder / PARQUET, "wb") as file:  # pyarrow opens no path that is no UTF-8
+        published.assign(**texts).to_parquet(file, index=False)
     if len(curves):
         _write(folder / CURVES, csv_text(curves))
 

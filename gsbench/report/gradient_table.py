@@ -34,8 +34,8 @@ RELATIVE_BIAS = (
     "with the largest bias that the interval leaves open."
 )  # in Markdown
 RELATIVE_VARIANCE = (
-    "Relative variance: tr cov(g) / ‖g\\*‖², of the draws of y; `none seen` where no two draws differed, `or more` where "
-    "too few did to say how large it is at most."
+    "Relative variance: tr cov(g) / ‖g\\*‖², of the draws of y; `none seen` where no two draws differed, `or more` "
+    "where too few did to say how large it is at most."
 )  # in Markdown
 ERROR_HEADERS = ("relative bias", "relative variance", "total variance", "cosine")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 import re
 from collections.abc import Iterable
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from gsbench.report.regression_intervals import CANNOT_TELL, METRICS
+from gsbench.values import NUMBER, did_you_mean, number, shown
 
 # What a limit may be given in, by the unit of a metric, beside x for the ratio new/base. A number without a unit says
 # nothing: it may be a ratio whose x was forgotten.
@@ -26,8 +26,7 @@ UNITS: dict[str, dict[str, float]] = {
 }  # fmt: skip
 EXAMPLE = {"seconds": "0.5s", "bytes": "500MB", "rate": "20/s", "share": "90% or 0.9new", "number": "3new"}
 FORM = "METRIC>LIMIT or METRIC<LIMIT"
-_NUMBER = r"\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?"
-_PATTERN = re.compile(rf"\s*(\w+)\s*([<>])\s*({_NUMBER})\s*([a-zA-Zµμ%/×]*)\s*", re.ASCII)
+_PATTERN = re.compile(rf"\s*(\w+)\s*([<>])\s*((?![+-]){NUMBER})\s*([a-zA-Zµμ%/×]*)\s*", re.ASCII)
 BEYOND = {">": operator.gt, "<": operator.lt}
 
 
@@ -72,20 +71,23 @@ def parse_condition(text: str) -> Condition:
     """`step_seconds>1.2x`, `step_seconds>300ms` or `validation_accuracy<90%`. ValueError says what is allowed."""
     match = _PATTERN.fullmatch(text)
     if not match:
-        raise ValueError(f"a condition is {FORM}, such as 'step_seconds>1.2x', got {text!r}")
-    metric, sign, number, unit = match.groups()
+        raise ValueError(f"a condition is {FORM}, such as 'step_seconds>1.2x', got {shown(text)}")
+    metric, sign, limit, unit = match.groups()
     unit = unit.replace("\N{GREEK SMALL LETTER MU}", "\N{MICRO SIGN}")  # two characters that look alike
     if metric not in METRICS:
-        raise ValueError(f"unknown metric {metric!r} in {text!r}; known: {', '.join(METRICS)}")
-    if not math.isfinite(float(number)):
-        raise ValueError(f"a limit must be a number that can be told from infinity, got {text!r}")
+        close = did_you_mean(metric, METRICS)
+        raise ValueError(f"unknown metric {shown(metric)} in {shown(text)}; known: {', '.join(METRICS)}{close}")
+    try:
+        value = number(limit)
+    except ValueError as error:
+        raise ValueError(f"the limit in {shown(text)} {error}") from None
     own, is_ratio = UNITS[METRICS[metric].unit], unit in ("x", "×")
     if not is_ratio and unit not in own:
         got = f"has the unit {unit!r}" if unit else "has no unit"
         raise ValueError(
-            f"the limit of {text!r} {got}; allowed for {metric}: x for the ratio new/base, such as 1.2x, or for the "
-            f"new figure itself {', '.join(own)}, such as {EXAMPLE[METRICS[metric].unit]}"
+            f"the limit of {shown(text)} {got}; allowed for {metric}: x for the ratio new/base, such as 1.2x, or for "
+            f"the new figure itself {', '.join(own)}, such as {EXAMPLE[METRICS[metric].unit]}"
         )
-    if is_ratio and float(number) <= 0:
-        raise ValueError(f"the limit of a ratio must be > 0, got {text!r}")
-    return Condition(metric, sign, float(number) * (1.0 if is_ratio else own[unit]), is_ratio, number + unit)
+    if is_ratio and value <= 0:
+        raise ValueError(f"the limit of a ratio must be > 0, got {shown(text)}")
+    return Condition(metric, sign, value * (1.0 if is_ratio else own[unit]), is_ratio, limit + unit)

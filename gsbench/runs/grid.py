@@ -13,6 +13,7 @@ from gsbench.data import default_classes
 from gsbench.recipe import Recipe
 from gsbench.runs.settings import RunSettings, make_run
 from gsbench.settings import Settings, check_class_count
+from gsbench.values import LARGEST, SettingError, did_you_mean, shown
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -32,17 +33,21 @@ def read_grids(path: Path) -> list[Options]:
     Raises ValueError where the file cannot be read, is no TOML or has something else in it.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        # Editors of Windows begin a file with a byte order mark.
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ValueError(f"no such file: {path}; a grid is a TOML file with a table [grid]") from None
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no TOML file: {error}") from None
+    except ValueError:  # Python's own, which reads no longer ones
+        raise ValueError(f"{path} has an integer of more than 4,300 digits; allowed are those <= {LARGEST}") from None
     except RecursionError:
         raise ValueError(f"{path} is nested too deeply to be read; allowed are lists of values, not of lists") from None
     if unknown := sorted(set(content) - {"grid", "also"}):
-        raise ValueError(f"{path} has {unknown[0]!r}; allowed are a table [grid] and tables [[also]]")
+        close = did_you_mean(unknown[0], ["grid", "also"])
+        raise ValueError(f"{path} has {shown(unknown[0])}; allowed are a table [grid] and tables [[also]]{close}")
     grid, also = content.get("grid", {}), content.get("also", [])
     if not isinstance(grid, dict) or not isinstance(also, list) or not all(isinstance(one, dict) for one in also):
         raise ValueError(f"{path}: grid must be a table [grid], also tables [[also]]")
@@ -67,7 +72,7 @@ def make_runs(grids: Iterable[Mapping[str, Any]], data_dir: str | Path | None = 
 def _values(name: str, given: Any) -> list[Any]:
     values = list(given) if isinstance(given, (list, tuple)) else [given]
     if not values:
-        raise ValueError(f"{name} needs at least one value, got none")
+        raise SettingError(f"{{{name}}} needs at least one value", ", got none")
     return values
 
 
@@ -87,4 +92,4 @@ def _check_kind(name: str, value: Any) -> None:
     if kind not in _KINDS or (value is None and _SPELLED[name] != kind):
         return
     if isinstance(value, bool) != (kind == "bool") or not isinstance(value, _KINDS[kind]):
-        raise ValueError(f"{name} must be of kind {kind}, got {value!r}")
+        raise SettingError(f"{{{name}}} must be of kind {kind}", f", got {shown(value)}")

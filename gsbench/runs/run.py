@@ -21,7 +21,7 @@ from gsbench.data import DataFileError, Dataset, Split, find_dataset, load_datas
 from gsbench.images import image_grids, write_images
 from gsbench.limits import available_bytes
 from gsbench.machine import machine_fields
-from gsbench.meters.estimate import estimate_step_bytes
+from gsbench.meters.estimate import estimate_step_bytes, model_of_shapes, wide_bytes
 from gsbench.meters.memory import live_peak, peak_figures
 from gsbench.minibatches import PARAMETERS, Batches, stream_seed
 from gsbench.models import MODELS
@@ -29,8 +29,10 @@ from gsbench.records import Record, new_run_id
 from gsbench.runs.settings import RunSettings
 from gsbench.runs.store import BEGIN_ANEW, CHECKPOINT, IMAGES, Store
 from gsbench.training import Evaluation, Progress, Trainer, Training, papers_alpha, training_progress
+from gsbench.values import LONGEST_SECONDS, Range
 
 MEMORY_SHARE = 0.8  # of what is free, as the benchmark's own limit
+CHECKPOINT_SECONDS = Range(least=0, most=LONGEST_SECONDS)
 
 
 class Watcher(Protocol):
@@ -73,6 +75,7 @@ def run_training(
     checkpoint_seconds    of wall-clock time between checkpoints
     wait                  what to do where another process makes the same run: wait for it, or raise TimeoutError
     """
+    CHECKPOINT_SECONDS.check("checkpoint_seconds", checkpoint_seconds)
     key = settings.key
     try:
         with store.lock(key, wait):
@@ -85,6 +88,32 @@ def run_training(
                 return run.make(watcher, stop, checkpoint_seconds)
     except Timeout:
         raise TimeoutError(f"another process is making the run {key} in {store.folder}") from None
+
+
+MAKING_BYTES, KEPT_BYTES = 10, 4  # of a pixel of a minibatch: while it is made, with its random number, and as x
+
+
+def run_step_bytes(settings: RunSettings) -> int:
+    """Estimated peak bytes of live arrays over one step of a run.
+
+    That is `estimate_step_bytes` of its case, whose minibatch has as many labelled examples as unlabelled ones, with
+    the minibatch and what further labelled examples take: rows of f, pixels' gradients, and the hidden layers and
+    logits of the classifier. A run on the labels alone has the classifier alone, all of it live at once. A minibatch
+    itself takes most where the networks are small. tests/test_runs.py holds it against tracemalloc.
+    """
+    case, c = settings.case, settings.case.make_config()
+    labelled = settings.recipe.labelled_batch or case.batch
+    itemsize, of_logits = np.dtype(case.dtype).itemsize, c.n_classes * wide_bytes(case)
+    hidden = c.layers * (c.units + (c.classifier_units or c.units))
+    kept = KEPT_BYTES * c.n_pixels * (labelled + case.batch)
+    making = (MAKING_BYTES - KEPT_BYTES) * c.n_pixels * max(labelled, case.batch)  # one part after the other
+    if settings.labels_only:
+        of_step = case.n_mc * labelled * (2 * hidden * itemsize + 4 * of_logits)
+    else:
+        floats = model_of_shapes(case.model, c, case.device, case.dtype).floats_per_row + 2 * c.n_pixels + hidden
+        more = case.n_mc * max(0, labelled - case.batch)
+        of_step = estimate_step_bytes(case) + more * (floats * itemsize + 2 * of_logits)
+    return kept + max(making, of_step)
 
 
 class _Run:
@@ -121,9 +150,7 @@ class _Run:
 
     def _too_large(self) -> str:
         """Why the run would not fit into memory, or ""."""
-        if self.settings.labels_only:
-            return ""
-        needed, free = estimate_step_bytes(self.settings.case), self.bk.free_memory_bytes() or available_bytes()
+        needed, free = run_step_bytes(self.settings), self.bk.free_memory_bytes() or available_bytes()
         limit = int(MEMORY_SHARE * free)
         self.figures.update(estimate_bytes=needed, memory_limit_bytes=limit)
         return f"a step needs about {needed:.3g} bytes, the limit is {limit:.3g}" if needed > limit else ""

@@ -5,15 +5,26 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from gsbench.estimators import parse_estimator
 from gsbench.recipe import Recipe, steps_of
 from gsbench.settings import Settings
+from gsbench.training import ROWS
+from gsbench.values import LONGEST_SECONDS, Range, SettingError, not_known, whole
 
 LABELS_ONLY = "labels-only"
+RANGES = {
+    "epochs": Range(above=0, most=1e9),
+    "steps": whole(1),
+    "seconds": Range(above=0, most=LONGEST_SECONDS),
+    "evaluate_every": whole(1),
+    "validation_images": whole(1),
+    "validation_draws": whole(1, ROWS),  # of one example at once, at the least
+    "test_draws": whole(1, ROWS),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,21 +56,18 @@ class RunSettings:
     test_draws: int = 100
 
     def __post_init__(self) -> None:
-        budgets = {name: getattr(self, name) for name in ("epochs", "steps", "seconds")}
-        if set(budgets.values()) == {None}:
-            raise ValueError("a run needs a budget: epochs, steps or seconds")
-        for name, value in budgets.items():
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"{name} must be > 0, got {value}")
-            if value is not None and name != "steps":  # one form for each number, as in the recipe
-                object.__setattr__(self, name, float(value))
-        for name in ("evaluate_every", "validation_images", "validation_draws", "test_draws"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+        if all(getattr(self, name) is None for name in ("epochs", "steps", "seconds")):
+            raise SettingError("a run needs a budget: {epochs}, {steps} or {seconds}")
+        for name, allowed in RANGES.items():
+            allowed.check(name, getattr(self, name), or_none=not name.endswith("_draws"))
+        for name in ("epochs", "seconds"):  # one form for each number, as in the recipe
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, float(getattr(self, name)))
         if self.case.dataset == "synthetic":
-            raise ValueError("the labels of data set 'synthetic' are random: there is no accuracy to train for")
+            why = ": the labels of data set 'synthetic' are random: there is no accuracy to train for"
+            raise SettingError("{dataset}", why)
         if self.case.dtype == "float16" and (self.recipe.clip_norm or self.recipe.clip_element):
-            raise ValueError("clip_norm and clip_element need dtype float32 or float64, got float16")
+            raise SettingError("{clip_norm} and {clip_element} need dtype float32 or float64", ", got float16")
 
     @property
     def estimator(self) -> str:
@@ -154,6 +162,12 @@ OPTIONS = (_OF_CASE | _OF_RECIPE | _OWN) - {"case", "recipe", "labels_only"}
 _BUDGETS = ("epochs", "steps", "seconds")
 
 
+def spelling(text: str) -> str:
+    """The one spelling of an estimator, or "labels-only". Raises ValueError as `parse_estimator` does."""
+    text = text.strip()
+    return text if text == LABELS_ONLY else str(parse_estimator(text, besides=[LABELS_ONLY]))
+
+
 def make_run(options: Mapping[str, Any]) -> RunSettings:
     """The run of a preset with changes: `options` are the fields of Settings, Recipe and RunSettings in one mapping.
 
@@ -161,14 +175,19 @@ def make_run(options: Mapping[str, Any]) -> RunSettings:
     says what is known or allowed.
     """
     if unknown := sorted(set(options) - OPTIONS):
-        raise ValueError(f"unknown setting {unknown[0]!r}; known: {', '.join(sorted(OPTIONS))}")
+        raise SettingError("", f"unknown setting {not_known(unknown[0], sorted(OPTIONS))}")
     preset = options.get("preset", "default")
     if preset not in PRESETS:
-        raise ValueError(f"unknown preset {preset!r}; known: {', '.join(PRESETS)}")
+        raise SettingError("unknown {preset}", f" {not_known(preset, PRESETS)}")
     of_preset = dict(PRESETS[preset])
     if any(options.get(name) is not None for name in _BUDGETS):
         of_preset = {key: value for key, value in of_preset.items() if key not in _BUDGETS}
     merged = {**of_preset, **options}
+    if "estimator" in merged:
+        try:
+            merged["estimator"] = spelling(merged["estimator"])
+        except ValueError as error:
+            raise SettingError("{estimator}", f": {error}") from error
     labels_only = merged.get("estimator") == LABELS_ONLY
     if labels_only:
         merged["estimator"] = "marginalize"
