@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gsbench.records import SCHEMA_VERSION, STATUSES
-from gsbench.shown import shown
+from gsbench.values import shown
 
 LONGEST = 200  # characters of a name
 LONGEST_REASON = 100_000
@@ -129,6 +129,8 @@ FIELDS: dict[str, Kind] = {
     **dict.fromkeys(("clip_norm", "clip_element", "labelled_weight", "balance", "adversarial"), FINITE),
     **dict.fromkeys(("adversarial_radius", "pseudo_labels", "distortion", "steps_per_epoch"), FINITE),
     **dict.fromkeys(("learning_rate_decay", "beta1", "tau_decay", "pseudo_threshold", "polyak"), SHARE),
+    **dict.fromkeys(("adam_beta2", "adam_epsilon"), SHARE),
+    "adam_epsilon_form": TEXT,
     "weight_prior": FLAG,
     "labelled_batch": COUNT,
     "shift": FROM_ZERO,
@@ -174,7 +176,7 @@ FIELDS: dict[str, Kind] = {
     **CURVES,
     # the machine
     **dict.fromkeys(("machine_cpu", "machine_os", "machine_gpu", "machine_blas", "baseline_blas"), TEXT),
-    "freed_memory": TEXT,
+    **dict.fromkeys(("freed_memory", "clock"), TEXT),
     **dict.fromkeys(("machine_cores", "machine_blas_threads", "torch_threads"), COUNT),
     "machine_memory_bytes": BYTES,
     "gsbench_commit": TEXT,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 # Control characters, what turns the direction of text round, halves of surrogate pairs, and what XML does not allow.
 _HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff\ud800-\udfff]")
@@ -17,11 +16,3 @@ def visible(text: str) -> str:
 def printable(text: str) -> str:
     """The same of each line, for a terminal or a figure."""
     return "\n".join(map(visible, text.split("\n")))
-
-
-def shown(value: Any, most: int = 60) -> str:
-    """A value as a message shows it: as Python writes it, and what is long cut."""
-    if isinstance(value, str) and len(value) > most:
-        return f"text of {len(value):,} characters"
-    written = visible(repr(value))
-    return written if len(written) <= most else f"{written[: most - 1]}…"

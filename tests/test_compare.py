@@ -447,7 +447,7 @@ def test_an_unknown_metric_lists_the_known():
     with pytest.raises(ValueError, match=r"; did you mean 'step_seconds'\?$"):
         parse_condition("step_second>1.2x")
     for limit in ("１.2", "1_0", "-1", "nan", "0x10"):
-        with pytest.raises(ValueError, match="a condition is METRIC>NUMBERx or"):
+        with pytest.raises(ValueError, match="a condition is METRIC>LIMIT or"):
             parse_condition(f"step_seconds>{limit}x")
 
 

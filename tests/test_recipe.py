@@ -57,7 +57,7 @@ def test_the_learning_rate_falls_with_the_step_that_ends_a_period(every):
 
 
 def test_a_schedule_that_falls_at_once_ends_at_its_floor():
-    recipe = Recipe(learning_rate_decay=0.5, learning_rate_every=1e-320, learning_rate_floor=1e-5)
+    recipe = Recipe(learning_rate_decay=0.5, learning_rate_every=1e-9, learning_rate_floor=1e-5)
     assert [recipe.learning_rate_at(epoch) for epoch in (0, 1e-3, 1, 1e300)] == [3e-4, 1e-5, 1e-5, 1e-5]
 
 
