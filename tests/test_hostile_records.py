@@ -21,7 +21,7 @@ from records_fixture import (
 )
 
 from gsbench.cli import main
-from gsbench.report import ReportError, make_report, write_report
+from gsbench.report import make_report
 from gsbench.report.answer import answer
 from gsbench.report.frame import OWN, make_curves, make_frame, without_unknown
 from gsbench.report.glance import glance_text
@@ -289,16 +289,6 @@ def test_a_field_called_as_a_column_of_the_frame_keeps_its_values():
     assert frame["recorded_run"].tolist() == ["other"]
     assert frame["recorded_task"].tolist() == [3]
     assert frame["run"].tolist() == ["Example Xample, 2026-01-02 03:04"]
-
-
-def test_a_report_that_cannot_be_written_names_its_folder_and_what_to_do(tmp_path, monkeypatch):
-    def full(*args, **kwargs):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("gsbench.report._write_data", full)
-    reading = read_files([write_lines(tmp_path / "a.jsonl", [make_record("step", step_seconds=1.0)])])
-    with pytest.raises(ReportError, match=r"cannot be written to '.*/r': No space left on device; see to"):
-        write_report(reading, name="r", output=tmp_path)
 
 
 @pytest.mark.slow

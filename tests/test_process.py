@@ -178,7 +178,7 @@ def test_the_exit_code_is_the_same_when_all_is_closed(arguments, code):
 @pytest.mark.parametrize(
     ("arguments", "redirection", "code", "error"),
     [
-        ("list", ">/dev/full", 2, "gsbench: error: [Errno 28] No space left on device\n"),
+        ("list", ">/dev/full", 2, "gsbench: error: No space left on device; free some space, or name another place\n"),
         ("--version", ">/dev/full", 2, "gsbench: error: standard output: [Errno 28] No space left on device\n"),
         ("list", "2>/dev/full", 0, ""),
         ("dance", "2>/dev/full", 2, ""),

@@ -72,21 +72,28 @@ def class_rows_bytes(settings: Settings) -> int:
     return settings.n_classes * (more - _state_bytes(settings, _model_of(settings)))
 
 
-def estimate_step_bytes(settings: Settings) -> int:
+def estimate_step_bytes(settings: Settings, labelled: int | None = None) -> int:
     """Estimated peak bytes of live arrays over one full training step.
 
-    The estimate is the largest of four moments: the estimator's draw, f at the values of y that are live at once, the
-    estimator's backward pass, and the last gradients. The first three have three arrays of each parameter and the
-    gradients that are known by then; the last has four, and two more of the largest parameter. Each moment has rows of
-    f, of which the labelled pass has one for each draw of a and example. Each has arrays with a number for each class,
-    draw of a and example: those of the estimator (`Estimator.class_numbers`), log q of both passes, and the logits or
-    the gradients of log q. The minibatch and the networks that do not take y are there all the time.
+    labelled    labelled examples in the minibatch; None: as many as unlabelled ones
+
+    The estimate is the largest of five moments: the labelled pass, the estimator's draw, f at the values of y that are
+    live at once, the estimator's backward pass, and the last gradients. The first four have three arrays of each
+    parameter and the gradients that are known by then; the last has four, and two more of the largest parameter. Each
+    moment has rows of f, of which the labelled pass has one for each draw of a and labelled example. Each has arrays
+    with a number for each class, draw of a and example: those of the estimator (`Estimator.class_numbers`), log q of
+    both passes, and the logits or the gradients of log q. The minibatch and the networks that do not take y are there
+    all the time.
 
     With sparsemax, the estimate is for a support of all classes. tests/test_meters.py holds it to tracemalloc.
     """
     model, estimator = _model_of(settings), settings.make_estimator()
+    labelled = settings.batch if labelled is None else labelled
     number, draws = np.dtype(settings.dtype).itemsize, settings.n_mc * settings.batch
+    of_labelled = settings.n_mc * labelled
     per_class, of_classes = draws * settings.n_classes * wide_bytes(settings), estimator.class_numbers
+    # log q and the logits of the labelled pass, as far as it has more or fewer examples
+    more_labelled = 2 * (of_labelled - draws) * settings.n_classes * wide_bytes(settings)
 
     def live(parameters: int, floats: int, class_arrays: int) -> int:
         return parameters + floats * number + class_arrays * per_class
@@ -102,13 +109,15 @@ def estimate_step_bytes(settings: Settings) -> int:
     else:
         left_rows, known_at_f = rows, 0
         known = with_y - class_rows if estimator.y_enters == "draws" else with_y  # those of rows looked up come last
-    pixels = settings.batch * model.config.n_pixels
-    waiting = draws * model.floats_waiting_per_row
+    pixels, labelled_pixels = settings.batch * model.config.n_pixels, labelled * model.config.n_pixels
+    waiting = of_labelled * model.floats_waiting_per_row
     at_f, left = rows * estimator.floats_per_row(model) + 2 * pixels, model.floats_left_per_row
     moments = (
+        live(3 * value, of_labelled * model.floats_per_row + 2 * labelled_pixels, 3),
         live(3 * value, waiting, 3 + of_classes.drawing),
         live(3 * value + known_at_f, waiting + at_f, 3 + of_classes.kept),
         live(3 * value + known, waiting + left_rows * left, 2 + of_classes.kept + max(4, of_classes.gradients)),
-        live(4 * value + 2 * largest, (draws + left_rows) * left, 2 + of_classes.kept),
+        live(4 * value + 2 * largest, (of_labelled + left_rows) * left, 2 + of_classes.kept),
     )
-    return live(0, 2 * pixels + 2 * model.floats_of_examples(settings.n_mc, settings.batch), 0) + max(moments)
+    of_examples = sum(model.floats_of_examples(settings.n_mc, examples) for examples in (labelled, settings.batch))
+    return live(more_labelled, pixels + labelled_pixels + of_examples, 0) + max(moments)

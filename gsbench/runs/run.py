@@ -21,7 +21,7 @@ from gsbench.data import DataFileError, Dataset, Split, find_dataset, load_datas
 from gsbench.images import image_grids, write_images
 from gsbench.limits import available_bytes
 from gsbench.machine import machine_fields
-from gsbench.meters.estimate import estimate_step_bytes, model_of_shapes, wide_bytes
+from gsbench.meters.estimate import estimate_step_bytes, wide_bytes
 from gsbench.meters.memory import live_peak, peak_figures
 from gsbench.minibatches import PARAMETERS, Batches, stream_seed
 from gsbench.models import MODELS
@@ -96,10 +96,9 @@ MAKING_BYTES, KEPT_BYTES = 10, 4  # of a pixel of a minibatch: while it is made,
 def run_step_bytes(settings: RunSettings) -> int:
     """Estimated peak bytes of live arrays over one step of a run.
 
-    That is `estimate_step_bytes` of its case, whose minibatch has as many labelled examples as unlabelled ones, with
-    the minibatch and what further labelled examples take: rows of f, pixels' gradients, and the hidden layers and
-    logits of the classifier. A run on the labels alone has the classifier alone, all of it live at once. A minibatch
-    itself takes most where the networks are small. tests/test_runs.py holds it against tracemalloc.
+    That is `estimate_step_bytes` of its case, with the minibatch as it is made and kept in a run. A run on the labels
+    alone has the classifier alone, all of it live at once. A minibatch itself takes most where the networks are small.
+    tests/test_runs.py compares it with tracemalloc.
     """
     case, c = settings.case, settings.case.make_config()
     labelled = settings.recipe.labelled_batch or case.batch
@@ -110,9 +109,7 @@ def run_step_bytes(settings: RunSettings) -> int:
     if settings.labels_only:
         of_step = case.n_mc * labelled * (2 * hidden * itemsize + 4 * of_logits)
     else:
-        floats = model_of_shapes(case.model, c, case.device, case.dtype).floats_per_row + 2 * c.n_pixels + hidden
-        more = case.n_mc * max(0, labelled - case.batch)
-        of_step = estimate_step_bytes(case) + more * (floats * itemsize + 2 * of_logits)
+        of_step = estimate_step_bytes(case, labelled) - itemsize * c.n_pixels * (labelled + case.batch)
     return kept + max(making, of_step)
 
 
