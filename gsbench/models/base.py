@@ -228,12 +228,11 @@ class Model(abc.ABC):
 
     @property
     def floats_gathered(self) -> int:
-        """Numbers that a row has besides where rows are gathered one by one (`ClassBound.at`): its pixels, and two
-        arrays made of them while their log density is formed, a and ε_z, and for each network that takes y the part of
-        its first layer that examples share elsewhere."""
+        """Numbers that a row has besides where rows are gathered one by one (`ClassBound.at`): its pixels, two arrays
+        made of them while their log density is formed, a and ε_z. The parts of the first layers are gathered too, but
+        are there when not all hidden layers are."""
         c = self.config
-        n_first = sum(network.takes_y for network in self.networks)
-        return 3 * c.n_pixels + c.d_z + 2 * self.has_a * c.d_a + n_first * c.units
+        return 3 * c.n_pixels + c.d_z + 2 * self.has_a * c.d_a
 
     @property
     def parameters(self) -> dict[str, Any]:
