@@ -127,7 +127,7 @@ def test_a_file_or_folder_that_may_not_be_written_is_left(tmp_path, monkeypatch)
     for call in (lambda: write(path, "new"), lambda: check_place(path)):
         with pytest.raises(WriteError, match=r"a\.txt cannot be written: Permission denied; change its permissions"):
             call()
-    monkeypatch.setattr(os, "mkdir", broken(errno.EROFS))
+    monkeypatch.setattr(Path, "mkdir", broken(errno.EROFS))  # of 3.10, which took `os.mkdir` when it was imported
     with pytest.raises(WriteError, match="Read-only file system; name a place on another disk"):
         check_place(tmp_path / "new.txt")
     assert content(tmp_path) == {"a.txt": "old"}
