@@ -1,4 +1,4 @@
-"""What the code must do in a case, from its shapes alone: what measured times and bytes are explained with."""
+"""The work of a case, from its shapes alone. The fit explains measured times and bytes by it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ METRICS = ("step", "bound", "memory", "process")
 
 @dataclasses.dataclass(frozen=True)
 class SizedSettings(Settings):
-    """A case whose networks may have other sizes than its preset's; None: the preset's."""
+    """A case whose networks may have other sizes than the preset. None: the preset's size."""
 
     units: int | None = None
     layers: int | None = None
@@ -32,11 +32,11 @@ class SizedSettings(Settings):
         return dataclasses.replace(super().make_config(), **given)
 
 
-@dataclasses.dataclass(frozen=True, order=True)  # pandas sorts what it groups by
+@dataclasses.dataclass(frozen=True, order=True)  # ordered, because pandas sorts the keys of a group-by
 class Shape:
-    """All but the estimator and K that a step's cost depends on. None of the networks' sizes: the preset's.
+    """Everything except the estimator and K that determines the cost of a step. A size of None is the preset's size.
 
-    Raises ValueError that says what is allowed.
+    Raises ValueError, which says what is allowed.
     """
 
     model: str = "adgm"
@@ -52,7 +52,7 @@ class Shape:
     d_z: int | None = None
 
     def __post_init__(self) -> None:
-        # Every size by its number, so that a size that is named and one that is the preset's compare as equal.
+        # Fill in the preset's sizes, so that a shape that names the same sizes compares as equal.
         config = SizedSettings(threads=1, **dataclasses.asdict(self)).make_config()
         for name in SIZES:
             object.__setattr__(self, name, getattr(config, name))
@@ -63,7 +63,7 @@ class Shape:
         return SizedSettings(estimator=estimator, n_classes=n_classes, **given)
 
     def differences(self, other: Shape) -> list[str]:
-        """What of `other` is not as here: `batch 200 (measured: 100)`."""
+        """The fields in which `other` differs, such as `batch 200 (measured: 100)`."""
         names = [field.name for field in dataclasses.fields(self)]
         own, theirs = dataclasses.asdict(self), dataclasses.asdict(other)
         return [f"{name} {theirs[name]} (measured: {own[name]})" for name in names if own[name] != theirs[name]]
@@ -71,13 +71,13 @@ class Shape:
 
 @functools.lru_cache(maxsize=100_000)
 def columns(metric: str, shape: Shape, estimator: str, n_classes: int) -> np.ndarray:
-    """What a figure is a sum of, each with a factor ≥ 0 that is measured:
+    """The terms of the sum that explains a metric. The fit gives each term a factor ≥ 0:
 
         step             1, operations of the matrix products, parameters (Adam), numbers beside f
         bound            1, operations of the matrix products, numbers beside f
         memory, process  1, the estimate of a step's bytes
 
-    Numbers beside f are those that the estimator itself makes where they are many (`Estimator.floats_besides`).
+    The numbers beside f are large arrays that the estimator itself makes (`Estimator.floats_besides`).
     """
     settings = shape.settings(estimator, n_classes)
     if metric in ("memory", "process"):
