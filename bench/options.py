@@ -15,8 +15,9 @@ from gsbench.estimators import ESTIMATORS, Estimator, parse_estimators
 from gsbench.estimators.marginalize_streamed import MarginalizeStreamed
 from gsbench.limits import available_bytes, available_cores
 from gsbench.machine import CLOCK, blas
-from gsbench.models import MODELS, PRESETS, ModelConfig, make_config
-from gsbench.settings import BINARIZE, Settings, check_class_count
+from gsbench.models import MODELS, ModelConfig, make_config
+from gsbench.presets import PRESETS
+from gsbench.settings import Settings, check_class_count
 from gsbench.values import SettingError, whole
 
 DEFAULT_CLASSES = (10, 20, 50, 100, 200)
@@ -119,10 +120,10 @@ def add_options(parser: pytest.Parser) -> None:
     add("--labels", type=at_least(1), default=10, metavar="n", help="labels a class (default: %(default)s)")
     add(
         "--binarize",
-        type=one_of("binarize", BINARIZE),
+        type=one_of("binarize", ("dynamic", "none")),
         metavar="HOW",
         default="dynamic",
-        help=f"{' or '.join(BINARIZE)}: pixels drawn anew for each batch, or as they are (default: %(default)s)",
+        help=f"{' or '.join(("dynamic", "none"))}: pixels drawn anew for each batch, or as they are (default: %(default)s)",
     )
     add(
         "--dtype",

@@ -49,9 +49,8 @@ def _names(command: str) -> dict[str, Sequence[str]]:
     from gsbench.data import DATASETS
     from gsbench.estimators import ESTIMATORS
     from gsbench.models import MODELS
-    from gsbench.runs import PRESETS
+    from gsbench.presets import PRESETS
     from gsbench.runs.settings import LABELS_ONLY
-    from gsbench.settings import BINARIZE
 
     learners = [*ESTIMATORS] if command == "plan" else [*ESTIMATORS, LABELS_ONLY]
     return {
@@ -61,7 +60,7 @@ def _names(command: str) -> dict[str, Sequence[str]]:
         "preset": [*PRESETS],
         "dataset": [*DATASETS],
         "backend": [*BACKENDS],
-        "binarize": BINARIZE,
+        "binarize": ("dynamic", "none"),
         "dtype": DTYPES,
     }
 

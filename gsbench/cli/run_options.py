@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from gsbench.cli.values import number, option, path, whole
+from gsbench.presets import PRESETS
 from gsbench.recipe import Recipe
-from gsbench.runs import PRESETS
 from gsbench.runs.run import CHECKPOINT_SECONDS
 from gsbench.values import parts
 
@@ -94,7 +94,7 @@ def _of_recipe() -> dict[str, tuple[Any, str]]:
     """The fields of Recipe: their types are spelled `float`, `int | None`, `bool`."""
     kinds: dict[str, Any] = {"float": number, "int": whole, "bool": bool}
     fields = dataclasses.fields(Recipe)
-    return {field.name: (kinds[str(field.type).split(" ")[0]], field.metadata["help"]) for field in fields}
+    return {field.name: (kinds[str(field.type).split(" ")[0]], field.metadata["setting"].help) for field in fields}
 
 
 def options_of_run(arguments: argparse.Namespace) -> dict[str, Any]:
