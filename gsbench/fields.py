@@ -2,8 +2,8 @@
 
     tau_decay: float = setting(1.0, "an estimator's τ is multiplied by this after each epoch", Range(above=0, most=1))
 
-From its type, its default and its declaration follow its check and the message of that, its option, what a TOML file may
-give it, its field in a record, and whether two runs that differ in it are told apart.
+Its check and the message of that, its option, what a TOML file may give it, its field in a record, and whether two runs
+that differ in it are told apart, follow from its type, its default and what it declares.
 """
 
 from __future__ import annotations
@@ -103,6 +103,13 @@ def setting(default: Any, help: str, check: Any = None, *, factory: Any = MISSIN
     return field(default=default, default_factory=factory, metadata={_DECLARED: declared})
 
 
+def kind_of(hint: Any) -> tuple[type, bool]:
+    """The type that an annotation names, and whether it allows None: `float | None` gives float and True."""
+    either = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    kind = next(one for one in either if one is not type(None))
+    return typing.get_origin(kind) or kind, type(None) in either
+
+
 @functools.cache
 def settings_of(cls: type) -> Mapping[str, Setting]:
     """The settings of a dataclass by name, in the order of its fields; fields of another kind are not in it."""
@@ -110,26 +117,23 @@ def settings_of(cls: type) -> Mapping[str, Setting]:
     found = {}
     for field in dataclasses.fields(cls):
         if declared := field.metadata.get(_DECLARED):
-            hint = hints[field.name]
-            either = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-            kind = next(one for one in either if one is not type(None))
+            kind, or_none = kind_of(hints[field.name])
             told = {**vars(declared), "option": declared.option or field.name, "record": declared.record or field.name}
-            found[field.name] = Setting(
-                **told, name=field.name, kind=typing.get_origin(kind) or kind, or_none=type(None) in either,
-                default=field.default,
-            )  # fmt: skip
+            found[field.name] = Setting(**told, name=field.name, kind=kind, or_none=or_none, default=field.default)
     return types.MappingProxyType(found)
 
 
 def check_all(instance: Any) -> None:
     """Checks every setting of a dataclass that is being made, and brings it into its one form. Raises SettingError."""
-    for name, declared in settings_of(type(instance)).items():
+    cls: Any = type(instance)
+    for name, declared in settings_of(cls).items():
         object.__setattr__(instance, name, declared.checked(getattr(instance, name)))
 
 
 def recorded(instance: Any) -> dict[str, Any]:
     """The settings of a dataclass as they stand in a record: a pair as a list, as JSON has it."""
-    values = {s.record: getattr(instance, name) for name, s in settings_of(type(instance)).items()}
+    cls: Any = type(instance)
+    values = {s.record: getattr(instance, name) for name, s in settings_of(cls).items()}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 

@@ -74,7 +74,8 @@ class Recipe:
     adversarial: float = setting(0.0, "weight of virtual adversarial training of q(y|a,x) (Miyato et al. 2018)", WEIGHT)
     adversarial_radius: float = setting(3.0, "length of its change of an image, over all pixels", POSITIVE)
     pseudo_labels: float = setting(
-        0.0, "weight of log q(y|a,x) of distorted unlabelled images, y what q is sure of undistorted (Sohn et al. 2020)",
+        0.0,
+        "weight of log q(y|a,x) of distorted unlabelled images, y what q is sure of undistorted (Sohn et al. 2020)",
         WEIGHT,
     )  # fmt: skip
     pseudo_threshold: float = setting(0.95, "how sure: the probability that counts", BELOW_ONE)

@@ -1,123 +1,192 @@
-"""What is derived of the declarations is what was written by hand before: this file goes with those lists."""
+"""What is derived of a setting's declaration: here of a dataclass of the test's own, then of all settings of a run."""
 
-import typing
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
 
-from gsbench import schema
-from gsbench.cli import plan as plan_command
-from gsbench.cli import run_options
+import pytest
+
 from gsbench.cli.completion import _names
-from gsbench.fields import about, settings_of
-from gsbench.models import ModelConfig
-from gsbench.planner.work import SIZES
-from gsbench.recipe import Recipe
+from gsbench.fields import about, check_all, recorded, setting, settings_of
 from gsbench.report import frame, text, training_settings
 from gsbench.report.regression_cases import OF_RUNS
-from gsbench.runs import grid
-from gsbench.runs.settings import SETTINGS, RunSettings
+from gsbench.runs.grid import make_runs, read_grids
+from gsbench.runs.settings import SETTINGS, RunSettings, make_run
+from gsbench.schema import FIELDS
 from gsbench.settings import NETWORKS, Settings
-from gsbench.values import LONGEST_SECONDS, Range, whole
+from gsbench.values import Range, SettingError, whole
 
-CASE, RECIPE, RUN = map(settings_of, (Settings, Recipe, RunSettings))
-
-RANGES = {
-    ("learning_rate", "adversarial_radius", "clip_norm", "clip_element"): Range(above=0),
-    ("learning_rate_every",): Range(least=1e-9),
-    ("distortion",): Range(above=0, most=10),
-    ("learning_rate_decay", "tau_decay"): Range(above=0, most=1),
-    ("alpha", "learning_rate_floor", "tau_floor", "labelled_weight", "balance", "adversarial", "pseudo_labels"): Range(
-        least=0
-    ),
-    ("beta1", "polyak", "pseudo_threshold"): Range(least=0, below=1),
-    ("labelled_batch", "steps_per_epoch"): whole(1),
-    ("shift",): whole(0, 27),
-    ("n_classes",): whole(2),
-    ("batch", "n_mc", "threads", "labelled_per_class"): whole(1),
-    ("seed",): whole(0),
-    ("epochs",): Range(above=0, most=1e9),
-    ("seconds",): Range(above=0, most=LONGEST_SECONDS),
-    ("steps", "evaluate_every", "validation_images"): whole(1),
-    ("validation_draws", "test_draws"): whole(1, 20_000),
-    ("d_a", "d_z", "units", "classifier_units"): whole(1),
-    ("layers", "class_layers"): whole(1, 1000),
-    ("init_std", "output_std"): Range(above=0),
-    ("drop_x", "drop_hidden"): Range(least=0, below=1),
-}
+REPORTS = Path(__file__).parent.parent / "reports"
 
 
-def test_ranges():
-    assert {name: one for names, one in RANGES.items() for name in names} == {
-        name: s.check for name, s in SETTINGS.items() if isinstance(s.check, Range)
+def refuse_x(value):
+    if value == "x":
+        raise SettingError("{word} is x")
+
+
+@dataclass(frozen=True)
+class Dough:
+    eggs: int = setting(2, "eggs of a dough", whole(0, 9), about="work")
+    heat: float = setting(180, "°C", Range(above=0), record="heat_celsius", caption="at {} °C")
+    pan: str | None = setting(None, "which pan", ("round", "square"), about="task", option="tin")
+    word: str = setting("hm", "what is said", refuse_x)
+    sweet: bool = setting(True, "with sugar")
+    span: tuple[float, float] | None = setting(None, "low,high")
+    other: int = 3
+
+    def __post_init__(self):
+        check_all(self)
+
+
+def test_a_declaration_has_names_type_and_default():
+    found = settings_of(Dough)
+    assert [*found] == ["eggs", "heat", "pan", "word", "sweet", "span"]  # what is no setting is not one
+    assert {name: (s.kind, s.or_none, s.default) for name, s in found.items()} == {
+        "eggs": (int, False, 2),
+        "heat": (float, False, 180),
+        "pan": (str, True, None),
+        "word": (str, False, "hm"),
+        "sweet": (bool, False, True),
+        "span": (tuple, True, None),
     }
+    assert [(s.option, s.record) for s in found.values()][:3] == [
+        ("eggs", "eggs"),
+        ("heat", "heat_celsius"),
+        ("tin", "pan"),
+    ]
+    assert (found["pan"].names, found["word"].names, found["eggs"].names) == (("round", "square"), (), ())
+    assert about(found, "task", "work") == ("pan", "eggs")
 
 
-def test_what_may_be_none():
-    assert {name for name, s in SETTINGS.items() if s.or_none} == {
-        "alpha", "clip_norm", "clip_element", "labelled_batch", "steps_per_epoch", "classifier_units", "init_std",
-        "output_std", "log_var_limits", "epochs", "steps", "seconds", "evaluate_every", "validation_images",
+def test_values_are_brought_into_one_form():
+    assert recorded(Dough(heat=200, span=[-1, 2])) == {
+        "eggs": 2, "heat_celsius": 200.0, "pan": None, "word": "hm", "sweet": True, "span": [-1.0, 2.0],
     }  # fmt: skip
+    made = Dough(heat=200, span=[-1, 2])
+    assert (type(made.heat), made.span) == (float, (-1.0, 2.0))
+    assert made == Dough(heat=200.0, span=(-1.0, 2.0))
 
 
-def test_options():
-    besides = {"estimator", "n_classes", "seed", "preset", "dataset", "labelled_per_class"}
-    assert {n: s.help for n, s in RECIPE.items()} == {n: h for n, (_, h) in run_options._of_recipe().items()}
-    assert set(run_options.OF_CASE) == set(CASE) - besides
-    assert set(run_options.BUDGETS) == {name for name, s in RUN.items() if s.about == "budget"}
-    assert set(run_options.OF_EVALUATION) == {name for name, s in RUN.items() if s.about == "evaluation"}
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"eggs": 10}, "eggs must be >= 0 and <= 9, got 10"),
+        ({"eggs": 1.5}, "eggs must be an integer >= 0 and <= 9, got 1.5"),
+        ({"eggs": True}, "eggs must be an integer >= 0 and <= 9, got True"),
+        ({"eggs": None}, "eggs must be an integer >= 0 and <= 9, got None"),
+        ({"heat": "hot"}, "heat must be a finite number > 0, got 'hot'"),
+        ({"heat": float("nan")}, "heat must be > 0 and finite, got nan"),
+        ({"pan": "squar"}, "unknown pan 'squar'; known: round, square; did you mean 'square'?"),
+        ({"pan": ["round"]}, "unknown pan ['round']; known: round, square"),
+        ({"word": 3}, "word must be text, got 3"),
+        ({"word": "x"}, "word is x"),
+        ({"sweet": 1}, "sweet must be true or false, got 1"),
+        ({"span": (2, 1)}, "span must be (low, high) with low < high, got (2, 1)"),
+        ({"span": "ab"}, "span must be (low, high) with low < high, got 'ab'"),
+        ({"span": [0, True]}, "span must be (low, high) with low < high, got [0, True]"),
+    ],
+)
+def test_what_is_not_allowed_is_refused_with_what_is(given, message):
+    with pytest.raises(SettingError) as error:
+        Dough(**given)
+    assert str(error.value) == message
 
 
-def test_kinds_of_a_grid():
-    spelled = {**grid._SPELLED, "log_var_limits": "tuple | None"}
-    own = {n: s.kind.__name__ + (" | None" if s.or_none else "") for n, s in SETTINGS.items() if n not in NETWORKS}
-    assert own == {name: spelled[name] for name in own}
-    assert set(spelled) - set(own) == {"case", "recipe", "labels_only", "networks", "log_var_limits"}
+@pytest.mark.parametrize(
+    ("name", "written", "read"),
+    [("eggs", "3", 3), ("heat", "2e2", 200.0), ("pan", "round", "round"), ("span", "-1, 2.5", (-1.0, 2.5))],
+)
+def test_options_are_read_by_their_kind(name, written, read):
+    assert settings_of(Dough)[name].read(written) == read
 
 
-def test_completion():
-    by_hand = {name: [*names] for name, names in _names("train").items() if not name.startswith("estimator")}
-    derived = {name: [*s.names] for name, s in SETTINGS.items() if s.names}
-    assert derived == {**by_hand, **{name: derived[name] for name in ("nonlinearity", "norm", "init")}}
+@pytest.mark.parametrize(
+    ("name", "written", "message"),
+    [
+        ("eggs", "1_0", "must be an integer, got '1_0'"),
+        ("heat", "inf", "must be a finite number, got 'inf'"),
+        ("span", "1,b", r"must be \(low, high\) with low < high, such as -4.6,2.3, got '1,b'"),
+    ],
+)
+def test_what_no_option_can_be_is_refused(name, written, message):
+    with pytest.raises(ValueError, match=message):
+        settings_of(Dough)[name].read(written)
 
 
-def test_what_tells_measurements_apart():
-    series = {*about(CASE, "session", "work"), *about(NETWORKS, "work")} - {"model"}
-    assert series >= set(frame.SERIES_FIELDS)
-    # An oversight: the networks' others were those of the preset, and now they may be changed.
-    assert series - set(frame.SERIES_FIELDS) == {"classifier_units", "class_layers", "drop_x", "drop_hidden",
-                                                 "log_var_limits"}  # fmt: skip
-    task = {*about(CASE, "task"), "draws_of_a", "dataset_version"} - {"dataset"}
-    assert task == set(frame.TASK_FIELDS)
-    assert set(OF_RUNS) == set(about(CASE, "session"))
+# All settings of a run
 
 
-def test_what_tells_training_runs_apart():
-    everything = {s.record for s in SETTINGS.values()} - {"estimator", "n_classes", "seed"}
-    budgets = set(about(RUN, "budget"))
-    of_task = set(training_settings.OF_TASK)
-    known_when_it_begins = {"budget", "dataset_version", "dataset_checksum", "n_pixels"}
-    assert everything - budgets - of_task == set(training_settings.OTHERS) - known_when_it_begins
-    assert {s.record: s.caption.removeprefix("{} ") for s in RUN.values() if s.about == "budget"} == (
-        training_settings.BUDGETS
-    )
-    off = {s.record for s in SETTINGS.values() if s.or_none and not s.filled} - budgets
-    assert off - set(training_settings.NULL_IS_OFF) == {"init_std"}  # an oversight, as that was the preset's
-    assert off >= set(training_settings.NULL_IS_OFF)
+def test_every_default_is_allowed():
+    for name, s in SETTINGS.items():
+        if s.default is not dataclasses.MISSING and name != "threads":
+            assert s.checked(s.default) == s.default, name
 
 
-def test_captions():
-    told = [s for kind in ("work", "session", "task") for s in CASE.values() if s.about == kind and s.caption]
-    assert {s.record: s.caption for s in told} == text.CAPTION_SETTINGS
-    assert [s.record for s in told] == list(text.CAPTION_SETTINGS)
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_setting_has_a_field_in_the_schema_an_option_s_text_and_tells_runs_apart(name):
+    s = SETTINGS[name]
+    assert FIELDS[s.record].is_text == (s.kind is str)
+    assert s.help
+    told = {*training_settings.OF_TASK, *training_settings.BUDGETS, *training_settings.OTHERS}
+    assert (s.record in told) == (name not in ("estimator", "n_classes", "seed"))
 
 
-def test_shapes_of_the_planner():
-    sizes = about(NETWORKS, "work")
-    assert set(SIZES) <= set(sizes)
-    assert {*about(CASE, "work"), *sizes} >= set(plan_command.OF_SHAPE)
-    assert set(plan_command.OF_SETUP) == set(about(CASE, "session"))
+def test_the_lists_that_reports_read():
+    """Each of the networks' settings tells series apart: networks may be other ones than the preset's."""
+    session = {"device", "threads", "dtype", "backend"}
+    assert set(frame.SERIES_FIELDS) == {*session, "preset", "batch", "n_mc", *NETWORKS}
+    assert set(frame.TASK_FIELDS) == {"dataset", "dataset_version", "labelled_per_class", "binarize", "draws_of_a"}
+    assert set(OF_RUNS) == session
+    assert {
+        "clip_norm", "clip_element", "labelled_batch", "init_std", "output_std", "log_var_limits", "classifier_units",
+        "evaluate_every_steps", "validation_images", "budget_epochs", "budget_steps", "budget_seconds",
+    } == training_settings.NULL_IS_OFF  # fmt: skip
+    assert list(text.CAPTIONS) == ["preset", "batch", "n_mc", "dtype", "backend", "dataset", "labelled_per_class"]
 
 
-def test_fields_of_a_record():
-    for s in [*SETTINGS.values(), settings_of(ModelConfig)["n_pixels"]]:
-        assert s.record in schema.FIELDS, s.record
-        assert schema.FIELDS[s.record].is_text == (s.kind is str)
-    assert typing.get_type_hints(ModelConfig)["drop_x"] is float
+def test_completion_knows_the_names_of_every_setting_that_has_some():
+    named = _names("train")
+    assert named["norm"] == ("none", "batch")
+    assert named["preset"] == ("default", "small", "blog", "tuned", "paper")
+    assert {"model", "dataset", "dtype", "backend", "binarize", "nonlinearity", "init", "estimator"} < set(named)
+
+
+@pytest.mark.parametrize("path", sorted(REPORTS.glob("*/runs/*/record.jsonl")), ids=lambda path: path.parent.name)
+def test_a_kept_record_says_all_of_its_run_and_the_run_keeps_its_name(path):
+    """A new setting that changed the name of a run at its default would have every kept run made anew."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    of_record = {name: s.record for name, s in SETTINGS.items() if not s.filled}
+    options = {name: record[field] for name, field in of_record.items() if field in record}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gsbench.settings.available_cores", lambda: record["threads"])
+        assert make_run(options).key == record["case"] == path.parent.name
+
+
+def test_a_setting_of_the_networks_enters_the_key_where_it_is_changed():
+    plain = make_run({"preset": "tuned", "threads": 1})
+    assert make_run({"preset": "tuned", "threads": 1, "drop_x": 0.2, "norm": "batch"}).key == plain.key  # the preset's
+    keys = {make_run({"preset": "tuned", "threads": 1, "drop_x": share}).key for share in (0, 0.1, 0.2)}
+    assert len(keys) == 3
+    assert plain.key in keys
+
+
+def test_any_setting_of_the_networks_can_be_an_axis_of_a_grid(tmp_path):
+    path = tmp_path / "grid.toml"
+    path.write_text('[grid]\npreset = "small"\nthreads = 1\ndrop_x = [0, 0.2]\nlog_var_limits = [-4.5, 2]\n')
+    runs = make_runs(read_grids(path))
+    assert [run.case.make_config().drop_x for run in runs] == [0.0, 0.2]
+    assert {run.case.make_config().log_var_limits for run in runs} == {(-4.5, 2.0)}
+    assert [run.record_fields()["drop_x"] for run in runs] == [0.0, 0.2]
+    path.write_text("[grid]\nthreads = 1\nlog_var_limits = [[-4.5, 2], [-1, 1]]\n")
+    assert len(make_runs(read_grids(path))) == 2
+
+
+def test_the_records_of_a_run_have_each_setting_once():
+    fields = make_run({"preset": "small", "threads": 1, "evaluate_every": 7, "seconds": 3}).record_fields()
+    assert {s.record for s in SETTINGS.values()} <= set(fields)
+    assert (fields["evaluate_every_steps"], fields["budget_seconds"], fields["budget_steps"]) == (7, 3.0, None)
+    assert "networks" not in fields
+    assert {s.record for s in settings_of(RunSettings).values()} & {
+        s.record for s in settings_of(Settings).values()
+    } == set()
