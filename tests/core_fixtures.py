@@ -13,7 +13,7 @@ from oracles import Oracle
 from scipy import stats
 
 from gsbench.backends import load_backend
-from gsbench.backends.chainer import ChainerBackend
+from gsbench.backends.chainer.backend import ChainerBackend
 from gsbench.models import MODELS, ModelConfig, Noise
 from gsbench.objective import loss
 

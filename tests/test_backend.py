@@ -17,7 +17,7 @@ from core_fixtures import backend, make_model, make_pixels
 
 import gsbench
 from gsbench.backends import DeviceError, load_backend
-from gsbench.backends import chainer as chainer_backend
+from gsbench.backends.chainer import backend as chainer_backend
 from gsbench.estimators import parse_estimator
 from gsbench.objective import loss as mean_loss
 from gsbench.objective import unlabelled_bound
@@ -60,7 +60,7 @@ def test_import_is_silent_with_every_warning_an_error():
         """
         import numpy
         had_sctypes = hasattr(numpy, "sctypes")
-        import gsbench.backends.chainer
+        import gsbench.backends.chainer.backend
         assert hasattr(numpy, "sctypes") == had_sctypes  # what was lent for the import was taken back
         """
     )
@@ -69,7 +69,7 @@ def test_import_is_silent_with_every_warning_an_error():
 
 def test_first_import_after_installation_is_silent_too(tmp_path):
     """When Python compiles Chainer it warns of its string literals; an empty cache makes it compile again."""
-    done = python("import gsbench.backends.chainer", PYTHONPYCACHEPREFIX=str(tmp_path))
+    done = python("import gsbench.backends.chainer.backend", PYTHONPYCACHEPREFIX=str(tmp_path))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -78,7 +78,7 @@ def test_import_leaves_the_warning_filters_and_float_errors_as_they_were():
         """
         import warnings, numpy
         before = list(warnings.filters), numpy.geterr()
-        import gsbench.backends.chainer
+        import gsbench.backends.chainer.backend
         assert (list(warnings.filters)[:1], numpy.geterr()) == (before[0][:1], before[1])
         """
     )
@@ -606,7 +606,7 @@ def play_allocations(meter, hook):
 
 
 def test_device_memory_peak_with_a_fake_cupy(monkeypatch):
-    from gsbench.backends.device_memory import DeviceMemoryPeak
+    from gsbench.backends.chainer.device_memory import DeviceMemoryPeak
 
     monkeypatch.setitem(
         sys.modules, "cupy", types.SimpleNamespace(cuda=types.SimpleNamespace(MemoryHook=FakeHook))
@@ -621,7 +621,7 @@ def test_device_memory_peak_with_a_fake_cupy(monkeypatch):
 
 @needs_cupy
 def test_device_memory_peak_with_the_real_cupy():
-    from gsbench.backends.device_memory import DeviceMemoryPeak
+    from gsbench.backends.chainer.device_memory import DeviceMemoryPeak
 
     try:
         meter = DeviceMemoryPeak()

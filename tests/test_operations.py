@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import gsbench.backends
-from gsbench.backends import chainer_functions, load_backend
+from gsbench.backends import load_backend
+from gsbench.backends.chainer import functions
 from gsbench.categorical import entropy
 from gsbench.estimators import ESTIMATORS, Estimate, Estimator, parse_estimator
 from gsbench.estimators.base import Y_ENTERS
@@ -39,7 +40,7 @@ STREAMED = ["marginalize-streamed(chunk=1)", "marginalize-streamed(chunk=3)"]
 def made(monkeypatch):
     """Shapes of the products that the backend makes, one [m, k, n] each, in order."""
     found = []
-    true_dot = chainer_functions.dot
+    true_dot = functions.dot
 
     def dot(a, b):
         (m, k), (also_k, n) = a.shape, b.shape
@@ -47,7 +48,7 @@ def made(monkeypatch):
         found.append((m, k, n))
         return true_dot(a, b)
 
-    monkeypatch.setattr(chainer_functions, "dot", dot)
+    monkeypatch.setattr(functions, "dot", dot)
     return found
 
 
@@ -234,8 +235,8 @@ def product_sites(source: str) -> list[str]:
 
 def test_the_backend_makes_all_its_products_in_one_place():
     folder = Path(gsbench.backends.__file__).parent
-    found = {p.name: product_sites(p.read_text(encoding="utf-8")) for p in sorted(folder.glob("*.py"))}
-    assert {name: sites for name, sites in found.items() if sites} == {"chainer_functions.py": ["a.dot(b)"]}
+    found = {p.name: product_sites(p.read_text(encoding="utf-8")) for p in sorted(folder.rglob("*.py"))}
+    assert {name: sites for name, sites in found.items() if sites} == {"functions.py": ["a.dot(b)"]}
 
 
 def test_product_sites_are_found():

@@ -1,8 +1,8 @@
 """The only package of gsbench that knows a framework.
 
 `load_backend` gives the object through which models, estimators and objectives compute: the array functions, the
-random draws, the optimiser, the device with its synchronisation and its memory meter. Adding a framework is a module
-beside `chainer.py` and a line in `BACKENDS`.
+random draws, the optimiser, the device with its synchronisation and its memory meter. Adding a framework is a package
+beside `chainer` and a line in `BACKENDS`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from gsbench.values import SettingError, not_known, shown
 
-BACKENDS = {"chainer": ("gsbench.backends.chainer", "ChainerBackend")}
+BACKENDS = {"chainer": ("gsbench.backends.chainer.backend", "ChainerBackend")}
 
 DTYPES = ("float32", "float64", "float16")
 

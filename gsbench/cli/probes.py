@@ -63,7 +63,7 @@ def _gsbench() -> Iterator[Finding]:
 
 
 def _chainer() -> Iterator[Finding]:
-    """The mends of `gsbench.backends.chainer_import` are held to give a gradient that is known: ∂Σp²/∂p = 2p."""
+    """The mends of `gsbench.backends.chainer.importing` are held to give a gradient that is known: ∂Σp²/∂p = 2p."""
     from gsbench.backends import load_backend
 
     bk = load_backend("chainer", "cpu", "float32")

@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 
 from gsbench.backends import DeviceError, check_device, chunk_bytes
-from gsbench.backends import chainer_densities as densities
-from gsbench.backends import chainer_functions as functions
-from gsbench.backends.chainer_adam import Adam
-from gsbench.backends.chainer_import import chainer
-from gsbench.backends.device_memory import DeviceMemoryPeak
+from gsbench.backends.chainer import densities, functions
+from gsbench.backends.chainer.adam import Adam
+from gsbench.backends.chainer.device_memory import DeviceMemoryPeak
+from gsbench.backends.chainer.importing import chainer
 
 F = chainer.functions
 

@@ -2,7 +2,7 @@
 
 A block of threads has one row: it strides over the row's entries, writes their derivatives, and adds up its terms in
 shared memory. Float16 is computed in float32, and so are its sums and values. The formulas are those of
-`chainer_densities`, and the numbers too but for rounding.
+`densities`, and the numbers too but for rounding.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gsbench.backends.chainer_import import chainer
+from gsbench.backends.chainer.importing import chainer
 
 hooks = chainer.optimizer_hooks
 BETA2, EPSILON = 0.999, 1e-8

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from gsbench.backends import cuda_kernels
-from gsbench.backends.chainer_functions import sum_to
-from gsbench.backends.chainer_import import chainer
+from gsbench.backends.chainer import cuda_kernels
+from gsbench.backends.chainer.functions import sum_to
+from gsbench.backends.chainer.importing import chainer
 
 LOG_2PI = math.log(2 * math.pi)
 Limits = tuple[float, float] | None

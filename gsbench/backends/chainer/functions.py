@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gsbench.backends.chainer_import import chainer
+from gsbench.backends.chainer.importing import chainer
 
 
 def dot(a: Any, b: Any) -> Any:
