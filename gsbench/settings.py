@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 from gsbench.backends import BACKENDS, DTYPES, check_device
@@ -87,7 +88,7 @@ class Settings:
         return {**dataclasses.asdict(self), **config, **estimator}
 
 
-def check_class_count(dataset: str, n_classes: int, data_dir: Any = None) -> None:
+def check_class_count(dataset: str, n_classes: int, data_dir: str | Path | None = None) -> None:
     """Raises ValueError where the data set has fewer classes; the message says how many it has."""
     most = count_classes(dataset, data_dir)
     if most is not None and n_classes > most:

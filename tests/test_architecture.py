@@ -24,7 +24,6 @@ ORDER = [
     "version",
     "backends",
     "categorical",
-    "densities",
     "data",
     "models",
     "estimators",

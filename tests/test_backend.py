@@ -18,6 +18,7 @@ from core_fixtures import backend, make_model, make_pixels
 import gsbench
 from gsbench.backends import DeviceError, load_backend
 from gsbench.backends.chainer import backend as chainer_backend
+from gsbench.categorical import one_hot
 from gsbench.estimators import parse_estimator
 from gsbench.objective import loss as mean_loss
 from gsbench.objective import unlabelled_bound
@@ -313,14 +314,6 @@ def test_look_ups_are_products_with_a_one_hot_matrix_in_value_and_gradient():
             np.testing.assert_allclose(bk.gradient(y), g @ W.T)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_one_hot_rows(dtype):
-    bk = backend(dtype)
-    got = bk.one_hot(bk.integers([[2, 0], [1, 2]]), 3)
-    assert got.dtype == np.dtype(dtype)
-    np.testing.assert_array_equal(got, np.eye(3)[[[2, 0], [1, 2]]])
-
-
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2, 1, 4, 5), (1, 4, 5), (4, 5), (5,), (2, 3, 1, 5)])
 @pytest.mark.parametrize("weights", [(1.0,), (2.0, -0.5), (0.25, 0.25, 0.5)])
 def test_hard_point_is_a_constant_with_the_gradient_of_its_points(weights, shape):
@@ -347,7 +340,7 @@ def test_hard_point_of_float16_has_its_gradient_in_log_q_s_own_dtype():
     bk = backend("float16")
     log_q = bk.log_softmax(bk.parameter(np.zeros((2, 3))))
     p = np.full((1, 2, 3), 1 / 3, np.float32)
-    y = bk.hard_point(bk.one_hot(bk.integers([0, 2]), 3), log_q, p, (1.0,))
+    y = bk.hard_point(one_hot(bk, bk.integers([0, 2]), 3), log_q, p, (1.0,))
     assert (y.dtype, log_q.dtype) == (np.float16, np.float32)
     (g,) = bk.gradients_by(bk.sum(y * np.array([[3, 0, 0], [0, 0, 0]], np.float16)), [log_q])
     assert g.dtype == np.float32

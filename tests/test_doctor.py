@@ -67,7 +67,7 @@ def test_every_library_that_gsbench_asks_for_is_looked_at():
     """As its package names them: what an installer would bring, but for what only some Pythons need."""
     content = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))
     asked = [line for line in content["project"]["dependencies"] if ";" not in line]
-    names = {re.match(r"[\w-]+", line)[0].lower() for line in asked}
+    names = {re.match(r"[\w-]+", line)[0].lower().replace("-", "_") for line in asked}
     assert names == {"chainer", "numpy", "scipy", "pandas", "matplotlib", *probes.OTHERS}
 
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from gsbench.backends.base import Array
 from gsbench.meters.gradient_intervals import (
     CONFIDENCE,
     FEW,
@@ -63,7 +63,7 @@ class GradientMoments:
     Raises ValueError for other numbers, and where g* is 0.
     """
 
-    def __init__(self, exact: Sequence[Any], blocks: int, repetitions: int) -> None:
+    def __init__(self, exact: Sequence[Array], blocks: int, repetitions: int) -> None:
         if repetitions < 1 or (blocks < LEAST_BLOCKS and (blocks, repetitions) != (1, 1)):
             raise ValueError(
                 f"{blocks} blocks of {repetitions} repetitions; allowed are 1 of 1, or at least {LEAST_BLOCKS} blocks "
@@ -75,14 +75,14 @@ class GradientMoments:
         self._exact_squared = float(sum(_dot(piece, piece) for piece in self._exact))
         if self._exact_squared == 0:
             raise ValueError("the exact gradient is 0: bias and variance relative to it are not defined")
-        self._sums: list[list[Any]] = []  # a list of pieces for each block begun
-        self._scalars: list[tuple[Any, Any, Any]] = []  # ‖d_i‖², ‖g_i‖², ⟨g_i, g*⟩; on the device until the end
+        self._sums: list[list[Array]] = []  # a list of pieces for each block begun
+        self._scalars: list[tuple[Array, Array, Array]] = []  # ‖d_i‖², ‖g_i‖², ⟨g_i, g*⟩; on the device until the end
 
     @property
     def exact_norm(self) -> float:
-        return self._exact_squared**0.5
+        return float(self._exact_squared**0.5)
 
-    def add(self, arrays: Sequence[Any]) -> None:
+    def add(self, arrays: Sequence[Array]) -> None:
         """Takes g_i, arrays of the shapes of g*.
 
         Raises ValueError for other shapes, and once all blocks are full.
@@ -196,11 +196,11 @@ class TotalVariance:
 
     def __init__(self) -> None:
         self._shapes: list[tuple[int, ...]] = []
-        self._first: list[Any] = []
-        self._sums: list[Any] = []
-        self._squared: list[Any] = []  # ‖g_i − g_1‖² of the second and later ones
+        self._first: list[Array] = []
+        self._sums: list[Array] = []
+        self._squared: list[Array] = []  # ‖g_i − g_1‖² of the second and later ones
 
-    def add(self, arrays: Sequence[Any]) -> None:
+    def add(self, arrays: Sequence[Array]) -> None:
         """Takes g_i. Raises ValueError for arrays of other shapes than the first repetition's."""
         if not self._first:
             self._shapes = _shapes(arrays)
@@ -227,12 +227,12 @@ class TotalVariance:
         return max(0.0, about_first - of_sum / n) / (n - 1) / exact_norm**2
 
 
-def _dot(a: Any, b: Any) -> Any:
+def _dot(a: Array, b: Array) -> Array:
     """⟨a, b⟩ in float64, still on the device."""
     return a.dot(b).astype(np.float64)
 
 
-def _pieces(arrays: Sequence[Any]) -> list[Any]:
+def _pieces(arrays: Sequence[Array]) -> list[Array]:
     """The arrays flat, those on the host in pieces of `PIECE_FLOATS`; a device has one kernel for the whole."""
     found = []
     for array in arrays:
@@ -242,10 +242,10 @@ def _pieces(arrays: Sequence[Any]) -> list[Any]:
     return found
 
 
-def _shapes(arrays: Sequence[Any]) -> list[tuple[int, ...]]:
+def _shapes(arrays: Sequence[Array]) -> list[tuple[int, ...]]:
     return [tuple(array.shape) for array in arrays]
 
 
-def _check_shapes(arrays: Sequence[Any], expected: list[tuple[int, ...]]) -> None:
+def _check_shapes(arrays: Sequence[Array], expected: list[tuple[int, ...]]) -> None:
     if _shapes(arrays) != expected:
         raise ValueError(f"a gradient of arrays of shapes {_shapes(arrays)}; expected {expected}")

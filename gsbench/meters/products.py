@@ -6,10 +6,10 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 import numpy as np
 
+from gsbench.backends.base import Array, Backend
 from gsbench.meters.operations import MatrixProduct
 from gsbench.meters.seconds import CONFIDENCE, bootstrap_median
 
@@ -25,11 +25,11 @@ def largest_product(found: Iterable[MatrixProduct]) -> MatrixProduct:
     return dataclasses.replace(largest, m=min(largest.m, MOST_ROWS))
 
 
-def product_call(bk: Any, product: MatrixProduct) -> Callable[[], None]:
+def product_call(bk: Backend, product: MatrixProduct) -> Callable[[], None]:
     """The product of random matrices of the backend's device and dtype, as a call that waits for the device."""
     rng = np.random.default_rng(0)
 
-    def operand(rows: int, columns: int, transposed: bool) -> Any:
+    def operand(rows: int, columns: int, transposed: bool) -> Array:
         shape = (columns, rows) if transposed else (rows, columns)
         values = bk.array(rng.random(shape, dtype=np.float32))
         return values.T if transposed else values
