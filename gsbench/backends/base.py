@@ -83,13 +83,13 @@ class Backend(Protocol):
 
     # Arrays and parameters
     def array(self, values: Any, dtype: DType | None = None) -> Array:
-        """Numbers, a NumPy array or an `Array` on the device, in the compute dtype or in `dtype`."""
+        """Numbers, a NumPy array or an `Array` on the device, in the compute dtype or in `dtype`; may share memory."""
     def integers(self, values: Any) -> Array:
         """Class numbers on the device."""
     def to_numpy(self, x: Tensor | np.ndarray) -> np.ndarray:
         """The values as a NumPy array, which may share their memory. Waits for the device."""
     def parameter(self, values: Any) -> Parameter:
-        """A parameter with these values; its dtype may be wider than the compute dtype."""
+        """A parameter with these values, whose memory it may share; its dtype may be wider than the compute dtype."""
     def new_parameter(self, shape: tuple[int, ...], draw: Callable[[], np.ndarray]) -> Parameter:
         """A parameter of `shape` with the values that `draw()` gives."""
     def gradient(self, parameter: Parameter) -> Array | None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from array_api_compat import array_namespace
 
 from gsbench.backends.base import Array
 from gsbench.meters.gradient_intervals import (
@@ -71,7 +72,7 @@ class GradientMoments:
             )
         self.blocks, self.repetitions = blocks, repetitions
         self._shapes = _shapes(exact)
-        self._exact = [piece.copy() for piece in _pieces(exact)]
+        self._exact = _copied(_pieces(exact))
         self._exact_squared = float(sum(_dot(piece, piece) for piece in self._exact))
         if self._exact_squared == 0:
             raise ValueError("the exact gradient is 0: bias and variance relative to it are not defined")
@@ -158,7 +159,7 @@ class GradientMoments:
 
     def _all_alike(self, scalars: np.ndarray) -> bool:
         """Whether all repetitions are one gradient but for rounding: sums of float32 differ by more than its square."""
-        tiny = ROUNDINGS * max(np.finfo(piece.dtype).eps for piece in self._exact)
+        tiny = ROUNDINGS * max(array_namespace(piece).finfo(piece.dtype).eps for piece in self._exact)
         distance, norm, _ = scalars.max(0)
         allowed = (
             tiny * distance + tiny**2 * max(norm, self._exact_squared),
@@ -177,8 +178,9 @@ class GradientMoments:
         """⟨D_b, D_c⟩ [m, m] of the blocks' means D_b of d_i."""
         gram = np.zeros((self.blocks, self.blocks))
         for pieces in zip(*self._sums, strict=True):
-            for start in range(0, max(1, pieces[0].size), GRAM_FLOATS):
-                rows = np.stack([piece[start : start + GRAM_FLOATS] for piece in pieces]).astype(np.float64)
+            xp = array_namespace(*pieces)
+            for start in range(0, max(1, pieces[0].shape[0]), GRAM_FLOATS):
+                rows = xp.astype(xp.stack([piece[start : start + GRAM_FLOATS] for piece in pieces]), xp.float64)
                 gram += np.array((rows @ rows.T).tolist())  # off the device, whichever it is
         return gram / self.repetitions**2
 
@@ -204,7 +206,7 @@ class TotalVariance:
         """Takes g_i. Raises ValueError for arrays of other shapes than the first repetition's."""
         if not self._first:
             self._shapes = _shapes(arrays)
-            self._first = [piece.copy() for piece in _pieces(arrays)]
+            self._first = _copied(_pieces(arrays))
             self._sums = [piece - piece for piece in self._first]
             return
         _check_shapes(arrays, self._shapes)
@@ -229,7 +231,12 @@ class TotalVariance:
 
 def _dot(a: Array, b: Array) -> Array:
     """⟨a, b⟩ in float64, still on the device."""
-    return a.dot(b).astype(np.float64)
+    xp = array_namespace(a)
+    return xp.astype(a @ b, xp.float64)
+
+
+def _copied(pieces: Sequence[Array]) -> list[Array]:
+    return [array_namespace(piece).asarray(piece, copy=True) for piece in pieces]
 
 
 def _pieces(arrays: Sequence[Array]) -> list[Array]:
@@ -237,8 +244,8 @@ def _pieces(arrays: Sequence[Array]) -> list[Array]:
     found = []
     for array in arrays:
         flat = array.reshape(-1)
-        step = PIECE_FLOATS if isinstance(flat, np.ndarray) else max(1, flat.size)
-        found += [flat[i : i + step] for i in range(0, flat.size, step)]
+        step = PIECE_FLOATS if isinstance(flat, np.ndarray) else max(1, flat.shape[0])
+        found += [flat[i : i + step] for i in range(0, flat.shape[0], step)]
     return found
 
 

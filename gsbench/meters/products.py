@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
+from array_api_compat import device
 
 from gsbench.backends.base import Array, Backend
 from gsbench.meters.operations import MatrixProduct
@@ -36,10 +37,10 @@ def product_call(bk: Backend, product: MatrixProduct) -> Callable[[], None]:
 
     a = operand(product.m, product.k, product.transposed == "left")
     b = operand(product.k, product.n, product.transposed == "right")
-    out = bk.xp.empty((product.m, product.n), bk.dtype)
+    out = bk.xp.empty((product.m, product.n), dtype=bk.dtype, device=device(a))
 
     def call() -> None:
-        bk.xp.dot(a, b, out=out)
+        bk.xp.matmul(a, b, out=out)
         bk.synchronize()
 
     return call

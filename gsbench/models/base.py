@@ -170,7 +170,7 @@ class Model(abc.ABC):
         """0 with a probability of `drop`, else 1/(1 − drop); None where nothing is to be dropped."""
         if not drop or not self.training:
             return None
-        return self.bk.array((self.bk.uniform(rng, shape) >= drop) / (1 - drop))
+        return self.bk.array(self.bk.uniform(rng, shape) >= drop) * (1 / (1 - drop))
 
     @property
     def training(self) -> bool:
