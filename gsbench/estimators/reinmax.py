@@ -25,6 +25,7 @@ class ReinMax(StraightThrough):
     """
 
     name: ClassVar[str] = "reinmax"
+    gumbel_softmax: ClassVar[bool] = False
 
     def relax(self, bk: Backend, log_q_y: Tensor, g: Array, rng: Generator) -> Tensor:
         log_q = bk.stop_gradient(log_q_y)
