@@ -67,8 +67,8 @@ class Backend(Protocol):
 
     name         that of `BACKENDS`
     device       "cpu" or "cuda:N"
-    dtype        that of hidden activations and matrix products
-    wide_dtype   float32 at least: that of noise, log-softmax, sums over pixels and everything per example
+    dtype        of hidden activations and matrix products
+    wide_dtype   float32 at least: of noise, log-softmax, sums over pixels and everything per example
     chunk_bytes  what the activations of a chunk of work may hold, see `gsbench.backends.chunk_bytes`
     xp           the functions of constants, of array_api_compat. Elementwise ones take `out` besides, which is not in
                  the standard, but in NumPy, CuPy and PyTorch alike. What creates an array gets the device of another
@@ -176,7 +176,7 @@ class Backend(Protocol):
     def take_groups(self, x: Tensor, index: Array) -> Tensor:
         """Rows of x by numbers of which equal ones stand together. x [n, ...], index int [R] → [R, ...]"""
     def largest(self, x: Array, m: int) -> Array:
-        """The numbers of the m < K largest entries, in any order. x [..., K] → int [..., m], an array of its own"""
+        """The numbers of the m < K largest entries, in any order. x [..., K] → int [..., m], in memory of its own"""
     def hard_point(self, hard: Array, log_q: Tensor, points: Sequence[Array], weights: tuple[float, ...]) -> Tensor:
         """Forward the constant `hard` [..., K]; backward Σ_m c_m J(p_m) with respect to log q, J(p) = diag(p) − p pᵀ.
 
@@ -214,14 +214,14 @@ class Backend(Protocol):
     def backward(self, loss: Tensor) -> None:
         """Adds the gradients of the scalar `loss` to the parameters'. A dtype's scale of the loss may be in them."""
     def gradients_by(self, loss: Tensor, variables: list[Tensor]) -> list[Array]:
-        """Those of the scalar `loss` with respect to variables, also to computed ones; zeros where there is none.
+        """The gradients of the scalar `loss` with respect to variables, computed ones too; zeros where there is none.
 
         They are in the wide dtype, may be views of one another, and leave the parameters' own gradients as they are.
         """
     def leaf(self, x: Tensor) -> Tensor:
         """The values of x as a variable of its own, with respect to which a gradient can be taken."""
     def gradients(self, output: Tensor, cotangent: Array, leaves: Mapping[str, Tensor]) -> dict[str, Array]:
-        """Those of ⟨cotangent, output⟩ with respect to the leaves on which output depends, as the caller's own arrays.
+        """The gradients of ⟨cotangent, output⟩ with respect to the leaves it depends on, as the caller's own arrays.
 
         Uses up the graph of `output`.
         """
