@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
-from tabulate import tabulate
 
 from gsbench.report import text
+from gsbench.report.blocks import Code, Fold, Paragraph, Section, Table, Text
 from gsbench.report.estimator_styles import by_estimator, family
 from gsbench.report.gradients import (
     KEY,
@@ -23,52 +23,46 @@ from gsbench.report.gradients import (
     repetitions,
     states_of,
 )
-from gsbench.shown import visible
 
 COSTS = ("q_perplexity", "calls_of_f", "bound_seconds", "peak_bytes")
 HEADERS = ("", "model", "parameters", "K", "estimator")
 COST_HEADERS = ("perplexity of q", "calls of f", "time", "peak memory")
 SHORT = ("bias", "variance", "time")  # in a terminal
-RELATIVE_BIAS = (
-    "Relative bias: ‖E g − g\\*‖ / ‖g\\*‖; `0 within noise` where the interval of its square reaches to 0 or below, "
-    "with the largest bias that the interval leaves open."
-)  # in Markdown
-RELATIVE_VARIANCE = (
-    "Relative variance: tr cov(g) / ‖g\\*‖², of the draws of y; `none seen` where no two draws differed, `or more` "
-    "where too few did to say how large it is at most."
-)  # in Markdown
+RELATIVE_ERRORS = (
+    "Relative bias: ‖E g − g*‖ / ‖g*‖; ", Code("0 within noise"), " where the interval of its square reaches to 0 or "
+    "below, with the largest bias that the interval leaves open. Relative variance: tr cov(g) / ‖g*‖², of the draws of "
+    "y; ", Code("none seen"), " where no two draws differed, ", Code("or more"), " where too few did to say how large "
+    "it is at most.",
+)  # fmt: skip
 ERROR_HEADERS = ("relative bias", "relative variance", "total variance", "cosine")
 
 
-def gradient_tables(frame: pd.DataFrame) -> str:
-    """The tables, each folded away, with what their columns mean; "" where no gradient was measured."""
+def gradient_section(frame: pd.DataFrame) -> Section | None:
+    """The tables, each folded away, with what their columns mean; None where no gradient was measured."""
     rows = gradient_rows(frame)
     costs = rows.groupby(KEY)[list(COSTS)].median()
-    tables = [_table(rows, costs, part) for part in PARTS]
-    if not any(tables):
-        return ""
-    return "\n\n".join(["## The gradients in numbers", _note(rows), *filter(None, tables)])
+    tables = [table for part in PARTS for table in _table(rows, costs, part)]
+    if not tables:
+        return None
+    return Section("The gradients in numbers", [Paragraph(_note(rows)), *tables], "gradients")
 
 
-def gradient_text(frame: pd.DataFrame) -> str:
-    """Bias and variance by the logits for a terminal, a line for each K and estimator; "" where none was measured."""
+def short_gradients(frame: pd.DataFrame) -> list[Table]:
+    """Bias and variance by the logits for a terminal, a line for each K and estimator; none where none was measured."""
     rows = gradient_rows(frame)
     points = of_part(rows, "logits")
     if points.empty:
-        return ""
+        return []
     states, names = states_of(rows), by_estimator(points["estimator"])
     cells = []
     by = ["subject", "series", "n_classes", "order"]
     for (subject, series, k, order), own in points.assign(order=points["estimator"].map(names.index)).groupby(by):
         of_state = {row.state: row for row in own.itertuples()}
         found = [_short(of_state.get(state)) for state in states]
-        head = map(visible, (series, subject, text.plain(k), names[order]))
-        cells.append([*head, *(cell for part in found for cell in part)])
-    firsts = [f"{visible(state)}:\n{SHORT[0]}" for state in states]
-    figures = [figure for first in firsts for figure in (first, *(f"\n{name}" for name in SHORT[1:]))]
-    headers, cells = text.used_columns(["", "", "\nK", "", *figures], cells)
+        cells.append([series, subject, k, names[order], *(cell for part in found for cell in part)])
+    figures = [("" if i else f"{state}:", name) for state in states for i, name in enumerate(SHORT)]
     title = "Gradient by the logits of q(y|a,x), relative to the exact one; time: of the bound, forward and backward"
-    return f"{title}\n{tabulate(cells, headers=headers, tablefmt='simple', disable_numparse=True)}"
+    return [Table(["", "", ("", "K"), "", *figures], cells, title).used()]
 
 
 def _short(row: Any) -> list[str]:
@@ -81,16 +75,16 @@ def _short(row: Any) -> list[str]:
     return [bias, variance_text(row.variance, nan, nan, row.draws), text.measure(row.milliseconds / 1e3, text.seconds)]
 
 
-def _note(rows: pd.DataFrame) -> str:
-    """What the columns mean, in Markdown."""
-    sentences = [
+def _note(rows: pd.DataFrame) -> Text:
+    """What the columns mean."""
+    before = [
         "Of the gradient of the loss, held against that of the exact sum at the same parameters, minibatch, a and ε_z: "
         f"{repetitions(rows)} that differ in the draws of y alone.",
         "All is for one minibatch, one of training, and, but for the total variance, one draw of a and ε_z: another "
         "--seed gives others.",
         _training(rows),
-        RELATIVE_BIAS,
-        RELATIVE_VARIANCE,
+    ]
+    after = [
         f"Total variance: the same with a and ε_z drawn anew as well, {of_total(rows)}; that of the exact sums is what "
         "a and ε_z do alone.",
         "Cosine: mean of that between one gradient and the exact one.",
@@ -103,8 +97,8 @@ def _note(rows: pd.DataFrame) -> str:
         open_ends(rows, "there is no upper end"),
         medians(rows),
     ]
-    told = (s if s in (RELATIVE_BIAS, RELATIVE_VARIANCE) else text.markdown_cell(s) for s in sentences if s)
-    return " ".join(told)
+    first, last = (" ".join(filter(None, sentences)) for sentences in (before, after))
+    return [f"{first} ", *RELATIVE_ERRORS, f" {last}"]
 
 
 def _training(rows: pd.DataFrame) -> str:
@@ -117,11 +111,11 @@ def _training(rows: pd.DataFrame) -> str:
     return f"Trained parameters are those of training with {text.listed(trainers)}{own}."
 
 
-def _table(rows: pd.DataFrame, costs: pd.DataFrame, part: str) -> str:
+def _table(rows: pd.DataFrame, costs: pd.DataFrame, part: str) -> list[Fold]:
     """The costs stand in the logits' table, for they are the same for all parts."""
     points = of_part(rows, part)
     if points.empty:
-        return ""
+        return []
     with_costs = part == "logits"
     states, names = states_of(rows), by_estimator(points["estimator"])
     points = points.assign(at=points["state"].map(states.index), order=points["estimator"].map(names.index))
@@ -129,11 +123,11 @@ def _table(rows: pd.DataFrame, costs: pd.DataFrame, part: str) -> str:
     cells = []
     for row in points.itertuples():
         cost = costs.loc[tuple(getattr(row, name) for name in KEY)]
-        head = [row.series, row.subject, row.state, text.plain(row.n_classes), row.estimator]
+        head = [row.series, row.subject, row.state, row.n_classes, row.estimator]
         cells.append([*head, *(_cost(cost) if with_costs else []), *_errors(row)])
-    table = text.table_of_used([*HEADERS, *(COST_HEADERS if with_costs else ()), *ERROR_HEADERS], cells)
+    table = Table([*HEADERS, *(COST_HEADERS if with_costs else ()), *ERROR_HEADERS], cells).used()
     lines = f"{len(cells)} line{'' if len(cells) == 1 else 's'}"
-    return f"<details><summary>By the {PARTS[part]}: {lines}</summary>\n\n{table}\n\n</details>"
+    return [Fold(f"By the {PARTS[part]}: {lines}", [table])]
 
 
 def _cost(cost: pd.Series) -> list[str]:

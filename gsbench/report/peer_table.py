@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
-from tabulate import tabulate
 
 from gsbench.report import text
+from gsbench.report.blocks import Block, Paragraph, Table
 from gsbench.report.class_figures import LOST
 from gsbench.report.estimator_styles import by_estimator
-from gsbench.shown import visible
 
 TITLE = "Beside other formulations"
 TIMED = {"unlabelled-step": "unlabelled step", "step": "full step", "bound": "bound"}
@@ -76,33 +75,28 @@ def _library(rows: pd.DataFrame, blas: str, threads: str) -> str:
     return ", ".join([text.listed(text.values(rows, blas) or ["an unnamed library"]), *many])
 
 
-def peer_table(frame: pd.DataFrame) -> str:
-    """The whole table in Markdown, with what its columns mean."""
+def peer_table(frame: pd.DataFrame) -> list[Block]:
+    """The whole table, with what its columns mean."""
     rows = peer_rows(frame)
-    if rows.empty:
-        return ""
     memory = MEMORY_NOTE if rows["baseline_process_peak_bytes"].notna().any() else ""
-    notes = [timed_note(rows), memory, versions(rows)]
-    note = text.markdown_cell(" ".join(note for note in notes if note))
+    note = " ".join(filter(None, [timed_note(rows), memory, versions(rows)]))
     cells = [[*_head(row), *_seconds(row), *_memories(row)] for row in rows.itertuples()]
-    return f"{text.table_of_used(HEADERS, cells)}\n\n{note}"
+    return [Table(HEADERS, cells).used(), Paragraph(note)]
 
 
-def peer_text(frame: pd.DataFrame) -> str:
-    """The ratios alone as plain text for a terminal, a column for each peer; "" where no peer was timed."""
+def peer_ratios(frame: pd.DataFrame) -> list[Table]:
+    """The ratios alone, for a terminal, with a column for each peer; no table where no peer was timed."""
     rows = peer_rows(frame)
     if rows.empty:
-        return ""
+        return []
     peers = sorted(set(rows["baseline"]))
     lines: dict[tuple[str, ...], dict[str, str]] = {}
     for row in rows.itertuples():
         series, k, estimator, peer, timed, ratio = _head(row)
         lines.setdefault((series, k, estimator, timed), {})[peer] = ratio
     cells = [[*key, *(ratios.get(peer, text.NOT_MEASURED) for peer in peers)] for key, ratios in lines.items()]
-    headers, cells = text.used_columns(["", "K", "gsbench", "timed", *peers], cells)
-    written = [[visible(cell) for cell in row] for row in [headers, *cells]]
-    table = tabulate(written[1:], headers=written[0], tablefmt="simple", disable_numparse=True)
-    return f"{TITLE}: how many times as fast as each of them\n{table}"
+    title = f"{TITLE}: how many times as fast as each of them"
+    return [Table(["", "K", "gsbench", "timed", *peers], cells, title).used()]
 
 
 def lost_name(row: Any) -> str:

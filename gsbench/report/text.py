@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
-from tabulate import tabulate
 
 from gsbench.shown import printable, visible
 
@@ -86,6 +85,11 @@ def plain(value: Any) -> str:
     return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
+def one_line(value: Any) -> str:
+    """`plain`, in one line in which nothing is hidden."""
+    return visible(" ".join(plain(value).split()))
+
+
 def model_name(model: str) -> str:
     return MODEL_NAMES.get(model, model)
 
@@ -143,35 +147,6 @@ def _devices(rows: pd.DataFrame) -> str:
     return f"Device: {'; '.join(dict.fromkeys(devices))}."
 
 
-ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-# What Markdown takes for markup: at the beginning of a line (a heading, a list, a ruler), and anywhere. Brackets are
-# left alone but where they would end the text of a link; an address with a protocol or www. would be a link by itself.
-_MARKUP = re.compile(
-    r"^(?:\#{1,6}|[-+])(?=\s|$)|^[-=](?=[-=\s]*$)|^\d{1,9}[.)](?=\s|$)"
-    r"|[\\`*&<>|$]|(?<![^\W_])_|_(?![^\W_])|(?<!\s)~|~(?!\s)|\](?=[(\[:])|:(?=//)|(?<=\bwww)\.",
-    re.IGNORECASE,
-)
-
-
-def _escaped(found: re.Match[str]) -> str:
-    markup = found[0]
-    number = markup[:-1] if markup[0].isdigit() else ""
-    return ENTITIES.get(markup) or f"{number}\\{markup.removeprefix(number)}"
-
-
-def markdown_cell(text: Any) -> str:
-    """Text that stands in Markdown as it is, in a table too: one line, nothing taken for markup, nothing hidden.
-
-    `markup.plain` takes it back.
-    """
-    return _MARKUP.sub(_escaped, visible(" ".join(plain(text).split())))
-
-
-def code(name: str) -> str:
-    """A name in Markdown as code; as plain text where its characters could end the code."""
-    return f"`{name}`" if re.fullmatch(r"[\w .()=,-]+", name) else markdown_cell(name)
-
-
 # With one of these a spreadsheet begins a formula. What is written wide in East Asia counts as well.
 _FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 
@@ -191,19 +166,3 @@ def csv_text(table: pd.DataFrame) -> str:
     whole = pd.DataFrame(dict(enumerate(written)), index=table.index)
     whole.columns = pd.Index([csv_cell(str(name)) for name in table.columns], dtype=object)
     return str(whole.to_csv(index=False, float_format="%.15g", lineterminator="\n"))
-
-
-def markdown_table(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    cells = [[markdown_cell(cell) for cell in row] for row in rows]
-    return tabulate(cells, headers=[markdown_cell(h) for h in headers], tablefmt="github", disable_numparse=True)
-
-
-def table_of_used(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A Markdown table without the columns in which every cell is ""."""
-    return markdown_table(*used_columns(headers, rows))
-
-
-def used_columns(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> tuple[list[str], list[list[Any]]]:
-    """The headers and the rows without the columns in which every cell is ""."""
-    used = [i for i in range(len(headers)) if any(row[i] != "" for row in rows)]
-    return [headers[i] for i in used], [[row[i] for i in used] for row in rows]

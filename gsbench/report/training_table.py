@@ -9,6 +9,7 @@ import pandas as pd
 
 from gsbench.report import text
 from gsbench.report.accuracy import BASELINE
+from gsbench.report.blocks import Block, Heading, Items, Paragraph, Section, Table
 from gsbench.report.estimator_styles import by_estimator, family
 from gsbench.report.frame import is_sum
 from gsbench.report.reading import TRAINING
@@ -24,14 +25,14 @@ FIGURES = (
 SAME = 0.0005  # a difference of accuracies that is written as 0.0 percentage points
 
 
-def training_section(frame: pd.DataFrame) -> str:
-    """The tables under a heading, and what did not come to its end; "" where there are no training runs."""
+def training_section(frame: pd.DataFrame) -> Section | None:
+    """The tables, and what did not come to its end; None where there are no training runs."""
     if not (frame["group"] == TRAINING).any():
-        return ""
+        return None
     finished, rows = finished_runs(frame), training_rows(frame)
-    tables = [_of_subject(own, rows) for _, own in finished.groupby(SUBJECT, sort=True)]
-    note = [text.markdown_cell(_note(finished))] if len(finished) else []
-    return "\n\n".join(["## Training runs", *note, *tables, *_not_finished(frame)])
+    note = [Paragraph(_note(finished))] if len(finished) else []
+    tables = [block for _, own in finished.groupby(SUBJECT, sort=True) for block in _of_subject(own, rows)]
+    return Section("Training runs", [*note, *tables, *_not_finished(frame)], "accurate")
 
 
 def _note(rows: pd.DataFrame) -> str:
@@ -66,7 +67,7 @@ def _examples(rows: pd.DataFrame, part: str) -> str:
     return f"{', '.join(parts)},"
 
 
-def _of_subject(rows: pd.DataFrame, every: pd.DataFrame) -> str:
+def _of_subject(rows: pd.DataFrame, every: pd.DataFrame) -> list[Block]:
     """The table of one task and K under its heading, and a line for each sampler beside the sum. `every` are all runs,
     of which those of this subject that did not come to their end are counted.
     """
@@ -74,9 +75,8 @@ def _of_subject(rows: pd.DataFrame, every: pd.DataFrame) -> str:
     first = rows.iloc[0]
     lost = every[(every[SUBJECT] == first[SUBJECT]).all(axis=1) & (every["status"] != "ok")]
     cells = [_cells(name, points.loc[name], lost[lost["estimator"] == name]) for name in by_estimator(points.index)]
-    parts = [f"### {text.markdown_cell(subject_title(first))}", text.table_of_used(HEADERS, cells)]
-    lines = [f"- {text.markdown_cell(line)}" for line in against_the_sum(points)]
-    return "\n\n".join([*parts, "\n".join(lines)] if lines else parts)
+    lines = against_the_sum(points)
+    return [Heading(subject_title(first)), Table(HEADERS, cells).used(), *([Items(lines)] if lines else [])]
 
 
 def _cells(name: str, point: pd.Series, lost: pd.DataFrame) -> list[str]:
@@ -146,14 +146,14 @@ def _overlap(first: pd.Series, second: pd.Series) -> str:
     return "the ranges of the seeds overlap" if low <= high else "the ranges of the seeds lie apart"
 
 
-def _not_finished(frame: pd.DataFrame) -> list[str]:
+def _not_finished(frame: pd.DataFrame) -> list[Block]:
     """A table of the runs that diverged, failed or are unfinished, with how far they came; nothing where all ended."""
     rows = frame[(frame["group"] == TRAINING) & (frame["status"] != "ok")]
     if rows.empty:
         return []
     cells = [_line(row) for _, row in rows.sort_values(["status", "case"], kind="stable").iterrows()]
     headers = ["run", "status", "reason", "step", "validation accuracy"]
-    return ["### Runs that did not come to their end", text.table_of_used(headers, cells)]
+    return [Heading("Runs that did not come to their end"), Table(headers, cells).used()]
 
 
 def _line(row: Any) -> list[str]:

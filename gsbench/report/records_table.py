@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from gsbench.report import text
+from gsbench.report.blocks import Table
 from gsbench.report.gradient_table import variance_text
-from gsbench.report.markup import Table
 
 TITLE = "All records"
 
@@ -66,5 +66,4 @@ COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
 def records_table(frame: pd.DataFrame) -> Table:
     """A row a record, without the columns in which no record has anything."""
     rows = [[write(row) for write in COLUMNS.values()] for row in frame.to_dict("records")]
-    headers, rows = text.used_columns([*COLUMNS], rows)
-    return Table(headers, rows, TITLE)
+    return Table([*COLUMNS], rows, TITLE).used()
