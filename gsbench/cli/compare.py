@@ -185,17 +185,19 @@ def _table(table: pd.DataFrame, in_markdown: bool) -> str:
     from gsbench.report.blocks import Table
     from gsbench.report.writers import markdown, terminal
 
-    headers = ["group", "estimator", "model", "K", "timed", "settings", "metric", "run"]
-    headers += ["base", "new", "ratio", "interval from", "verdict"]
     several = table["run"].nunique() > 1
-    rows = []
-    for row in table.to_dict("records"):
-        k = "" if row["n_classes"] is None else text.plain(row["n_classes"])
-        head = [row["group"], row["estimator"], row["model"], k, row["timed"], row["settings"], row["metric"]]
-        figures = [_figure(row["metric"], row[side]) for side in ("base", "new")]
-        run = row["run"] if several else ""
-        rows.append([*head, run, *figures, _ratio(row), row["interval_from"], row["verdict"]])
-    found = Table(headers, rows).used()
+    sides = {side: lambda row, side=side: _figure(row["metric"], row[side]) for side in ("base", "new")}
+    columns = {
+        **{name: text.cell(name) for name in ("group", "estimator", "model")},
+        "K": text.cell("n_classes"),
+        **{name: text.cell(name) for name in ("timed", "settings", "metric")},
+        "run": lambda row: row["run"] if several else "",
+        **sides,
+        "ratio": _ratio,
+        "interval from": text.cell("interval_from"),
+        "verdict": text.cell("verdict"),
+    }
+    found = Table.of(columns, table)
     written = markdown.written([found]) if in_markdown else terminal.written(found)
     write = markdown.escaped if in_markdown else visible
     base, runs = write(table["base_run"].iloc[0]), write(", ".join(dict.fromkeys(table["run"])))

@@ -6,9 +6,11 @@ Nothing in a block is escaped: each writer escapes it in its own way.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
+
+import pandas as pd
 
 from gsbench.report.style import Plot
 
@@ -29,6 +31,7 @@ class Link:
 
 Text = str | Sequence[str | Code | Link]
 Cell = Any  # a plain value, or a tuple of lines
+Columns = Mapping[str, Callable[[dict[Any, Any]], Cell]]  # by its header how a column writes its cell of a row
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,12 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     title: str = ""
     kind: ClassVar[str] = "table"
+
+    @classmethod
+    def of(cls, columns: Columns, rows: pd.DataFrame, title: str = "") -> Table:
+        """A row for each of `rows`, a column for each header, without those in which nothing stands."""
+        cells = [[write(row) for write in columns.values()] for row in rows.to_dict("records")]
+        return cls([*columns], cells, title).used()
 
     def used(self) -> Table:
         """The table without the columns in which every cell is ""."""

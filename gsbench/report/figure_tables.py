@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 
 from gsbench.report import text
 from gsbench.report.accuracy import PANEL, equal_readouts
-from gsbench.report.blocks import Block, Paragraph, Section, Table
-from gsbench.report.estimator_styles import by_estimator
+from gsbench.report.blocks import Block, Columns, Paragraph, Section, Table
+from gsbench.report.estimator_styles import by_estimator, in_order
 from gsbench.report.frame import measured
 from gsbench.report.regression_figure import case_label, of_benchmarks
 from gsbench.report.roofline_figure import roofline_rows
 from gsbench.report.speedup_figure import HELD_AGAINST_JANG, JANG, jang
 
-ROOFLINE = ("", "model", "K", "estimator", "timed", "operations", "time", "per class", "machine's peak", "share of it")
 ROOFLINE_NOTE = (
     "Operations: the floating-point operations of the matrix products that must be done, reckoned from the shapes of "
     "the split model. The machine's peak: the best matrix product measured in turn with the case, and its shape."
 )
-RATIOS = ("group", "case", "metric", "run", "base", "new", "ratio", "interval", "verdict")
 
 
 def jang_table(frame: pd.DataFrame) -> list[Block]:
@@ -38,47 +37,57 @@ def jang_table(frame: pd.DataFrame) -> list[Block]:
 def ratio_table(frame: pd.DataFrame) -> list[Block]:
     """Every run held against the first: all of the ratios."""
     table = of_benchmarks(frame)
-    several = table["run"].nunique() > 1
-    rows = [
-        [
-            row["group"], case_label(row), f"{row['metric']} ({row['timed']})" if row["metric"] == "speedup" else
-            row["metric"], row["run"] if several else "", f"{row['base']:.4g}", f"{row['new']:.4g}",
-            f"{row['ratio']:.3g} ×",
-            text.NOT_MEASURED if pd.isna(row["ratio_low"]) else f"{row['ratio_low']:.3g} to {row['ratio_high']:.3g}",
-            row["verdict"],
-        ]
-        for row in table.to_dict("records")
-    ]  # fmt: skip
-    return [Table(RATIOS, rows).used()]
+    one = {"run": lambda row: ""} if table["run"].nunique() == 1 else {}
+    return [Table.of({**RATIOS, **one}, table)]
+
+
+def _reach(row: Any) -> str:
+    return text.cell("ratio_low", lambda low: f"{low:.3g} to {row['ratio_high']:.3g}", text.NOT_MEASURED)(row)
+
+
+RATIOS: Columns = {
+    "group": text.cell("group"),
+    "case": case_label,
+    "metric": lambda row: f"{row['metric']} ({row['timed']})" if row["metric"] == "speedup" else row["metric"],
+    "run": text.cell("run"),
+    "base": lambda row: f"{row['base']:.4g}",
+    "new": lambda row: f"{row['new']:.4g}",
+    "ratio": lambda row: f"{row['ratio']:.3g} ×",
+    "interval": _reach,
+    "verdict": text.cell("verdict"),
+}
 
 
 def roofline_table(frame: pd.DataFrame) -> list[Block]:
     """The share of the peak and what it is made of, a line for each (model, K, estimator, thing timed)."""
-    rows = roofline_rows(frame)
-    order = {name: i for i, name in enumerate(by_estimator(rows["estimator"]))}
-    rows = rows.assign(order=rows["estimator"].map(order)).sort_values(
-        ["series", "model", "n_classes", "order", "timed"], kind="stable"
-    )
-    cells = [
-        (
-            row.series, text.model_name(row.model), row.n_classes, row.estimator, row.timed,
-            _giga(row.operations, "GFLOP"), text.measure(row.seconds, text.seconds),
-            text.measure(row.seconds / row.n_classes, text.seconds), _peak(row),
-            text.percent(row.fraction_of_peak)
-            + text.interval(row.fraction_of_peak_low, row.fraction_of_peak_high, lambda share: f"{100 * share:.1f}"),
-        )
-        for row in rows.itertuples()
-    ]  # fmt: skip
-    return [Table(ROOFLINE, cells).used(), Paragraph(ROOFLINE_NOTE)]
+    rows = in_order(roofline_rows(frame), ["series", "model", "n_classes", "estimator", "timed"])
+    rows = rows.assign(per_class=rows["seconds"] / rows["n_classes"])
+    return [Table.of(ROOFLINE, rows), Paragraph(ROOFLINE_NOTE)]
 
 
-def _giga(value: float, unit: str) -> str:
-    return text.measure(value, lambda number: f"{text.three_digits(number / 1e9)} {unit}")
+def _giga(field: str, unit: str) -> Callable[[Any], str]:
+    return text.cell(field, lambda number: f"{text.three_digits(number / 1e9)} {unit}", text.NOT_MEASURED)
 
 
-def _peak(row: pd.Series) -> str:
-    product = "" if pd.isna(row.peak_product) else f" ({row.peak_product})"
-    return f"{_giga(row.peak_operations_per_second, 'GFLOP/s')}{product}"
+def _share(row: Any) -> str:
+    ends = row["fraction_of_peak_low"], row["fraction_of_peak_high"]
+    return text.percent(row["fraction_of_peak"]) + text.interval(*ends, lambda share: f"{100 * share:.1f}")
+
+
+ROOFLINE: Columns = {
+    "": text.cell("series"),
+    "model": text.cell("model", text.model_name),
+    "K": text.cell("n_classes"),
+    "estimator": text.cell("estimator"),
+    "timed": text.cell("timed"),
+    "operations": _giga("operations", "GFLOP"),
+    "time": text.cell("seconds", text.seconds, text.NOT_MEASURED),
+    "per class": text.cell("per_class", text.seconds, text.NOT_MEASURED),
+    "machine's peak": lambda row: (
+        _giga("peak_operations_per_second", "GFLOP/s")(row) + text.cell("peak_product", " ({})".format)(row)
+    ),
+    "share of it": _share,
+}
 
 
 def readouts_section(curves: pd.DataFrame) -> Section | None:

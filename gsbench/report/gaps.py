@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from gsbench.report import text
-from gsbench.report.blocks import Block, Code, Items, Paragraph, Table, Text
+from gsbench.report.blocks import Block, Code, Columns, Items, Paragraph, Table, Text
 from gsbench.report.estimator_styles import by_estimator
 from gsbench.report.figures import ON_REQUEST, OPTIONAL
 from gsbench.report.frame import FIELDS, MACHINE, SETTINGS
@@ -29,6 +29,13 @@ GROUPS = {
 SAME_CASES = ("bound", "step", "memory", "roofline")
 MOST_IDS = 3
 SIZES = ("machine_memory_bytes", "memory_limit_bytes")
+NOT_OK: Columns = {
+    "run": text.cell("run"), **{name: text.cell(name, none=text.NOT_MEASURED) for name in ("group", "case")},
+    "model": text.cell("model", text.model_name, text.NOT_MEASURED),
+    "estimator": text.cell("estimator", none=text.NOT_MEASURED), "K": text.cell("n_classes", none=text.NOT_MEASURED),
+    "status": text.cell("status", text.status_name), "reason": text.cell("reason", none=text.NOT_MEASURED),
+    "needs": text.cell("estimate_bytes", text.size), "limit": text.cell("memory_limit_bytes", text.size),
+}  # fmt: skip
 
 
 def missing(frame: pd.DataFrame, plots: Mapping[str, Plot | None]) -> list[Block]:
@@ -94,14 +101,7 @@ def not_ok(frame: pd.DataFrame) -> Block:
     if rows.empty:
         beside = "" if lost.empty else " beside the training runs that did not come to their end"
         return Paragraph(f"None{beside}.")
-    runs = rows["run"] if frame["run"].nunique() > 1 else [""] * len(rows)
-    models = [text.model_name(text.plain(model)) for model in rows["model"]]
-    needs, limits = ([_size(b) for b in rows[field]] for field in ("estimate_bytes", "memory_limit_bytes"))
-    statuses = map(text.status_name, rows["status"])
-    columns = [runs, rows["group"], rows["case"], models, rows["estimator"], rows["n_classes"], statuses,
-               rows["reason"], needs, limits]  # fmt: skip
-    headers = ["run", "group", "case", "model", "estimator", "K", "status", "reason", "needs", "limit"]
-    return Table(headers, list(zip(*columns, strict=True))).used()
+    return Table.of(NOT_OK if frame["run"].nunique() > 1 else {**NOT_OK, "run": lambda _: ""}, rows)
 
 
 def conditions(frame: pd.DataFrame) -> Table:
@@ -131,8 +131,4 @@ def _all_values(rows: pd.DataFrame, field: str) -> str:
 
 def told(field: str, value: Any) -> str:
     """A value of a field as a reader writes it."""
-    return _size(value) if field in SIZES else text.plain(value)
-
-
-def _size(value: float) -> str:
-    return "" if pd.isna(value) else text.size(value)
+    return text.size(value) if field in SIZES else text.plain(value)

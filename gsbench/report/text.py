@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -67,9 +67,19 @@ def measure(value: float, write: Callable[[float], str]) -> str:
     return NOT_MEASURED if pd.isna(value) else write(value)
 
 
+def cell(field: str, write: Callable[[Any], str] | None = None, none: str = "") -> Callable[[Mapping[Any, Any]], str]:
+    """What writes the field of a row; `none` where the row has nothing there."""
+    return lambda row: none if row[field] is None or pd.isna(row[field]) else (write or plain)(row[field])
+
+
 def interval(low: float, high: float, write: Callable[[float], str] = three_digits) -> str:
     """What follows a figure that has an interval: ` [9.10, 13.0]`; nothing where there is none."""
     return "" if pd.isna(low) or pd.isna(high) else f" [{write(low)}, {write(high)}]"
+
+
+def speedup(row: Mapping[Any, Any]) -> str:
+    """`9.90 × [9.10, 13.0]`; "" where the row has none."""
+    return cell("speedup", lambda found: times(found) + interval(row["speedup_low"], row["speedup_high"]))(row)
 
 
 def interval_name(rows: pd.DataFrame) -> str:
@@ -121,14 +131,14 @@ def listed(items: Iterable[Any]) -> str:
 
 def conditions(rows: pd.DataFrame) -> str:
     """The device and the settings of the rows, as the end of a figure's caption."""
-    parts = [_devices(rows)]
-    settings = [
-        form.format(listed(in_order(values(rows, field))))
-        for field, form in CAPTION_SETTINGS.items()
-        if values(rows, field)
-    ]
-    parts += [f"Settings: {', '.join(settings)}."] if settings else []
-    return " ".join(parts)
+    told = settings(rows)
+    return f"Device: {devices(rows)}." + (f" Settings: {told}." if told else "")
+
+
+def settings(rows: pd.DataFrame) -> str:
+    """`preset small, batch 100, …`: what a caption names of the settings of the rows."""
+    found = {form: in_order(values(rows, field)) for field, form in CAPTION_SETTINGS.items()}
+    return ", ".join(form.format(listed(own)) for form, own in found.items() if own)
 
 
 def in_order(found: Iterable[Any]) -> list[Any]:
@@ -136,15 +146,15 @@ def in_order(found: Iterable[Any]) -> list[Any]:
     return sorted(found, key=lambda value: (isinstance(value, str), value))
 
 
-def _devices(rows: pd.DataFrame) -> str:
-    """`Device: cpu (AMD EPYC 7B13, 2 threads).`, one after the other where there are several."""
+def devices(rows: pd.DataFrame, form: str = "{} ({})") -> str:
+    """`cpu (AMD EPYC 7B13, 2 threads)`, one after the other where there are several."""
     columns = ["device", "machine_cpu", "machine_gpu", "threads"]
-    devices = []
+    found = []
     for device, cpu, gpu, threads in rows[columns].drop_duplicates().itertuples(index=False):
         name = plain(cpu) if pd.isna(gpu) else plain(gpu)
         many = f", {plain(threads)} thread{'' if threads == 1 else 's'}" if not pd.isna(threads) else ""
-        devices.append(f"{plain(device)} ({name}{many})")
-    return f"Device: {'; '.join(dict.fromkeys(devices))}."
+        found.append(form.format(plain(device), name + many))
+    return "; ".join(dict.fromkeys(found))
 
 
 # With one of these a spreadsheet begins a formula. What is written wide in East Asia counts as well.
