@@ -10,6 +10,8 @@ from typing import Any
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
+from gsbench.fields import settings_of
+from gsbench.settings import Settings
 from gsbench.shown import printable, visible
 
 NOT_MEASURED = "\N{EN DASH}"
@@ -18,15 +20,10 @@ MODEL_NAMES = {"adgm": "ADGM", "m2": "M2"}
 DATASET_NAMES = {"mnist": "MNIST", "omniglot": "Omniglot"}
 STATUS_NAMES = {"too-large": "too large", "out-of-memory": "out of memory"}
 
-# The settings that a caption names, and how: `{}` is the value.
-CAPTION_SETTINGS = {
-    "preset": "preset {}",
-    "batch": "batch {}",
-    "n_mc": "N_MC = {}",
-    "dtype": "{}",
-    "backend": "backend {}",
-    "dataset": "data {}",
-    "labelled_per_class": "{} labels a class",
+_CASE = settings_of(Settings)
+# The fields of the settings that a caption names, and how: `{}` is the value.
+CAPTIONS = {
+    s.record: s.caption for kind in ("work", "session", "task") for s in _CASE.values() if s.about == kind and s.caption
 }
 
 
@@ -137,8 +134,8 @@ def conditions(rows: pd.DataFrame) -> str:
 
 def settings(rows: pd.DataFrame) -> str:
     """`preset small, batch 100, …`: what a caption names of the settings of the rows."""
-    found = {form: in_order(values(rows, field)) for field, form in CAPTION_SETTINGS.items()}
-    return ", ".join(form.format(listed(own)) for form, own in found.items() if own)
+    found = [(form, in_order(values(rows, field))) for field, form in CAPTIONS.items()]
+    return ", ".join(form.format(listed(own)) for form, own in found if own)
 
 
 def in_order(found: Iterable[Any]) -> list[Any]:
