@@ -93,6 +93,7 @@ class DataSource:
     The functions take `Folder`, not a path: a data folder that does not exist must not stop a data set that needs none.
     """
 
+    name: str
     load: Callable[[int, Folder, int], Dataset]  # (n_classes, folder, seed)
     count: Callable[[Folder], int | None]  # the most classes that it has, None = any number
     default: Callable[[Folder], int]  # the number of classes if the user names none

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from gsbench.planner.curve import Curve, Prediction, make_curve
 from gsbench.planner.observations import Used, observe
 from gsbench.planner.questions import Crossover, Largest, crossover, largest
 from gsbench.planner.result import Plan, Training
-from gsbench.planner.work import METRICS, SIZES, Shape
+from gsbench.planner.work import METRICS, OF_NETWORKS, Shape
 from gsbench.recipe import steps_of
 from gsbench.report import make_frame, read_runs
 from gsbench.report.estimator_styles import by_estimator
@@ -68,7 +67,8 @@ def plan(
     calibrate   True: measure first; None: measure if no file is named and no record fits; False: never measure
     device, dtype, backend, threads
                 use records with these values only; None: the newest records, this machine's first
-    shape       model, preset, batch, n_mc, units, layers, class_layers, d_a, d_z; default: as in most of the records
+    shape       model, preset, batch, n_mc, and the network settings on which a step's cost depends, such as units,
+                layers, d_a and norm; default: as in most of the records
 
     Raises ValueError for an argument that is not allowed, and if no record fits.
     """
@@ -110,14 +110,14 @@ def _no_record_message(paths: Sequence[Any], storage: Any, wanted: dict[str, Any
 def _shape(used: Used | None, given: dict[str, Any]) -> Shape:
     """The given fields; the other fields are as in most observations with the given model and preset."""
     if used is None:
-        return Shape(**given)
+        return Shape.of(given)
     shapes = list(used.rows["shape"])
     for name in {"model", "preset"} & set(given):
         shapes = [shape for shape in shapes if getattr(shape, name) == given[name]] or shapes
-    most = dataclasses.asdict(max(dict.fromkeys(shapes), key=shapes.count))
-    if {"model", "preset"} & set(given):  # another preset has other sizes
-        most = {name: value for name, value in most.items() if name not in SIZES}
-    return Shape(**{**most, **given})
+    most = max(dict.fromkeys(shapes), key=shapes.count).to_dict()
+    if {"model", "preset"} & set(given):  # another preset has other networks
+        most = {name: value for name, value in most.items() if name not in OF_NETWORKS}
+    return Shape.of({**most, **given})
 
 
 def _calibrated(shape: Shape, names: Sequence[str] | None, storage: Any, wanted: dict[str, Any], quiet: bool) -> Path:

@@ -8,65 +8,49 @@ from typing import Any
 
 import numpy as np
 
+from gsbench.fields import about, settings_of
 from gsbench.meters.estimate import estimate_step_bytes, model_of_shapes, parameter_bytes
 from gsbench.meters.operations import operations
-from gsbench.models import ModelConfig
-from gsbench.settings import Settings
+from gsbench.settings import NETWORKS, Settings
 
-SIZES = ("units", "layers", "class_layers", "d_a", "d_z")
 METRICS = ("step", "bound", "memory", "process")
+# The named settings that determine the cost of a step, besides the estimator and K.
+OF_CASE = about(settings_of(Settings), "work")
+OF_NETWORKS = about(NETWORKS, "work")
 
 
 @dataclasses.dataclass(frozen=True)
-class SizedSettings(Settings):
-    """A case whose networks may have other sizes than the preset. None: the preset's size."""
-
-    units: int | None = None
-    layers: int | None = None
-    class_layers: int | None = None
-    d_a: int | None = None
-    d_z: int | None = None
-
-    def make_config(self) -> ModelConfig:
-        given: dict[str, Any] = {name: getattr(self, name) for name in SIZES if getattr(self, name) is not None}
-        return dataclasses.replace(super().make_config(), **given)
-
-
-@dataclasses.dataclass(frozen=True, order=True)  # ordered, because pandas sorts the keys of a group-by
-class Shape:
-    """Everything except the estimator and K that determines the cost of a step. A size of None is the preset's size.
+class Shape(Settings):
+    """Everything except the estimator and K that determines the cost of a step. `settings` gives the case at a K.
 
     Raises ValueError, which says what is allowed.
     """
 
-    model: str = "adgm"
-    preset: str = "default"
-    batch: int = 100
-    n_mc: int = 1
-    dtype: str = "float32"
-    device: str = "cpu"
-    units: int | None = None
-    layers: int | None = None
-    class_layers: int | None = None
-    d_a: int | None = None
-    d_z: int | None = None
+    threads: int = 1
 
     def __post_init__(self) -> None:
-        # Fill in the preset's sizes, so that a shape that names the same sizes compares as equal.
-        config = SizedSettings(threads=1, **dataclasses.asdict(self)).make_config()
-        for name in SIZES:
-            object.__setattr__(self, name, getattr(config, name))
+        super().__post_init__()
+        # Fill in the preset's values, so that a shape that names the same values compares as equal.
+        config = self.make_config()
+        object.__setattr__(self, "networks", tuple((name, getattr(config, name)) for name in sorted(NETWORKS)))
 
-    def settings(self, estimator: str, n_classes: int, **more: Any) -> SizedSettings:
+    def __lt__(self, other: Shape) -> bool:
+        return repr(self) < repr(other)  # pandas sorts the keys of a group-by
+
+    def settings(self, estimator: str, n_classes: int, **more: Any) -> Settings:
         """The case at a class count."""
-        given: dict[str, Any] = {"threads": 1, **dataclasses.asdict(self), **more}
-        return SizedSettings(estimator=estimator, n_classes=n_classes, **given)
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return Settings(**{**own, "estimator": estimator, "n_classes": n_classes, **more})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields that determine the cost, by name."""
+        own = {name: getattr(self, name) for name in (*OF_CASE, "dtype", "device")}
+        return {**own, **{name: value for name, value in self.networks if name in OF_NETWORKS}}
 
     def differences(self, other: Shape) -> list[str]:
         """The fields in which `other` differs, such as `batch 200 (measured: 100)`."""
-        names = [field.name for field in dataclasses.fields(self)]
-        own, theirs = dataclasses.asdict(self), dataclasses.asdict(other)
-        return [f"{name} {theirs[name]} (measured: {own[name]})" for name in names if own[name] != theirs[name]]
+        own, theirs = self.to_dict(), other.to_dict()
+        return [f"{name} {theirs[name]} (measured: {own[name]})" for name in own if own[name] != theirs[name]]
 
 
 @functools.lru_cache(maxsize=100_000)
