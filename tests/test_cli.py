@@ -165,7 +165,7 @@ def test_help_is_quick_and_imports_nothing_that_is_slow():
     assert done.stderr == "[]\n"
     for name in NAMES:
         assert f"\n    {name} " in done.stdout
-    codes = "exit codes: 0 done, 1 a check failed or a run did not end well, 2 cannot be used, 130 stopped"
+    codes = "exit codes: 0 done, 1 a check or a run failed, 2 unusable arguments or files, 130 stopped"
     assert codes in done.stdout
 
 

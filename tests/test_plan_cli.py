@@ -179,7 +179,7 @@ def test_help_has_examples(capsys):
     assert stop.value.code == 0
     told = capsys.readouterr().out
     assert "gsbench plan --classes 500 --estimators marginalize-streamed,gumbel-softmax" in told
-    assert "exit codes: 0 done, 2 cannot be used" in told
+    assert "exit codes: 0 done, 2 unusable arguments or files" in told
 
 
 # Sentences

@@ -544,12 +544,12 @@ def test_the_command_lists_failures_at_the_end_and_says_so_with_its_exit_code(tm
     assert printed.out == f"{tmp_path}\n"
     last = printed.err.splitlines()[-2:]
     assert last[0].startswith(f"{failing.key}: failed: SettingError: dtype float16 needs a CUDA device")
-    assert last[1] == f"1 of 1 runs failed; for the report: gsbench report {tmp_path}"
+    assert last[1] == f"1 of 1 runs failed; to make the report: gsbench report {tmp_path}"
 
     assert main(options) == 0
     assert "test accuracy" in capsys.readouterr().err
     assert main(options) == 0
-    assert "1 runs, 1 of them finished before" in capsys.readouterr().err
+    assert "1 runs, 1 of them already finished" in capsys.readouterr().err
 
 
 def test_the_command_ends_with_130_when_it_is_interrupted(tmp_path, in_process, monkeypatch, capsys):
