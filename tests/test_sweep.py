@@ -558,7 +558,7 @@ def test_the_command_ends_with_130_when_it_is_interrupted(tmp_path, in_process, 
 
     monkeypatch.setattr(command, "run_sweep", interrupted)
     assert main(["sweep", *OPTIONS, "--classes", "2", "--runs", str(tmp_path)]) == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "the same command resumes" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs the signals of POSIX")
@@ -586,7 +586,7 @@ def test_a_sweep_that_is_stopped_while_its_cluster_starts_or_ends_leaves_no_diso
     assert main(["sweep", *OPTIONS, "--classes", "2", "--runs", str(tmp_path)]) == 130
     assert seen == ["started", _end_at_once]
     assert [signal.getsignal(each) for each in SIGNALS] == before
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "the same command resumes" in capsys.readouterr().err
 
 
 # A real cluster, of which a worker is killed
@@ -719,5 +719,5 @@ def test_a_signal_stops_the_command_with_a_checkpoint_and_leaves_no_process(tmp_
     record, printed = store.record(settings.key), log.read_text()
     assert (record["status"], record["reason"]) == ("unfinished", "stopped")
     assert store.checkpoint(settings.key)[0]["steps"] == record["step"] > 0
-    assert "the same command goes on" in printed
+    assert "the same command resumes" in printed
     assert "Traceback" not in printed
