@@ -14,7 +14,7 @@ from records_fixture import MACHINE, make_record, make_run, speedup_figures, tim
 
 from gsbench.cli import main
 from gsbench.report.drawn import drawn
-from gsbench.report.estimator_styles import by_estimator
+from gsbench.report.drawing.styles import by_estimator
 from gsbench.report.frame import make_curves, make_frame
 from gsbench.report.regression import COLUMNS, compare, regression_table
 from gsbench.report.regression_conditions import parse_condition
@@ -28,7 +28,8 @@ from gsbench.report.regression_intervals import (
     ratio_interval,
     verdict,
 )
-from gsbench.report.style import figure_settings, make_look
+from gsbench.report.drawing.sheet import figure_settings
+from gsbench.report.drawing.styles import make_look
 
 OTHER = {"run_id": "20260202T030405-fedcba", "gsbench_commit": "ba9876543210"}
 Z99 = 2.5758293

@@ -30,7 +30,8 @@ from gsbench.report.markup import plain
 from gsbench.report.page import make_page, make_sections
 from gsbench.report.reading import read_files
 from gsbench.report.regression import compare
-from gsbench.report.style import figure_settings, make_look, make_sheet
+from gsbench.report.drawing.sheet import figure_settings, make_sheet
+from gsbench.report.drawing.styles import make_look
 from gsbench.report.summary import make_summary
 from gsbench.report.text import csv_cell, csv_text, markdown_cell
 from gsbench.schema import FIELDS

@@ -22,7 +22,7 @@ from gsbench.report.figures import ON_REQUEST, OPTIONAL
 from gsbench.report.frame import make_curves, make_frame
 from gsbench.report.gaps import missing
 from gsbench.report.peer_table import versions
-from gsbench.report.style import make_look
+from gsbench.report.drawing.styles import make_look
 
 pytestmark = pytest.mark.slow
 

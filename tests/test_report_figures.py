@@ -19,7 +19,8 @@ from records_fixture import (
 
 from gsbench.report.figures import FIGURES
 from gsbench.report.frame import make_curves, make_frame
-from gsbench.report.style import figure_settings, make_look
+from gsbench.report.drawing.sheet import figure_settings
+from gsbench.report.drawing.styles import make_look
 
 pytestmark = pytest.mark.slow
 

@@ -19,11 +19,11 @@ from records_fixture import (
 
 from gsbench.report import text
 from gsbench.report.accuracy import equal_readouts, pareto_front
-from gsbench.report.estimator_styles import KNOWN, by_estimator
+from gsbench.report.drawing.styles import KNOWN, by_estimator
 from gsbench.report.frame import FIELDS, make_curves, make_frame
 from gsbench.report.glance import glance_markdown, glance_table, glance_text
 from gsbench.report.reading import ReportError
-from gsbench.report.style import make_look
+from gsbench.report.drawing.styles import make_look
 
 RUN = make_run()
 FRAME = make_frame(RUN)

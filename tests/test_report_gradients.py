@@ -21,9 +21,9 @@ from records_fixture import (
     make_run,
 )
 
-from gsbench.report.axes import plain_number, side_by_side
+from gsbench.report.drawing.axes import plain_number, side_by_side
 from gsbench.report.drawn import drawn
-from gsbench.report.estimator_styles import KNOWN, estimator_styles
+from gsbench.report.drawing.styles import KNOWN, estimator_styles
 from gsbench.report.figures import FIGURES
 from gsbench.report.frame import make_curves, make_frame
 from gsbench.report.gaps import conditions, missing, not_ok
@@ -32,7 +32,8 @@ from gsbench.report.gradient_table import bias_text, gradient_tables
 from gsbench.report.gradients import gradient_rows, of_part, state_title, states_of
 from gsbench.report.html.records import records_table
 from gsbench.report.page import make_page, make_sections
-from gsbench.report.style import figure_settings, make_look
+from gsbench.report.drawing.sheet import figure_settings
+from gsbench.report.drawing.styles import make_look
 
 pytestmark = pytest.mark.slow
 

@@ -36,7 +36,7 @@ from gsbench.report.html.svg import PAPER, contrast, in_the_dark
 from gsbench.report.latex import escaped, make_latex
 from gsbench.report.markup import Fold, Heading, Items, Notice, Paragraph, Span, Table, blocks_of, spans_of
 from gsbench.report.page import MORE, QUESTION_OF, QUESTIONS, Section, of_plot
-from gsbench.report.style import Plot
+from gsbench.report.drawing.sheet import Plot
 from gsbench.report.text import markdown_table
 
 RUN = [*make_run(ks=(10, 100), accuracy_ks=(100,)), *peer_records((10,)), *chunk_records((100,), (1, 10, 100))]

@@ -7,7 +7,8 @@ from records_fixture import gradient_records
 from gsbench.report.figures import FIGURES
 from gsbench.report.frame import make_curves, make_frame
 from gsbench.report.gradient_temperature import _without_tau
-from gsbench.report.style import figure_settings, make_look
+from gsbench.report.drawing.sheet import figure_settings
+from gsbench.report.drawing.styles import make_look
 
 TAUS = (0.1, 0.5, 1.0, 2.0)
 

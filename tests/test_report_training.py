@@ -25,7 +25,8 @@ from gsbench.report.accuracy import equal_readouts
 from gsbench.report.figures import FIGURES
 from gsbench.report.frame import make_curves, make_frame
 from gsbench.report.gaps import missing
-from gsbench.report.style import figure_settings, make_look
+from gsbench.report.drawing.sheet import figure_settings
+from gsbench.report.drawing.styles import make_look
 from gsbench.report.training_runs import crossing, mean_curve, over_seeds, seeds_sentence, subject_title, targets
 from gsbench.report.training_table import against_the_sum, training_section
 

@@ -9,9 +9,10 @@ from records_fixture import SEEDS, final_accuracy, make_record, training_record,
 
 from gsbench.images import write_images
 from gsbench.report.frame import make_curves, make_frame
-from gsbench.report.image_figure import image_grids, without_damaged_images
+from gsbench.report.figures.images import image_grids, without_damaged_images
 from gsbench.report.reading import IMAGES, Reading
-from gsbench.report.style import figure_settings, make_look
+from gsbench.report.drawing.sheet import figure_settings
+from gsbench.report.drawing.styles import make_look
 from gsbench.report.training_class_figures import accuracy_by_classes, time_to_accuracy, training_memory
 from gsbench.report.training_settings import BUDGETS, OF_TASK, OTHERS
 from gsbench.runs.settings import make_run

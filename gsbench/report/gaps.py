@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 import pandas as pd
 
 from gsbench.report import text
-from gsbench.report.estimator_styles import by_estimator
-from gsbench.report.figures import ON_REQUEST, OPTIONAL
+from gsbench.report.drawing.sheet import Plot
+from gsbench.report.drawing.styles import by_estimator
+from gsbench.report.figures import FIGURES
 from gsbench.report.frame import FIELDS, MACHINE, SETTINGS
 from gsbench.report.reading import MAKE_A_RUN, TRAINING
-from gsbench.report.style import Plot
 from gsbench.report.text import code, markdown_cell, markdown_table, table_of_used
 from gsbench.report.training_settings import BUDGETS, RECIPE
 
@@ -34,13 +34,15 @@ def missing(frame: pd.DataFrame, plots: Mapping[str, Plot | None]) -> str:
     """A list of the groups, cases and figures that are not there; training runs let one expect none of the others."""
     bench = frame[frame["group"] != TRAINING]
     lines = [line for run in text.values(bench, "joint_run") for line in _missing_of_run(bench, run)]
-    not_asked_for = {name for name, group in OPTIONAL.items() if not (frame["group"] == group).any()}
-    not_asked_for.update(ON_REQUEST)
-    if bench.empty:
-        not_asked_for.update(set(plots) - set(OPTIONAL))
-    undrawn = [name for name, plot in plots.items() if not plot and name not in not_asked_for]
+    measured = set(frame["group"])
+    expected = {"always": len(bench) > 0, "never": False}
+    undrawn = [
+        name for name, plot in plots.items()
+        if not plot and expected.get(FIGURES[name].missed, FIGURES[name].group in measured)
+    ]  # fmt: skip
     lines += [f"figure {code(name)}: the records have nothing to draw it from" for name in undrawn]
-    others = frame[~frame["group"].isin([*GROUPS, *OPTIONAL.values()])]["group"].value_counts(sort=False)
+    drawn = {figure.group for figure in FIGURES.values()}
+    others = frame[~frame["group"].isin([*GROUPS, *drawn])]["group"].value_counts(sort=False)
     lines += [f"group {code(g)}: its {n} records stand in records.csv and in no figure" for g, n in others.items()]
     how = "" if bench.empty else f"\n\nAll groups are measured by `{MAKE_A_RUN}`."
     if lines:

@@ -10,7 +10,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from gsbench.report import text
-from gsbench.report.estimator_styles import by_estimator
+from gsbench.report.drawing.styles import by_estimator
 from gsbench.report.frame import make_frame, measured
 from gsbench.report.gradient_table import gradient_text
 from gsbench.report.peer_table import peer_text

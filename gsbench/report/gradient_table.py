@@ -8,7 +8,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from gsbench.report import text
-from gsbench.report.estimator_styles import by_estimator
+from gsbench.report.drawing.styles import by_estimator
 from gsbench.report.frame import names_with
 from gsbench.report.gradients import (
     KEY,

@@ -12,17 +12,18 @@ import pandas as pd
 from gsbench.gallery import make_gallery
 from gsbench.report import gaps, text
 from gsbench.report.accuracy import PANEL, equal_readouts
-from gsbench.report.estimator_styles import by_estimator
+from gsbench.report.drawing.sheet import Plot
+from gsbench.report.drawing.styles import by_estimator
+from gsbench.report.figures import FIGURES
+from gsbench.report.figures.gallery import draw_gallery
+from gsbench.report.figures.speedup import HELD_AGAINST_JANG, JANG, jang
 from gsbench.report.frame import measured
-from gsbench.report.gallery_figure import draw_gallery
 from gsbench.report.glance import glance_markdown
 from gsbench.report.gradient_table import gradient_tables
 from gsbench.report.peer_table import peer_table
 from gsbench.report.reading import TRAINING
 from gsbench.report.regression_figure import regression_markdown
 from gsbench.report.roofline_figure import roofline_table
-from gsbench.report.speedup_figure import HELD_AGAINST_JANG, JANG, jang
-from gsbench.report.style import Plot
 from gsbench.report.text import markdown_cell, markdown_table, table_of_used
 from gsbench.report.training_table import training_section
 
@@ -46,16 +47,6 @@ QUESTIONS = {
     "whom": "Against whom?",
     "more": "What else?",
     "machine": "On what machine?",
-}
-# Which question a figure, and what follows it, helps to answer; else "more".
-QUESTION_OF = {
-    **dict.fromkeys(("steps_per_second", "speedup", "time_per_class", "fraction_of_peak", "chunk_sizes"), "fast"),
-    **dict.fromkeys(("peak_memory", "training_memory"), "memory"),
-    **dict.fromkeys(("pareto", "training_pareto", "accuracy_curves", "training_curves"), "accurate"),
-    **dict.fromkeys(("accuracy_by_classes", "time_to_accuracy", "image_grids"), "accurate"),
-    **dict.fromkeys(("gradient_bias", "gradient_variance", "gradient_price"), "gradients"),
-    **dict.fromkeys(("gradient_pareto", "gradient_temperature"), "gradients"),
-    **dict.fromkeys(("peers", "regression"), "whom"),
 }
 
 
@@ -99,7 +90,7 @@ def make_sections(frame: pd.DataFrame, curves: pd.DataFrame, plots: Mapping[str,
     """
     sections = [] if (frame["group"] == TRAINING).all() else [_glance(frame)]
     for key, plot in plots.items():
-        question = QUESTION_OF.get(key, "more")
+        question = FIGURES[key].question
         if plot:
             body = TABLES[key](frame) if key in TABLES else ""
             sections.append(Section(plot.title, body, question, key, plot))

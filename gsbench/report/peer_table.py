@@ -8,8 +8,8 @@ import pandas as pd
 from tabulate import tabulate
 
 from gsbench.report import text
-from gsbench.report.class_figures import LOST
-from gsbench.report.estimator_styles import by_estimator
+from gsbench.report.drawing.styles import by_estimator
+from gsbench.report.frame import LOST
 from gsbench.shown import visible
 
 TITLE = "Beside other formulations"

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from gsbench.report import text
-from gsbench.report.estimator_styles import by_estimator
+from gsbench.report.drawing.styles import by_estimator
 from gsbench.report.frame import names_with
 from gsbench.report.reading import TRAINING
 from gsbench.report.training_runs import SUBJECT, finished_runs, over_seeds, subject_title, training_rows

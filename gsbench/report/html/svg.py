@@ -6,7 +6,7 @@ import colorsys
 import re
 from collections.abc import Iterable
 
-from gsbench.report.style import CAPTION_ID, CAPTION_LINE, TITLE, TITLE_ID, Plot
+from gsbench.report.drawing.sheet import CAPTION_ID, CAPTION_LINE, TITLE, TITLE_ID, Plot
 
 POINTS = 72  # units of an SVG in an inch
 FONT = "DejaVu Sans,Verdana,sans-serif"

@@ -12,8 +12,10 @@ from matplotlib.axes import Axes
 from gsbench.data import DataFileError
 from gsbench.images import read_images
 from gsbench.report import text
+from gsbench.report.drawing.figure import Pictures
+from gsbench.report.drawing.sheet import Plot, make_sheet
+from gsbench.report.drawing.styles import Look
 from gsbench.report.reading import IMAGES, TRAINING, Reading
-from gsbench.report.style import Look, Plot, make_sheet
 
 MOST_RUNS = 4
 MOST_ROWS = {"originals": 5, "reconstructions": 5, "analogies": 5, "samples": 4}
@@ -134,3 +136,6 @@ def _block_title(row: pd.Series) -> str:
     case = f"{text.model_name(row['model'])} on {row['task']}, K = {row['n_classes']:,.0f}"
     run = f"{row['estimator']}, seed {text.plain(row['seed'])}"
     return f"{case}\n{run}: {text.percent(row['validation_accuracy'])} on the validation part"
+
+
+FIGURES = (Pictures(210, "image_grids", "accurate", TRAINING, image_grids, missed="never"),)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from gsbench.gallery import Gallery
-from gsbench.report.estimator_styles import KNOWN
-from gsbench.report.style import Plot, Sheet, make_sheet
+from gsbench.report.drawing.sheet import Plot, Sheet, make_sheet
+from gsbench.report.drawing.styles import KNOWN
 
 COLUMNS = 5
 PANEL = (1.3, 1.05)  # inches
@@ -63,7 +64,23 @@ def draw_gallery(gallery: Gallery) -> Plot:
         for ax in row:
             ax.set_visible(ax in filled)
             ax.set_xlabel("class", fontsize=7, labelpad=1)
-    return Plot(title, caption, sheet.figure)
+    return Plot(title, caption, sheet.figure, _points(gallery))
+
+
+def _points(gallery: Gallery) -> pd.DataFrame:
+    """A row a bar: see `points.published`."""
+    lowest = f"τ = {gallery.taus[0]:g}"
+    panels = {"The categorical": gallery.probabilities}
+    panels |= {f"One draw, τ = {tau:g}": s for tau, s in zip(gallery.taus, gallery.first, strict=True)}
+    panels |= {f"Draw {i + 1}, {lowest}": s for i, s in enumerate(gallery.shown)}
+    panels |= {f"Mean of draws, τ = {tau:g}": s for tau, s in zip(gallery.taus, gallery.means, strict=True)}
+    bars = [
+        (panel, "π" if values is gallery.probabilities else "draws", "class", k, "share", value)
+        for panel, values in panels.items()
+        for k, value in enumerate(values)
+        if len(values) <= THIN or value >= UNSEEN
+    ]
+    return pd.DataFrame(bars, columns=["panel", "name", "x_axis", "x", "y_axis", "y"])
 
 
 def _caption(gallery: Gallery) -> str:
@@ -87,7 +104,7 @@ def _heading(sheet: Sheet, row: int, text: str) -> None:
 
 def _bars(ax: Axes, values: np.ndarray, colour: str, title: str) -> None:
     """A bar a class, from 0; with its value where there is room for it."""
-    n_classes, name = len(values), "π" if colour == PI else "draws"
+    n_classes = len(values)
     ax.set_title(title, fontsize=7.5, pad=5)
     ax.set(xlim=(-0.6, n_classes - 0.4), ylim=(0, 1), yticks=[0, 0.5, 1])
     ax.tick_params(labelsize=6.5, length=2)
@@ -95,9 +112,9 @@ def _bars(ax: Axes, values: np.ndarray, colour: str, title: str) -> None:
     if n_classes > THIN:
         (seen,) = np.nonzero(values >= UNSEEN)
         width = max(0.9, 72 * PANEL[0] / n_classes)  # points
-        ax.vlines(seen, 0, values[seen], color=colour, linewidth=width, label=name)
+        ax.vlines(seen, 0, values[seen], color=colour, linewidth=width)
     else:
-        ax.bar(np.arange(n_classes), values, width=0.8, color=colour, label=name)
+        ax.bar(np.arange(n_classes), values, width=0.8, color=colour)
     if n_classes > NAMED:
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         return
@@ -118,10 +135,10 @@ def _value(ax: Axes, k: int, value: float, upright: bool) -> None:
 def _beside(ax: Axes, probabilities: np.ndarray) -> None:
     """π, to hold bars against: a line around where its bars would be, or a dot on each that can be seen."""
     if len(probabilities) <= NAMED:
-        ax.stairs(probabilities, np.arange(len(probabilities) + 1) - 0.5, color=PI, linewidth=0.8, label="π")
+        ax.stairs(probabilities, np.arange(len(probabilities) + 1) - 0.5, color=PI, linewidth=0.8)
         return
     (seen,) = np.nonzero(probabilities >= 10 * UNSEEN)
-    ax.plot(seen, probabilities[seen], linestyle="", marker="o", markersize=1.8, color=PI, markeredgewidth=0, label="π")
+    ax.plot(seen, probabilities[seen], linestyle="", marker="o", markersize=1.8, color=PI, markeredgewidth=0)
 
 
 def _table(sheet: Sheet, gallery: Gallery) -> None:
