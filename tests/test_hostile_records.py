@@ -23,6 +23,8 @@ from records_fixture import (
 from gsbench.cli import main
 from gsbench.report import make_report
 from gsbench.report.answer import answer
+from gsbench.report.drawing.sheet import figure_settings, make_sheet
+from gsbench.report.drawing.styles import make_look
 from gsbench.report.frame import OWN, make_curves, make_frame, without_unknown
 from gsbench.report.glance import glance_text
 from gsbench.report.latex import make_latex
@@ -30,8 +32,6 @@ from gsbench.report.markup import plain
 from gsbench.report.page import make_page, make_sections
 from gsbench.report.reading import read_files
 from gsbench.report.regression import compare
-from gsbench.report.drawing.sheet import figure_settings, make_sheet
-from gsbench.report.drawing.styles import make_look
 from gsbench.report.summary import make_summary
 from gsbench.report.text import csv_cell, csv_text, markdown_cell
 from gsbench.schema import FIELDS

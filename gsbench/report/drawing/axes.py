@@ -113,7 +113,8 @@ def linear_or_log(axis: Axis, values: np.ndarray) -> None:
 
 def percents(axis: Axis, values: np.ndarray) -> None:
     """Over two percentage points at least, so that points that lie close by are not blown up."""
-    room = max(1.0, 0.1 * (values.max() - values.min()))
+    span = values.max() - values.min()
+    room = max(0.1 * span, 1 - span / 2)
     _set(axis, lim=(values.min() - room, values.max() + room))
     axis.set_major_locator(MaxNLocator(7, steps=FEW))
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from gsbench.report.drawing.axes import FEW, log, plain_log
-from gsbench.report.drawing.shapes import Panels, Shape, lines_of
+from gsbench.report.drawing.shapes import Panels, Shape, first_of_rows, lines_of
 from gsbench.report.drawing.styles import Look
 
 WIDEST_LINEAR = 30  # latest over earliest evaluation that still reads well on an axis from 0
@@ -27,10 +27,10 @@ class Curves(Shape):
 
     def set_scales(self, panels: Panels, points: pd.DataFrame) -> None:
         """Accuracies begin at `floor`, and epochs end at `x_end`, where points lie beyond them."""
-        for axes, values in self._sharing("sharey", panels):
+        for ax, values in first_of_rows(panels, points):
             floor, most = values["floor"].max(), values[["y", "high"]].max(axis=None)
             if values["y"].min() < floor:
-                axes[0].set_ylim(floor, most + 0.06 * (most - floor))
+                ax.set_ylim(floor, most + 0.06 * (most - floor))
         for ax, own in panels.items():
             if ax.get_xscale() == "log":
                 in_sight = own.loc[(own["x"] > 0) & ~(own["y"] < own["floor"]), "x"]

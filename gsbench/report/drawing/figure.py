@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 import pandas as pd
 
 from gsbench.report import text
-from gsbench.report.drawing.points import completed, published
+from gsbench.report.drawing.points import published
 from gsbench.report.drawing.shapes import Shape
 from gsbench.report.drawing.sheet import Plot
 from gsbench.report.drawing.styles import Look
@@ -68,12 +68,13 @@ class Figure:
     def draw_rows(self, rows: pd.DataFrame, look: Look) -> Plot | None:
         if rows.empty:
             return None
-        points = completed(self.points(rows), self.shape)
-        if not (points["kind"] == "").any():
+        points = self.points(rows)
+        if points.empty:
             return None
         look = self.look(points, look)
-        points, left_out = self.shape.laid_out(points)
-        points = self.shape.ordered(points, look)
+        points, left_out = self.shape.laid_out(points, look)
+        if not (points["kind"] == "").any():
+            return None
         title = self.title if isinstance(self.title, str) else self.title(rows)
         fitting = rows[~rows["status"].isin(LOST)] if "status" in rows else rows
         conditions = text.conditions(fitting) if "device" in rows else ""

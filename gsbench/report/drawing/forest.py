@@ -74,12 +74,12 @@ class Forest(Shape):
         most = max(len(_lines(own)) for own in self._panels(points))
         for ax in panels:
             ax.set_ylim(most - 0.5, -0.7)
-        for axes, values in self._sharing("sharex", panels):
-            metric = values["x_axis"].iloc[0]
-            metric.scale(axes[0].xaxis, numbers(values, "x", "x_low", "x_high"))
+        for ax, own in panels.items():
+            values = points if self.share.get("sharex") else own
+            own["x_axis"].iloc[0].scale(ax.xaxis, numbers(values, "x", "x_low", "x_high"))
 
-    def _label(self, axes: np.ndarray, panels: Panels) -> None:
-        super()._label(axes, panels)
+    def label(self, axes: np.ndarray, panels: Panels) -> None:
+        super().label(axes, panels)
         for ax in panels:
             ax.set_ylabel("")  # the lines say what they are
 

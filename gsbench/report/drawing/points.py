@@ -18,7 +18,7 @@ and beyond which a panel of curves shows nothing), `heading` (above lines of a f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,24 +26,15 @@ from pandas.api.types import is_numeric_dtype
 
 from gsbench.report.text import csv_text
 
-if TYPE_CHECKING:
-    from gsbench.report.drawing.shapes import Shape
-
 TOLD = "told"  # the kind of what is told in words at the bottom of a panel, and not drawn
 PUBLISHED = ("panel", "name", "x_axis", "x", "x_low", "x_high", "y_axis", "y", "low", "high")
-OPTIONAL = ("x_low", "x_high", "low", "high")
-NOTHING = dict.fromkeys(("x", "y", "x_low", "x_high", "low", "high", "floor", "x_end"), np.nan)
-BLANK = dict.fromkeys(("panel", "row", "column", "estimator", "series", "kind", "line", "note", "heading"), "")
-
-
-def completed(points: pd.DataFrame, shape: Shape) -> pd.DataFrame:
-    """With all columns, and without the points that were measured but have no place."""
-    known = {**NOTHING, **BLANK, "x_axis": shape.x, "y_axis": shape.y, "pale": False}
-    points = points.reset_index(drop=True).assign(**{name: v for name, v in known.items() if name not in points})
-    points = points.fillna({name: value for name, value in known.items() if name in BLANK})
-    if "work" not in points:
-        points = points.assign(work=points["estimator"])
-    return points[(points["kind"] != "") | points[["x", "y"]].notna().all(axis=1)]
+ENDS = ("x_low", "x_high", "low", "high")
+# What a column has that a figure's points have not.
+DEFAULTS: dict[str, Any] = {
+    **dict.fromkeys(("x", "y", *ENDS, "floor", "x_end"), np.nan),
+    **dict.fromkeys(("panel", "row", "column", "estimator", "series", "kind", "line", "note", "heading"), ""),
+    "pale": False,
+}
 
 
 def name_of(estimator: str, series: str, kind: str) -> str:
@@ -59,7 +50,7 @@ def published(points: pd.DataFrame) -> pd.DataFrame:
     if (points["heading"] != "").any():  # the name of a line of a forest is whole with its heading
         points = points.assign(y=points["y"] + ", " + points["heading"])
     table = points.assign(name=names, panel=panels, **labels)[[*PUBLISHED]]
-    return table.drop(columns=[name for name in OPTIONAL if table[name].isna().all()])
+    return table.drop(columns=[name for name in ENDS if table[name].isna().all()])
 
 
 def _one_line(text: str) -> str:

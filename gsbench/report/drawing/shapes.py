@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gsbench.report.drawing.axes import class_axis, leave_room, log, side_by_side
-from gsbench.report.drawing.points import TOLD
+from gsbench.report.drawing.points import DEFAULTS, TOLD
 from gsbench.report.drawing.sheet import LEFT, make_sheet
 from gsbench.report.drawing.styles import GREY, Look
 
@@ -32,11 +32,10 @@ Panels = Mapping[Axes, pd.DataFrame]
 class Metric:
     """What an axis shows. This is the one place that says whether more of it is better.
 
-    more         what more of it means, such as "faster"; where a figure is about better and worse, the label says so
-    better       1 where higher is better, -1 where lower is
-    scale        draws the axis: see `axes`
-    level        where nothing is won or lost, or nothing is there at all: a line is drawn there
-    level_name   of that line in the legend
+    more    what more of it means, such as "faster"; where a figure is about better and worse, the label says so
+    better  1 where higher is better, -1 where lower is
+    scale   draws the axis: see `axes`
+    level   where nothing is won or lost, or nothing is there at all: a line is drawn there
     """
 
     label: str
@@ -44,14 +43,13 @@ class Metric:
     better: int = 0
     scale: Callable[[Axis, np.ndarray], None] = log
     level: float | None = None
-    level_name: str = ""
 
     def named(self, label: str) -> Metric:
         return replace(self, label=label)
 
     def with_direction(self) -> Metric:
         """`training time (s) → slower`."""
-        return self.named(f"{self.label} → {self.more}") if self.more else self
+        return self.named(f"{self.label} → {self.more}")
 
 
 @dataclass(frozen=True)
@@ -81,62 +79,6 @@ class Shape:
         """Whether the legend's entries are lines with markers, or markers alone."""
         return True
 
-    def draw(self, points: pd.DataFrame, look: Look, title: str, caption: str) -> Figure:
-        """The sheet; call it within `figure_settings`. The points are of `laid_out`."""
-        gaps = self.gaps
-        if self.share.get("sharex") and points.groupby("column")["panel"].nunique().max() == 1:
-            gaps = (gaps[0], UNTITLED)
-        sheet = make_sheet(
-            int(points["row"].max()) + 1, int(points["column"].max()) + 1, title=title, caption=caption,
-            handles=self.handles(points, look), panel=self.panel, gaps=gaps, at_left=self.at_left,
-            share=None if self.columns else dict(self.share),
-        )  # fmt: skip
-        places = points.groupby(["row", "column"])
-        panels = {sheet.axes[place]: own for place, own in places}
-        for ax in sheet.axes.flat:
-            ax.set_visible(ax in panels)
-        for ax, own in panels.items():
-            self.draw_panel(ax, own, points, look)
-            own_level = own["y_axis"].iloc[0].level
-            if own_level is not None:
-                ax.axhline(own_level, **LEVEL)
-        self.set_scales(panels, points)
-        for ax, own in panels.items():
-            self.finish(ax, own, look)
-        self._label(sheet.axes, panels)
-        return sheet.figure
-
-    def laid_out(self, points: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-        """The points with the numbers of their row and column, and a sentence on the panels that are left out."""
-        names = list(dict.fromkeys(points["panel"]))
-        left_out = ""
-        if self.most and len(names) > self.most:
-            left_out = f" {len(names) - self.most} of {len(names)} panels are left out; see the CSV files."
-            names = [names[round(i * (len(names) - 1) / (self.most - 1))] for i in range(self.most)]
-            points = points[points["panel"].isin(names)]
-        if self.columns:
-            place = points["panel"].map(names.index)
-            return points.assign(row=place // self.columns, column=place % self.columns), left_out
-        ranks = {axis: points[axis].map(sorted(set(points[axis])).index) for axis in ("row", "column")}
-        return points.assign(**ranks), left_out
-
-    def ordered(self, points: pd.DataFrame, look: Look) -> pd.DataFrame:
-        """Panel by panel, and in each of them in the order of the legend."""
-        ranks = {name: i for i, name in enumerate(look.estimators)}
-        rank = points["estimator"].map(ranks).fillna(len(ranks))
-        return points.assign(rank=rank).sort_values(["row", "column", "rank", "series"], kind="stable")
-
-    def handles(self, points: pd.DataFrame, look: Look) -> list[Artist]:
-        """The legend: estimators in sight, series, kinds, and the level."""
-        shown = points[points["kind"].isin(["", UNFIT])]
-        if points["floor"].notna().any():
-            shown = shown[~(shown["y"] < shown["floor"])]
-        styles = {**self.kinds, UNFIT: UNFIT_STYLE}
-        extra = [Line2D([], [], label=kind, **styles[kind]) for kind in styles if kind in set(points["kind"])]
-        levels = {metric.level_name for metric in points["y_axis"] if metric.level_name}
-        extra += [Line2D([], [], label=name, **LEVEL) for name in levels]
-        return [*look.handles(shown["estimator"], shown["series"], self.lines), *extra]
-
     def note(self, points: pd.DataFrame) -> str:
         """What the caption has to say of how this shape draws these points."""
         return ""
@@ -144,53 +86,116 @@ class Shape:
     def draw_panel(self, ax: Axes, own: pd.DataFrame, points: pd.DataFrame, look: Look) -> None:
         raise NotImplementedError
 
-    def finish(self, ax: Axes, own: pd.DataFrame, look: Look) -> None:
-        """What needs the limits of the axes."""
-        tell(ax, own)
+    def laid_out(self, points: pd.DataFrame, look: Look) -> tuple[pd.DataFrame, str]:
+        """The points with all columns of `points`, those that were measured but have no place left out, in the order of
+        panels and of the legend; and a sentence on the panels that are left out.
+        """
+        points = points.reset_index(drop=True)
+        known = {**DEFAULTS, "x_axis": self.x, "y_axis": self.y, "work": points["estimator"]}
+        points = points.assign(**{name: value for name, value in known.items() if name not in points})
+        texts = points[[name for name, value in DEFAULTS.items() if value == ""]].astype(object)
+        points = points.assign(**texts.where(texts.notna(), ""))
+        points = points[(points["kind"] != "") | points[["x", "y"]].notna().all(axis=1)]
+        names, left_out = list(dict.fromkeys(points["panel"])), ""
+        if self.most and len(names) > self.most:
+            left_out = f" {len(names) - self.most} of {len(names)} panels are left out; see the CSV files."
+            names = spread(names, self.most)
+            points = points[points["panel"].isin(names)]
+        if self.columns:
+            place = points["panel"].map(names.index)
+            points = points.assign(row=place // self.columns, column=place % self.columns)
+        ranks = {axis: points[axis].map(sorted(set(points[axis])).index) for axis in ("row", "column")}
+        return self.ordered(points.assign(**ranks), look), left_out
+
+    def ordered(self, points: pd.DataFrame, look: Look) -> pd.DataFrame:
+        ranks = {name: i for i, name in enumerate(look.estimators)}
+        rank = points["estimator"].map(ranks).fillna(len(ranks))
+        return points.assign(rank=rank).sort_values(["row", "column", "rank", "series"], kind="stable")
+
+    def draw(self, points: pd.DataFrame, look: Look, title: str, caption: str) -> Figure:
+        """The sheet; call it within `figure_settings`. The points are those of `laid_out`."""
+        gaps = self.gaps
+        if self.share.get("sharex") and points.groupby("column")["panel"].nunique().max() == 1:
+            gaps = (gaps[0], UNTITLED)
+        sheet = make_sheet(
+            points["row"].max() + 1, points["column"].max() + 1, title=title, caption=caption,
+            handles=self.handles(points, look), panel=self.panel, gaps=gaps, at_left=self.at_left,
+            share=dict(self.share),
+        )  # fmt: skip
+        panels = {sheet.axes[place]: own for place, own in points.groupby(["row", "column"])}
+        for ax in sheet.axes.flat:
+            ax.set_visible(ax in panels)
+        for ax, own in panels.items():
+            self.draw_panel(ax, own, points, look)
+            level = own["y_axis"].iloc[0].level
+            if level is not None:
+                ax.axhline(level, **LEVEL)
+        self.set_scales(panels, points)
+        for ax, own in panels.items():
+            self.finish(ax, own, look)
+        self.label(sheet.axes, panels)
+        return sheet.figure
+
+    def handles(self, points: pd.DataFrame, look: Look) -> list[Artist]:
+        """The legend: the estimators in sight, series and kinds."""
+        shown = points[points["kind"].isin(["", UNFIT])]
+        if shown["floor"].notna().any():
+            shown = shown[~(shown["y"] < shown["floor"])]
+        kinds = {**self.kinds, UNFIT: UNFIT_STYLE}
+        beside = [Line2D([], [], label=kind, **kinds[kind]) for kind in kinds if kind in set(points["kind"])]
+        return [*look.handles(shown["estimator"], shown["series"], self.lines), *beside]
 
     def set_scales(self, panels: Panels, points: pd.DataFrame) -> None:
-        """Of y, once for all the panels that share it."""
-        for axes, values in self._sharing("sharey", panels):
-            self.scale_y(axes[0], values)
+        """Of y; once for a row of panels that share it."""
+        for ax, own in panels.items() if not self.share.get("sharey") else first_of_rows(panels, points):
+            self.scale_y(ax, own)
 
     def scale_y(self, ax: Axes, own: pd.DataFrame) -> None:
         metric = own["y_axis"].iloc[0]
-        level = [] if metric.level is None else [metric.level]
-        metric.scale(ax.yaxis, numbers(own, "y", "low", "high", more=level))
+        metric.scale(ax.yaxis, numbers(own, "y", "low", "high", level=metric.level))
 
-    def _sharing(self, axis: str, panels: Panels) -> Iterator[tuple[list[Axes], pd.DataFrame]]:
-        """The panels that share an axis, and all their points."""
-        share = False if self.columns else self.share.get(axis, False)
-        keys = {True: lambda own: 0, "row": lambda own: own["row"].iloc[0], "col": lambda own: own["column"].iloc[0]}
-        groups: dict[Any, list[Axes]] = {}
-        for ax, own in panels.items():
-            groups.setdefault(keys[share](own) if share else ax, []).append(ax)
-        for axes in groups.values():
-            yield axes, pd.concat([panels[ax] for ax in axes])
+    def finish(self, ax: Axes, own: pd.DataFrame, look: Look) -> None:
+        """What needs the limits of the axes: what is told in words, and where nothing was measured, that."""
+        for words in own.loc[own["kind"] == TOLD, "note"]:
+            ax.text(0.98, 0.05, words, transform=ax.transAxes, ha="right", fontsize=8, bbox={**PAPER, "alpha": 1})
+        if not (own["kind"] == "").any():
+            style: dict[str, Any] = {"ha": "center", "va": "center", "color": GREY, "bbox": PAPER}
+            ax.text(0.5, 0.5, "not measured in these records", transform=ax.transAxes, **style)
 
-    def _label(self, axes: np.ndarray, panels: Panels) -> None:
+    def label(self, axes: np.ndarray, panels: Panels) -> None:
         """Titles, and labels of axes, each but once where panels beside one another have the same."""
-        told = {ax: (own["panel"].iloc[0], own["x_axis"].iloc[0].label, own["y_axis"].iloc[0].label)
-                for ax, own in panels.items()}  # fmt: skip
+        told = {ax: [own[column].iloc[0] for column in ("panel", "x_axis", "y_axis")] for ax, own in panels.items()}
         for (i, j), ax in np.ndenumerate(axes):
             if ax not in panels:
                 continue
             title, x, y = told[ax]
-            above, left, below = ([other for other in line if other in panels]
-                                  for line in (axes[:i, j], axes[i, :j], axes[i + 1 :, j]))  # fmt: skip
-            if not any(told[other[-1]][0] == title for other in (above, left) if other):
+            parts = (axes[:i, j], axes[i, :j], axes[i + 1 :, j])
+            above, left, below = ([told[other] for other in part if other in panels] for part in parts)
+            if title not in [other[-1][0] for other in (above, left) if other]:
                 ax.set_title(title, loc=self.title_at)
-            if not (below and self.share.get("sharex")) or self.columns:
-                ax.set_xlabel(x)
+            if not (below and self.share.get("sharex")):
+                ax.set_xlabel(x.label)
                 ax.tick_params(labelbottom=True)
-            if not left or told[left[-1]][2] != y:
-                ax.set_ylabel(y)
+            if not left or left[-1][2] != y:
+                ax.set_ylabel(y.label)
                 ax.tick_params(labelleft=True)
 
 
-def numbers(points: pd.DataFrame, *columns: str, more: list[float] | None = None) -> np.ndarray:
-    """All that is finite in these columns of what was measured or stands beside it."""
-    found = np.append(points.loc[points["kind"] != TOLD, [*columns]].to_numpy(dtype=float).ravel(), more or [])
+def spread(items: list[Any], most: int) -> list[Any]:
+    """At most `most` of the items, from the first to the last."""
+    return [items[i] for i in np.linspace(0, len(items) - 1, min(len(items), most)).round().astype(int)]
+
+
+def first_of_rows(panels: Panels, points: pd.DataFrame) -> Iterator[tuple[Axes, pd.DataFrame]]:
+    """The first panel of each row, with the points of the whole row."""
+    firsts = {own["row"].iloc[0]: ax for ax, own in reversed(list(panels.items()))}
+    yield from ((ax, points[points["row"] == row]) for row, ax in firsts.items())
+
+
+def numbers(points: pd.DataFrame, *columns: str, level: float | None = None) -> np.ndarray:
+    """All that is finite in these columns, and the level, if there is one."""
+    found = points.loc[points["kind"] != TOLD, [*columns]].to_numpy(dtype=float).ravel()
+    found = np.append(found, [] if level is None else level)
     return found[np.isfinite(found)]
 
 
@@ -208,15 +213,10 @@ def reach(points: pd.DataFrame, value: str, low: str, high: str) -> np.ndarray |
     return bars if points[[low, high]].notna().any(axis=None) else None
 
 
-def tell(ax: Axes, own: pd.DataFrame) -> None:
-    """What is told in words at the bottom of a panel, and where nothing was measured, that."""
-    words = ", ".join(own.loc[own["kind"] == TOLD, "note"])
-    if words:
-        box = {**PAPER, "alpha": 1.0, "pad": 1.5}
-        ax.text(0.98, 0.05, words, transform=ax.transAxes, ha="right", fontsize=8, bbox=box)
-    if not (own["kind"] == "").any():
-        style: dict[str, Any] = {"ha": "center", "va": "center", "color": GREY, "bbox": PAPER}
-        ax.text(0.5, 0.5, "not measured in these records", transform=ax.transAxes, **style)
+def write_notes(ax: Axes, points: pd.DataFrame, **how: Any) -> None:
+    """Beside each of the points its note, if it has one."""
+    for x, y, note in points.loc[points["note"] != "", ["x", "y", "note"]].itertuples(index=False):
+        ax.annotate(note, (x, y), textcoords="offset points", fontsize=8, **how)
 
 
 @dataclass(frozen=True)
@@ -246,21 +246,19 @@ class AgainstNumber(Shape):
         measured = of[of["kind"] == ""]
         places = side_by_side(measured["estimator"], measured["x"]) if self.apart else {}
         for estimator, series, line in lines_of(own, look):
-            for at_zero, part in line.sort_values("x").groupby(line["y"] == 0):
-                style = look.line(estimator, series)
-                if at_zero or self.apart:
-                    style["linestyle"] = ""
-                if at_zero:
-                    style |= {"elinewidth": 0.8, "capsize": 1.5}
-                drawn = ax.errorbar(
-                    part["x"] * places.get(estimator, 1.0), part["y"], yerr=reach(part, "y", "low", "high"), **style
-                )
-                if at_zero:  # what is not there is not to be the first thing seen
-                    for bar in (*drawn.lines[1], *drawn.lines[2]):
-                        bar.set_alpha(0.5)
-        for kind, style in self.kinds.items():
-            for (estimator, _), line in own[own["kind"] == kind].groupby(["estimator", "series"], sort=False):
-                _draw_beside(ax, line, {**style, **_colour(look, estimator)})
+            for seen, part in line.sort_values("x").groupby(line["y"] != 0):
+                style = look.line(estimator, series) if seen and not self.apart else look.marker(estimator, series)
+                thin: dict[str, Any] = {} if seen else {"elinewidth": 0.8, "capsize": 1.5}
+                at = part["x"] * places.get(estimator, 1.0)
+                drawn = ax.errorbar(at, part["y"], yerr=reach(part, "y", "low", "high"), **style, **thin)
+                for bar in (*drawn.lines[1], *drawn.lines[2]):
+                    bar.set_alpha(1.0 if seen else 0.5)  # what is not there is not to be the first thing seen
+        for (kind, estimator, _), line in own[own["kind"].isin(self.kinds)].groupby(["kind", "estimator", "series"]):
+            style = {**self.kinds[kind], **_colour(look, estimator)}
+            write_notes(ax, line, xytext=(9, -9), va="top", bbox=PAPER)
+            if len(line) == 1 and style["linestyle"]:  # it has a width too
+                line = pd.concat([line.assign(x=line["x"] / 1.2), line.assign(x=line["x"] * 1.2)])
+            ax.plot(line["x"], line["y"], **style)
 
     def set_scales(self, panels: Panels, points: pd.DataFrame) -> None:
         for ax, own in panels.items():
@@ -275,31 +273,16 @@ class AgainstNumber(Shape):
         """An x at the edge of the panel for each case that does not fit in memory, by estimator and number."""
         super().finish(ax, own, look)
         place = ax.get_xaxis_transform()
-        lost = dict(list(own[own["kind"] == UNFIT].groupby("estimator")))
+        lost = dict(list(own[own["kind"] == UNFIT].sort_values("x").groupby("estimator")))
         for rank, name in enumerate(name for name in look.estimators if name in lost):
             height = 0.96 - 0.075 * rank if self.lost_at_top else 0.04 + 0.075 * rank
-            first, colour = lost[name].sort_values("x").iloc[0], _colour(look, name)
-            for x in lost[name]["x"]:
-                ax.plot([x], [height], "x", transform=place, markeredgewidth=2, **colour)
+            colour, xs = _colour(look, name), lost[name]["x"]
+            ax.plot(xs, [height] * len(xs), **{**UNFIT_STYLE, **colour}, transform=place)
             ax.annotate(
-                first["note"], (first["x"], height), xycoords=place, xytext=(-6, 0), textcoords="offset points",
-                ha="right", va="center", fontsize=7.5, **colour,
+                lost[name]["note"].iloc[0], (xs.iloc[0], height), xycoords=place, xytext=(-6, 0),
+                textcoords="offset points", ha="right", va="center", fontsize=7.5, **colour,
             )  # fmt: skip
 
 
 def _colour(look: Look, estimator: str) -> dict[str, Any]:
     return {"color": look.estimators[estimator][0]} if estimator in look.estimators else {}
-
-
-def _draw_beside(ax: Axes, line: pd.DataFrame, style: Mapping[str, Any]) -> None:
-    """What stands beside the measured points; a line of one point has a width too."""
-    single = len(line) == 1 and style.get("linestyle", "-") not in ("", "none")
-    xs = line["x"].iloc[0] * np.array([1 / 1.2, 1.2]) if single else line["x"]
-    ax.plot(xs, [*line["y"]] * (2 if single else 1), **style)
-    write_notes(ax, line, xytext=(9, -9), va="top", bbox=PAPER)
-
-
-def write_notes(ax: Axes, points: pd.DataFrame, **how: Any) -> None:
-    """Beside each of the points its note, if it has one."""
-    for x, y, note in points.loc[points["note"] != "", ["x", "y", "note"]].itertuples(index=False):
-        ax.annotate(note, (x, y), textcoords="offset points", fontsize=8, **how)

@@ -77,7 +77,7 @@ FIGURES = (
     Figure(
         90, "chunk_sizes", "fast", "chunk", "The size of a chunk of classes", rows=_rows, points=_points,
         shape=AgainstNumber(
-            CHUNK, CHUNK_SPEED, gaps=(0.75, 0.5), share={"sharex": True, "sharey": "col"}, kinds={STATE: STATE_STYLE}
+            CHUNK, CHUNK_SPEED, gaps=(0.75, 0.5), share={"sharex": True}, kinds={STATE: STATE_STYLE}
         ),
         caption=_caption, look=_look, missed="if its group was measured",
     ),

@@ -70,7 +70,7 @@ def _peaks(rows: pd.DataFrame) -> pd.DataFrame:
     """A row of panels for each meter; above the first stands what the smallest K that does not fit is said to need."""
     parts = []
     for i, meter in enumerate(_meters(rows)):
-        points = by_model(rows).assign(row=i, y=rows[meter] / 2**20)
+        points = by_model(rows).assign(row=i, y=rows[meter] / 2**20, note="")
         points["panel"] += f": {METERS[meter]}"
         points["y_axis"] = MEMORY.named(f"peak memory, {METERS[meter]} (MiB)")
         parts.append(points[(points["y"] > 0) & (points["kind"] == "")])
@@ -79,7 +79,7 @@ def _peaks(rows: pd.DataFrame) -> pd.DataFrame:
             needs = lost.groupby(["model", "estimator", "x"])["estimate_bytes"].transform("max")
             notes = needs.map(lambda size: f"needs {text.size(size)}", na_action="ignore").fillna("")
             parts.append(lost.assign(note=notes))
-    return medians(pd.concat(parts).fillna({"note": ""}))
+    return medians(pd.concat(parts))
 
 
 def _meter_names(rows: pd.DataFrame, _: pd.DataFrame) -> str:

@@ -29,9 +29,7 @@ RATIO = Metric("ratio", scale=log_around_one, level=1.0)
 SHARE_OF_PEAK = Metric("share of the peak", better=1, scale=shares)
 ACCURACY = Metric("validation accuracy (%)", "better", better=1, scale=percents)
 
-BIAS = Metric(
-    "relative bias", better=-1, scale=from_zero, level=0.0, level_name="on the line at 0: interval reaches 0"
-)  # fmt: skip
+BIAS = Metric("relative bias", better=-1, scale=from_zero, level=0.0)
 DEVIATION = Metric("relative standard deviation", better=-1)
 VARIANCE = Metric("relative variance", better=-1)
 PRICE = Metric("variance × time (ms)", better=-1)
