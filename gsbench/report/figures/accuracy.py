@@ -16,6 +16,7 @@ from gsbench.report.drawing.curves import Curves
 from gsbench.report.drawing.figure import Figure
 from gsbench.report.drawing.pareto import Pareto, about_front
 from gsbench.report.drawing.points import TOLD
+from gsbench.report.drawing.shapes import Metric
 from gsbench.report.drawing.styles import without_temperature
 from gsbench.report.figures.metrics import ACCURACY, EPOCH, STEPS_PER_SECOND, TRAINING_TIME
 from gsbench.report.frame import measured
@@ -47,19 +48,8 @@ CURVES = Curves(
 UP = "Up and to the right"
 
 
-def _by_subject(rows: pd.DataFrame) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:
-    yield from rows.groupby(SUBJECT, sort=True)
-
-
 def _case_title(row: pd.Series) -> str:
     return f"{text.model_name(row['model'])}, K = {row['n_classes']:,.0f}\n{row['task']}"
-
-
-def _run_title(row: pd.Series) -> str:
-    return textwrap.fill(subject_title(row), 38)
-
-
-# Against speed.
 
 
 def _accuracy_rows(frame: pd.DataFrame, _: pd.DataFrame) -> pd.DataFrame:
@@ -76,50 +66,27 @@ def _finished(frame: pd.DataFrame, _: pd.DataFrame) -> pd.DataFrame:
 
 def speeds(rows: pd.DataFrame, title: Callable[[pd.Series], str], told: str = "") -> pd.DataFrame:
     """A panel for each (model, task, K) with the mean over seeds and its ends; the estimator `told` in words alone."""
-    rows = rows.assign(percent=100 * rows["validation_accuracy"])
     found = []
-    for _, own in _by_subject(rows):
+    for _, own in rows.assign(percent=100 * rows["validation_accuracy"]).groupby(SUBJECT, sort=True):
         points = over_seeds(own, ["series", "estimator"], ["steps_per_second", "percent"])
-        found.append(points.assign(
-            panel=title(own.iloc[0]), kind=(points["estimator"] == told).map({True: TOLD, False: ""}),
-            work=points["estimator"].map(without_temperature),
-            note=[_words(row) if row["estimator"] == told else "" for row in points.to_dict("records")],
-            **_with_ends(points, "x", "steps_per_second"), **_with_ends(points, "y", "percent"),
-        ))  # fmt: skip
-    points = pd.concat(found)
-    return points[points["panel"].isin(points.loc[points["kind"] == "", "panel"])]
-
-
-def _words(point: dict[str, Any]) -> str:
-    return f"{point['estimator']}: {point['percent']:.1f} %"
-
-
-def _with_ends(points: pd.DataFrame, axis: str, figure: str) -> dict[str, pd.Series]:
-    """The value; and where there are several runs, its ends."""
-    names = ("x_low", "x_high") if axis == "x" else ("low", "high")
-    several = points["runs"] > 1
-    ends = {name: points[f"{figure}_{end}"].where(several) for name, end in zip(names, ("low", "high"), strict=True)}
-    return {axis: points[figure], **ends}
-
-
-# As training goes on.
-
-
-def _accuracy_evaluations(frame: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
-    rows = frame[frame["group"] == "accuracy"].dropna(subset=[*SUBJECT, "estimator"])
-    return _evaluations(rows, curves)
-
-
-def _training_evaluations(frame: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
-    return _evaluations(training_rows(frame), curves)
+        in_words, ends = points["estimator"] == told, points.where(points["runs"] > 1)
+        if not in_words.all():
+            found.append(points.assign(
+                panel=title(own.iloc[0]), x=points["steps_per_second"], x_low=ends["steps_per_second_low"],
+                x_high=ends["steps_per_second_high"], y=points["percent"], low=ends["percent_low"],
+                high=ends["percent_high"], work=points["estimator"].map(without_temperature),
+                kind=in_words.map({True: TOLD, False: ""}),
+                note=[f"{told}: {mean:.1f} %" if said else ""
+                      for mean, said in zip(points["percent"], in_words, strict=True)],
+            ))  # fmt: skip
+    return pd.concat(found) if found else pd.DataFrame()
 
 
 def _evaluations(rows: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     """A row an evaluation, with the fields of its run."""
     key = ["group", "run_id", "case"]
-    points = curves.dropna(subset=["accuracy"])[[*key, "step", "epoch", "seconds", "accuracy"]]
-    fields = rows.drop(columns=["step", "epoch"]).drop_duplicates(key)
-    found = points.merge(fields, on=key).copy()  # in one piece
+    points = curves.dropna(subset=["accuracy"])[[*key, "epoch", "seconds", "accuracy"]]
+    found = points.merge(rows.drop(columns="epoch").drop_duplicates(key), on=key).copy()  # in one piece
     return found.assign(percent=100 * found["accuracy"], run=found["run_id"] + " " + found["case"])
 
 
@@ -128,50 +95,50 @@ def curves_of(rows: pd.DataFrame, title: Callable[[pd.Series], str], from_end: b
     the band between them, and what single runs have beyond it. `from_end`: accuracies begin not far below the ends.
     """
     found = []
-    for i, (_, own) in enumerate(_by_subject(rows)):
+    for i, (_, own) in enumerate(rows.groupby(SUBJECT, sort=True)):
+        is_baseline = own["estimator"] == BASELINE
         floor = _lowest_shown(own) if from_end else np.nan
-        ends = own.loc[own["estimator"] == BASELINE].drop_duplicates("run")["validation_accuracy"]
-        words = [{"kind": TOLD, "estimator": BASELINE, "y": 100 * ends.mean(), "column": 0, "x_axis": EPOCH}]
-        words[0]["note"] = f"{BASELINE}: {100 * ends.mean():.1f} %"
-        last = own.loc[own["estimator"] != BASELINE, "epoch"].max()
-        points = [*_lines(own, "epoch"), *(words if 100 * ends.mean() < floor else []), *_lines(own, "seconds")]
-        found += [{"panel": title(own.iloc[0]), "row": i, "floor": floor, "x_end": 1.5 * last, **p} for p in points]
+        end = 100 * own[is_baseline].drop_duplicates("run")["validation_accuracy"].mean()
+        points = [*_lines(own, "epoch", 0, EPOCH), *_lines(own, "seconds", 1, TRAINING_TIME)]
+        if end < floor:
+            told = {"kind": TOLD, "note": f"{BASELINE}: {end:.1f} %", "x_axis": EPOCH}
+            points.append({"estimator": BASELINE, "y": end, "column": 0, **told})
+        head = {"panel": title(own.iloc[0]), "row": i, "floor": floor, "x_end": 1.5 * own["epoch"][~is_baseline].max()}
+        found += [{**head, **point} for point in points]
     return pd.DataFrame(found)
 
 
 def _lowest_shown(rows: pd.DataFrame) -> float:
     """The lower limit of the accuracies of one subject, in percent."""
     runs = rows.drop_duplicates("run")
-    rivals = runs[runs["estimator"] != BASELINE] if (runs["estimator"] != BASELINE).any() else runs
-    ended = rivals[rivals["status"] == "ok"]
-    ends = 100 * (ended if len(ended) else rivals)["validation_accuracy"]
-    return float(ends.min() - max(LEAST_SHOWN, 2 * (ends.max() - ends.min())))
+    for preferred in (runs["estimator"] != BASELINE, runs["status"] == "ok"):
+        runs = runs[preferred[runs.index]] if preferred[runs.index].any() else runs
+    low, high = (100 * runs["validation_accuracy"].agg(end) for end in ("min", "max"))
+    return float(low - max(LEAST_SHOWN, 2 * (high - low)))
 
 
-def _lines(rows: pd.DataFrame, column: str) -> Iterator[dict[str, Any]]:
-    """The points by one of the two, epoch or seconds."""
-    axis = {"column": 0, "x_axis": EPOCH} if column == "epoch" else {"column": 1, "x_axis": TRAINING_TIME}
-    for (estimator, series), own in rows.dropna(subset=[column]).groupby(["estimator", "series"]):
-        runs = _runs(own, column)
-        mean = mean_curve(runs)
-        head = {"estimator": estimator, "series": series, "kind": "", **axis}
-        ends = ("low", "high") if len(runs) > 1 else ()
+def _lines(rows: pd.DataFrame, field: str, column: int, axis: Metric) -> Iterator[dict[str, Any]]:
+    """The points of a column of panels: by epoch, or by second."""
+    for (estimator, series), own in rows.dropna(subset=[field]).groupby(["estimator", "series"]):
+        runs = _runs(own, field)
+        mean, ends = mean_curve(runs), ("low", "high") if len(runs) > 1 else ()
+        end = mean["x"].max()
+        head = {"estimator": estimator, "series": series, "column": column, "x_axis": axis}
         for point in mean.to_dict("records"):
-            yield {**head, "x": point["x"], "y": point["mean"], **{end: point[end] for end in ends}}
+            yield {**head, "kind": "", "x": point["x"], "y": point["mean"], **{name: point[name] for name in ends}}
         for i, (x, y) in enumerate(runs):
-            if x[-1] > WENT_ON * mean["x"].max():
-                beyond = x >= mean["x"].max()
-                for at, percent in zip(x[beyond], y[beyond], strict=True):
-                    yield {**head, "kind": ONE_SEED, "line": str(i), "x": at, "y": percent}
-        for x, y in _runs(own[own["status"] == "diverged"], column):
+            if x[-1] > WENT_ON * end:
+                beyond = zip(x[x >= end], y[x >= end], strict=True)
+                yield from ({**head, "kind": ONE_SEED, "line": str(i), "x": at, "y": percent} for at, percent in beyond)
+        for x, y in _runs(own[own["status"] == "diverged"], field):
             yield {**head, "kind": DIVERGED, "x": x[-1], "y": y[-1]}
 
 
-def _runs(points: pd.DataFrame, column: str) -> Points:
+def _runs(points: pd.DataFrame, field: str) -> Points:
     """x and percents of each run; those that were evaluated but once, at their start, only where no others are."""
     runs = [
-        (own[column].to_numpy(), own["percent"].to_numpy())
-        for _, own in points.sort_values(column, kind="stable").groupby("run")
+        (own[field].to_numpy(), own["percent"].to_numpy())
+        for _, own in points.sort_values(field, kind="stable").groupby("run")
     ]
     return [run for run in runs if len(run[0]) > 1] or runs
 
@@ -209,17 +176,19 @@ FIGURES = (
     ),
     Figure(
         150, "accuracy_curves", "accurate", "accuracy", "Validation accuracy as training goes on",
-        rows=_accuracy_evaluations, points=lambda rows: curves_of(rows, _case_title, from_end=False),
-        shape=replace(CURVES, most=6), caption=_about_curves,
+        rows=lambda frame, curves: _evaluations(frame[frame["group"] == "accuracy"].dropna(subset=SUBJECT), curves),
+        points=lambda rows: curves_of(rows, _case_title, from_end=False), shape=replace(CURVES, most=6),
+        caption=_about_curves,
     ),
     Figure(
         160, "training_curves", "accurate", TRAINING, "Training runs: validation accuracy as training goes on",
-        rows=_training_evaluations, points=lambda rows: curves_of(rows, subject_title, from_end=True),
-        shape=CURVES, caption=_about_training_curves, missed="if its group was measured",
+        rows=lambda frame, curves: _evaluations(training_rows(frame), curves),
+        points=lambda rows: curves_of(rows, subject_title, from_end=True), shape=CURVES,
+        caption=_about_training_curves, missed="if its group was measured",
     ),
     Figure(
         190, "training_pareto", "accurate", TRAINING, "Training runs: accuracy against speed", rows=_finished,
-        points=lambda rows: speeds(rows, _run_title, told=BASELINE), shape=SPEEDS, caption=_about_training_speeds,
-        missed="if its group was measured",
+        points=lambda rows: speeds(rows, lambda row: textwrap.fill(subject_title(row), 38), told=BASELINE),
+        shape=SPEEDS, caption=_about_training_speeds, missed="if its group was measured",
     ),
 )  # fmt: skip

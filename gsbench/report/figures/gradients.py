@@ -8,35 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gsbench.report import gradients as told
 from gsbench.report import text
 from gsbench.report.drawing.figure import Figure
 from gsbench.report.drawing.pareto import Pareto, about_front
-from gsbench.report.drawing.shapes import AgainstNumber, Metric
+from gsbench.report.drawing.shapes import AgainstNumber, Metric, spread
 from gsbench.report.drawing.styles import Look, by_estimator, make_look, without_temperature
-from gsbench.report.figures.metrics import (
-    BIAS,
-    BOUND_TIME,
-    CLASSES,
-    DEVIATION,
-    ERROR,
-    PRICE,
-    TEMPERATURE,
-    VARIANCE,
-)
-from gsbench.report.gradients import (
-    PARTS,
-    gradient_rows,
-    held_against,
-    intervals,
-    medians,
-    of_part,
-    of_total,
-    open_ends,
-    perplexity,
-    repetitions,
-    state_title,
-    states_of,
-)
+from gsbench.report.figures.metrics import BIAS, BOUND_TIME, CLASSES, DEVIATION, ERROR, PRICE, TEMPERATURE, VARIANCE
+from gsbench.report.gradients import PARTS, gradient_rows, of_part, state_title, states_of
 
 YARDSTICK: dict[str, Any] = {"color": "#777777", "linestyle": "--", "linewidth": 1.6}
 ANEW, TIME_OF_SUM = "exact sum, a and z drawn anew", "time of the exact sum"
@@ -82,44 +61,52 @@ def _by_part(
     return pd.concat(found)
 
 
-def _about(*sentences: str) -> str:
-    return " ".join(filter(None, sentences))
+def _about(rows: pd.DataFrame, *sentences: str) -> str:
+    return " ".join(filter(None, [*sentences, told.open_ends(rows), told.medians(rows)]))
 
 
 def _about_bias(rows: pd.DataFrame, _: pd.DataFrame) -> str:
     return _about(
+        rows,
         "How far the mean gradient is from the exact one, over the exact one's norm: ‖E g − g*‖ / ‖g*‖, of the loss "
-        f"with all fixed but the draws of y; {repetitions(rows)}, bars: {intervals(rows)}. The points on the line at 0 "
-        "show no bias: their interval reaches to 0 or below, and their bar up to its end, so far as a bias may have "
-        "been missed.", held_against(rows), open_ends(rows), medians(rows),
-    )  # fmt: skip
+        f"with all fixed but the draws of y; {told.repetitions(rows)}, bars: {told.intervals(rows)}. The points on the "
+        "line at 0 show no bias: their interval reaches to 0 or below, and their bar up to its end, so far as a bias "
+        "may have been missed.",
+        told.held_against(rows),
+    )
 
 
 def _about_variance(rows: pd.DataFrame, points: pd.DataFrame) -> str:
     without = by_estimator(set(rows["estimator"][~rows["draws_y"]]) - set(points["estimator"]))
-    told = repetitions(rows)
+    repeated = told.repetitions(rows)
     return _about(
+        rows,
         "tr cov(g) / ‖g*‖² of the gradient of the loss with all fixed but the draws of y; at 1 the noise is as large "
-        f"as the exact gradient. {told[0].upper()}{told[1:]}, bars: {intervals(rows)}. What draws no y has no variance "
-        f"and no point{f': {text.listed(without)}' if without else ''}. The dashed line is the variance that the exact "
-        f"sum has when a and ε_z are drawn anew, {of_total(rows)}: an estimator well below it adds little to the noise "
-        "that there is anyway.", open_ends(rows), medians(rows),
-    )  # fmt: skip
+        f"as the exact gradient. {repeated[0].upper()}{repeated[1:]}, bars: {told.intervals(rows)}. What draws no y "
+        f"has no variance and no point{f': {text.listed(without)}' if without else ''}. The dashed line is the "
+        f"variance that the exact sum has when a and ε_z are drawn anew, {told.of_total(rows)}: an estimator well "
+        "below it adds little to the noise that there is anyway.",
+    )
 
 
 def _about_price(rows: pd.DataFrame, _: pd.DataFrame) -> str:
     return _about(
+        rows,
         "Relative variance × milliseconds of the unlabelled bound, forward and backward: how many milliseconds of "
         "independent draws it takes until the noise of their mean is as large as the exact gradient (relative "
         "variance 1); ten times the milliseconds, a tenth of the variance. Lower is better. The dashed line is the "
         "time of one exact sum, the faster one: spent on draws, it leaves a relative variance of price / time, so that "
         "on the line it is 1, and a tenth of the line 0.1. Averaging takes away no bias, which is not in the price. "
         "Each draw is priced as a bound of its own; several draws in one step (draws=…) share part of the cost.",
-        open_ends(rows), medians(rows),
-    )  # fmt: skip
+    )
 
 
 # The error against its cost.
+
+
+def _timed_errors(rows: pd.DataFrame) -> pd.DataFrame:
+    points = of_part(rows[~rows["elsewhere"]], "logits")
+    return points[(points["milliseconds"] > 0) & points["error"].notna()]
 
 
 def _errors(rows: pd.DataFrame) -> pd.DataFrame:
@@ -127,46 +114,37 @@ def _errors(rows: pd.DataFrame) -> pd.DataFrame:
 
     What is compared with another exact sum than q's has no place here: its error is of another gradient.
     """
-    own = rows[~rows["elsewhere"]]
-    points = of_part(own, "logits")
-    points = points[(points["milliseconds"] > 0) & points["error"].notna()]
-    points = points[points["n_classes"].isin(_shown(points["n_classes"]))]
-    states, of_q = states_of(own), own.groupby(["subject", "n_classes", "state"])
-    told = {key: perplexity(of_panel) for key, of_panel in of_q}
-    titles = []
-    for key in zip(points["subject"], points["n_classes"], points["state"], strict=True):
-        head = f"{key[0]}, K = {key[1]:,.0f}, {key[2]}"
-        titles.append(f"{head}\nperplexity of q: {told[key]}" if told[key] else head)
-    first = points[(points["draws_y"] == 0) & (points["error"] == 0)].groupby(["subject", "n_classes", "state"])
+    rows = rows[~rows["elsewhere"]]
+    points = _timed_errors(rows)
+    points = points[points["n_classes"].isin(spread(sorted(set(points["n_classes"])), MOST_K))]
+    panel = ["subject", "n_classes", "state"]
+    titles = {}
+    for key, own in rows.groupby(panel):
+        of_q = told.perplexity(own)
+        titles[key] = f"{key[0]}, K = {key[1]:,.0f}, {key[2]}" + (f"\nperplexity of q: {of_q}" if of_q else "")
+    exact = points[(points["draws_y"] == 0) & (points["error"] == 0)].groupby(panel)["milliseconds"].idxmin()
     return points.assign(
-        row=[*zip(points["subject"], points["n_classes"], strict=True)], column=points["state"].map(states.index),
-        panel=titles, x=points["milliseconds"], y=points["error"], work=points["estimator"].map(without_temperature),
-        note=pd.Series("exact: 0", first["milliseconds"].idxmin()).reindex(points.index, fill_value=""),
+        row=[*zip(points["subject"], points["n_classes"], strict=True)],
+        column=points["state"].map(states_of(rows).index),
+        panel=[titles[key] for key in points[panel].itertuples(index=False, name=None)],
+        x=points["milliseconds"], y=points["error"], work=points["estimator"].map(without_temperature),
+        note=["exact: 0" if i in set(exact) else "" for i in points.index],
     )  # fmt: skip
-
-
-def _shown(counts: pd.Series) -> list[float]:
-    """At most MOST_K, spread from the first to the last."""
-    ks = sorted(set(counts))
-    most = min(MOST_K, len(ks))
-    return [ks[round(i * (len(ks) - 1) / max(1, most - 1))] for i in range(most)]
 
 
 def _about_errors(rows: pd.DataFrame, points: pd.DataFrame) -> str:
     elsewhere = sorted(set(rows["estimator"][rows["elsewhere"]]))
     rows = rows[~rows["elsewhere"]]
-    found = of_part(rows, "logits")
-    known = found.loc[(found["milliseconds"] > 0) & found["error"].notna(), "n_classes"].nunique()
-    shown = points["n_classes"].nunique()
+    known, shown = _timed_errors(rows)["n_classes"].nunique(), points["n_classes"].nunique()
     return _about(
+        rows,
         about_front(points, "Down and to the left"),
-        "Error: √(squared bias + variance) of one "
-        f"gradient, relative to the exact one's norm, with all fixed but the draws of y; {repetitions(rows)}. That of "
-        "the exact sums is 0. Time: the unlabelled bound, forward and backward, median.",
+        "Error: √(squared bias + variance) of one gradient, relative to the exact one's norm, with all fixed but the "
+        f"draws of y; {told.repetitions(rows)}. That of the exact sums is 0. Time: the unlabelled bound, forward and "
+        "backward, median.",
         f"{shown} of {known} class counts are shown; see the tables." if shown < known else "",
         f"Left out: {text.listed(elsewhere)}, whose exact gradient is that of another bound." if elsewhere else "",
-        open_ends(rows), medians(rows),
-    )  # fmt: skip
+    )
 
 
 # What the temperature does.
@@ -212,11 +190,12 @@ def _look_of_temperatures(points: pd.DataFrame, _: Look) -> Look:
 
 def _about_temperatures(rows: pd.DataFrame, _: pd.DataFrame) -> str:
     return _about(
+        rows,
         "Of the gradient by the logits of q(y|a,x), with all fixed but the draws of y, over the exact one's norm: "
-        f"above the bias ‖E g − g*‖, below the standard deviation √tr cov(g) of one draw; {repetitions(rows)}, bars: "
-        f"{intervals(rows)}. Where the interval of the bias reaches to 0 or below, its point is on the line at 0 and "
-        "its bar reaches up to its end, so far as a bias may have been missed.", open_ends(rows), medians(rows),
-    )  # fmt: skip
+        f"above the bias ‖E g − g*‖, below the standard deviation √tr cov(g) of one draw; {told.repetitions(rows)}, "
+        f"bars: {told.intervals(rows)}. Where the interval of the bias reaches to 0 or below, its point is on the line "
+        "at 0 and its bar reaches up to its end, so far as a bias may have been missed.",
+    )
 
 
 def _figure(place: int, name: str, title: str, **declared: Any) -> Figure:
