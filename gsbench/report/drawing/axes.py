@@ -68,19 +68,10 @@ def log_with_room(axis: Axis, values: np.ndarray) -> None:
     plain_log(axis)
 
 
-def log_with_one(axis: Axis, values: np.ndarray) -> None:
-    """With room around the values and the 1."""
-    low, high = min(1.0, values.min()), max(1.0, values.max())
-    room = max(1.1, (high / low) ** 0.06)
-    _set(axis, scale="log", lim=(low / room, high * room))
-    plain_log(axis)
-
-
 def log_around_one(axis: Axis, values: np.ndarray) -> None:
     """With the 1 in the middle; never so narrow that noise looks like news."""
+    reach = min(max(1.15, 1.05 * values.max(), 1.05 / values.min()), 20.0)
     _set(axis, scale="log")
-    low, high = axis.get_view_interval()
-    reach = min(max(1.15, high, 1 / low), 20.0)
     _set(axis, lim=(1 / reach, reach))
     plain_log(axis)
 

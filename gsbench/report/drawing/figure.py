@@ -49,7 +49,7 @@ class Figure(Declared):
     rows      (frame, curves) → the rows that it is drawn from, with all their fields
     points    rows → points: see `points`
     shape     how they are drawn
-    caption   (rows, points) → what the figure shows; what was left out and the conditions of the rows follow by
+    caption   the words, or (rows, points) → what the figure shows; what was left out and the conditions of the rows follow by
               themselves
     look      (points, the report's look) → the figure's own, where its lines are no estimators
     """
@@ -58,7 +58,7 @@ class Figure(Declared):
     rows: Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame]
     points: Callable[[pd.DataFrame], pd.DataFrame]
     shape: Shape
-    caption: Callable[[pd.DataFrame, pd.DataFrame], str]
+    caption: str | Callable[[pd.DataFrame, pd.DataFrame], str]
     look: Callable[[pd.DataFrame, Look], Look] = lambda points, look: look
 
     def draw(self, frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Plot | None:
@@ -74,7 +74,8 @@ class Figure(Declared):
         if not (points["kind"] == "").any():
             return None
         title = self.title if isinstance(self.title, str) else self.title(rows)
-        caption = f"{self.caption(rows, points)}{self.shape.note(points)}{left_out}"
+        told = self.caption if isinstance(self.caption, str) else self.caption(rows, points)
+        caption = f"{told}{self.shape.note(points)}{left_out}"
         if "device" in rows:
             caption += f" {text.conditions(rows[~rows['status'].isin(LOST)])}"
         return Plot(title, caption, self.shape.draw(points, look, title, caption), published(points))

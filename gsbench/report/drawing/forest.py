@@ -76,7 +76,8 @@ class Forest(Shape):
             ax.set_ylim(most - 0.5, -0.7)
         for ax, own in panels.items():
             values = points if self.share.get("sharex") else own
-            own["x_axis"].iloc[0].scale(ax.xaxis, numbers(values, "x", "x_low", "x_high"))
+            metric = own["x_axis"].iloc[0]
+            metric.scale(ax.xaxis, numbers(values, "x", "x_low", "x_high", level=metric.level))
 
     def label(self, axes: np.ndarray, panels: Panels) -> None:
         super().label(axes, panels)

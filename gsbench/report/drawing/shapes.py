@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -181,7 +181,7 @@ class Shape:
                 ax.tick_params(labelleft=True)
 
 
-def spread(items: list[Any], most: int) -> list[Any]:
+def spread(items: Sequence[Any] | np.ndarray, most: int) -> list[Any]:
     """At most `most` of the items, from the first to the last."""
     return [items[i] for i in np.linspace(0, len(items) - 1, min(len(items), most)).round().astype(int)]
 

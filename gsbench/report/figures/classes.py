@@ -18,7 +18,7 @@ METERS = {
     "device_peak_bytes": "device",
     "process_peak_bytes": "whole process",
 }
-UNITS = {"s": 1.0, "ms": 1e-3, "µs": 0.0}  # from how many seconds on
+UNITS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6}
 BESIDE = {"sharey": "row"}
 GRID = {"sharey": "row", "sharex": "col"}
 
@@ -104,11 +104,11 @@ def _bounds(frame: pd.DataFrame, _: pd.DataFrame) -> pd.DataFrame:
 def _per_class(rows: pd.DataFrame) -> pd.DataFrame:
     """In the unit that suits the largest."""
     fields = {"y": "bound_seconds", "low": "bound_seconds_q1", "high": "bound_seconds_q3"}
-    times = {name: rows[field] / rows["n_classes"] for name, field in fields.items()}
-    unit = next(unit for unit, least in UNITS.items() if times["y"].max() >= least)
-    scaled = {name: values * {"s": 1.0, "ms": 1e3, "µs": 1e6}[unit] for name, values in times.items()}
-    label = f"time of the bound per class ({unit})"
-    return medians(by_model(rows).assign(**scaled, y_axis=TIME_PER_CLASS.named(label)))
+    most = (rows["bound_seconds"] / rows["n_classes"]).max()
+    unit = next((unit for unit, seconds in UNITS.items() if most >= seconds), "µs")
+    times = {name: rows[field] / rows["n_classes"] / UNITS[unit] for name, field in fields.items()}
+    axis = TIME_PER_CLASS.named(f"time of the bound per class ({unit})")
+    return medians(by_model(rows).assign(**times, y_axis=axis))
 
 
 def _about_times(rows: pd.DataFrame, points: pd.DataFrame) -> str:
@@ -140,8 +140,8 @@ FIGURES = (
     Figure(
         20, "steps_per_second", "fast", "step", "Training steps per second against the number of classes",
         rows=_steps, points=_rates, shape=AgainstNumber(CLASSES, STEPS_PER_SECOND, share=BESIDE),
-        caption=lambda rows, points: "Full training step: labelled and unlabelled bound, forward and backward, and the "
-        "optimiser's update. Median; bars from quartile to quartile.",
+        caption="Full training step: labelled and unlabelled bound, forward and backward, and the optimiser's update. "
+        "Median; bars from quartile to quartile.",
     ),
     Figure(
         40, "time_per_class", "fast", "bound", "Time per class against the number of classes",

@@ -6,7 +6,7 @@ from gsbench.report.drawing.axes import (
     linear_from_zero,
     linear_or_log,
     log_around_one,
-    log_with_one,
+    log_with_room,
     percents,
     shares,
 )
@@ -24,7 +24,7 @@ TIME_PER_CLASS = Metric("time of the bound per class (s)", better=-1, scale=line
 MEMORY = Metric("peak memory (MiB)", better=-1)
 SPEED_UP = Metric("times as fast", better=1, level=1.0)
 CHUNK_SPEED = Metric("times as fast as the default chunk", better=1, scale=linear_from_zero, level=1.0)
-PEER_SPEED = Metric("times as fast as the peer", "faster", better=1, scale=log_with_one, level=1.0)
+PEER_SPEED = Metric("times as fast as the peer", "faster", better=1, scale=log_with_room, level=1.0)
 RATIO = Metric("ratio", scale=log_around_one, level=1.0)
 SHARE_OF_PEAK = Metric("share of the peak", better=1, scale=shares)
 ACCURACY = Metric("validation accuracy (%)", "better", better=1, scale=percents)

@@ -28,30 +28,20 @@ def _drawn(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["metric"].isin(SHOWN) & table["group"].isin(GROUPS) & fits]
 
 
-def _furthest(points: pd.DataFrame) -> pd.Series:
-    """By case how far its ratios lie from 1, in logarithms, the nearest first."""
-    far = np.log(points["x"].astype(float)).abs()
-    return far.groupby(points["y"]).max().sort_values(kind="stable")
-
-
 def _points(table: pd.DataFrame) -> pd.DataFrame:
     """A panel for each metric and what is timed, a line a case, a point for each run: the cases furthest from 1."""
-    rows = _drawn(table)
-    timed = [what if metric == "speedup" else "" for metric, what in zip(rows["metric"], rows["timed"], strict=True)]
+    rows = _drawn(table).reset_index(drop=True)
+    timed = rows["timed"].where(rows["metric"] == "speedup", "")
     axes = {m: RATIO.named(f"← {METRICS[m].smaller}   ratio   {METRICS[m].larger} →") for m in set(rows["metric"])}
-    points = pd.DataFrame({
-        "panel": [f"{m}{f' ({what})' if what else ''}" for m, what in zip(rows["metric"], timed, strict=True)],
-        "row": 0,
-        "column": [(SHOWN.index(m), what) for m, what in zip(rows["metric"], timed, strict=True)],
-        "estimator": rows["run"],
-        "y": [case_label(row) for row in rows.to_dict("records")],
-        "x": rows["ratio"].astype(float),
-        "x_low": rows["ratio_low"].astype(float),
-        "x_high": rows["ratio_high"].astype(float),
-        "x_axis": [axes[m] for m in rows["metric"]],
-        "pale": rows["verdict"] == CANNOT_TELL,
-    })  # fmt: skip
-    return points[points["y"].isin(_furthest(points).index[-MOST:])]
+    points = rows.assign(
+        panel=rows["metric"] + timed.map(lambda what: f" ({what})" if what else ""), row=0,
+        column=[(SHOWN.index(metric), what) for metric, what in zip(rows["metric"], timed, strict=True)],
+        estimator=rows["run"], y=[case_label(row) for row in rows.to_dict("records")], x=rows["ratio"].astype(float),
+        x_low=rows["ratio_low"].astype(float), x_high=rows["ratio_high"].astype(float),
+        x_axis=rows["metric"].map(axes), pale=rows["verdict"] == CANNOT_TELL,
+    )  # fmt: skip
+    furthest = np.log(points["x"]).abs().groupby(points["y"]).max().sort_values(kind="stable")
+    return points[points["y"].isin(furthest.index[-MOST:])]
 
 
 def _look(points: pd.DataFrame, _: Look) -> Look:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 
@@ -23,17 +23,16 @@ from gsbench.report.training_runs import (
 )
 
 TITLE_WIDTH = 56  # characters
-Rows = Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame]
 
 
 def _points(rows: pd.DataFrame) -> pd.DataFrame:
     """A panel for each (model, task): the mean over seeds of the column `value`, and its ends."""
-    found = over_seeds(rows, [*SUBJECT, "estimator"], ["value"])
-    titles = {pair: textwrap.fill(f"{text.model_name(pair[0])} on {pair[1]}", TITLE_WIDTH) for pair in _panels(rows)}
+    found, panels = over_seeds(rows, [*SUBJECT, "estimator"], ["value"]), _panels(rows)
     pairs = [*zip(found["model"], found["task"], strict=True)]
     points = found.assign(
-        panel=[titles[pair] for pair in pairs], at=[[*titles].index(pair) for pair in pairs],
-        x=found["n_classes"], y=found["value"], low=found["value_low"], high=found["value_high"],
+        panel=[textwrap.fill(f"{text.model_name(model)} on {task}", TITLE_WIDTH) for model, task in pairs],
+        at=[*map(panels.index, pairs)], x=found["n_classes"], y=found["value"], low=found["value_low"],
+        high=found["value_high"],
     )  # fmt: skip
     return points.sort_values("at", kind="stable")
 
@@ -46,52 +45,38 @@ def _panels(rows: pd.DataFrame) -> list[tuple[str, str]]:
     return [(model, task) for _, (model, _, task) in shown]
 
 
-def _positive(rows: pd.DataFrame, value: pd.Series) -> pd.DataFrame:
-    """The rows with their `value`, as far as they are of a panel."""
-    rows = rows.assign(value=value)
+def _rows(rows: pd.DataFrame, field: str, scale: float = 1.0) -> pd.DataFrame:
+    """Those of a panel, with their `value`."""
+    rows = rows.assign(value=scale * rows[field])
     rows = rows[rows["value"] > 0]
     panels = _panels(rows)
     return rows[[pair in panels for pair in zip(rows["model"], rows["task"], strict=True)]]
 
 
-def _accuracies(frame: pd.DataFrame, _: pd.DataFrame) -> pd.DataFrame:
-    rows = finished_runs(frame)
-    return _positive(rows, 100 * rows["validation_accuracy"])
-
-
-def _times(frame: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
-    rows = times_to_target(finished_runs(frame), curves)
-    return _positive(rows, rows["seconds"])
-
-
-def _memories(frame: pd.DataFrame, _: pd.DataFrame) -> pd.DataFrame:
-    rows = finished_runs(frame, "peak_bytes")
-    return _positive(rows, rows["peak_bytes"] / 2**20)
-
-
-def _figure(
-    place: int, name: str, question: str, title: str, rows: Rows, metric: Metric, told: str, apart: bool = False
-) -> Figure:
+def _figure(place: int, name: str, question: str, title: str, metric: Metric, told: str, **more: Any) -> Figure:
+    shape = AgainstNumber(CLASSES, metric, (3.5, 2.6), (0.7, 1.0), columns=2, most=12, apart=more.pop("apart", False))
     return Figure(
-        place, name, question, TRAINING, f"Training runs: {title}", rows=rows, points=_points,
-        shape=AgainstNumber(CLASSES, metric, (3.5, 2.6), (0.7, 1.0), columns=2, most=12, apart=apart),
-        caption=lambda rows, _: f"{told} {seeds_sentence(rows)}", missed="never",
+        place, name, question, TRAINING, f"Training runs: {title}", points=_points, shape=shape,
+        caption=lambda rows, _: f"{told} {seeds_sentence(rows)}", missed="never", **more,
     )  # fmt: skip
 
 
 FIGURES = (
     _figure(
-        170, "accuracy_by_classes", "accurate", "final accuracy against the number of classes", _accuracies, ACCURACY,
+        170, "accuracy_by_classes", "accurate", "final accuracy against the number of classes", ACCURACY,
         "Last validation accuracy of the training runs that came to their end.", apart=True,
+        rows=lambda frame, _: _rows(finished_runs(frame), "validation_accuracy", 100),
     ),
     _figure(
-        180, "time_to_accuracy", "accurate", "time until an accuracy that all reach", _times, TRAINING_TIME,
+        180, "time_to_accuracy", "accurate", "time until an accuracy that all reach", TRAINING_TIME,
         f"Until the validation accuracy first is {100 * SHARE_OF_WORST:.0f} % of the lowest final one of all runs of a "
         f"panel and K, {BASELINE} not counted; between two evaluations on the straight line. Seconds of training, "
         "without the evaluations.",
+        rows=lambda frame, curves: _rows(times_to_target(finished_runs(frame), curves), "seconds"),
     ),
     _figure(
-        200, "training_memory", "memory", "peak memory against the number of classes", _memories, MEMORY,
+        200, "training_memory", "memory", "peak memory against the number of classes", MEMORY,
         "Of one full training step with the settings of the runs: of the device, or on the CPU of the live arrays.",
+        rows=lambda frame, _: _rows(finished_runs(frame, "peak_bytes"), "peak_bytes", 1 / 2**20),
     ),
 )  # fmt: skip
