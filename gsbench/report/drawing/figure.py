@@ -49,8 +49,8 @@ class Figure(Declared):
     rows      (frame, curves) → the rows that it is drawn from, with all their fields
     points    rows → points: see `points`
     shape     how they are drawn
-    caption   the words, or (rows, points) → what the figure shows; what was left out and the conditions of the rows follow by
-              themselves
+    caption   what the figure shows, or (rows, points) → that; what was left out, and the conditions of the rows, follow
+              by themselves
     look      (points, the report's look) → the figure's own, where its lines are no estimators
     """
 
