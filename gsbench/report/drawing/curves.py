@@ -28,7 +28,7 @@ class Curves(Shape):
     def set_scales(self, panels: Panels, points: pd.DataFrame) -> None:
         """Accuracies begin at `floor`, and epochs end at `x_end`, where points lie beyond them."""
         for ax, values in first_of_rows(panels, points):
-            floor, most = values["floor"].max(), values[["y", "high"]].max(axis=None)
+            floor, most = values["floor"].max(), values[["y", "high"]].max().max()
             if values["y"].min() < floor:
                 ax.set_ylim(floor, most + 0.06 * (most - floor))
         for ax, own in panels.items():
