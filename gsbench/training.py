@@ -50,9 +50,7 @@ class Trainer:
         self.model, self.estimator, self.recipe, self.n_mc = model, estimator, recipe, n_mc
         self.alpha = recipe.alpha
         self.rng = model.bk.generator(stream_seed(seed, NOISE))
-        parameters = model.parameters
-        if estimator is None:
-            parameters = {k: p for k, p in parameters.items() if k.startswith(("q_a_x/", "q_y_"))}
+        parameters = model.classifier_parameters if estimator is None else model.parameters
         self.optimizer = model.bk.adam(parameters, recipe.learning_rate, recipe.beta1)
         self.optimizer.constrain(self._weight_decay(examples), recipe.clip_norm, recipe.clip_element)
 

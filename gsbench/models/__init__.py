@@ -7,6 +7,7 @@ from gsbench.models.base import ClassBound, CountedClassBound, Model, Noise
 from gsbench.models.config import PRESETS, ModelConfig, make_config
 from gsbench.models.labels import AllClasses, Draws, HardPoints, Labels, Points
 from gsbench.models.m2 import M2
+from gsbench.models.network import Role
 
 MODELS: dict[str, type[Model]] = {model.name: model for model in (ADGM, M2)}
 
@@ -23,5 +24,6 @@ __all__ = [
     "ModelConfig",
     "Noise",
     "Points",
+    "Role",
     "make_config",
 ]
