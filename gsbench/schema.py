@@ -114,6 +114,7 @@ FIELDS: dict[str, Kind] = {
     "estimator_tau": FINITE,
     **dict.fromkeys(("estimator_draws", "estimator_conditional_draws", "estimator_m", "estimator_chunk"), COUNT),
     "estimator_class_noise": TEXT,
+    **dict.fromkeys(("exact_sum", "own_bound", "draws_y", "gumbel_softmax", "baseline_exact_sum"), FLAG),
     "chunk": COUNT,
     "state": NAME,
     "training_steps": FROM_ZERO,

@@ -79,12 +79,13 @@ class Settings:
         return make_config(self.preset, self.n_classes, N_PIXELS)
 
     def record_fields(self) -> dict[str, Any]:
-        """These settings, the estimator's own and the model's sizes, flat, as they stand in a record."""
-        estimator = {f"estimator_{key}": value for key, value in self.make_estimator().settings.items()}
+        """These settings, the estimator's own and its facts, and the model's sizes, flat, as they stand in a record."""
+        made = self.make_estimator()
+        estimator = {f"estimator_{key}": value for key, value in made.settings.items()}
         config = dataclasses.asdict(self.make_config())
         if config["log_var_limits"] is not None:
             config["log_var_limits"] = list(config["log_var_limits"])
-        return {**dataclasses.asdict(self), **config, **estimator}
+        return {**dataclasses.asdict(self), **config, **estimator, **made.facts(self.n_classes)}
 
 
 def check_class_count(dataset: str, n_classes: int, data_dir: Any = None) -> None:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from gsbench.estimators import parse_estimator
+from gsbench.estimators import NO_FACTS, parse_estimator
 from gsbench.recipe import Recipe, steps_of
 from gsbench.settings import Settings
 from gsbench.training import ROWS
@@ -77,7 +77,7 @@ class RunSettings:
         """All settings, flat, as they stand in a record."""
         case = self.case.record_fields()
         if self.labels_only:
-            case = {key: value for key, value in case.items() if not key.startswith("estimator_")}
+            case = {key: value for key, value in case.items() if not key.startswith("estimator_")} | NO_FACTS
         return {
             **case,
             **dataclasses.asdict(self.recipe),
