@@ -563,14 +563,6 @@ def test_a_profiler_gets_calls_of_its_own():
     assert made == ["measured"] * 3 + ["profiled"] * 2
 
 
-@pytest.mark.parametrize(("warmup", "seconds", "calls"), [(0, 1e9, 2), (7, 1e9, 8), (7, 0, 2)])
-def test_a_warm_up_is_as_long_as_asked_for(warmup, seconds, calls):
-    made = []
-    run = SimpleNamespace(warmup_calls=warmup)
-    timing.rounds_for(lambda: made.append(1), run, seconds, 3)
-    assert len(made) == calls
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -606,7 +598,7 @@ def test_ctrl_c_within_a_case_saves_what_was_measured(bench, tmp_path, monkeypat
     def stopped(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gsbench.meters.memory.live_peak", stopped)
+    monkeypatch.setattr("gsbench.meters.measure.live_peak", stopped)
     which = ["-k", "test_bound or test_memory", f"--benchmark-json={tmp_path}/all.json", "--benchmark-autosave"]
     run = bench(*ONE[:-2], *which)
     assert run.ret == pytest.ExitCode.INTERRUPTED

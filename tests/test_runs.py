@@ -17,6 +17,7 @@ import pytest
 
 import gsbench.runs.run as run_module
 from gsbench import models
+from gsbench.case import make_training
 from gsbench.cli import main
 from gsbench.cli import sweep as sweep_command
 from gsbench.data import DataFileError, load_dataset, split
@@ -152,15 +153,15 @@ def test_the_estimate_of_a_step_counts_the_labelled_batch(tmp_path, changes):
     """Within 15 % of what tracemalloc sees, where the case's own estimate is off by up to the tenth of it."""
     settings = tiny(**changes)
     made = run_module._Run(settings, Store(tmp_path), "a run", None)
-    dataset, parts = made._data()
-    peak = live_peak(lambda: made._make_training(dataset, parts).advance).peak_bytes
+    of_case = (settings.case, settings.recipe, *made._data(), settings.labels_only)
+    peak = live_peak(lambda: make_training(*of_case).advance).peak_bytes
     assert run_module.run_step_bytes(settings) == pytest.approx(peak, rel=0.15)
 
 
 @pytest.mark.parametrize("estimator", ["marginalize", "labels-only"])
 @pytest.mark.parametrize("labelled_batch", [300_000_000, 10**12, 2**63 - 1])
 def test_a_labelled_batch_that_nothing_can_hold_is_too_large(tmp_path, monkeypatch, estimator, labelled_batch):
-    monkeypatch.setattr(run_module, "available_bytes", lambda: 64 * 2**30)
+    monkeypatch.setattr("gsbench.meters.measure.available_bytes", lambda: 64 * 2**30)
     monkeypatch.setattr(run_module._Run, "_make", lambda *arguments: pytest.fail("it was begun"))
     settings = tiny(estimator=estimator, labelled_batch=labelled_batch)
     record = run_training(settings, Store(tmp_path))
@@ -337,7 +338,7 @@ def test_a_run_that_diverges_keeps_its_curve(tmp_path, capsys):
 
 
 def test_what_does_not_fit_is_recorded(tmp_path, monkeypatch):
-    monkeypatch.setattr("gsbench.runs.run.available_bytes", lambda: 1000)
+    monkeypatch.setattr("gsbench.meters.measure.available_bytes", lambda: 1000)
     record = run_training(tiny(), Store(tmp_path))
     assert record["status"] == "too-large"
     assert record["estimate_bytes"] > record["memory_limit_bytes"] == 800

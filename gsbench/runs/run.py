@@ -17,21 +17,18 @@ from threadpoolctl import threadpool_limits
 
 from gsbench.allocator import keep_memory
 from gsbench.backends import load_backend
+from gsbench.case import make_training
 from gsbench.data import DataFileError, Dataset, Split, find_dataset, load_dataset, split
 from gsbench.images import image_grids, write_images
-from gsbench.limits import available_bytes
 from gsbench.machine import machine_fields
 from gsbench.meters.estimate import estimate_step_bytes, wide_bytes
-from gsbench.meters.memory import live_peak, peak_figures
-from gsbench.minibatches import PARAMETERS, Batches, stream_seed
-from gsbench.models import MODELS
+from gsbench.meters.measure import Fit, memory_limit, step_peak
 from gsbench.records import Record, new_run_id
 from gsbench.runs.settings import RunSettings
 from gsbench.runs.store import BEGIN_ANEW, CHECKPOINT, IMAGES, Store
-from gsbench.training import Evaluation, Progress, Trainer, Training, papers_alpha, training_progress
+from gsbench.training import Evaluation, Progress, Training, training_progress
 from gsbench.values import LONGEST_SECONDS, Range
 
-MEMORY_SHARE = 0.8  # of what is free, as the benchmark's own limit
 CHECKPOINT_SECONDS = Range(least=0, most=LONGEST_SECONDS)
 
 
@@ -147,10 +144,9 @@ class _Run:
 
     def _too_large(self) -> str:
         """Why the run would not fit into memory, or ""."""
-        needed, free = run_step_bytes(self.settings), self.bk.free_memory_bytes() or available_bytes()
-        limit = int(MEMORY_SHARE * free)
-        self.figures.update(estimate_bytes=needed, memory_limit_bytes=limit)
-        return f"a step needs about {needed:.3g} bytes, the limit is {limit:.3g}" if needed > limit else ""
+        fit = Fit(run_step_bytes(self.settings), memory_limit(self.bk))
+        self.figures.update(fit.figures)
+        return f"a step {fit.problem}" if fit.problem else ""
 
     def _make(self, watcher: Watcher | None, stop: Callable[[], bool], checkpoint_seconds: float) -> dict[str, Any]:
         settings = self.settings
@@ -197,15 +193,18 @@ class _Run:
                 raise
             advice = f"put the former file back, and the same command goes on from {checkpoint}"
             raise DataFileError(f"{error}; {advice}") from error
-        self.fields.update(dataset_version=dataset.version, dataset_checksum=dataset.checksum)
+        self.fields.update(dataset.record_fields)
         return dataset, split(dataset, case.labelled_per_class, seed=case.seed)
 
     def _begin(self, dataset: Dataset, parts: Split) -> Training:
         """The run at its first step, with the memory that a step takes measured; or where its checkpoint was."""
-        make = functools.partial(self._make_training, dataset, parts)
+        settings = self.settings
+        make = functools.partial(
+            make_training, settings.case, settings.recipe, dataset, parts, settings.labels_only
+        )
         found = self.store.checkpoint(self.key)
         if found is None:
-            self._measure_memory(make)
+            self.figures.update(step_peak(self.bk, lambda: make().advance))
         else:
             self._check_meta(found[1], dataset)
         training = make()
@@ -245,25 +244,6 @@ class _Run:
                 f"({find_dataset(name, self.data_dir).text}) has the checksum {now} now, and had {then} when the run "
                 f"began; put the former data back, and the same command goes on; or {BEGIN_ANEW}"
             )
-
-    def _make_training(self, dataset: Dataset, parts: Split) -> Training:
-        case, recipe = self.settings.case, self.settings.recipe
-        if recipe.alpha is None:
-            recipe = dataclasses.replace(recipe, alpha=papers_alpha(parts))
-        model = MODELS[case.model](self.bk, case.make_config(), stream_seed(case.seed, PARAMETERS))
-        estimator = None if self.settings.labels_only else case.make_estimator()
-        examples = len(parts.labelled) + len(parts.unlabelled)
-        trainer = Trainer(model, estimator, recipe, case.n_mc, case.seed, examples)
-        batches = Batches(
-            self.bk, dataset, parts, case.batch, case.seed, case.binarize, recipe.labelled_batch, recipe.shift,
-            recipe.distortion if recipe.pseudo_labels and estimator else 0.0,
-        )  # fmt: skip
-        return Training(trainer, batches, case.seed)
-
-    def _measure_memory(self, make: Callable[[], Training]) -> None:
-        device_peak = self.bk.device_memory_peak()
-        peak = live_peak(lambda: make().advance, device_peak)
-        self.figures.update(peak_figures(peak, on_device=device_peak is not None))
 
     def _evaluation(self, dataset: Dataset, index: np.ndarray, most: int | None = None) -> Evaluation:
         case = self.settings.case
