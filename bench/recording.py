@@ -14,7 +14,6 @@ from peers.child import command as peer_command
 from gsbench.backends import load_backend
 from gsbench.case import Case, make_training
 from gsbench.data import Dataset, load_dataset, split
-from gsbench.estimators import NO_FACTS
 from gsbench.machine import machine_fields
 from gsbench.meters.child import ChildResult, own_command, run_in_child
 from gsbench.meters.estimate import classes_at_once, estimate_step_bytes
@@ -96,10 +95,6 @@ class Recorder:
         if "chunk" in settings.make_estimator().settings:
             self.fields["chunk"] = classes_at_once(settings)
         self.written = False
-
-    def drop_estimator_settings(self) -> None:
-        """For a case without an estimator."""
-        self.fields = {key: v for key, v in self.fields.items() if not key.startswith("estimator_")} | NO_FACTS
 
     def dataset(self) -> Dataset:
         """The data set of the case, whose version and checksum go into the record."""

@@ -267,33 +267,11 @@ class Progress:
 
 
 def evaluation_steps() -> Iterator[int]:
-    """The steps after which every run is evaluated, about a quarter apart: 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 19, …"""
+    """The steps after which a short run is evaluated, about a quarter apart: 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 19, …"""
     step = 1
     while True:
         yield step
         step = max(step + 1, round(step * 1.25))
-
-
-def train(training: Training, validation: Evaluation, seconds: float, max_steps: int) -> Iterator[Progress]:
-    """Trains for `seconds` of training time or `max_steps`, whichever comes first (one step at least).
-
-    Yields the log: before the first step, at `evaluation_steps`, and after the last step.
-    Raises FloatingPointError where the loss is not finite.
-    """
-    planned = evaluation_steps()
-    next_evaluation = next(planned)
-    yield training_progress(training, validation, None)
-    while True:
-        value = training.advance()
-        if not np.isfinite(value):
-            raise FloatingPointError(f"the loss is {value} at step {training.steps}: the run diverged")
-        last = training.train_seconds >= seconds or training.steps == max_steps
-        if last or training.steps == next_evaluation:
-            yield training_progress(training, validation, value)
-        if last:
-            return
-        if training.steps == next_evaluation:
-            next_evaluation = next(planned)
 
 
 def training_progress(training: Training, validation: Evaluation, loss_value: float | None, n_a: int = 1) -> Progress:
