@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import recording
 import saving
@@ -31,6 +32,7 @@ from gsbench.estimators import ESTIMATORS
 from gsbench.machine import CLOCK
 from gsbench.meters.child import ChildResult
 from gsbench.meters.operations import MatrixProduct
+from gsbench.training import Training
 
 pytestmark = pytest.mark.slow
 
@@ -42,6 +44,7 @@ SHORT = [
 TINY = ["--preset", "small", "--batch", "5", "--threads", "1", *SHORT]
 GRID = ["--models", "adgm,m2", "--estimators", "marginalize,gumbel-softmax(tau=0.5)"]
 ENDS = ("_low", "", "_high")
+EXACT = {"marginalize": True, "gumbel-softmax(tau=0.5)": False, "labels-only": False}
 NO_CACHE = ["-p", "no:cacheprovider"]
 
 
@@ -137,7 +140,10 @@ def test_every_measurement_is_a_record(finished):
         assert row["curve_step"][-1] == row["step"]
         assert len(row["curve_seconds"]) == len(row["curve_accuracy"]) == len(row["curve_epoch"])
         assert row["dataset_checksum"]
-        assert row["budget_seconds"] == 0.1 < row["train_seconds"]
+        assert row["budget_seconds"] == 0.1 < row["train_seconds"] < row["wall_seconds"]
+        assert (row["budget_epochs"], row["budget_steps"], row["learning_rate"]) == (None, None, 3e-4)
+        assert (row["curve_draws_of_a"], row["exact_sum"]) == (1, EXACT[row["estimator"]])
+        assert 0 < row["state_bytes"] < row["live_peak_bytes"] < row["memory_limit_bytes"]
         assert row["draws_of_a"] == {"adgm": 100, "m2": 1}[row["model"]]
     assert {r["estimator"] for r in by_group["accuracy"]} == {
         "marginalize",
@@ -338,6 +344,16 @@ def test_a_failed_case_is_recorded(bench, tmp_path, monkeypatch):
     (only,) = records(tmp_path)
     assert only["status"] == "failed"
     assert only["reason"] == "RuntimeError: it broke"
+
+
+def test_an_accuracy_run_that_diverges_is_recorded_with_its_curve(bench, tmp_path, monkeypatch):
+    advance = Training.advance
+    monkeypatch.setattr(Training, "advance", lambda self: np.nan if self.steps == 2 else advance(self))
+    run = bench("--classes", "2", "--estimators", "marginalize", "-k", "test_accuracy and not labels-only")
+    assert run.ret == pytest.ExitCode.TESTS_FAILED
+    (record,) = records(tmp_path)
+    assert (record["status"], record["reason"]) == ("diverged", "the loss is nan at step 2")
+    assert (record["step"], record["curve_step"]) == (2, [0, 1, 2])
 
 
 def test_damaged_data_is_refused_before_anything_runs(bench, tmp_path):
