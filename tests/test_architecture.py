@@ -18,6 +18,8 @@ OUTSIDE = {"pytest", "bench", "tests", "conftest"}
 # The way of the data. Each module or package of gsbench may import those above it, and none below it.
 ORDER = [
     "values",
+    "fields",
+    "presets",
     "matplotlib_import",
     "files",
     "limits",
@@ -42,8 +44,8 @@ ORDER = [
     "meters",
     "shown",
     "records",
-    "schema",
     "runs",
+    "schema",
     "gallery",
     "report",
     "planner",

@@ -13,8 +13,9 @@ from oracles import Oracle
 from gsbench.backends import chainer_functions
 from gsbench.estimators import ESTIMATORS, parse_estimator
 from gsbench.meters.gradient_quality import Point
-from gsbench.models import MODELS, PRESETS, AllClasses, Labels, ModelConfig, Points, make_config
+from gsbench.models import MODELS, AllClasses, Labels, ModelConfig, Points, make_config
 from gsbench.objective import unlabelled_bound
+from gsbench.presets import PRESETS
 
 BOTH = pytest.mark.parametrize("name", list(MODELS))
 VARIANTS = {
@@ -258,7 +259,7 @@ def test_same_seed_same_parameters_in_every_dtype(name):
 
 
 BLOG = {
-    **PRESETS["blog"],
+    **PRESETS["blog"].networks,
     "init_std": None,
 }  # its small initial weights would hide most of a network from the test
 
@@ -374,5 +375,5 @@ def test_presets():
     assert (blog.class_layers, blog.layers, blog.nonlinearity, blog.norm) == (3, 2, "elu", "batch")
     assert blog.init_std == 0.01
     assert blog.log_var_limits == pytest.approx((np.log(0.01), np.log(10)))
-    with pytest.raises(ValueError, match="unknown preset 'huge'; known: default, blog, paper, tuned, small"):
+    with pytest.raises(ValueError, match="unknown preset 'huge'; known: default, small, blog, tuned, paper"):
         make_config("huge", 10)

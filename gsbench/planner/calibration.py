@@ -26,7 +26,7 @@ from gsbench.meters.child import run_in_child
 from gsbench.meters.estimate import estimate_step_bytes
 from gsbench.meters.measure import Fit, memory_limit, pair_figures, step_peak, time_figures
 from gsbench.meters.seconds import seconds_of
-from gsbench.planner.work import Shape, SizedSettings, columns
+from gsbench.planner.work import Shape, columns
 from gsbench.records import Record, RecordFile, new_run_id
 from gsbench.settings import Settings
 
@@ -89,7 +89,7 @@ class _Run:
         self.machine = machine_fields(bk)
         self.limit = memory_limit(bk)
 
-    def measure(self, cases: Sequence[SizedSettings], baseline: str) -> None:
+    def measure(self, cases: Sequence[Settings], baseline: str) -> None:
         """The times of all cases, then their memory one by one."""
         fitting = [case for case in cases if self._fits(case)]
         datasets = {k: load_dataset("synthetic", k, seed=cases[0].seed) for k in {case.n_classes for case in fitting}}
@@ -109,7 +109,7 @@ class _Run:
         self.bar.update(2)
         return False
 
-    def _times(self, cases: Sequence[SizedSettings], datasets: dict[int, Any], baseline: str) -> None:
+    def _times(self, cases: Sequence[Settings], datasets: dict[int, Any], baseline: str) -> None:
         seconds = self._in_turn({case: Case(case, datasets[case.n_classes]) for case in cases})
         levels = _levels(seconds)
         for (case, timed), own in seconds.items():
@@ -121,11 +121,11 @@ class _Run:
                 figures = {**pair_figures(seconds[other], own, case.seed), **medians}
                 self._write("speedup", case, figures, {**fields, "timed": timed, **baseline_fields(baseline)})
 
-    def _in_turn(self, made: dict[SizedSettings, Case]) -> dict[tuple[SizedSettings, str], list[float]]:
+    def _in_turn(self, made: dict[Settings, Case]) -> dict[tuple[Settings, str], list[float]]:
         """The seconds of each case's bound and step, one a round: calls right after one another would share what the
         machine does at that moment. Rounds go forwards and backwards by turns.
         """
-        seconds: dict[tuple[SizedSettings, str], list[float]] = {(case, timed): [] for case in made for timed in TIMED}
+        seconds: dict[tuple[Settings, str], list[float]] = {(case, timed): [] for case in made for timed in TIMED}
         begun, before, rounds, share = time.perf_counter(), self.bar.n, 0, 0.0
         while share < 1:
             self.bar.set_postfix_str(f"times, round {rounds + 1}")
@@ -140,12 +140,10 @@ class _Run:
             self.bar.update(before + int(share * len(made)) - self.bar.n)
         return seconds
 
-    def _memory(self, case: SizedSettings, dataset: Any) -> None:
+    def _memory(self, case: Settings, dataset: Any) -> None:
         figures = Fit(estimate_step_bytes(case), self.limit).figures
         figures |= step_peak(self.bk, lambda: Case(case, dataset).step)
-        if _is_preset(case):  # a fresh process knows the sizes of presets alone
-            names = [field.name for field in dataclasses.fields(Settings)]
-            figures |= run_in_child(Settings(**{name: getattr(case, name) for name in names}), None).figures
+        figures |= run_in_child(case, None).figures
         self._write("memory", case, figures, dataset.record_fields)
 
     def _write(
@@ -155,10 +153,6 @@ class _Run:
         name = f"calibrate_{group}[{case.model}-{case.n_classes}-{case.estimator}{more}]"
         settings = {**case.record_fields(), **fields}
         self.file.append(Record(self.file.path.stem, group, name, settings, self.machine, figures, status, reason))
-
-
-def _is_preset(case: SizedSettings) -> bool:
-    return case.make_config() == Settings.make_config(case)
 
 
 def _levels(seconds: Mapping[Any, Sequence[float]]) -> dict[Any, float]:

@@ -7,17 +7,20 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from gsbench.fields import about, settings_of
 from gsbench.report.estimator_styles import by_estimator
 from gsbench.report.facts import with_facts
 from gsbench.report.reading import IMAGES, TRAINING, Record, ReportError
 from gsbench.report.runs import label_runs
 from gsbench.report.telling_apart import distinguishing, settings_labels
 from gsbench.report.text import plain
-from gsbench.report.training_settings import training_tasks
+from gsbench.report.training_settings import known_values, training_tasks
 from gsbench.schema import CURVES, GRADIENT_PARTS, OF_A_PART
 from gsbench.schema import FIELDS as KINDS
+from gsbench.settings import NETWORKS, Settings
 
 COMMON = ("schema_version", "run_id", "recorded_at", "group", "case", "status", "reason")
+# Settings with a column in every frame. All others have one where a record has them, after these and by name.
 SETTINGS = (
     "estimator", "model", "preset", "dataset", "dataset_version", "dataset_checksum", "n_classes", "batch",
     "n_mc", "dtype", "device", "backend", "threads", "seed", "binarize", "estimator_tau", "estimator_draws",
@@ -49,18 +52,15 @@ MACHINE = (
 )  # fmt: skip
 FIELDS = COMMON + SETTINGS + FACTS + FIGURES + GRADIENT + MACHINE  # columns of every frame, in this order
 # An estimator's settings are published as they are: an estimator without them has none of these.
-AS_THEY_ARE = ("estimator_tau", "estimator_draws", "estimator_m", "estimator_conditional_draws")
-NUMBERS = tuple(field for field in FIELDS if not KINDS[field].is_text and field not in AS_THEY_ARE)
+NUMBERS = tuple(field for field in FIELDS if not KINDS[field].is_text and not field.startswith("estimator_"))
 # The columns that are no fields of a record.
 OWN = ("run", "joint_run", "series", "task", "peak_bytes")
 
+_CASE = settings_of(Settings)
 # What makes two measurements of one model in one run incomparable, so that they are two series.
-SERIES_FIELDS = (
-    "device", "threads", "preset", "batch", "n_mc", "dtype", "backend", "units", "layers", "d_a", "d_z",
-    "nonlinearity", "norm",
-)  # fmt: skip
+SERIES_FIELDS = [f for f in (*about(_CASE, "session", "work"), *NETWORKS) if f != "model"]
 # What makes two accuracies incomparable besides.
-TASK_FIELDS = ("dataset_version", "labelled_per_class", "binarize", "draws_of_a")
+TASK_FIELDS = ("dataset", "dataset_version", *about(_CASE, "task"), "draws_of_a")
 
 
 def make_frame(records: Sequence[Record]) -> pd.DataFrame:
@@ -124,9 +124,10 @@ def _column(field: str, records: Sequence[Record]) -> pd.Series:
 def _series(frame: pd.DataFrame) -> pd.Series:
     """Accuracies and the other groups are told apart each among themselves: see `_tasks` for what is between them."""
     labels = pd.Series([""] * len(frame), dtype=object)
-    bench = frame[frame["group"] != TRAINING]
+    bench, there = frame[frame["group"] != TRAINING], [field for field in SERIES_FIELDS if field in frame]
     for _, rows in bench.groupby(["joint_run", bench["model"].fillna(""), bench["group"] == "accuracy"], sort=False):
-        labels[rows.index] = settings_labels(rows, distinguishing(rows, SERIES_FIELDS), [""] * len(rows))
+        known = pd.DataFrame({field: known_values(rows, field) for field in there}, index=rows.index)
+        labels[rows.index] = settings_labels(known, distinguishing(known, there), [""] * len(rows))
     if bench["joint_run"].nunique() < 2:
         return labels
     joint = [" · ".join(filter(None, pair)) for pair in zip(bench["joint_run"], labels[bench.index], strict=True)]
@@ -141,8 +142,9 @@ def _tasks(frame: pd.DataFrame) -> pd.Series:
     labels[trained.index] = training_tasks(trained)
     is_accuracy = bench["group"] == "accuracy"
     rows, others = bench[is_accuracy], bench[~is_accuracy]
-    fields = [field for field in distinguishing(rows, ("dataset", *TASK_FIELDS)) if field != "dataset"]
-    kinds = {field: (set(rows[field].dropna()), set(others[field].dropna())) for field in SERIES_FIELDS}
+    fields = [field for field in distinguishing(rows, TASK_FIELDS) if field != "dataset"]
+    there = [field for field in SERIES_FIELDS if field in frame]
+    kinds = {field: (set(rows[field].dropna()), set(others[field].dropna())) for field in there}
     fields += distinguishing(bench, [field for field, (own, timed) in kinds.items() if own and timed and own != timed])
     labels[rows.index] = settings_labels(rows, fields, [plain(name) for name in rows["dataset"]])
     return labels

@@ -13,7 +13,7 @@ from gsbench.report.frame import FIELDS, MACHINE, SETTINGS
 from gsbench.report.reading import MAKE_A_RUN, TRAINING
 from gsbench.report.style import Plot
 from gsbench.report.text import code, markdown_cell, markdown_table, table_of_used
-from gsbench.report.training_settings import BUDGETS, RECIPE
+from gsbench.report.training_settings import BUDGETS, OTHERS
 
 GROUPS = {
     "bound": "time of the unlabelled bound",
@@ -107,8 +107,8 @@ def conditions(frame: pd.DataFrame) -> str:
     rows = [["run_id", *(_ids(rows) for rows in runs.values())]]
     rows.append(["recorded from", *(min(text.values(rows, "recorded_at"), default="") for rows in runs.values())])
     rows.append(["recorded until", *(max(text.values(rows, "recorded_at"), default="") for rows in runs.values())])
-    recipes = [field for field in RECIPE if field in frame and field not in SETTINGS]
-    for field in (*MACHINE, *others, *SETTINGS, "labelled_per_class", "draws_of_a", *BUDGETS, *recipes):
+    settings = [field for field in (*SETTINGS, "labelled_per_class", "draws_of_a", *BUDGETS, *OTHERS) if field in frame]
+    for field in dict.fromkeys((*MACHINE, *others, *settings)):
         cells = [_all_values(rows, field) for rows in runs.values()]
         rows += [[field, *cells]] if any(cells) else []
     return markdown_table(["", *runs], rows)

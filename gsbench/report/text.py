@@ -11,6 +11,8 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 from tabulate import tabulate
 
+from gsbench.fields import settings_of
+from gsbench.settings import Settings
 from gsbench.shown import printable, visible
 
 NOT_MEASURED = "\N{EN DASH}"
@@ -19,15 +21,10 @@ MODEL_NAMES = {"adgm": "ADGM", "m2": "M2"}
 DATASET_NAMES = {"mnist": "MNIST", "omniglot": "Omniglot"}
 STATUS_NAMES = {"too-large": "too large", "out-of-memory": "out of memory"}
 
-# The settings that a caption names, and how: `{}` is the value.
-CAPTION_SETTINGS = {
-    "preset": "preset {}",
-    "batch": "batch {}",
-    "n_mc": "N_MC = {}",
-    "dtype": "{}",
-    "backend": "backend {}",
-    "dataset": "data {}",
-    "labelled_per_class": "{} labels a class",
+_CASE = settings_of(Settings)
+# The fields of the settings that a caption names, and how: `{}` is the value.
+CAPTIONS = {
+    s.record: s.caption for kind in ("work", "session", "task") for s in _CASE.values() if s.about == kind and s.caption
 }
 
 
@@ -119,9 +116,7 @@ def conditions(rows: pd.DataFrame) -> str:
     """The device and the settings of the rows, as the end of a figure's caption."""
     parts = [_devices(rows)]
     settings = [
-        form.format(listed(in_order(values(rows, field))))
-        for field, form in CAPTION_SETTINGS.items()
-        if values(rows, field)
+        form.format(listed(in_order(values(rows, field)))) for field, form in CAPTIONS.items() if values(rows, field)
     ]
     parts += [f"Settings: {', '.join(settings)}."] if settings else []
     return " ".join(parts)
