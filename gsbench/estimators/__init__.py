@@ -17,11 +17,12 @@ from gsbench.estimators.score_function import ScoreFunction
 from gsbench.estimators.sparsemax import Sparsemax
 from gsbench.estimators.straight_through import StraightThrough
 from gsbench.estimators.sum_and_sample import SumAndSample
+from gsbench.registry import Registry
 from gsbench.values import BLANKS, did_you_mean, not_known, number, parts, shown, whole
 
-ESTIMATORS: dict[str, type[Estimator]] = {
-    estimator.name: estimator
-    for estimator in (
+ESTIMATORS: Registry[type[Estimator]] = Registry(
+    "estimator",
+    (
         Marginalize,
         MarginalizeStreamed,
         GumbelSoftmax,
@@ -31,8 +32,8 @@ ESTIMATORS: dict[str, type[Estimator]] = {
         ScoreFunction,
         SumAndSample,
         Sparsemax,
-    )
-}
+    ),
+)
 
 _SPELLING = re.compile(r"([\w-]+)\s*(?:\((.*)\))?", re.DOTALL)
 _WORDS = {"None": None, "True": True, "False": False}

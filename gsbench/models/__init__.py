@@ -8,8 +8,9 @@ from gsbench.models.config import ModelConfig, make_config
 from gsbench.models.labels import AllClasses, Draws, HardPoints, Labels, Points
 from gsbench.models.m2 import M2
 from gsbench.models.network import Role
+from gsbench.registry import Registry
 
-MODELS: dict[str, type[Model]] = {model.name: model for model in (ADGM, M2)}
+MODELS: Registry[type[Model]] = Registry("model", (ADGM, M2))
 
 __all__ = [
     "MODELS",
