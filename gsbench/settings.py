@@ -108,7 +108,7 @@ class Settings:
         return {**own, **networks, **estimator, **made.facts(self.n_classes), **plugins}
 
 
-def check_class_count(dataset: str, n_classes: int, data_dir: Any = None) -> None:
+def check_class_count(dataset: str, n_classes: int, data_dir: str | Path | None = None) -> None:
     """Raises ValueError where the data set has fewer classes; the message says how many it has."""
     most = count_classes(dataset, data_dir)
     if most is not None and n_classes > most:

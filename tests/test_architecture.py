@@ -27,7 +27,6 @@ ORDER = [
     "version",
     "backends",
     "categorical",
-    "densities",
     "data",
     "models",
     "estimators",

@@ -54,7 +54,7 @@ class ChildResult:
         return {"process_peak_bytes": self.process_peak_bytes, "process_meter": self.process_meter}
 
 
-def _watch(process: subprocess.Popen, limit_bytes: int | None, timeout_seconds: float) -> ChildResult | None:
+def _watch(process: subprocess.Popen[bytes], limit_bytes: int | None, timeout_seconds: float) -> ChildResult | None:
     """Waits for the process. Kills it, and says why, once it holds more than the limit or takes too long."""
     watched = psutil.Process(process.pid)
     deadline = time.monotonic() + timeout_seconds

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from gsbench.backends.base import Backend
 from gsbench.limits import available_bytes
 from gsbench.meters.memory import live_peak, peak_figures
 from gsbench.meters.seconds import paired_ratio, seconds_of
@@ -20,7 +21,7 @@ MEMORY_SHARE = 0.8  # of what is free
 MAX_ROUNDS = 200
 
 
-def memory_limit(bk: Any = None) -> int:
+def memory_limit(bk: Backend | None = None) -> int:
     """Bytes that a case may hold: four fifths of what is free on the backend's device, or else on the host."""
     return int(MEMORY_SHARE * ((bk.free_memory_bytes() if bk else None) or available_bytes()))
 
@@ -93,7 +94,7 @@ def pair_figures(
     }
 
 
-def step_peak(bk: Any, make_step: Callable[[], Callable[[], object]]) -> dict[str, Any]:
+def step_peak(bk: Backend, make_step: Callable[[], Callable[[], object]]) -> dict[str, Any]:
     """The figures of the peak memory of a step, on the backend's device or else on the host; see `live_peak`."""
     gc.collect()  # what was measured before is no part of this
     device_peak = bk.device_memory_peak()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gsbench.models.adgm import ADGM
 from gsbench.models.base import ClassBound, CountedClassBound, Model, Noise
 from gsbench.models.config import ModelConfig, make_config
-from gsbench.models.labels import AllClasses, Draws, HardPoints, Labels, Points
+from gsbench.models.labels import AllClasses, ClassValues, Draws, HardPoints, Labels, Points
 from gsbench.models.m2 import M2
 from gsbench.models.network import Role
 from gsbench.registry import Registry
@@ -16,6 +16,7 @@ __all__ = [
     "MODELS",
     "AllClasses",
     "ClassBound",
+    "ClassValues",
     "CountedClassBound",
     "Draws",
     "HardPoints",
