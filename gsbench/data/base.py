@@ -55,6 +55,11 @@ class Dataset:
         digest.update(np.ascontiguousarray(self.part).data)
         return digest.hexdigest()[:16]
 
+    @property
+    def record_fields(self) -> dict[str, str]:
+        """The fields of a record about the data, besides their name."""
+        return {"dataset_version": self.version, "dataset_checksum": self.checksum}
+
     def first_classes(self, n_classes: int) -> Dataset:
         """The same data set with the images of the classes 0 … n_classes − 1 only."""
         check_n_classes(self.name, n_classes, self.n_classes)
