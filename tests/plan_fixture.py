@@ -28,7 +28,7 @@ def plan_records(
     noise: Any = None,
     **fields: Any,
 ) -> list[dict[str, Any]]:
-    """The step, the bound and the memory of each case; `noise()` is what a time is multiplied by."""
+    """The step, the bound and the memory of each case; each time is multiplied by `noise()`."""
     records = []
     noise = noise or (lambda: 1.0)
     for k in counts:

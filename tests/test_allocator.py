@@ -1,4 +1,4 @@
-"""What arrays free stays with the process, until it is released; told by the resident memory of a fresh process."""
+"""The process keeps the memory of freed arrays until it is released: the resident memory of a fresh process shows it."""
 
 import json
 import subprocess

@@ -23,7 +23,7 @@ KEY = make_run(SETTINGS).key
 
 @pytest.fixture
 def asked(monkeypatch):
-    """The settings and options that the command would make a run of; nothing is trained."""
+    """The settings and options that the command passes to the run. Nothing is trained."""
     calls = []
 
     def ask(settings, store, **options):

@@ -31,7 +31,7 @@ def polygon(*corners):
 
 
 def test_the_bytes_are_the_same_on_every_machine():
-    """If this fails, earlier records are of another data set than is made now, and VERSION must go up."""
+    """If this fails, earlier records used another data set, and VERSION must increase."""
     data = load_glyphs(12, train_per_class=20, test_per_class=5)
     assert (data.version, data.checksum) == ("1", "1593491010672957")
 

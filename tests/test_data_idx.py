@@ -174,7 +174,7 @@ def test_a_missing_file_is_an_error_that_names_it_and_is_not_downloaded(tmp_path
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Serves a folder, counts the requests, and cuts what it sends where it is told to."""
+    """Serves a folder, counts the requests, and can truncate its answers."""
 
     requests: list[str] = []  # noqa: RUF012
     cut = False
@@ -222,7 +222,7 @@ def test_files_are_downloaded_once(tmp_path, mirror, own_cache):
 
 
 def test_a_download_although_a_data_folder_is_named_is_remarked(tmp_path, mirror, own_cache, caplog):
-    """Once: what was downloaded before is not downloaded again; nor where no folder is named, or it has the set."""
+    """The remark comes once, with the download, and not if no folder is named or the folder has the set."""
     url = mirror[2]
     load_idx_set(from_mirrors(url), 10, None)
     shutil.rmtree(own_cache)

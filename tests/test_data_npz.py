@@ -1,4 +1,4 @@
-"""Files of arrays: read whole or not at all, whatever bit of them is another."""
+"""Files of arrays are read whole or not at all, whichever bit is flipped."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def outcome(path, names=None):
 
 @SAVED
 def test_any_changed_bit_is_found_or_changes_nothing(tmp_path, save):
-    """In the headers of the archive and of its arrays, which make up most of this file, and in its data."""
+    """Bits in the headers of the archive and of its arrays, which are most of this file, and in the data."""
     path = tmp_path / "a.npz"
     save(path, **ARRAYS)
     whole = path.read_bytes()
@@ -60,7 +60,7 @@ def test_a_file_cut_anywhere_is_found(tmp_path, save):
 
 
 def npy(array, head=None):
-    """The bytes of an .npy file, with another header where one is given."""
+    """The bytes of an .npy file, with another header if one is given."""
     file = io.BytesIO()
     if head is None:
         np.save(file, array)
@@ -136,7 +136,7 @@ def test_what_is_asked_for_is_read_in_its_order_and_what_is_besides_may_be_there
 
 
 def test_a_streamed_archive_is_read(tmp_path):
-    """Sizes and checksum stand behind the data where the writer could not go back."""
+    """A writer that cannot seek repeats the sizes and the checksum after the data."""
 
     class Pipe(io.RawIOBase):
         def writable(self):
@@ -161,7 +161,7 @@ def test_no_file_is_no_damaged_file(tmp_path):
 
 
 def test_the_real_omniglot_with_one_bit_changed(tmp_path):
-    """NumPy reads 4,840 other images of it."""
+    """NumPy's own reader returns 4,840 wrong images."""
     real = Path(os.environ.get("GSBENCH_DATA") or "nowhere") / "omniglot" / "omniglot28.npz"
     if not real.is_file():
         pytest.skip("no folder omniglot in $GSBENCH_DATA")

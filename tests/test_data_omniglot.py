@@ -1,4 +1,4 @@
-"""omniglot: the split by drawer, and what is said of a file that is missing, damaged or of another form."""
+"""omniglot: the split by drawer, and the errors for a missing, damaged or malformed file."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def test_every_data_set_keeps_the_contract(name):
 
 
 def test_the_same_seed_gives_the_same_bytes(name, tmp_path, monkeypatch):
-    """Made, read from the cache where it is kept there, and made again."""
+    """The set is made, read from the cache (if it has one), and made again."""
     checksums = [load_dataset(name, 3, seed=1).checksum for _ in range(2)]
     monkeypatch.setenv("GSBENCH_CACHE", str(tmp_path))
     checksums.append(load_dataset(name, 3, seed=1).checksum)

@@ -1,4 +1,4 @@
-"""`gsbench doctor`: what it finds, what it advises, and that nothing that is broken stops it."""
+"""`gsbench doctor`: its findings and its advice. Nothing that is broken stops it."""
 
 import json
 import re
@@ -64,7 +64,7 @@ def test_the_findings_as_json(capsys):
 
 
 def test_every_library_that_gsbench_asks_for_is_looked_at():
-    """As its package names them: what an installer would bring, but for what only some Pythons need."""
+    """The dependencies in pyproject.toml, except those that only some Python versions need."""
     content = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))
     asked = [line for line in content["project"]["dependencies"] if ";" not in line]
     names = {re.match(r"[\w-]+", line)[0].lower().replace("-", "_") for line in asked}
@@ -114,7 +114,7 @@ def test_what_fails_is_a_finding_and_the_rest_is_told(monkeypatch, capsys, neede
     ],
 )
 def test_a_library_that_cannot_be_imported_is_a_problem(modules, names):
-    """In a process of its own, in which nothing has imported it yet."""
+    """In a fresh process, in which nothing has imported it yet."""
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({modules!r}))\n"
         "from gsbench.cli import doctor, main\n"

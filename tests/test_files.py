@@ -58,7 +58,7 @@ def write(path, text):
 
 
 def broken(number):
-    """A stand-in for a call to the system, on a disk that is full, cannot be written, …"""
+    """A stand-in for a system call on a disk that is full, read-only, …"""
 
     def fail(*_, **__):
         raise OSError(number, os.strerror(number))
@@ -249,7 +249,7 @@ def test_a_folder_in_place_of_a_file_of_ours_is_refused_before_any_work(tmp_path
 
 
 def test_what_another_process_puts_there_in_between_stays(tmp_path, monkeypatch):
-    """Between our two renames: a report, and files where the folder's own are on their way back."""
+    """Another process writes a report between our two renames, and files while ours are restored."""
     folder, rename, calls = fill(tmp_path / "report", {**OLD, **FOREIGN}), os.rename, []
 
     def with_others(source, target):
@@ -319,7 +319,7 @@ TESTS = os.path.dirname(__file__)
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory):
-    """What is there after a kill at each call, and after the next process, in files that are no draft's."""
+    """The files outside drafts after a kill at each system call, and after the next process."""
 
     def run(first, then):
         root = tmp_path_factory.mktemp("killed")
@@ -353,7 +353,7 @@ def test_a_file_is_the_old_or_the_new_one_after_a_kill_at_any_call_and_the_next_
 @needs_fork
 @pytest.mark.parametrize("then", ["folder", "other file"])
 def test_a_folder_is_the_old_or_the_new_one_after_a_kill_at_any_call_and_the_next_cleans(killed, then):
-    """It is missing where the kill came between the two renames. Then the next process brings it back."""
+    """After a kill between the two renames it is missing. Then the next process restores it."""
     in_folder = lambda texts: {f"report/{name}": text for name, text in texts.items()}  # noqa: E731
     gaps = 0
     told = killed("folder", then)

@@ -1,4 +1,4 @@
-"""Records that hold anything: what they hold is shown as text by every writer, and what cannot be is left out."""
+"""Records with arbitrary content: every writer shows it as text or leaves it out."""
 
 import csv
 import io
@@ -143,7 +143,7 @@ NAMES = ("model", "preset", "dataset", "machine_cpu", "gsbench_commit", "dtype",
 
 
 def hostile_run():
-    """A small run, and beside it records in which every name is hostile, each with other ones."""
+    """A small run, and records in which every name is hostile, in different orders."""
     records = []
     for i, name in enumerate(EVIL):
         words = {field: EVIL[(i + shift) % len(EVIL)] for shift, field in enumerate(NAMES)}
@@ -259,7 +259,7 @@ def all_texts(records, notices=()):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_record_with_an_odd_value_is_left_out_or_shown_and_the_others_are_reported(tmp_path, seed):
-    """A selection of all fields times all odd values, each in a record of its own, all in one file."""
+    """A selection of all pairs of field and odd value, each in its own record, all in one file."""
     pairs = [(field, value) for field in (*FIELDS, *UNKNOWN) for value in (*ODD, *EVIL)]
     chosen = random.Random(seed).sample(pairs, 150)
     odd = [{**BASE[i % len(BASE)], "run_id": f"r{i % 2}", "case": f"{i}", f: v} for i, (f, v) in enumerate(chosen)]

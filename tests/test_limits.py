@@ -1,4 +1,4 @@
-"""What a process may have of its machine, read from made-up trees of /proc and control groups."""
+"""The limits of a process, read from artificial trees of /proc and control groups."""
 
 import os
 from types import SimpleNamespace

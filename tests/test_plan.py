@@ -1,4 +1,4 @@
-"""The planner finds the factors that records were made with, its intervals cover, and it says what it does not know."""
+"""The planner recovers the factors that made the records, its intervals cover, and it states what it does not know."""
 
 import dataclasses
 import errno
@@ -107,7 +107,7 @@ def test_predictions_are_those_that_the_records_were_made_with(records_file):
 
 @pytest.mark.parametrize("estimator", ["gumbel-softmax", "score-function", "marginalize-streamed"])
 def test_the_memory_of_another_batch_is_near_what_it_takes(estimator, tmp_path):
-    """From measured records of a batch of 50 at K of 10 to 500: the memory of a batch of 500 at K = 500, measured."""
+    """Predicts the measured memory of a batch of 500 at K = 500 from records of a batch of 50 at K = 10 to 500."""
 
     def measured(n_classes, batch):
         settings = Settings(estimator, preset="small", n_classes=n_classes, batch=batch, threads=1)
@@ -168,7 +168,7 @@ def test_the_band_is_never_narrower_than_the_measured_spread(tmp_path):
 
 @pytest.mark.parametrize("estimators", [None, ["gumbel-softmax"]])
 def test_an_operation_costs_a_sampler_no_less_than_the_exact_sum(tmp_path, estimators):
-    """Whether the exact sum is asked for or not; of the streamed one, which has the fewest costs beside."""
+    """The streamed sum gives this bound, requested or not, because it has the fewest other costs."""
     records = plan_records()
     for record in records:
         if record["estimator"] == "gumbel-softmax":
@@ -254,12 +254,12 @@ def curve_of(law, noise=lambda: 1.0):
     [(50, 0.0), (1000, math.log(10)), (2, math.log(5)), (30, 1 / (1 / math.log(30 / 20) + 1 / math.log(50 / 30)))],
 )
 def test_the_distance_from_what_was_measured(n_classes, distance):
-    """Beyond it, from the nearest class count; between two, d₁ d₂ / (d₁ + d₂)."""
+    """Beyond the measured class counts: the distance to the nearest one. Between two: d₁ d₂ / (d₁ + d₂)."""
     assert curve_of(affine).distance(n_classes) == pytest.approx(distance)
 
 
 def test_the_error_of_the_law_grows_with_the_distance():
-    """Of figures without noise it is all there is, beside the 1 %: 10^0.22 at ten times the largest K."""
+    """Without noise, only LEAST_WIDTH and this error remain: 10^0.22 at ten times the largest K."""
     curve = curve_of(affine)
     assert 1 + curve.half_width(1000) == pytest.approx(1.01 * 10**0.22)
     assert 1 + curve.half_width(100) == pytest.approx(1.01)
@@ -279,7 +279,7 @@ LAWS = {
 
 @pytest.mark.parametrize("law", LAWS)
 def test_intervals_hold_what_the_law_may_be_off_by(law):
-    """At ten times the largest of four class counts, 3 % of noise. Before, they held 0.96, 0.01, 0.45 and 0.00."""
+    """At ten times the largest of four class counts, 3 % noise. An earlier law covered 0.96, 0.01, 0.45 and 0.00."""
     rng, covered = np.random.default_rng(1), []
     for _ in range(20):
         curve = curve_of(LAWS[law], lambda: rng.lognormal(0, 0.03))
@@ -289,7 +289,7 @@ def test_intervals_hold_what_the_law_may_be_off_by(law):
 
 
 def test_a_step_is_never_shorter_than_its_own_bound(tmp_path):
-    """The step did not seem to grow, the bound did: the numbers of a noisy machine."""
+    """Numbers of a noisy machine: the bound grew with K, and the step did not seem to."""
     records = plan_records(estimators=["marginalize-streamed"])
     for record in records:
         if record["group"] == "step":
@@ -308,7 +308,7 @@ def test_a_step_is_never_shorter_than_its_own_bound(tmp_path):
 
 
 class Line:
-    """A curve at + slope · K whose figures have the relative half-width h."""
+    """A curve at + slope · K whose values have the relative half-width h."""
 
     metric, counts = "step", (10, 100)
 
@@ -390,7 +390,7 @@ def test_a_training_run_is_its_steps(records_file):
 
 
 def test_a_whole_process_grows_by_its_arrays_and_not_by_python_itself(tmp_path):
-    """Of 150 MiB at batch 100, whatever K is, a larger batch adds the arrays that the estimate has more."""
+    """A process has 150 MiB at batch 100 for all K. A larger batch adds the difference of the two estimates."""
     records = [{**r, "process_peak_bytes": 150 * 2**20, "process_meter": "VmHWM"} for r in plan_records()]
     path = write_lines(tmp_path / "a.jsonl", records)
     plans = [gsbench.plan([path], classes=[50], batch=batch) for batch in (100, 400)]
@@ -434,7 +434,7 @@ def test_records_of_another_setup_are_not_mixed_in(tmp_path, other):
 
 
 def test_records_without_a_time_count_as_the_oldest(tmp_path):
-    """Of two machines, and of two figures of one case."""
+    """This decides between two machines, and between two values of one case."""
     timeless = {"run_id": "none", "recorded_at": None, "step_seconds": 100.0}
     others = [{**r, **timeless, "machine_cpu": "Other CPU"} for r in plan_records() if r["group"] == "step"]
     older = [{**r, **timeless} for r in plan_records() if r["group"] == "step"]
@@ -562,7 +562,7 @@ def test_planning_leaves_the_functions_name_alone(records_file):
 
 
 def test_levels_are_those_of_a_machine_of_one_speed():
-    """A slow spell, and a call of its own in each case that took twice as long: medians alone are 1.5 times apart."""
+    """A slow period, and one call in each case that took twice as long: the medians alone differ by a factor of 1.5."""
     slow = np.array([1.0, 1.5, 1.0, 1.5, 1.0])
     seconds = {name: cost * slow for name, cost in {"a": 1.0, "b": 2.0, "c": 0.1, "d": 7.0}.items()}
     for name, spoilt in (("b", 0), ("c", 2), ("d", 3)):
@@ -615,7 +615,7 @@ def test_a_calibration_measures_and_the_next_plan_uses_it(tmp_path, monkeypatch)
 
 
 def test_a_calibration_with_batch_norm_takes_the_one_shot_sum(tmp_path, monkeypatch):
-    """The streamed one, whose statistics would depend on its parts, is not defined for it."""
+    """The streamed sum is not defined for batch norm, because the statistics would depend on its parts."""
     monkeypatch.setattr("gsbench.planner.calibration.SECONDS", 1e-9)
     shape = Shape.of({"preset": "blog", "batch": 2, "units": 8, "d_a": 2, "d_z": 2})
     path = calibrate(shape, classes=(2, 4), storage=tmp_path, threads=1, quiet=True)

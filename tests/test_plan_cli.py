@@ -43,7 +43,7 @@ def test_the_sentence_of_the_help_prints_its_tables(records_file, capsys):
 
 
 def test_the_mark_of_what_extrapolates_is_explained_wherever_it_stands(records_file, capsys):
-    """Here on what fits alone, far below the predictions, none of which has it."""
+    """Here only a sentence about memory has the mark, and no prediction above it."""
     for more, last in ((["--memory", "8GiB"], "* extrapolated: beyond the measured class counts or sizes"), ([], None)):
         names = ["--estimators", "marginalize-streamed"]
         assert main(["plan", "--classes", "50", *names, *more, records_file]) == 0

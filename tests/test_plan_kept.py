@@ -1,4 +1,4 @@
-"""The planner on records that were measured: what it says of class counts that it was not shown."""
+"""The planner on measured records: its predictions for class counts that were held out."""
 
 import json
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_a_step_is_told_within_20_percent(held_out):
 
 
 def test_two_class_counts_are_too_few_for_a_narrow_interval_beyond_them():
-    """Several figures of each do not make up for it: they say nothing of how the time grows."""
+    """Several values at each class count do not help: they do not show how the time grows."""
     figures = {"n_classes": [10, 10, 20, 20], "value": [1.0, 1.01, 1.5, 1.515], "spread": 0.01, "shape": [Shape()] * 4}
     rows = pd.DataFrame({**figures, "metric": "step", "estimator": "marginalize"})
     curve = make_curve(rows, "step", "marginalize", Shape())

@@ -78,7 +78,7 @@ def test_ctrl_c_while_python_ends_is_no_traceback():
 
 @pytest.fixture
 def handlers():
-    """Those of now come back."""
+    """Restores the signal handlers after a test."""
     before = {number: signal.getsignal(number) for number in process.SIGNALS}
     yield
     for number, handler in before.items():
@@ -160,7 +160,7 @@ def test_a_closed_stream_changes_neither_the_others_nor_the_exit_code(python, cl
 
 @posix
 def test_files_are_whole_when_all_is_closed(tmp_path):
-    """The number of a closed stream would go to a file, and messages for the stream into that."""
+    """Otherwise a file would get the number of a closed stream, and the messages for the stream."""
     assert run([*SCRIPT, "gallery", "--classes", "3", "--output", str(tmp_path)], "<&- >&- 2>&-").returncode == 0
     (figure,) = tmp_path.glob("*.svg")
     text = figure.read_text()

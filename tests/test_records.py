@@ -1,4 +1,4 @@
-"""Records are flat, whole and at once on the disk."""
+"""Records are flat, and each is written to the disk whole and at once."""
 
 import contextlib
 import json
@@ -81,7 +81,7 @@ def test_a_figure_that_is_not_finite_is_refused_before_anything_is_written(tmp_p
 
 @contextlib.contextmanager
 def room_for(n_bytes):
-    """No file can become larger than that: a write takes what still fits, and the next one is an error."""
+    """No file can grow beyond a limit: a write takes the part that fits, and the next write fails."""
     resource = pytest.importorskip("resource", reason="needs the limits of POSIX")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))

@@ -12,7 +12,7 @@ MNIST_COUNTS = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
 
 
 def dataset(train, validation=(), test=(1, 1)):
-    """A data set with these numbers of images a class in each part, in an order of no meaning."""
+    """A data set with these numbers of images per class and part, in an arbitrary order."""
     labels = np.concatenate([np.repeat(np.arange(len(c)), c) for c in (train, validation, test)]).astype(
         np.int64
     )
@@ -59,7 +59,7 @@ def test_the_parts_are_disjoint_and_make_up_the_whole():
     [(0, [0, 0, 0]), (10, [2, 3, 5]), (7, [1, 2, 4]), (1, [0, 0, 1]), (2, [0, 1, 1]), (5, [1, 2, 2])],
 )
 def test_validation_goes_by_largest_remainder(n_validation, expected):
-    """Of 20, 30 and 50 images: 7 is 1.4 + 2.1 + 3.5, 2 is 0.4 + 0.6 + 1, 5 is 1 + 1.5 + 2.5."""
+    """Shares of 20, 30 and 50 images: 7 is 1.4 + 2.1 + 3.5, 2 is 0.4 + 0.6 + 1, 5 is 1 + 1.5 + 2.5."""
     data = dataset([20, 30, 50])
     assert counts(data, split(data, 1, n_validation).validation) == expected
 

@@ -1,4 +1,4 @@
-"""What is printed where a stream has no Unicode: readable, and never a UnicodeEncodeError."""
+"""A stream without Unicode prints readable replacements and never raises a UnicodeEncodeError."""
 
 import io
 import json
@@ -36,7 +36,7 @@ def test_replacements(text, told):
 
 
 def test_all_that_the_package_prints_has_a_reading():
-    """Every character of its source but those of Chinese and the like, of which it has none."""
+    """Tests every character in the source. None of them needs an escape, as a Chinese character would."""
     files = [*(PACKAGE / "gsbench").rglob("*.py"), *(PACKAGE / "bench").rglob("*.py")]
     characters = {c for file in files for c in file.read_text(encoding="utf-8") if not c.isascii()}
     assert len(characters) > 30
@@ -96,7 +96,7 @@ def test_streams_are_as_before_in_the_end(monkeypatch):
 
 @pytest.fixture
 def printed(monkeypatch):
-    """What a command prints on stdout and stderr of an encoding, in bytes, and its exit code."""
+    """The bytes that a command prints on stdout and stderr in an encoding, and its exit code."""
 
     def run(arguments, encoding="ascii"):
         streams = [io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True) for _ in range(2)]

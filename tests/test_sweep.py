@@ -1,4 +1,4 @@
-"""Grids of runs: what is in them and in which order; what a sweep makes, skips and records, whatever happens to it."""
+"""Grids of runs and their order. A sweep makes, skips and records the right runs, also after failures."""
 
 import contextlib
 import itertools
@@ -311,12 +311,12 @@ def client(make_client):
 
 @pytest.fixture
 def at_once(monkeypatch):
-    """The cluster is looked at all the time."""
+    """The sweep looks at the cluster every 0.05 s."""
     monkeypatch.setattr(sweep, "LOOK_SECONDS", 0.05)
 
 
 class Notes:
-    """Follows a sweep and writes down what it is told."""
+    """A watcher that records the calls of a sweep."""
 
     def __init__(self):
         self.most, self.ended = 0, []
@@ -490,7 +490,7 @@ def test_this_machines_workers_leave_signals_to_the_command_and_runs_undisturbed
 
 
 def test_a_failure_keeps_the_figures_of_the_record_that_it_replaces(tmp_path, client):
-    """Also where the worker has a file system of its own, and so a record without them."""
+    """This also holds if the worker has its own file system and so a record without these figures."""
     store, settings = Store(tmp_path), tiny()
     stopped = run_training(settings, store, stop=lambda: True)
     assert (stopped["status"], stopped["step"], stopped["curve_step"]) == ("unfinished", 1, [0])
@@ -641,7 +641,7 @@ def start(tmp_path):
 
 
 def wait_for(what):
-    """What `what()` gives, once it is true."""
+    """Waits until `what()` is true, and returns it."""
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         if found := what():
@@ -651,7 +651,7 @@ def wait_for(what):
 
 
 def address_in(path):
-    """The scheduler's, once it has written it."""
+    """The address that the scheduler has written, or None."""
     with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
         return json.loads(path.read_text())["address"]
     return None
