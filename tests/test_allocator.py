@@ -1,4 +1,4 @@
-"""The process keeps the memory of freed arrays until it is released: the resident memory of a fresh process shows it."""
+"""The process keeps the memory of freed arrays until it is released, as the resident memory of a fresh process shows."""
 
 import json
 import subprocess
