@@ -1,4 +1,4 @@
-"""The process keeps the memory of freed arrays until it is released, as the resident memory of a fresh process shows."""
+"""The process keeps the memory of freed arrays until it is released; a fresh process shows its resident memory."""
 
 import json
 import subprocess
