@@ -95,9 +95,10 @@ class Settings:
         return make_config(self.preset, self.n_classes, N_PIXELS, **dict(self.networks))
 
     def record_fields(self) -> dict[str, Any]:
-        """These settings, the estimator's own and the networks', flat, as they stand in a record."""
-        estimator = {f"estimator_{key}": value for key, value in self.make_estimator().settings.items()}
-        return {**recorded(self), **recorded(self.make_config()), **estimator}
+        """These settings, the estimator's own and its facts, and the networks', flat, as they stand in a record."""
+        made = self.make_estimator()
+        estimator = {f"estimator_{key}": value for key, value in made.settings.items()}
+        return {**recorded(self), **recorded(self.make_config()), **estimator, **made.facts(self.n_classes)}
 
 
 def check_class_count(dataset: str, n_classes: int, data_dir: Any = None) -> None:

@@ -137,7 +137,7 @@ def test_a_bias_is_0_where_its_interval_reaches_0_or_no_y_is_drawn():
     assert found["bias_low"].tolist() == pytest.approx([0.1, 0, 0, np.sqrt(1e-13), nan], rel=1e-9, nan_ok=True)
     assert found["bias_high"].tolist() == pytest.approx([0.3, 0.3, 0, 2e-6, nan], rel=1e-9, nan_ok=True)
     assert found["error"].tolist() == pytest.approx(np.sqrt([0.24, 0.24, 0.2, 0.2, 0.24]))
-    undrawn = [{**row, "gradient_draws": 1, "logits_variance": 0.0} for row in (rows[0], rows[3])]
+    undrawn = [{**row, "draws_y": False, "gradient_draws": 1, "logits_variance": 0.0} for row in (rows[0], rows[3])]
     found = of_part(gradient_rows(make_frame(undrawn)), "logits")
     assert found["bias"].tolist() == found["error"].tolist() == [pytest.approx(0.2), 0]  # rounding, and no more
     assert found["bias_high"].tolist() == [pytest.approx(0.3), 0]

@@ -309,8 +309,9 @@ def told_of(exact, sampler, name="gumbel-softmax"):
         for estimator, accuracies in (("marginalize", exact), (name, sampler))
         for seed, accuracy in enumerate(accuracies)
     ]
-    points = over_seeds(make_frame(records), ["estimator"], ["validation_accuracy"])
-    return against_the_sum(points.set_index("estimator"))
+    frame = make_frame(records)
+    points = over_seeds(frame, ["estimator"], ["validation_accuracy"])
+    return against_the_sum(frame, points.set_index("estimator"))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from gsbench.estimators.base import ClassNumbers, Estimate, Estimator
+from gsbench.estimators.base import NO_FACTS, ClassNumbers, Estimate, Estimator
 from gsbench.estimators.gumbel_rao import GumbelRao
 from gsbench.estimators.gumbel_softmax import GumbelSoftmax
 from gsbench.estimators.marginalize import Marginalize
@@ -78,6 +78,11 @@ def parse_estimator(text: str, besides: Sequence[str] = ()) -> Estimator:
         raise ValueError(f"estimator {shown(text)}: {error}") from error
 
 
+def baseline_fields(text: str) -> dict[str, Any]:
+    """What records say of the estimator that others are timed in pairs with: its spelling, and whether it is exact."""
+    return {"baseline": text, "baseline_exact_sum": parse_estimator(text).exact}
+
+
 def parse_estimators(text: str) -> list[Estimator]:
     """The estimators of a comma-separated list (commas within parentheses belong to settings), each once."""
     spellings = parts(text)
@@ -87,4 +92,13 @@ def parse_estimators(text: str) -> list[Estimator]:
     return list(dict.fromkeys(parse_estimator(each) for each in spellings))
 
 
-__all__ = ["ESTIMATORS", "ClassNumbers", "Estimate", "Estimator", "parse_estimator", "parse_estimators"]
+__all__ = [
+    "ESTIMATORS",
+    "NO_FACTS",
+    "ClassNumbers",
+    "Estimate",
+    "Estimator",
+    "baseline_fields",
+    "parse_estimator",
+    "parse_estimators",
+]

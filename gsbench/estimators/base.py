@@ -48,14 +48,18 @@ Y_ENTERS = {
 class Estimator(abc.ABC):
     """One estimator with its settings.
 
-    `exact` says that it is the exact sum over q(y|a,x), `draws_y` that the estimate has noise of its own;
-    `calls(n_classes)` is how often f is taken for an example. `y_enters`, one of `Y_ENTERS`, says how y enters a first
-    layer, from which its matrix products are counted. `class_numbers` and `frees_rows`, which says that the rows of f
-    are freed before the step's backward pass, are what its memory is estimated from.
+    `exact` says that it is the exact sum over q(y|a,x), `own_bound` that its bound is another, `draws_y` that the
+    estimate has noise of its own, `gumbel_softmax` that y is a Gumbel-Softmax draw; `calls(n_classes)` is how often f
+    is taken for an example. Records carry these facts (`facts`), so that no reader infers them from a name.
+
+    `y_enters`, one of `Y_ENTERS`, says how y enters a first layer, from which its matrix products are counted.
+    `class_numbers` and `frees_rows`, which says that the rows of f are freed before the step's backward pass, are what
+    its memory is estimated from.
     """
 
     name: ClassVar[str] = ""
     y_enters: ClassVar[str] = "soft"
+    gumbel_softmax: ClassVar[bool] = False
     calls_follow_logits: ClassVar[bool] = False  # then `calls` is the most that there can be
     frees_rows: ClassVar[bool] = False
 
@@ -82,6 +86,10 @@ class Estimator(abc.ABC):
     @property
     def exact(self) -> bool:
         return False
+
+    @property
+    def own_bound(self) -> bool:
+        return self.reference() is not None
 
     @property
     def draws_y(self) -> bool:
@@ -122,6 +130,16 @@ class Estimator(abc.ABC):
         """The settings by name, for records."""
         return dataclasses.asdict(self)
 
+    def facts(self, n_classes: int) -> dict[str, Any]:
+        """What readers of records need to know of the estimator, by the fields of a record."""
+        return {
+            "exact_sum": self.exact,
+            "own_bound": self.own_bound,
+            "draws_y": self.draws_y,
+            "gumbel_softmax": self.gumbel_softmax,
+            "calls_of_f": self.calls(n_classes),
+        }
+
     def __str__(self) -> str:
         """The name with the settings that are not the defaults, such as `gumbel-softmax(tau=0.5)`."""
         changed = [
@@ -130,6 +148,9 @@ class Estimator(abc.ABC):
             if getattr(self, field.name) != field.default
         ]
         return f"{self.name}({','.join(changed)})" if changed else self.name
+
+
+NO_FACTS = {"exact_sum": False, "own_bound": False, "draws_y": False, "gumbel_softmax": False, "calls_of_f": 0}
 
 
 def check_count(name: str, value: int, least: int = 1, or_else: str = "") -> None:

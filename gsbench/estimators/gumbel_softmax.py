@@ -22,6 +22,7 @@ class GumbelSoftmax(Estimator):
     """
 
     name: ClassVar[str] = "gumbel-softmax"
+    gumbel_softmax: ClassVar[bool] = True
     points: ClassVar[type] = Points  # how f takes what `draw` gives
 
     tau: float = 1.0

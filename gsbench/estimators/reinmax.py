@@ -24,6 +24,7 @@ class ReinMax(StraightThrough):
     """
 
     name: ClassVar[str] = "reinmax"
+    gumbel_softmax: ClassVar[bool] = False
 
     def relax(self, bk: Any, log_q_y: Any, g: Any, rng: Any) -> Any:
         log_q = bk.stop_gradient(log_q_y)

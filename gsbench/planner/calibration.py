@@ -20,7 +20,7 @@ from gsbench.allocator import keep_memory
 from gsbench.backends import load_backend
 from gsbench.case import Case
 from gsbench.data import load_dataset
-from gsbench.estimators import parse_estimator
+from gsbench.estimators import baseline_fields, parse_estimator
 from gsbench.limits import available_bytes, available_cores
 from gsbench.machine import machine_fields
 from gsbench.meters.child import run_in_child
@@ -122,7 +122,7 @@ class _Run:
             if other in seconds and case.estimator != baseline:
                 medians = {"baseline_seconds": levels[other], "candidate_seconds": levels[case, timed]}
                 figures = {**_speedup(seconds[other], own, case.seed), **medians}
-                self._write("speedup", case, figures, {**fields, "timed": timed, "baseline": baseline})
+                self._write("speedup", case, figures, {**fields, "timed": timed, **baseline_fields(baseline)})
 
     def _in_turn(self, made: dict[Settings, Case]) -> dict[tuple[Settings, str], list[float]]:
         """The seconds of each case's bound and step, one a round: calls right after one another would share what the

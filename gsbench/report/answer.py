@@ -19,7 +19,7 @@ import pandas as pd
 from gsbench.report import text
 from gsbench.report.accuracy import BASELINE
 from gsbench.report.estimator_styles import by_estimator
-from gsbench.report.frame import is_sum
+from gsbench.report.frame import names_with
 from gsbench.report.glance import ACCURACY, KEY, glance_cells, rows_of
 from gsbench.report.training_runs import SUBJECT, finished_runs, over_seeds, subject_title
 
@@ -121,8 +121,9 @@ def _paired(frame: pd.DataFrame) -> Pair | None:
     for timed, what in (("step", "the time"), ("bound", "the time, in the unlabelled bound alone,")):
         rows = rows_of(frame, "speedup", "speedup", timed)
         rows = rows[rows["estimator"] == SAMPLER]
+        rows = rows[rows["baseline_exact_sum"] == 1]
         sums = {place: set(own["baseline"]) for place, own in rows.groupby(KEY)}
-        known = [place for place, names in sums.items() if len(names) == 1 and is_sum(pd.Series([*names])).all()]
+        known = [place for place, names in sums.items() if len(names) == 1]
         if known:
             place = _largest(known)
             cells = glance_cells(frame, timed)
@@ -155,7 +156,7 @@ def _ratio(
     """The sum that takes the least over the sampler, at the largest K that has both."""
     cells = glance_cells(frame)
     found = cells[cells.index.get_level_values("figure") == figure].droplevel("figure").unstack("estimator")
-    sums = [name for name in found if is_sum(pd.Series([name]))[0]]
+    sums = [name for name in names_with(frame, "exact_sum") if name in found]
     if SAMPLER not in found or not sums:
         return None
     both = found[(found[SAMPLER] > 0) & found[sums].notna().any(axis=1)]
@@ -189,7 +190,7 @@ def _accuracy(frame: pd.DataFrame, first: Pair | None) -> tuple[str, pd.DataFram
     own = own[own["task"] == task]
     cells = glance_cells(frame)
     reached = {name: cells.get((*place, name, ACCURACY + task)) for name in by_estimator(own["estimator"])}
-    sums = [name for name in reached if is_sum(pd.Series([name]))[0]]
+    sums = names_with(own, "exact_sum")
     exact = first.sum if first is not None and first.sum in sums else sums[0]
     alone = reached.get(BASELINE, math.nan)
     elsewhere = "" if first is not None and first.k == k else f", K = {k:,.0f}"
@@ -207,7 +208,7 @@ def _accuracy(frame: pd.DataFrame, first: Pair | None) -> tuple[str, pd.DataFram
 
 def _tasks_with_both(rows: pd.DataFrame) -> list[tuple[Any, ...]]:
     """(series, model, K, task) of those that have an exact sum and the sampler."""
-    sums, draws = rows[is_sum(rows["estimator"])], rows[rows["estimator"] == SAMPLER]
+    sums, draws = rows[rows["exact_sum"] == 1], rows[rows["estimator"] == SAMPLER]
     keys = [set(own[[*KEY, "task"]].itertuples(index=False, name=None)) for own in (sums, draws)]
     return sorted(keys[0] & keys[1])
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from gsbench.fields import about, settings_of
+from gsbench.report.estimator_styles import by_estimator
+from gsbench.report.facts import with_facts
 from gsbench.report.reading import IMAGES, TRAINING, Record, ReportError
 from gsbench.report.runs import label_runs
 from gsbench.report.telling_apart import distinguishing, settings_labels
@@ -25,6 +27,8 @@ SETTINGS = (
     "units", "layers", "d_a", "d_z", "nonlinearity", "norm", "estimator_chunk", "chunk", "estimator_m",
     "estimator_conditional_draws", "state", "training_steps", "training_estimator",
 )  # fmt: skip
+# Facts of the estimator, and of the baseline: see `Estimator.facts`.
+FACTS = ("exact_sum", "own_bound", "draws_y", "gumbel_softmax", "baseline_exact_sum")
 FIGURES = (
     "bound_seconds", "bound_seconds_q1", "bound_seconds_q3", "bound_seconds_min", "step_seconds",
     "step_seconds_q1", "step_seconds_q3", "step_seconds_min", "bound_seconds_as_timed", "step_seconds_as_timed",
@@ -46,7 +50,7 @@ MACHINE = (
     "freed_memory", "python_version", "numpy_version", "scipy_version", "chainer_version", "cupy_version",
     "cuda_version", "torch_version", "pyro_version", "gsbench_version", "gsbench_commit",
 )  # fmt: skip
-FIELDS = COMMON + SETTINGS + FIGURES + GRADIENT + MACHINE  # columns of every frame, in this order
+FIELDS = COMMON + SETTINGS + FACTS + FIGURES + GRADIENT + MACHINE  # columns of every frame, in this order
 # An estimator's settings are published as they are: an estimator without them has none of these.
 NUMBERS = tuple(field for field in FIELDS if not KINDS[field].is_text and not field.startswith("estimator_"))
 # The columns that are no fields of a record.
@@ -72,12 +76,12 @@ def make_frame(records: Sequence[Record]) -> pd.DataFrame:
     - `peak_bytes`: the memory figure of the device: `device_peak_bytes` if there, else `live_peak_bytes`,
       else `process_peak_bytes`.
 
-    Every field of the schema has its column, numbers as float64 (nan where null), text as objects (None where
-    null); fields outside the schema follow by name, lists in them as JSON; one that is called as an added column is
-    has `recorded_` before its name. The curves are left to `make_curves`.
+    Every field of the schema has its column: numbers as float64 (nan where null), facts of estimators as 1 and 0 (see
+    `with_facts`), text as objects (None where null). Fields outside the schema follow by name, lists in them as JSON;
+    one that is called as an added column is has `recorded_` before its name. The curves are left to `make_curves`.
     """
     runs = label_runs(records)
-    records = [record for run_id in runs for record in records if record["run_id"] == run_id]
+    records = [with_facts(record) for run_id in runs for record in records if record["run_id"] == run_id]
     others = sorted({key for record in records for key in record} - set(FIELDS) - set(CURVES))
     names = {field: _free_name(field, others) for field in others}
     frame = pd.DataFrame({names.get(field, field): _column(field, records) for field in (*FIELDS, *others)})
@@ -175,6 +179,6 @@ def measured(frame: pd.DataFrame, group: str, *needed: str) -> pd.DataFrame:
     return rows.dropna(subset=["estimator", "model", "n_classes", *needed])
 
 
-def is_sum(estimators: pd.Series) -> pd.Series:
-    """Which of the names are those of the exact sum, whatever its way and its settings."""
-    return estimators.str.startswith("marginalize")
+def names_with(frame: pd.DataFrame, fact: str) -> list[str]:
+    """The estimators of which a fact holds, such as `exact_sum`, in the order of figures and tables."""
+    return by_estimator(frame.loc[frame[fact] == 1, "estimator"])

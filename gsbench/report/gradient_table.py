@@ -8,7 +8,8 @@ import pandas as pd
 from tabulate import tabulate
 
 from gsbench.report import text
-from gsbench.report.estimator_styles import by_estimator, family
+from gsbench.report.estimator_styles import by_estimator
+from gsbench.report.frame import names_with
 from gsbench.report.gradients import (
     KEY,
     PARTS,
@@ -112,7 +113,7 @@ def _training(rows: pd.DataFrame) -> str:
     trainers = by_estimator(name for name in text.values(rows, "training_estimator") if name)
     if not trainers:
         return ""
-    names = by_estimator(name for name in rows["estimator"] if family(name) == "sparsemax")
+    names = names_with(rows, "own_bound")
     own = f", for {text.listed(names)} too, which is of another bound" if names else ""
     return f"Trained parameters are those of training with {text.listed(trainers)}{own}."
 

@@ -245,7 +245,7 @@ MORE: dict[str, Callable[[pd.DataFrame, pd.DataFrame], Section | None]] = {
 
 def _gallery(frame: pd.DataFrame) -> Section | None:
     """What Gumbel-Softmax draws look like, where the records have an estimator that draws them."""
-    if not frame["estimator"].str.startswith(("gumbel-", "straight-through"), na=False).any():
+    if not (frame["gumbel_softmax"] == 1).any():
         return None
     return of_plot("gallery", draw_gallery(make_gallery()), "more")
 

@@ -8,9 +8,8 @@ from typing import Any
 import pandas as pd
 
 from gsbench.report import text
-from gsbench.report.accuracy import BASELINE
-from gsbench.report.estimator_styles import by_estimator, family
-from gsbench.report.frame import is_sum
+from gsbench.report.estimator_styles import by_estimator
+from gsbench.report.frame import names_with
 from gsbench.report.reading import TRAINING
 from gsbench.report.training_runs import SUBJECT, finished_runs, over_seeds, subject_title, training_rows
 
@@ -75,7 +74,7 @@ def _of_subject(rows: pd.DataFrame, every: pd.DataFrame) -> str:
     lost = every[(every[SUBJECT] == first[SUBJECT]).all(axis=1) & (every["status"] != "ok")]
     cells = [_cells(name, points.loc[name], lost[lost["estimator"] == name]) for name in by_estimator(points.index)]
     parts = [f"### {text.markdown_cell(subject_title(first))}", text.table_of_used(HEADERS, cells)]
-    lines = [f"- {text.markdown_cell(line)}" for line in against_the_sum(points)]
+    lines = [f"- {text.markdown_cell(line)}" for line in against_the_sum(rows, points)]
     return "\n\n".join([*parts, "\n".join(lines)] if lines else parts)
 
 
@@ -111,13 +110,11 @@ def _ends(point: pd.Series, figure: str) -> str:
     return " to ".join(f"{100 * point[f'{figure}_{end}']:.1f}" for end in ("low", "high"))
 
 
-def against_the_sum(points: pd.DataFrame) -> list[str]:
+def against_the_sum(rows: pd.DataFrame, points: pd.DataFrame) -> list[str]:
     """A sentence for each sampler on how far its mean validation accuracy lies from that of the exact sum over q, and
-    on the seeds of both; none where no sum was trained. `points` are of `over_seeds`, by estimator.
+    on the seeds of both; none where no sum was trained. `points` are `over_seeds` of the rows, by estimator.
     """
-    names = by_estimator(points.index)
-    sums = [name for name in names if is_sum(pd.Series([name]))[0]]
-    samplers = [name for name in names if name not in (*sums, BASELINE) and family(name) != "sparsemax"]
+    sums, samplers = names_with(rows, "exact_sum"), names_with(rows, "draws_y")
     return [_held_against(name, points.loc[name], sums[0], points.loc[sums[0]]) for name in samplers] if sums else []
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from gsbench.estimators import parse_estimator
+from gsbench.estimators import NO_FACTS, parse_estimator
 from gsbench.fields import Setting, check_all, recorded, setting, settings_of
 from gsbench.presets import PRESETS
 from gsbench.recipe import Recipe, steps_of
@@ -81,7 +81,7 @@ class RunSettings:
         """All settings, flat, as they stand in a record."""
         case = self.case.record_fields()
         if self.labels_only:
-            case = {key: value for key, value in case.items() if not key.startswith("estimator_")}
+            case = {key: value for key, value in case.items() if not key.startswith("estimator_")} | NO_FACTS
         return {**case, **recorded(self.recipe), "estimator": self.estimator, **recorded(self)}
 
     @property
