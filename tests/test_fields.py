@@ -9,6 +9,7 @@ import pytest
 
 from gsbench.cli.completion import _names
 from gsbench.fields import about, check_all, recorded, setting, settings_of
+from gsbench.presets import PRESETS
 from gsbench.report import frame, text, training_settings
 from gsbench.report.regression_cases import OF_RUNS
 from gsbench.runs.grid import make_runs, read_grids
@@ -148,7 +149,7 @@ def test_the_lists_that_reports_read():
 def test_completion_knows_the_names_of_every_setting_that_has_some():
     named = _names("train")
     assert named["norm"] == ("none", "batch")
-    assert named["preset"] == ("default", "small", "blog", "tuned", "paper")
+    assert named["preset"] == tuple(PRESETS)
     assert {"model", "dataset", "dtype", "backend", "binarize", "nonlinearity", "init", "estimator"} < set(named)
 
 
