@@ -245,7 +245,7 @@ def test_the_command_refuses_in_words(arguments, why, capsys):
         ("sede = 1", [], "grid.toml: unknown setting 'sede'; known: "),
         ("sede = 1", [], "; did you mean 'seed'?"),
         ("learning_rat = 1", [], "; did you mean 'learning_rate'?"),
-        ('preset = "smal"', [], "grid.toml: unknown preset 'smal'; known: default, small, blog, tuned, paper"),
+        ('preset = "smal"', [], "grid.toml: unknown preset 'smal'; known: default, small, blog"),
         ('dataset = "minst"', [], "grid.toml: unknown dataset 'minst'; known: "),
         ('estimator = "gumbel-sofmax"', [], "grid.toml: estimator: unknown estimator 'gumbel-sofmax'; known: "),
         ('estimator = "gumbel-softmax(tau=1,tau=2)"', [], "tau must be given once, got it twice"),
