@@ -145,6 +145,7 @@ FIELDS: dict[str, Kind] = {
     "seed": whole(0, 1e38),  # numbers that NumPy does not hold are seeds in records from before
     **_of_estimators(),
     **dict.fromkeys(("exact_sum", "own_bound", "draws_y", "gumbel_softmax", "baseline_exact_sum"), FLAG),
+    "plugins": listed(NAME),
     "chunk": COUNT,
     "state": NAME,
     "training_steps": FROM_ZERO,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from gsbench.backends import BACKENDS, DTYPES, check_device
@@ -13,6 +14,7 @@ from gsbench.fields import check_all, recorded, setting, settings_of
 from gsbench.limits import available_cores
 from gsbench.models import MODELS, ModelConfig, make_config
 from gsbench.presets import PRESETS
+from gsbench.registry import load_plugins, loaded_plugins
 from gsbench.values import SEED, SettingError, not_known, whole
 
 S = TypeVar("S", bound="Settings")
@@ -27,6 +29,7 @@ class Settings:
     """One case. `estimator` is a spelling that `parse_estimator` reads.
 
     networks   pairs of a name of `NETWORKS` and a value that takes the place of the preset's; a mapping is read too
+    plugins    what `load_plugins` loads before names are looked up; by default all that this process has loaded
 
     Raises ValueError that says what was wrong, what was got and what is allowed.
     """
@@ -61,8 +64,10 @@ class Settings:
         10, "labels a class", whole(1), about="task", option="labels", caption="{} labels a class"
     )
     networks: tuple[tuple[str, Any], ...] = ()
+    plugins: tuple[str, ...] = dataclasses.field(default_factory=loaded_plugins)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "plugins", load_plugins(self.plugins))  # before names are looked up
         check_all(self)
         given = dict(self.networks)
         if unknown := sorted(set(given) - set(NETWORKS)):
@@ -98,10 +103,12 @@ class Settings:
         """These settings, the estimator's own and its facts, and the networks', flat, as they stand in a record."""
         made = self.make_estimator()
         estimator = {f"estimator_{key}": value for key, value in made.settings.items()}
-        return {**recorded(self), **recorded(self.make_config()), **estimator, **made.facts(self.n_classes)}
+        plugins = {"plugins": [Path(name).name for name in self.plugins]} if self.plugins else {}
+        own, networks = recorded(self), recorded(self.make_config())
+        return {**own, **networks, **estimator, **made.facts(self.n_classes), **plugins}
 
 
-def check_class_count(dataset: str, n_classes: int, data_dir: Any = None) -> None:
+def check_class_count(dataset: str, n_classes: int, data_dir: str | Path | None = None) -> None:
     """Raises ValueError where the data set has fewer classes; the message says how many it has."""
     most = count_classes(dataset, data_dir)
     if most is not None and n_classes > most:

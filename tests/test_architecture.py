@@ -18,6 +18,7 @@ OUTSIDE = {"pytest", "bench", "tests", "conftest"}
 # The way of the data. Each module or package of gsbench may import those above it, and none below it.
 ORDER = [
     "values",
+    "registry",
     "fields",
     "presets",
     "matplotlib_import",
@@ -26,7 +27,6 @@ ORDER = [
     "version",
     "backends",
     "categorical",
-    "densities",
     "data",
     "models",
     "estimators",

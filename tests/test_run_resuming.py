@@ -10,7 +10,7 @@ import re
 import numpy as np
 import pytest
 
-from gsbench.backends.chainer import ChainerBackend
+from gsbench.backends.chainer.backend import ChainerBackend
 from gsbench.cli import main
 from gsbench.data import DataFileError, load_dataset, split
 from gsbench.estimators import parse_estimator

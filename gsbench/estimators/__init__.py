@@ -17,11 +17,12 @@ from gsbench.estimators.score_function import ScoreFunction
 from gsbench.estimators.sparsemax import Sparsemax
 from gsbench.estimators.straight_through import StraightThrough
 from gsbench.estimators.sum_and_sample import SumAndSample
+from gsbench.registry import Registry
 from gsbench.values import BLANKS, did_you_mean, not_known, number, parts, shown, whole
 
-ESTIMATORS: dict[str, type[Estimator]] = {
-    estimator.name: estimator
-    for estimator in (
+ESTIMATORS: Registry[type[Estimator]] = Registry(
+    "estimator",
+    (
         Marginalize,
         MarginalizeStreamed,
         GumbelSoftmax,
@@ -31,14 +32,14 @@ ESTIMATORS: dict[str, type[Estimator]] = {
         ScoreFunction,
         SumAndSample,
         Sparsemax,
-    )
-}
+    ),
+)
 
 _SPELLING = re.compile(r"([\w-]+)\s*(?:\((.*)\))?", re.DOTALL)
 _WORDS = {"None": None, "True": True, "False": False}
 
 
-def _value(text: str) -> Any:
+def _value(text: str) -> int | float | str | None:
     """An integer, another number, None, True, False; else the text itself, which the setting's own check may refuse."""
     for read in (whole().read, number):
         try:
@@ -62,7 +63,7 @@ def parse_estimator(text: str, besides: Sequence[str] = ()) -> Estimator:
     if name not in ESTIMATORS:
         raise ValueError(f"unknown estimator {not_known(name, [*ESTIMATORS, *besides])}")
     known = [field.name for field in dataclasses.fields(ESTIMATORS[name])]
-    settings: dict[str, Any] = {}
+    settings: dict[str, int | float | str | None] = {}
     for part in parts(arguments) if arguments and arguments.strip() else []:
         key, equals, value = part.partition("=")
         key = key.strip(BLANKS)

@@ -11,6 +11,7 @@ import abc
 import dataclasses
 from typing import Any, ClassVar, NamedTuple
 
+from gsbench.backends.base import Array, Backend, Generator, Tensor
 from gsbench.categorical import log_q_at
 from gsbench.models import ClassBound, Model, ModelConfig
 from gsbench.values import shown, whole
@@ -19,8 +20,8 @@ from gsbench.values import shown, whole
 class Estimate(NamedTuple):
     """E_w[f] or its estimate, and H(w): both [N, B], in nats. The bound is the mean over N of their sum."""
 
-    expectation: Any
-    entropy: Any
+    expectation: Tensor
+    entropy: Tensor
 
 
 class ClassNumbers(NamedTuple):
@@ -64,18 +65,18 @@ class Estimator(abc.ABC):
     frees_rows: ClassVar[bool] = False
 
     @abc.abstractmethod
-    def __call__(self, f: ClassBound, logits_y: Any, rng: Any) -> Estimate:
+    def __call__(self, f: ClassBound, logits_y: Tensor, rng: Generator) -> Estimate:
         """f as above, logits_y [N, B, K], rng of `bk.generator` → Estimate."""
 
     def check(self, config: ModelConfig) -> None:
         """Raises ValueError where the estimator is not defined for such a model."""
         return None
 
-    def distribution(self, bk: Any, logits_y: Any) -> Any:
+    def distribution(self, bk: Backend, logits_y: Tensor) -> Tensor:
         """w(y|a,x), over which f's expectation is taken: q = softmax(logits). [..., K] → [..., K]"""
         return bk.softmax(logits_y)
 
-    def log_likelihood(self, bk: Any, logits_y: Any, y: Any) -> Any:
+    def log_likelihood(self, bk: Backend, logits_y: Tensor, y: Array) -> Tensor:
         """What the classifier's term maximises for labels y int [B]: log q(y|a,x). [N, B, K] → [N, B]"""
         return log_q_at(bk, logits_y, y)
 

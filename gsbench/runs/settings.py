@@ -105,12 +105,15 @@ class RunSettings:
 
 
 def _changed(part: Any) -> dict[str, Any]:
-    """The fields of a dataclass that are not at their defaults. The parts of a run each have their own."""
+    """The fields of a dataclass that are not at their defaults. The parts of a run each have their own.
+
+    Where a plug-in lies has no part in a run's name: what is taken from it is named there.
+    """
     values = {field.name: (getattr(part, field.name), field.default) for field in dataclasses.fields(part)}
     return {name: v for name, (v, default) in values.items() if v != default and name not in _PARTS}
 
 
-_PARTS = ("case", "recipe", "networks")
+_PARTS = ("case", "recipe", "networks", "plugins")
 # Every setting of a run by its name.
 SETTINGS: dict[str, Setting] = {
     **settings_of(Settings), **NETWORKS, **settings_of(Recipe), **settings_of(RunSettings)

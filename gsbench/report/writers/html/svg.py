@@ -6,6 +6,8 @@ import colorsys
 import re
 from collections.abc import Iterable
 
+from matplotlib.colors import to_hex, to_rgb
+
 from gsbench.report.style import CAPTION_ID, CAPTION_LINE, TITLE, TITLE_ID, Plot
 
 POINTS = 72  # units of an SVG in an inch
@@ -69,14 +71,14 @@ def colours_of(svgs: Iterable[str]) -> dict[str, tuple[str, str]]:
 
 def in_the_dark(colour: str) -> str:
     """A grey the other way round, white being PAPER; another colour as it is, or as much lighter as it has to be."""
-    red, green, blue = _channels(colour)
+    red, green, blue = to_rgb(colour)
     if max(red, green, blue) - min(red, green, blue) < 0.02:
-        paper = _channels(PAPER)
-        return _hex(tuple((1 - red) * 0.92 + red * channel for channel in paper))
+        r, g, b = ((1 - red) * 0.92 + red * channel for channel in to_rgb(PAPER))
+        return to_hex((r, g, b))
     hue, light, saturation = colorsys.rgb_to_hls(red, green, blue)
     while contrast(colour, PAPER) < LEAST_CONTRAST and light < 1:
         light += 0.02
-        colour = _hex(colorsys.hls_to_rgb(hue, min(light, 1.0), saturation))
+        colour = to_hex(colorsys.hls_to_rgb(hue, min(light, 1.0), saturation))
     return colour
 
 
@@ -87,13 +89,5 @@ def contrast(one: str, other: str) -> float:
 
 
 def _luminance(colour: str) -> float:
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in _channels(colour)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def _channels(colour: str) -> tuple[float, float, float]:
-    return tuple(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))  # type: ignore[return-value]
-
-
-def _hex(channels: tuple[float, ...]) -> str:
-    return "#" + "".join(f"{round(255 * channel):02x}" for channel in channels)

@@ -2,18 +2,21 @@
 
 A block of threads has one row: it strides over the row's entries, writes their derivatives, and adds up its terms in
 shared memory. Float16 is computed in float32, and so are its sums and values. The formulas are those of
-`chainer_densities`, and the numbers too but for rounding.
+`densities`, and the numbers too but for rounding.
 """
 
 from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-Limits = tuple[float, float] | None
+from gsbench.backends.base import Array, Limits
 
 # T, the type of the arrays, and S, the one to compute and to sum in
 TYPES = {
@@ -102,7 +105,7 @@ extern "C" __global__ void gaussian_draw(
 """
 
 
-def source(dtype: Any) -> str:
+def source(dtype: npt.DTypeLike) -> str:
     """The CUDA source of the kernels for arrays of `dtype`. Raises ValueError for one that they are not made for."""
     name = np.dtype(dtype).name
     if name not in TYPES:
@@ -112,14 +115,14 @@ def source(dtype: Any) -> str:
 
 
 @functools.cache
-def _module(dtype: np.dtype) -> Any:
+def _module(dtype: np.dtype[Any]) -> Any:
     import cupy
 
     return cupy.RawModule(code=source(dtype))
 
 
 @functools.cache
-def kernel(name: str, dtype: np.dtype) -> Any:
+def kernel(name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
     """The kernel of that name for arrays of `dtype`, compiled when it is first wanted."""
     return _module(dtype).get_function(name)
 
@@ -150,7 +153,7 @@ def broadcast_run(shape: tuple[int, ...], to: tuple[int, ...]) -> tuple[int, int
     return math.prod(to[last + 1 :]), math.prod(to[first:])
 
 
-def _operand(xp: Any, x: Any, dtype: np.dtype, to: tuple[int, ...]) -> tuple[Any, np.int32, np.int32]:
+def _operand(xp: ModuleType, x: Array, dtype: np.dtype[Any], to: tuple[int, ...]) -> tuple[Array, np.int32, np.int32]:
     """x as a kernel takes it: contiguous, with inner and outer. Where there are none it is copied to the shape `to`.
 
     Raises ValueError for an x that does not broadcast to `to`.
@@ -164,20 +167,20 @@ def _operand(xp: Any, x: Any, dtype: np.dtype, to: tuple[int, ...]) -> tuple[Any
     return xp.ascontiguousarray(x), np.int32(run[0]), np.int32(run[1])
 
 
-def _launch(name: str, dtype: np.dtype, shape: tuple[int, ...], *arguments: Any) -> None:
+def _launch(name: str, dtype: np.dtype[Any], shape: tuple[int, ...], *arguments: Array | np.generic) -> None:
     """Runs a kernel over the rows of `shape` [..., D], if there are any."""
     if 0 not in shape[:-1]:
         blocks, threads = launch_size(math.prod(shape[:-1]), shape[-1])
         kernel(name, dtype)((blocks,), (threads,), arguments)
 
 
-def _limits(limits: Limits, dtype: np.dtype, wide: np.dtype) -> tuple[Any, Any]:
+def _limits(limits: Limits, dtype: np.dtype[Any], wide: np.dtype[Any]) -> tuple[np.generic, np.generic]:
     """Low and high as NumPy compares with them: rounded to the arrays' dtype."""
     low, high = (-math.inf, math.inf) if limits is None else limits
     return wide.type(dtype.type(low)), wide.type(dtype.type(high))
 
 
-def bernoulli(xp: Any, x: Any, logits: Any) -> tuple[Any, Any]:
+def bernoulli(xp: ModuleType, x: Array, logits: Array) -> tuple[Array, Array]:
     """The Bernoulli log density of x, which broadcasts to the logits [..., D]. → value [...], derivative [..., D]"""
     dtype, shape = logits.dtype, logits.shape
     value = xp.empty(shape[:-1], np.promote_types(dtype, np.float32))
@@ -187,10 +190,10 @@ def bernoulli(xp: Any, x: Any, logits: Any) -> tuple[Any, Any]:
     return value, derivative
 
 
-def gaussian(xp: Any, x: Any, head: Any, limits: Limits) -> tuple[Any, Any]:
-    """The Gaussian log density of x [..., D] by a head [..., 2D]. → value [...], derivative by the head [..., 2D]
+def gaussian(xp: ModuleType, x: Array, head: Array, limits: Limits) -> tuple[Array, Array]:
+    """The Gaussian log density of x [..., D] for a head [..., 2D]. → value [...], its derivative [..., 2D]
 
-    The derivative by log σ² is 0 where the limits clipped it.
+    The derivative is with respect to the head; that with respect to log σ² is 0 where the limits clipped it.
     """
     dtype, d = head.dtype, x.shape[-1]
     wide = np.promote_types(dtype, np.float32)
@@ -201,8 +204,8 @@ def gaussian(xp: Any, x: Any, head: Any, limits: Limits) -> tuple[Any, Any]:
     return value, derivative
 
 
-def gaussian_draw(xp: Any, head: Any, noise: Any, limits: Limits) -> tuple[Any, Any, Any, Any]:
-    """A draw z = μ + σ ε by a head [..., 2D] and noise ε [..., D].
+def gaussian_draw(xp: ModuleType, head: Array, noise: Array, limits: Limits) -> tuple[Array, Array, Array, Array]:
+    """A draw z = μ + σ ε from a head [..., 2D] and noise ε [..., D].
 
     → z, σ ε, where log σ² was within the limits (each [..., D]), log q(z) [...]
     """

@@ -1,4 +1,4 @@
-"""The log densities' nodes: the value and its derivatives in one pass forward, a product with the gradient back.
+"""The nodes of `Backend`'s log densities: value and derivatives in one pass forward, a product with the gradient back.
 
 Forward, each node forms the derivative of a row's log density by its inputs (an array that it needs anyway), so that
 nothing else has to be kept. Arrays come as [..., D], log densities as [...], in float32 at least. Gradients can be
@@ -8,42 +8,42 @@ taken once.
 from __future__ import annotations
 
 import math
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 
-from gsbench.backends import cuda_kernels
-from gsbench.backends.chainer_functions import sum_to
-from gsbench.backends.chainer_import import chainer
+from gsbench.backends.base import Array, Limits
+from gsbench.backends.chainer import cuda_kernels
+from gsbench.backends.chainer.functions import Arrays, Tensors, sum_to
+from gsbench.backends.chainer.importing import chainer
 
 LOG_2PI = math.log(2 * math.pi)
-Limits = tuple[float, float] | None
 
 
-def _sum(x: Any) -> Any:
+def _sum(x: Array) -> Array:
     """Σ over the last axis, accumulated in float32 at least."""
     return x.sum(axis=-1, dtype=np.promote_types(x.dtype, np.float32))
 
 
-def _squares(x: Any) -> Any:
+def _squares(x: Array) -> Array:
     """Σ_d x_d², accumulated in float32 at least."""
     return _sum(x * x)
 
 
-def _scaled(derivative: Any, g: Any) -> Any:
+def _scaled(derivative: Array, g: Array) -> Array:
     """g · derivative, into the derivative, which is used once. derivative [..., D], g [...]"""
     derivative *= g[..., None].astype(derivative.dtype, copy=False)
     return derivative
 
 
 class BernoulliLogDensity(chainer.FunctionNode):
-    """Σ_d [ x_d l_d − log(1 + exp l_d) ] for constant x; ∂/∂l = x − σ(l). Logits l [..., D], x broadcasts to it."""
+    """∂/∂l = x − σ(l)"""
 
-    def __init__(self, x: Any) -> None:
+    def __init__(self, x: Array) -> None:
         super().__init__()
         self._x = x
 
-    def forward(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def forward(self, inputs: Arrays) -> Arrays:
         (logits,) = inputs
         xp = chainer.backend.get_array_module(logits)
         if xp is np:
@@ -52,7 +52,7 @@ class BernoulliLogDensity(chainer.FunctionNode):
             value, self._derivative = cuda_kernels.bernoulli(xp, self._x, logits)
         return (value,)
 
-    def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def backward(self, indexes: tuple[int, ...], grad_outputs: Tensors) -> Tensors:
         return (chainer.as_variable(_scaled(self._derivative, grad_outputs[0].array)),)
 
 
@@ -86,17 +86,13 @@ def _bernoulli(x: np.ndarray, logits: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 class GaussianDraw(chainer.FunctionNode):
-    """z = μ + σ ε and log q(z) = −½ Σ_d [ log 2π + log σ²_d + ε_d² ] for constant noise ε [..., D].
+    """z = μ + σ ε and log q(z). The gradient of log q(z) is −½ with respect to each log σ²_d and 0 for μ."""
 
-    The input is a head [..., 2D], μ beside log σ²; `limits` clips log σ². The gradient of log q(z) is the whole one,
-    through the draw and the density together.
-    """
-
-    def __init__(self, noise: Any, limits: Limits) -> None:
+    def __init__(self, noise: Array, limits: Limits) -> None:
         super().__init__()
         self._noise, self._limits = noise, limits
 
-    def forward(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def forward(self, inputs: Arrays) -> Arrays:
         (head,) = inputs
         noise, d = self._noise, self._noise.shape[-1]
         xp = chainer.backend.get_array_module(head)
@@ -111,7 +107,7 @@ class GaussianDraw(chainer.FunctionNode):
         log_q = (_sum(log_var) + (_squares(noise) + d * LOG_2PI)) * -0.5
         return head[..., :d] + self._deviation, log_q.astype(np.promote_types(head.dtype, np.float32), copy=False)
 
-    def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def backward(self, indexes: tuple[int, ...], grad_outputs: Tensors) -> Tensors:
         g_z, g_log_q = (None if g is None else g.array for g in grad_outputs)
         deviation, d = self._deviation, self._deviation.shape[-1]
         xp = chainer.backend.get_array_module(deviation)
@@ -129,7 +125,7 @@ class GaussianDraw(chainer.FunctionNode):
         return (chainer.as_variable(sum_to(g, self._shape)),)
 
 
-def _clipped(xp: Any, log_var: Any, limits: Limits) -> tuple[Any, Any]:
+def _clipped(xp: ModuleType, log_var: Array, limits: Limits) -> tuple[Array, Array | None]:
     """log σ² within the limits, and where it was within them (None: everywhere)."""
     if limits is None:
         return log_var, None
@@ -139,27 +135,24 @@ def _clipped(xp: Any, log_var: Any, limits: Limits) -> tuple[Any, Any]:
 class StandardGaussianLogDensity(chainer.FunctionNode):
     """−½ Σ_d [ log 2π + z_d² ]"""
 
-    def forward(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def forward(self, inputs: Arrays) -> Arrays:
         self.retain_inputs((0,))
         (z,) = inputs
         return ((_squares(z) + z.shape[-1] * LOG_2PI) * -0.5,)
 
-    def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def backward(self, indexes: tuple[int, ...], grad_outputs: Tensors) -> Tensors:
         z = self.get_retained_inputs()[0].array
         return (chainer.as_variable(z * -grad_outputs[0].array[..., None].astype(z.dtype, copy=False)),)
 
 
 class GaussianLogDensity(chainer.FunctionNode):
-    """−½ Σ_d [ log 2π + log σ²_d + (x_d − μ_d)²/σ²_d ] of x [..., D], by a head [..., 2D], μ beside log σ².
-
-    With v = (x − μ)/σ²: ∂/∂μ = v = −∂/∂x, ∂/∂log σ² = ½ [ (x − μ) v − 1 ]. `limits` clips log σ².
-    """
+    """With v = (x − μ)/σ²: ∂/∂μ = v = −∂/∂x, ∂/∂log σ² = ½ [ (x − μ) v − 1 ]."""
 
     def __init__(self, limits: Limits) -> None:
         super().__init__()
         self._limits = limits
 
-    def forward(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def forward(self, inputs: Arrays) -> Arrays:
         x, head = inputs
         xp = chainer.backend.get_array_module(head)
         self._shapes = x.shape, head.shape
@@ -180,7 +173,7 @@ class GaussianLogDensity(chainer.FunctionNode):
         self._derivative = derivative
         return (value,)
 
-    def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def backward(self, indexes: tuple[int, ...], grad_outputs: Tensors) -> Tensors:
         x_shape, head_shape = self._shapes
         g = _scaled(self._derivative, grad_outputs[0].array)
         d = x_shape[-1]
@@ -188,23 +181,3 @@ class GaussianLogDensity(chainer.FunctionNode):
             g[..., d:] *= self._inside
         gradients = {0: lambda: -sum_to(g[..., :d], x_shape), 1: lambda: sum_to(g, head_shape)}
         return tuple(chainer.as_variable(gradients[i]()) for i in indexes)
-
-
-def bernoulli_log_density(x: Any, logits: Any) -> Any:
-    """log Bernoulli(x; σ(logits)) for constant x."""
-    return BernoulliLogDensity(x).apply((logits,))[0]
-
-
-def gaussian_draw(head: Any, noise: Any, limits: Limits) -> tuple[Any, Any]:
-    """z = μ + σ ε and its log density at itself."""
-    return GaussianDraw(noise, limits).apply((head,))
-
-
-def standard_gaussian_log_density(z: Any) -> Any:
-    """log N(z; 0, I)"""
-    return StandardGaussianLogDensity().apply((z,))[0]
-
-
-def gaussian_log_density(x: Any, head: Any, limits: Limits) -> Any:
-    """log N(x; μ, σ²)"""
-    return GaussianLogDensity(limits).apply((x, head))[0]

@@ -1,6 +1,6 @@
 """Imports Chainer 7.8.1 (its last release, August 2022) on today's Python and NumPy.
 
-    from gsbench.backends.chainer_import import chainer
+    from gsbench.backends.chainer.importing import chainer
 
 Each mend stands beside its reason. Nothing of Chainer's or NumPy's behaviour is changed beyond what the import needs,
 and the user sees no warning from it.

@@ -10,11 +10,7 @@ from typing import Any
 
 
 class DeviceMemoryPeak:
-    """Counts live bytes of CuPy's pool and their peak between `start` and `stop`.
-
-    `current_bytes` and `peak_bytes` count what was allocated since `start`; what was there before is not counted when
-    it is freed either.
-    """
+    """The `MemoryPeak` of CuPy's pool."""
 
     meter = "cupy.cuda.MemoryHook"
 

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import pandas as pd
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
+from gsbench.report.blocks import Block, Code, Link, Page, Section, Text, titled
 from gsbench.report.drawn import drawn
-from gsbench.report.html.records import TITLE as ALL_RECORDS
-from gsbench.report.html.records import records_table
-from gsbench.report.html.svg import colours_of, inline_svg
-from gsbench.report.markup import Block, blocks_of, spans_of
-from gsbench.report.page import GLANCE, QUESTIONS, Section
-from gsbench.report.text import csv_text
+from gsbench.report.page import GLANCE, QUESTIONS
+from gsbench.report.text import csv_text, one_line
+from gsbench.report.writers.html.svg import colours_of, inline_svg
 from gsbench.shown import visible
 from gsbench.version import __version__
 
@@ -30,13 +28,11 @@ HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A figure as the template takes it."""
+class Drawing:
+    """What the template prints of a figure, beside its title and its caption."""
 
-    key: str
     svg: Markup
     alt: str
-    caption: str
     has_data: bool
 
 
@@ -47,53 +43,38 @@ class Part:
     id: str
     title: str
     blocks: Sequence[Block]
-    figure: Figure | None = None
+    heading: str  # the id of its heading
 
 
-@dataclass(frozen=True)
-class Question:
-    """A heading with the sections that answer it."""
-
-    id: str
-    title: str
-    parts: list[Part] = field(default_factory=list)
-
-
-def make_html(
-    name: str,
-    answer: Sequence[str],
-    head: str,
-    sections: Sequence[Section],
-    frame: pd.DataFrame,
-    svgs: Mapping[str, str],
-) -> str:
-    """The whole page. `head` is Markdown of `page.make_head`; `svgs` are the figures as matplotlib saved them, by name.
+def whole(page: Page, svgs: Mapping[str, str]) -> str:
+    """The whole page; `svgs` are the figures as matplotlib saved them, by name.
 
     The answer comes first, then the Pareto figure and the one-glance table, then the sections by question, and at the
     end all records.
     """
-    tables = {key: drawn(section.plot.figure) for section in sections if section.plot for key in [section.figure]}
-    figures = {
-        section.figure: _figure(section, svgs[section.figure], tables[section.figure])
-        for section in sections
-        if section.plot
+    figures = [section.figure for section in page.sections if section.figure]
+    tables = {figure.name: drawn(figure.plot.figure) for figure in figures}
+    drawings = {
+        figure.name: Drawing(
+            Markup(inline_svg(figure.name, svgs[figure.name], figure.plot)),
+            alt_text(figure.plot.title, tables[figure.name]),
+            len(tables[figure.name]) > 0,
+        )
+        for figure in figures
     }
-    first, questions = _arranged(sections, figures)
-    questions[-1].parts.insert(0, Part("runs", "Runs", blocks_of(head, "Runs")))
-    records = records_table(frame)
-    questions.append(Question("records", ALL_RECORDS, [Part("all-records", "", [records])]))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined, finalize=_finalize,
     )  # fmt: skip
     environment.filters["inline"] = inline
+    first, questions = _arranged(page)
     return environment.get_template("page.html.j2").render(
-        name=name,
+        page=page,
         version=__version__,
-        answer=answer,
         first=first,
         questions=questions,
-        colours=colours_of(figure.svg for figure in figures.values()),
+        drawings=drawings,
+        colours=colours_of(drawing.svg for drawing in drawings.values()),
         style=Markup((HERE / "style.css").read_text(encoding="utf-8")),
         script=Markup((HERE / "script.js").read_text(encoding="utf-8")),
         data=_json({key: csv(table) for key, table in tables.items() if len(table)}),
@@ -101,8 +82,8 @@ def make_html(
 
 
 def _finalize(value: Any) -> Any:
-    """Whatever the template prints: text in which nothing is hidden, which jinja2 escapes."""
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    """Whatever the template prints: text in one line in which nothing is hidden, which jinja2 escapes."""
+    return value if isinstance(value, Markup) else one_line(value)
 
 
 def csv(table: pd.DataFrame) -> str:
@@ -122,16 +103,17 @@ def _json(content: Any) -> Markup:
     return Markup(written.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
 
 
-def inline(text: str) -> Markup:
-    """Markdown of a paragraph: see `markup.spans_of`. All text is escaped."""
-    forms = {"text": "{0}", "code": "<code>{0}</code>", "link": '<a href="{0}">{0}</a>'}
-    return Markup("").join(Markup(forms[span.kind]).format(visible(span.text)) for span in spans_of(text))
+def inline(text: Text) -> Markup:
+    """The text of a paragraph, all of it escaped."""
+    if isinstance(text, str):
+        return escape(one_line(text))
+    return Markup("").join(map(_piece, text))
 
 
-def _figure(section: Section, svg: str, table: pd.DataFrame) -> Figure:
-    assert section.plot is not None
-    inlined = Markup(inline_svg(section.figure, svg, section.plot))
-    return Figure(section.figure, inlined, alt_text(section.plot.title, table), section.plot.caption, len(table) > 0)
+def _piece(piece: str | Code | Link) -> Markup:
+    if isinstance(piece, Link):
+        return Markup('<a href="{0}">{0}</a>').format(piece.file)
+    return Markup("<code>{}</code>").format(visible(piece.text)) if isinstance(piece, Code) else escape(visible(piece))
 
 
 def alt_text(title: str, table: pd.DataFrame) -> str:
@@ -171,14 +153,23 @@ def _range(table: pd.DataFrame, axis: str, label: str) -> str:
     return f"{label}: from {own.min():.3g} to {own.max():.3g}" if len(own) else label
 
 
-def _arranged(sections: Sequence[Section], figures: Mapping[str, Figure]) -> tuple[list[Part], list[Question]]:
-    """What stands under the answer, and the questions that have sections."""
+Question = tuple[str, str, list[Part]]  # its id, its title, and the sections that answer it
+
+
+def _arranged(page: Page) -> tuple[list[Part], list[Question]]:
+    """What stands under the answer, and the questions that have sections, with all records at the end."""
     first: list[Part] = []
-    questions = {key: Question(key, title) for key, title in QUESTIONS.items()}
-    for number, section in enumerate(sections):
-        blocks = blocks_of(section.body, section.title)
-        part = Part(f"part-{number}", section.title, blocks, figures.get(section.figure))
-        is_first = section.figure in FIRST or section.title == GLANCE
-        (first if is_first else questions[section.question].parts).append(part)
-    first.sort(key=lambda part: part.figure is None)
-    return first, [question for question in questions.values() if question.parts]
+    parts: dict[str, list[Part]] = {question: [] for question in QUESTIONS}
+    for number, section in enumerate(page.sections):
+        is_first = section.title == GLANCE or (section.figure and section.figure.name in FIRST)
+        (first if is_first else parts[section.question]).append(_part(f"part-{number}", section))
+    first.sort(key=lambda part: part.title == GLANCE)
+    parts["machine"].insert(0, _part("runs", Section("Runs", page.head, "machine")))
+    records = Part("all-records", "", [page.records], "")
+    questions = [(question, title, parts[question]) for question, title in QUESTIONS.items() if parts[question]]
+    return first, [*questions, ("records", page.records.title, [records])]
+
+
+def _part(id: str, section: Section) -> Part:
+    heading = section.figure.name if section.figure else id
+    return Part(id, section.title, titled(section.blocks, section.title), f"{heading}-title")

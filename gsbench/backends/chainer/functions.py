@@ -6,28 +6,33 @@ step of a hundred rows that is as much as the products. Gradients can be taken o
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
-from gsbench.backends.chainer_import import chainer
+from gsbench.backends.base import Array, Tensor
+from gsbench.backends.chainer.importing import chainer
+
+Arrays: TypeAlias = "tuple[Array, ...]"  # what a node's forward pass takes and gives
+Tensors: TypeAlias = "tuple[Tensor, ...]"  # and its backward pass
 
 
-def dot(a: Any, b: Any) -> Any:
+def dot(a: Array, b: Array) -> Array:
     """The product of two matrices. All products of the backend are made here, so that they can be counted."""
     return a.dot(b)
 
 
-def _array(variable: Any) -> Any:
+def _array(variable: Tensor) -> Array:
     return variable.array
 
 
-def rows(x: Any) -> Any:
+def rows(x: Array) -> Array:
     """[..., D] as a matrix [rows, D]."""
     return x.reshape(-1, x.shape[-1])
 
 
-def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
+def sum_to(g: Array, shape: tuple[int, ...]) -> Array:
     """The sum of g over the axes along which an array of `shape` was broadcast to g's: g's shape → `shape`."""
     while g.ndim > len(shape):
         g = g.sum(axis=0) if g.ndim - len(shape) < 2 else g.reshape(-1, *g.shape[2:])
@@ -35,7 +40,7 @@ def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
     return g.sum(axis=axes, keepdims=True) if axes else g
 
 
-def _first_layer(x: Any, W: Any, terms: tuple[Any, ...]) -> Any:
+def _first_layer(x: Array, W: Array, terms: Arrays) -> Array:
     """x Wᵀ + Σ terms as a new array, or Σ terms where x is None."""
     if x is not None:
         y, further = dot(rows(x), W.T).reshape(*x.shape[:-1], W.shape[0]), terms
@@ -48,7 +53,7 @@ def _first_layer(x: Any, W: Any, terms: tuple[Any, ...]) -> Any:
     return y
 
 
-def _plus(y: Any, term: Any) -> Any:
+def _plus(y: Array, term: Array) -> Array:
     """y + term, into y, which is ours, where it is large enough."""
     if np.broadcast_shapes(y.shape, term.shape) != y.shape:
         return y + term
@@ -56,12 +61,14 @@ def _plus(y: Any, term: Any) -> Any:
     return y
 
 
-def _first_layer_gradients(g: Any, x: Any, W: Any, shapes: list[tuple[int, ...]], indexes: Any) -> dict[int, Any]:
+def _first_layer_gradients(
+    g: Array, x: Array | None, W: Array, shapes: list[tuple[int, ...]], indexes: Iterable[int]
+) -> dict[int, Array]:
     """Those of `_first_layer` by its inputs number `indexes`: x and W (where x is not None), and terms of `shapes`."""
     found = {}
     n_product = 0 if x is None else 2
     for i in indexes:
-        if i >= n_product:
+        if x is None or i >= n_product:
             found[i] = sum_to(g, shapes[i - n_product])
             continue
         product_g = rows(sum_to(g, (*x.shape[:-1], W.shape[0])))
@@ -72,7 +79,7 @@ def _first_layer_gradients(g: Any, x: Any, W: Any, shapes: list[tuple[int, ...]]
 class Elu(chainer.FunctionNode):
     """max(x, 0) + exp(min(x, 0)) − 1, on a CPU: Chainer's takes its negative entries by a mask, which costs thrice."""
 
-    def forward(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def forward(self, inputs: Arrays) -> Arrays:
         (x,) = inputs
         y = np.minimum(x, 0)
         np.exp(y, out=y)
@@ -81,7 +88,7 @@ class Elu(chainer.FunctionNode):
         self.retain_outputs((0,))
         return (y,)
 
-    def backward(self, indexes: Any, gradients: tuple[Any, ...]) -> tuple[Any, ...]:
+    def backward(self, indexes: tuple[int, ...], gradients: Tensors) -> Tensors:
         """The derivative is 1, or exp(x) = y + 1 where x < 0."""
         (y,) = map(_array, self.get_retained_outputs())
         gx = np.minimum(y, 0)
@@ -91,36 +98,26 @@ class Elu(chainer.FunctionNode):
 
 
 class Affine(chainer.FunctionNode):
-    """y = x Wᵀ + Σ_i t_i over the last axis: x [..., D], W [H, D], terms t_i that broadcast → [..., H]. x may be None.
-
-    `inputs` are x and W, where there is an x, and the terms.
-    """
+    """x Wᵀ + Σ terms. `inputs` are x and W, where there is an x, and the terms."""
 
     def __init__(self, product: bool) -> None:
         super().__init__()
         self._product = product
 
-    def forward(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def forward(self, inputs: Arrays) -> Arrays:
         self.retain_inputs((0, 1) if self._product else ())
         x, W, *terms = inputs if self._product else (None, None, *inputs)
         self._shapes = [term.shape for term in terms]
         return (_first_layer(x, W, tuple(terms)),)
 
-    def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def backward(self, indexes: tuple[int, ...], grad_outputs: Tensors) -> Tensors:
         x, W = map(_array, self.get_retained_inputs()) if self._product else (None, None)
         found = _first_layer_gradients(grad_outputs[0].array, x, W, self._shapes, indexes)
         return tuple(chainer.as_variable(found[i]) for i in indexes)
 
 
-def affine(x: Any, W: Any, terms: tuple[Any, ...] = ()) -> Any:
-    """x Wᵀ + Σ terms, or Σ terms where x is None."""
-    return Affine(x is not None).apply(terms if x is None else (x, W, *terms))[0]
-
-
 class Perceptron(chainer.FunctionNode):
-    """A whole multilayer perceptron with rectifiers, whose first layer may take terms that broadcast:
-
-    h_1 = max(0, x Wᵀ + Σ_i t_i), h_i = max(0, h_{i−1} W_iᵀ + b_i), y = h_{n−1} W_nᵀ + b_n; x may be None.
+    """A whole multilayer perceptron with rectifiers, whose first layer may take terms that broadcast.
 
     `inputs` are x and W, where there is an x, the terms, and W_2, b_2, …, W_n, b_n. The gradient of a hidden layer is
     an array of the node's own, which takes the rectifier's mask in place while it is still in the cache: with nodes of
@@ -131,13 +128,13 @@ class Perceptron(chainer.FunctionNode):
         super().__init__()
         self._product, self._n_terms = product, n_terms
 
-    def _parts(self, arrays: tuple[Any, ...]) -> tuple[Any, Any, tuple[Any, ...], list[tuple[Any, Any]]]:
+    def _parts(self, arrays: Arrays) -> tuple[Array | None, Array | None, Arrays, list[tuple[Array, Array]]]:
         """x, W, the terms, and the further layers (W_i, b_i)."""
         x, W, *rest = arrays if self._product else (None, None, *arrays)
         terms, layers = rest[: self._n_terms], rest[self._n_terms :]
         return x, W, tuple(terms), list(zip(layers[::2], layers[1::2], strict=True))
 
-    def forward(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def forward(self, inputs: Arrays) -> Arrays:
         x, W, terms, layers = self._parts(inputs)
         self.retain_inputs(tuple(i for i in range(len(inputs)) if not self._is_term(i)))
         self._shapes = [term.shape for term in terms]
@@ -157,7 +154,7 @@ class Perceptron(chainer.FunctionNode):
         n_product = 2 if self._product else 0
         return n_product <= i < n_product + self._n_terms
 
-    def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def backward(self, indexes: tuple[int, ...], grad_outputs: Tensors) -> Tensors:
         retained = iter(self.get_retained_inputs())
         n_first = (2 if self._product else 0) + self._n_terms
         n_inputs = n_first + 2 * len(self._hidden)
@@ -176,33 +173,22 @@ class Perceptron(chainer.FunctionNode):
         return tuple(chainer.as_variable(found[i]) for i in indexes)
 
 
-def perceptron(x: Any, W: Any, terms: tuple[Any, ...], layers: list[tuple[Any, Any]]) -> Any:
-    """A perceptron with rectifiers: the first layer x Wᵀ + Σ terms (x None: Σ terms), then the others."""
-    first = terms if x is None else (x, W, *terms)
-    return Perceptron(x is not None, len(terms)).apply((*first, *(p for layer in layers for p in layer)))[0]
-
-
 class Product(chainer.FunctionNode):
     """x W over the last axis: x [..., K], W [K, H] → [..., H]."""
 
-    def forward(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def forward(self, inputs: Arrays) -> Arrays:
         self.retain_inputs((0, 1))
         x, W = inputs
         return (dot(rows(x), W).reshape(*x.shape[:-1], W.shape[1]),)
 
-    def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def backward(self, indexes: tuple[int, ...], grad_outputs: Tensors) -> Tensors:
         x, W = (variable.array for variable in self.get_retained_inputs())
         g = rows(grad_outputs[0].array)
         gradients = {0: lambda: dot(g, W.T).reshape(x.shape), 1: lambda: dot(rows(x).T, g)}
         return tuple(chainer.as_variable(gradients[i]()) for i in indexes)
 
 
-def product(x: Any, W: Any) -> Any:
-    """x W over the last axis."""
-    return Product().apply((x, W))[0]
-
-
-def _scatter_rows(index: Any, g: Any, W: Any) -> Any:
+def _scatter_rows(index: Array, g: Array, W: Array) -> Array:
     """The gradient of W [K, H] whose rows `index` [n] were taken, from theirs, g [n, H]."""
     xp = chainer.backend.get_array_module(W)
     gradient = xp.zeros_like(W)
@@ -218,36 +204,31 @@ def _scatter_rows(index: Any, g: Any, W: Any) -> Any:
 class TakeRows(chainer.FunctionNode):
     """Rows of W [K, H] by class numbers: index int [...] → [..., H]."""
 
-    def __init__(self, index: Any) -> None:
+    def __init__(self, index: Array) -> None:
         super().__init__()
         self._index = index
 
-    def forward(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def forward(self, inputs: Arrays) -> Arrays:
         self.retain_inputs((0,))
         return (inputs[0][self._index],)
 
-    def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def backward(self, indexes: tuple[int, ...], grad_outputs: Tensors) -> Tensors:
         W = self.get_retained_inputs()[0].array
         return (chainer.as_variable(_scatter_rows(self._index.ravel(), rows(grad_outputs[0].array), W)),)
-
-
-def take_rows(W: Any, index: Any) -> Any:
-    """Rows of W."""
-    return TakeRows(index).apply((W,))[0]
 
 
 class LookUp(chainer.FunctionNode):
     """y W for one-hot rows y [..., K] that carry a gradient: rows of W [K, H] forward, g Wᵀ back to all K entries."""
 
-    def __init__(self, index: Any) -> None:
+    def __init__(self, index: Array) -> None:
         super().__init__()
         self._index = index
 
-    def forward(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def forward(self, inputs: Arrays) -> Arrays:
         self.retain_inputs((1,))
         return (inputs[1][self._index],)
 
-    def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def backward(self, indexes: tuple[int, ...], grad_outputs: Tensors) -> Tensors:
         W = self.get_retained_inputs()[0].array
         g = rows(grad_outputs[0].array)
         gradients = {
@@ -257,29 +238,20 @@ class LookUp(chainer.FunctionNode):
         return tuple(chainer.as_variable(gradients[i]()) for i in indexes)
 
 
-def look_up(y: Any, W: Any) -> Any:
-    """y W for one-hot y."""
-    array: Any = y.array if isinstance(y, chainer.Variable) else y
-    return LookUp(array.argmax(axis=-1)).apply((y, W))[0]
-
-
 class HardPoint(chainer.FunctionNode):
-    """Forward the constant D [..., K]; backward Σ_m c_m J(p_m) g by log q, J(p) = diag(p) − p pᵀ, p [M, ..., K].
+    """Forward the constant D [..., K]; backward Σ_m c_m J(p_m) g = Σ_m c_m (p_m g − p_m ⟨p_m, g⟩)."""
 
-    Log q may be broadcast: its shape is one that broadcasts to D's.
-    """
-
-    def __init__(self, hard: Any, points: Any, weights: tuple[float, ...]) -> None:
+    def __init__(self, hard: Array, points: Sequence[Array], weights: tuple[float, ...]) -> None:
         super().__init__()
         self._hard, self._points, self._weights = hard, points, weights
 
-    def forward(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def forward(self, inputs: Arrays) -> Arrays:
         self._shape, self._dtype = inputs[0].shape, inputs[0].dtype
         return (self._hard,)
 
-    def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def backward(self, indexes: tuple[int, ...], grad_outputs: Tensors) -> Tensors:
         g = grad_outputs[0].array.astype(self._dtype, copy=False)
-        total: Any = None
+        total: Array = None
         for p, weight in zip(self._points, self._weights, strict=True):
             by_point = p * g
             by_point -= p * by_point.sum(axis=-1, keepdims=True)
@@ -288,28 +260,23 @@ class HardPoint(chainer.FunctionNode):
         return (chainer.as_variable(sum_to(total, self._shape)),)
 
 
-def hard_point(hard: Any, log_q: Any, points: Any, weights: tuple[float, ...]) -> Any:
-    """The constant `hard` with the gradient Σ_m c_m J(p_m) by log q."""
-    return HardPoint(hard, points, weights).apply((log_q,))[0]
-
-
 class Pick(chainer.FunctionNode):
     """Entries of the last axis: x [..., K], index int [..., S] → [..., S]. An entry may be picked several times."""
 
-    def __init__(self, index: Any) -> None:
+    def __init__(self, index: Array) -> None:
         super().__init__()
         self._index = rows(index)
         self._shape = index.shape
 
-    def _entries(self) -> tuple[Any, Any]:
+    def _entries(self) -> tuple[Array, Array]:
         xp = chainer.backend.get_array_module(self._index)
         return xp.arange(len(self._index))[:, None], self._index
 
-    def forward(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def forward(self, inputs: Arrays) -> Arrays:
         self.retain_inputs((0,))
         return (rows(inputs[0])[self._entries()].reshape(self._shape),)
 
-    def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def backward(self, indexes: tuple[int, ...], grad_outputs: Tensors) -> Tensors:
         x = self.get_retained_inputs()[0].array
         xp = chainer.backend.get_array_module(x)
         gradient = xp.zeros(x.shape, x.dtype)  # in C order whatever x's is, so that `rows` gives a view
@@ -317,15 +284,10 @@ class Pick(chainer.FunctionNode):
         return (chainer.as_variable(gradient),)
 
 
-def pick(x: Any, index: Any) -> Any:
-    """Entries of the last axis of x."""
-    return Pick(index).apply((x,))[0]
-
-
 class TakeGroups(TakeRows):
     """Rows of x [n, ...] by numbers that come in groups, equal ones together: index int [R] → [R, ...]."""
 
-    def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def backward(self, indexes: tuple[int, ...], grad_outputs: Tensors) -> Tensors:
         x, g, index = self.get_retained_inputs()[0].array, grad_outputs[0].array, self._index
         xp = chainer.backend.get_array_module(x)
         gradient = xp.zeros_like(x)
@@ -337,19 +299,14 @@ class TakeGroups(TakeRows):
         return (chainer.as_variable(gradient),)
 
 
-def take_groups(x: Any, index: Any) -> Any:
-    """Rows of x by numbers of which equal ones stand together."""
-    return TakeGroups(index).apply((x,))[0]
-
-
 class Sparsemax(chainer.FunctionNode):
-    """The point of the simplex that is nearest to x, over the last axis: w_k = max(0, x_k − t) with Σ_k w_k = 1.
+    """w_k = max(0, x_k − t) with Σ_k w_k = 1, over the last axis.
 
     Its Jacobian is diag(s) − s sᵀ/|S|, with s the indicator of the support S (Martins & Astudillo 2016, arXiv
     1602.02068, prop. 1 and eq. 14).
     """
 
-    def forward(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def forward(self, inputs: Arrays) -> Arrays:
         x = inputs[0]
         xp = chainer.backend.get_array_module(x)
         # No entry that is 1 or more below the largest is of the support; as −1 it costs the sums no digits.
@@ -363,16 +320,11 @@ class Sparsemax(chainer.FunctionNode):
         self.retain_outputs((0,))
         return (w,)
 
-    def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def backward(self, indexes: tuple[int, ...], grad_outputs: Tensors) -> Tensors:
         support = self.get_retained_outputs()[0].array > 0
         g = grad_outputs[0].array * support
         g -= support * (g.sum(axis=-1, keepdims=True) / support.sum(axis=-1, keepdims=True).astype(g.dtype))
         return (chainer.as_variable(g),)
-
-
-def sparsemax(x: Any) -> Any:
-    """Sparsemax over the last axis."""
-    return Sparsemax().apply((x,))[0]
 
 
 class Entropy(chainer.FunctionNode):
@@ -382,24 +334,19 @@ class Entropy(chainer.FunctionNode):
     where a sampler's step holds most.
     """
 
-    def forward(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def forward(self, inputs: Arrays) -> Arrays:
         self.retain_inputs((0,))
         (log_q,) = inputs
         terms = chainer.backend.get_array_module(log_q).exp(log_q)
         terms *= log_q
         return (-terms.sum(axis=-1),)
 
-    def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def backward(self, indexes: tuple[int, ...], grad_outputs: Tensors) -> Tensors:
         log_q = self.get_retained_inputs()[0].array
         gradient = log_q + 1
         gradient *= chainer.backend.get_array_module(log_q).exp(log_q)
         gradient *= -grad_outputs[0].array[..., None]
         return (chainer.as_variable(gradient),)
-
-
-def entropy(log_q: Any) -> Any:
-    """The entropy of q over the last axis, by log q."""
-    return Entropy().apply((log_q,))[0]
 
 
 class PointEntropy(chainer.FunctionNode):
@@ -408,42 +355,31 @@ class PointEntropy(chainer.FunctionNode):
     The gradient, −(log w + 1), is taken on the support alone: what w is made by has none off it.
     """
 
-    def forward(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def forward(self, inputs: Arrays) -> Arrays:
         xp = chainer.backend.get_array_module(inputs[0])
         w = inputs[0]
         self._support = w > 0
         self._log_w = xp.log(xp.where(self._support, w, w.dtype.type(1)))
         return (-(w * self._log_w).sum(axis=-1),)
 
-    def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def backward(self, indexes: tuple[int, ...], grad_outputs: Tensors) -> Tensors:
         g = grad_outputs[0].array[..., None]
         return (chainer.as_variable(-g * (self._log_w + 1) * self._support),)
 
 
-def point_entropy(w: Any) -> Any:
-    """The entropy of points of the simplex, over the last axis."""
-    return PointEntropy().apply((w,))[0]
-
-
 class WeightedSum(chainer.FunctionNode):
-    """Σ_k w_k f_k over the last axis, where f's gradients are known: w, f [..., K] → [...].
+    """Σ_k w_k f_k over the last axis. Inputs are w and what f was computed from, with the latter's gradients."""
 
-    Inputs are w and what f was computed from; `gradients` are those of the sum of all entries of the result by the
-    latter. They are exact for every loss that weights the entries alike, such as a mean, and for no other: a gradient
-    that differs between entries raises ValueError (on a CUDA device, where to look would stall the queue, all
-    gradients become NaN).
-    """
-
-    def __init__(self, f: Any, gradients: list[Any]) -> None:
+    def __init__(self, f: Array, gradients: list[Array]) -> None:
         super().__init__()
         self._f, self._gradients = f, gradients
 
-    def forward(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def forward(self, inputs: Arrays) -> Arrays:
         self.retain_inputs(())
         self._dtypes = [x.dtype for x in inputs[1:]]
         return ((inputs[0] * self._f).sum(axis=-1),)
 
-    def backward(self, indexes: tuple[int, ...], grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def backward(self, indexes: tuple[int, ...], grad_outputs: Tensors) -> Tensors:
         g = grad_outputs[0].array
         xp = chainer.backend.get_array_module(g)
         scale, alike = g.ravel()[0], (g == g.ravel()[0]).all()
@@ -464,8 +400,3 @@ class WeightedSum(chainer.FunctionNode):
                 gradient *= scale.astype(gradient.dtype)
                 found.append(gradient.astype(self._dtypes[i - 1], copy=False))
         return tuple(map(chainer.as_variable, found))
-
-
-def weighted_sum(w: Any, f: Any, inputs: list[Any], gradients: list[Any]) -> Any:
-    """Σ_k w_k f_k with f's gradients by `inputs` as given."""
-    return WeightedSum(f, gradients).apply((w, *inputs))[0]

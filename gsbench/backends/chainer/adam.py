@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gsbench.backends.chainer_import import chainer
+from gsbench.backends.base import Array, Optimizer, Parameter
+from gsbench.backends.chainer.importing import chainer
 
 hooks = chainer.optimizer_hooks
 BETA2, EPSILON = 0.999, 1e-8
@@ -16,7 +17,7 @@ BETA2, EPSILON = 0.999, 1e-8
 class InPlaceAdamRule(chainer.optimizers.adam.AdamRule):
     """Chainer's update on a CPU, in place and with one temporary where Chainer's has six: half the time."""
 
-    def update_core_cpu(self, param: Any) -> None:
+    def update_core_cpu(self, param: Parameter) -> None:
         grad, m, v = param.grad, self.state["m"], self.state["v"]
         if grad is None:
             return
@@ -40,7 +41,7 @@ class InPlaceAdam(chainer.optimizers.Adam):
         return InPlaceAdamRule(self.hyperparam)
 
 
-class Adam:
+class Adam(Optimizer):
     """Chainer's Adam over named parameters: W ← W − α_t m/(√v + ε̂), α_t = α √(1 − β2ᵗ)/(1 − β1ᵗ), β2 0.999, ε̂ 1e-8.
 
     That is the form at the end of section 2 of Kingma and Ba 2015 (arXiv 1412.6980). Their algorithm 1, which PyTorch
@@ -49,7 +50,7 @@ class Adam:
     """
 
     def __init__(
-        self, parameters: dict[str, Any], learning_rate: float, beta1: float, loss_scale: float | None
+        self, parameters: Mapping[str, Parameter], learning_rate: float, beta1: float, loss_scale: float | None
     ) -> None:
         self._chain = chainer.Chain()
         with self._chain.init_scope():
@@ -65,11 +66,6 @@ class Adam:
     def constrain(
         self, weight_decay: float = 0.0, clip_norm: float | None = None, clip_element: float | None = None
     ) -> None:
-        """Adds weight_decay·W to the gradient of each parameter W, then scales all gradients to a norm of at most
-        `clip_norm`, then clips their elements to ±`clip_element`.
-
-        Raises ValueError for a dtype whose gradients are scaled, which could not be clipped so.
-        """
         if self._scaled and (clip_norm or clip_element):
             raise ValueError("clip_norm and clip_element need dtype float32 or float64, got float16")
         if weight_decay:
@@ -81,7 +77,6 @@ class Adam:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What no recipe sets, for records: β2, ε and which of the two forms it is part of."""
         return {"adam_beta2": BETA2, "adam_epsilon": EPSILON, "adam_epsilon_form": "epsilon-hat"}
 
     def set_learning_rate(self, learning_rate: float) -> None:
@@ -93,9 +88,8 @@ class Adam:
     def update(self) -> None:
         self._optimizer.update()
 
-    def state(self) -> dict[str, Any]:
-        """The moments, device arrays that the next update changes, and the number of updates."""
-        state: dict[str, Any] = {"updates": np.asarray(self._optimizer.t)}
+    def state(self) -> dict[str, Array]:
+        state: dict[str, Array] = {"updates": np.asarray(self._optimizer.t)}
         for name, parameter in self._parameters.items():
             rule = parameter.update_rule
             for key, value in (rule.state or {}).items():
@@ -104,9 +98,8 @@ class Adam:
                 state[f"wide/{name}"] = rule._fp32_param.array
         return state
 
-    def state_forms(self) -> dict[str, tuple[tuple[int, ...], Any]]:
-        """Shape and dtype of each array that `state` has after an update."""
-        forms: dict[str, tuple[tuple[int, ...], Any]] = {"updates": ((), np.dtype(int))}
+    def state_forms(self) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+        forms: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {"updates": ((), np.dtype(int))}
         for name, parameter in self._parameters.items():
             dtype = np.dtype(np.float32) if self._scaled else parameter.dtype
             for key in ("m", "v", "wide") if self._scaled else ("m", "v"):
@@ -114,7 +107,6 @@ class Adam:
         return forms
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Goes on where an optimiser of the same parameters had `state`."""
         self._optimizer.t = int(state["updates"])
         for name, parameter in self._parameters.items():
             rule = parameter.update_rule
