@@ -49,13 +49,13 @@ def test_a_run_prints_one_line_of_results_and_its_folder(tmp_path, capsys):
     assert printed.err.startswith(f"run {KEY} in {tmp_path}\n")
     assert "3/3 steps" in printed.err
     assert "steps/s, loss " in printed.err
-    assert "finished before" not in printed.err
+    assert "already finished" not in printed.err
 
     assert main(options) == 0
     again = capsys.readouterr()
     assert again.out == printed.out
     assert again.err == (
-        f"run {KEY} in {tmp_path}\nThis run was finished before; delete its folder to make it again.\n"
+        f"run {KEY} in {tmp_path}\nThis run is already finished; delete its folder to repeat it.\n"
     )
     assert main(["--quiet", *options]) == 0
     assert capsys.readouterr() == (printed.out, "")
@@ -84,7 +84,7 @@ def test_the_exit_code_is_the_status(tmp_path, monkeypatch, capsys, status, code
     assert main([*TINY, "--runs", str(tmp_path)]) == code
     printed = capsys.readouterr()
     assert printed.out.splitlines()[0] == line
-    assert ("the same command goes on from there" in printed.err) == (status == "unfinished")
+    assert ("the same command resumes from there" in printed.err) == (status == "unfinished")
 
 
 def test_a_run_s_budget_of_seconds_is_followed_in_seconds(capsys):
@@ -151,7 +151,7 @@ def test_help_names_every_option(capsys):
         assert f"--{name.replace('_', '-')}" in text, name
     for preset in PRESETS:
         assert preset in text
-    assert "exit codes: 0 done, 2 cannot be used, 3 diverged, 4 does not fit into memory, 130 stopped" in text
+    assert "codes: 0 done, 2 unusable arguments or files, 3 diverged, 4 does not fit into memory, 130 stopped" in text
 
 
 # Refusals
@@ -285,7 +285,7 @@ def test_a_run_that_is_asked_to_stop_says_how_to_go_on(tmp_path, monkeypatch, ca
     assert main(options) == 130
     printed = capsys.readouterr()
     assert printed.out.startswith("unfinished (stopped); step 2,")
-    assert "Stopped with a checkpoint: the same command goes on from there." in printed.err
+    assert "Stopped with a checkpoint: the same command resumes from there." in printed.err
     assert (tmp_path / KEY / "checkpoint.npz").exists()
     monkeypatch.undo()
     assert main(options) == 0

@@ -553,12 +553,12 @@ def test_the_command_lists_failures_at_the_end_and_says_so_with_its_exit_code(tm
     assert printed.out == f"{tmp_path}\n"
     last = printed.err.splitlines()[-2:]
     assert last[0].startswith(f"{failing.key}: failed: SettingError: dtype float16 needs a CUDA device")
-    assert last[1] == f"1 of 1 runs failed; for the report: gsbench report {tmp_path}"
+    assert last[1] == f"1 of 1 runs failed; to make the report: gsbench report {tmp_path}"
 
     assert main(options) == 0
     assert "test accuracy" in capsys.readouterr().err
     assert main(options) == 0
-    assert "1 runs, 1 of them finished before" in capsys.readouterr().err
+    assert "1 runs, 1 of them already finished" in capsys.readouterr().err
 
 
 def test_the_command_ends_with_130_when_it_is_interrupted(tmp_path, in_process, monkeypatch, capsys):
@@ -567,7 +567,7 @@ def test_the_command_ends_with_130_when_it_is_interrupted(tmp_path, in_process, 
 
     monkeypatch.setattr(command, "run_sweep", interrupted)
     assert main(["sweep", *OPTIONS, "--classes", "2", "--runs", str(tmp_path)]) == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "the same command resumes" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs the signals of POSIX")
@@ -595,7 +595,7 @@ def test_a_sweep_that_is_stopped_while_its_cluster_starts_or_ends_leaves_no_diso
     assert main(["sweep", *OPTIONS, "--classes", "2", "--runs", str(tmp_path)]) == 130
     assert seen == ["started", _end_at_once]
     assert [signal.getsignal(each) for each in SIGNALS] == before
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "the same command resumes" in capsys.readouterr().err
 
 
 # A real cluster, of which a worker is killed
@@ -728,5 +728,5 @@ def test_a_signal_stops_the_command_with_a_checkpoint_and_leaves_no_process(tmp_
     record, printed = store.record(settings.key), log.read_text()
     assert (record["status"], record["reason"]) == ("unfinished", "stopped")
     assert store.checkpoint(settings.key)[0]["steps"] == record["step"] > 0
-    assert "the same command goes on" in printed
+    assert "the same command resumes" in printed
     assert "Traceback" not in printed
