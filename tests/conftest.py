@@ -4,6 +4,7 @@ For some of them: sessions of the benchmark within this process.
 """
 
 import contextlib
+import gc
 import importlib
 import io
 import os
@@ -26,6 +27,15 @@ def one_thread():
     """The matrices of tests are small: threads would only wait for each other."""
     with threadpool_limits(1):
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def a_small_heap():
+    """What is there before a module's tests stays until the end. So the many measurements that collect garbage first
+    need not look through it, which would take them longer than what they measure.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
