@@ -8,15 +8,17 @@ from typing import Any
 import pytest
 from peers import PEERS, peer_cases
 
-from gsbench.backends import BACKENDS, DTYPES, load_backend
+from gsbench.backends import load_backend
 from gsbench.cli.values import at_least, byte_count, integers, one_of, option, path, seconds, some_of
-from gsbench.data import DATASETS, count_classes, load_dataset, split
+from gsbench.data import count_classes, load_dataset, split
 from gsbench.estimators import ESTIMATORS, Estimator, parse_estimators
 from gsbench.estimators.marginalize_streamed import MarginalizeStreamed
+from gsbench.fields import settings_of
 from gsbench.limits import available_bytes, available_cores
 from gsbench.machine import CLOCK, blas
-from gsbench.models import MODELS, PRESETS, ModelConfig, make_config
-from gsbench.settings import BINARIZE, Settings, check_class_count
+from gsbench.models import MODELS, ModelConfig
+from gsbench.presets import PRESETS
+from gsbench.settings import NETWORKS, Settings, check_class_count
 from gsbench.values import SettingError, whole
 
 DEFAULT_CLASSES = (10, 20, 50, 100, 200)
@@ -32,6 +34,11 @@ STATES = ("initial", "trained")
 # Unbiased, and so by no other bound than the exact sum's, at the cost of two calls of f.
 TRAINING_ESTIMATOR = "sum-and-sample"
 ROOFLINE = ("bound", "step")
+
+
+# The settings of all cases; those of each case are the options in the plural.
+PLURALS = {"n_classes": "classes", "estimator": "estimators", "model": "models"}
+OF_CASE = {n: s for n, s in {**settings_of(Settings), **NETWORKS}.items() if n not in PLURALS}
 
 
 def peer_names(text: str) -> tuple[str, ...]:
@@ -82,70 +89,22 @@ def add_options(parser: pytest.Parser) -> None:
         help=f"models; known: {listed(MODELS)} (default: adgm)",
     )
     add(
-        "--preset",
-        type=one_of("preset", PRESETS),
-        metavar="NAME",
-        default="default",
-        help=f"the networks' sizes: {listed(PRESETS)} (default: %(default)s)",
-    )
-    add(
-        "--dataset",
-        type=one_of("data set", DATASETS),
-        metavar="NAME",
-        default="glyphs",
-        help=f"data set: {listed(DATASETS)}; glyphs and synthetic need no files, any number of classes: synthetic "
-        "(default: %(default)s)",
-    )
-    add(
         "--data-dir",
         type=path,
         metavar="DIR",
         help="data folder with mnist/, fashion-mnist/, omniglot/ (default: the environment variable GSBENCH_DATA)",
     )
-    add(
-        "--batch",
-        type=at_least(1),
-        default=100,
-        metavar="B",
-        help="unlabelled examples in a minibatch, and as many labelled ones (default: %(default)s)",
-    )
-    add(
-        "--n-mc",
-        type=at_least(1),
-        default=1,
-        metavar="N",
-        help="Monte-Carlo draws of a and z (default: %(default)s)",
-    )
-    add("--labels", type=at_least(1), default=10, metavar="n", help="labels a class (default: %(default)s)")
-    add(
-        "--binarize",
-        type=one_of("binarize", BINARIZE),
-        metavar="HOW",
-        default="dynamic",
-        help=f"{' or '.join(BINARIZE)}: pixels drawn anew for each batch, or as they are (default: %(default)s)",
-    )
-    add(
-        "--dtype",
-        type=one_of("dtype", DTYPES),
-        metavar="NAME",
-        default="float32",
-        help=f"{', '.join(DTYPES)}; float16 on a CUDA device alone (default: %(default)s)",
-    )
-    add(
-        "--backend",
-        type=one_of("backend", BACKENDS),
-        metavar="NAME",
-        default="chainer",
-        help=f"the framework: {listed(BACKENDS)} (default: %(default)s)",
-    )
-    add("--device", default="cpu", help="cpu or cuda:N (default: %(default)s)")
-    add(
-        "--threads",
-        type=at_least(1),
-        metavar="T",
-        help=f"threads of the linear algebra library (default: {default_threads()}, all cores, or OMP_NUM_THREADS)",
-    )
-    add("--seed", type=at_least(0), default=0, help="seed of the run (default: %(default)s)")
+    for name, declared in OF_CASE.items():
+        default = None if name == "threads" or name in NETWORKS else declared.default
+        text = declared.help if default is None else f"{declared.help} (default: {default})"
+        add(
+            f"--{declared.option.replace('_', '-')}",
+            dest=name,
+            type=option(declared.read),
+            default=default,
+            metavar="X",
+            help=text.replace("%", "%%"),
+        )
     add(
         "--memory-limit",
         type=byte_count,
@@ -280,14 +239,12 @@ def _estimators(option: Any, defaults: str, configs: list[ModelConfig]) -> tuple
     return tuple(found)
 
 
-SPELLED = {"n_classes": "classes", "labelled_per_class": "labels", "estimator": "estimators", "model": "models"}
-
-
 def told(error: Exception) -> str:
     """The error's message, with settings by the options that give them."""
     if not isinstance(error, SettingError):
         return str(error)
-    return error.told(lambda field: f"--{SPELLED.get(field, field).replace('_', '-')}")
+    spelled = {**{name: s.option for name, s in OF_CASE.items()}, **PLURALS}
+    return error.told(lambda field: f"--{spelled.get(field, field).replace('_', '-')}")
 
 
 def check_data(options: Options) -> None:
@@ -325,12 +282,16 @@ def _check_chunks(options: Options) -> None:
 def _check_peers(options: Options) -> None:
     """The peers are one formulation of one case; raises ValueError for any other."""
     base, config = options.base, options.base.make_config()
-    got = (base.device, base.dtype, base.n_mc, config.nonlinearity, config.norm, "adgm" in options.models)
-    if options.peers and got != ("cpu", "float32", 1, "relu", "none", True):
+    plain = ModelConfig(config.n_classes)
+    same = ("nonlinearity", "norm", "classifier_units", "drop_x", "drop_hidden", "log_var_limits")
+    differs = [name for name in same if getattr(config, name) != getattr(plain, name)]
+    got = (base.device, base.dtype, base.n_mc, differs, "adgm" in options.models)
+    if options.peers and got != ("cpu", "float32", 1, [], True):
         raise ValueError(
-            "--peers are written for --models adgm, --device cpu, --dtype float32, --n-mc 1 and a preset with relu and "
-            f"no norm; got models {', '.join(options.models)}, device {base.device}, dtype {base.dtype}, "
-            f"n_mc {base.n_mc}, preset {base.preset}"
+            "--peers are written for --models adgm, --device cpu, --dtype float32, --n-mc 1 and networks with relu, "
+            "one width, no norm, no dropout and no limits of log σ²; got models "
+            f"{', '.join(options.models)}, device {base.device}, dtype {base.dtype}, n_mc {base.n_mc}, preset "
+            f"{base.preset}{''.join(f', {name} {getattr(config, name)}' for name in differs)}"
         )
     if options.peers and not peer_cases(options.peers, options.estimators):
         raise ValueError(
@@ -353,21 +314,10 @@ def read_options(config: pytest.Config) -> Options:
     get = config.getoption
     try:
         _check_clock(str(get("benchmark_timer")))
-        base = Settings(
-            preset=get("preset"),
-            dataset=get("dataset"),
-            batch=get("batch"),
-            n_mc=get("n_mc"),
-            labelled_per_class=get("labels"),
-            binarize=get("binarize"),
-            dtype=get("dtype"),
-            device=get("device"),
-            backend=get("backend"),
-            threads=get("threads") or default_threads(),
-            seed=get("seed"),
-        )
+        given = {name: value for name in OF_CASE if (value := get(name)) is not None}
+        base = Settings.of({"threads": default_threads(), **given})
         bk = load_backend(base.backend, base.device, base.dtype)
-        configs = [make_config(get(preset), n_classes=2) for preset in ("preset", "accuracy_preset")]
+        configs = [dataclasses.replace(base, preset=p).make_config() for p in (base.preset, get("accuracy_preset"))]
         options = Options(
             base,
             _classes(get("classes"), base.dataset, get("data_dir")),

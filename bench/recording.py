@@ -15,6 +15,7 @@ from peers.child import command as peer_command
 from gsbench.backends import load_backend
 from gsbench.case import Case
 from gsbench.data import Dataset, load_dataset, split
+from gsbench.estimators import NO_FACTS
 from gsbench.machine import machine_fields
 from gsbench.meters.child import ChildResult, own_command, run_in_child
 from gsbench.meters.estimate import classes_at_once, estimate_step_bytes
@@ -109,7 +110,7 @@ class Recorder:
 
     def drop_estimator_settings(self) -> None:
         """For a case without an estimator."""
-        self.fields = {key: v for key, v in self.fields.items() if not key.startswith("estimator_")}
+        self.fields = {key: v for key, v in self.fields.items() if not key.startswith("estimator_")} | NO_FACTS
 
     def dataset(self) -> Dataset:
         """The data set of the case, whose version and checksum go into the record."""

@@ -6,6 +6,7 @@ import pytest
 from timing import out_of_memory_recorded, time_pairs
 
 from gsbench.case import Case
+from gsbench.estimators import baseline_fields
 
 
 def measure(benchmark, recorder, settings, baseline, timed):
@@ -21,14 +22,14 @@ def measure(benchmark, recorder, settings, baseline, timed):
 
 def test_speedup(benchmark, record, options, model, n_classes, candidate, timed):
     settings = options.settings(model, n_classes, candidate)
-    recorder = record("speedup", settings, timed=timed, baseline=options.baseline)
+    recorder = record("speedup", settings, timed=timed, **baseline_fields(options.baseline))
     measure(benchmark, recorder, settings, options.baseline, timed)
 
 
 def test_speedup_m2_synthetic(benchmark, record, options, n_classes, sampler):
     """The full step of M2 on random images and labels: what Jang et al. 2017 timed for their figure 5."""
     settings = options.settings("m2", n_classes, sampler, dataset="synthetic")
-    recorder = record("speedup", settings, timed="step", baseline=options.baseline)
+    recorder = record("speedup", settings, timed="step", **baseline_fields(options.baseline))
     if options.base.dataset == "synthetic" and "m2" in options.models:
         pytest.skip("measured by test_speedup in this run")
     measure(benchmark, recorder, settings, options.baseline, "step")

@@ -10,14 +10,13 @@ from __future__ import annotations
 import ctypes
 import functools
 import gc
-from typing import Any
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of mallopt(3)
 _kept = False
 
 
 @functools.cache
-def _libc() -> Any:
+def _libc() -> ctypes.CDLL | None:
     """None where the C library is not glibc."""
     try:
         libc = ctypes.CDLL(None)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from gsbench.backends import load_backend
+from gsbench.backends.base import Array, Backend, Generator
 from gsbench.data import Dataset, split
 from gsbench.estimators import Estimator
 from gsbench.minibatches import FIXED_NOISE, PARAMETERS, Batch, Batches, stream_seed
@@ -23,24 +22,24 @@ def random_batch(settings: Settings) -> Batch:
     return Batch(x[0], rng.integers(settings.n_classes, size=settings.batch), x[1])
 
 
-def to_device(bk: Any, batch: Batch) -> Batch:
+def to_device(bk: Backend, batch: Batch) -> Batch:
     """A minibatch of NumPy arrays on the backend's device, in its dtype."""
     return Batch(bk.array(batch.x_labelled), bk.integers(batch.y), bk.array(batch.x_unlabelled))
 
 
-def dataset_batch(bk: Any, settings: Settings, dataset: Dataset) -> Batch:
+def dataset_batch(bk: Backend, settings: Settings, dataset: Dataset) -> Batch:
     """The first minibatch of a run with these settings on `dataset`."""
     parts = split(dataset, settings.labelled_per_class, seed=settings.seed)
     return Batches(bk, dataset, parts, settings.batch, settings.seed, settings.binarize).at(0)
 
 
-def count_calls(model: Model, x: Any, estimator: Estimator, rng: Any, noise: Noise) -> float:
+def count_calls(model: Model, x: Array, estimator: Estimator, rng: Generator, noise: Noise) -> float:
     """Calls of f for an example and draw of a in one unlabelled bound of x [B, D_x], without a backward pass."""
     with model.bk.no_gradient():
         f = CountedClassBound.of(model.class_bound(x, noise))
         estimator(f, f.logits_y, rng)
     n, batch, _ = f.logits_y.shape
-    return sum(f.counted) / (n * batch)
+    return float(sum(f.counted) / (n * batch))
 
 
 class Case:

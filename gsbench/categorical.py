@@ -7,8 +7,9 @@ log probability (of `bk.log_softmax`). Everything stays in log space: logits of 
 
 from __future__ import annotations
 
-from typing import Any
+from array_api_compat import device
 
+from gsbench.backends.base import Array, Backend, Generator, Tensor
 from gsbench.values import Range, shown
 
 # The least temperature τ, of the arithmetic in float32, which is the wide dtype unless all is computed in float64:
@@ -20,7 +21,7 @@ from gsbench.values import Range, shown
 LEAST_TAU = 1e-10
 
 
-def gumbel(bk: Any, rng: Any, shape: tuple[int, ...]) -> Any:
+def gumbel(bk: Backend, rng: Generator, shape: tuple[int, ...]) -> Array:
     """g = −log E with E ~ Exp(1), which is −log(−log u) with u uniform on (0, 1): finite for every draw.
 
     In the backend's wide dtype (float32 at least): in float16, g would have so few values that with thousands of
@@ -29,23 +30,29 @@ def gumbel(bk: Any, rng: Any, shape: tuple[int, ...]) -> Any:
     """
     g = bk.exponential(rng, shape)
     bk.xp.log(g, out=g)
-    return bk.xp.negative(g, out=g)
+    g *= -1
+    return g
 
 
-def gumbel_max(bk: Any, log_q: Any, g: Any) -> Any:
+def gumbel_max(bk: Backend, log_q: Tensor, g: Array) -> Array:
     """argmax_k(log q_k + g_k), the number of a class that is an exact draw from q. [..., K] → int [...]"""
-    return (bk.stop_gradient(log_q) + g).argmax(axis=-1)
+    return bk.xp.argmax(bk.stop_gradient(log_q) + g, axis=-1)
 
 
-def draw_classes(bk: Any, rng: Any, log_q: Any, draws: int) -> Any:
+def draw_classes(bk: Backend, rng: Generator, log_q: Tensor, draws: int) -> Array:
     """Independent exact draws from q. log_q [N, B, K] → int [N, S, B]"""
     n, batch, n_classes = log_q.shape
     scores = gumbel(bk, rng, (n, draws, batch, n_classes))
     scores += bk.stop_gradient(log_q)[:, None]  # as `gumbel_max`, in place: it may be the largest array of a step
-    return scores.argmax(axis=-1)
+    return bk.xp.argmax(scores, axis=-1)
 
 
-def gumbel_softmax(bk: Any, log_q: Any, g: Any, tau: float) -> Any:
+def one_hot(bk: Backend, index: Array, n_classes: int) -> Array:
+    """One-hot rows in the compute dtype. index int [...] → [..., K]"""
+    return bk.xp.astype(index[..., None] == bk.xp.arange(n_classes, device=device(index)), bk.dtype)
+
+
+def gumbel_softmax(bk: Backend, log_q: Tensor, g: Array, tau: float) -> Tensor:
     """s = softmax((log q + g)/τ), a differentiable point of the simplex. [..., K] → [..., K]
 
     One-hot as τ → 0, uniform as τ → ∞. Formed in the wide dtype and then cast to the compute dtype.
@@ -55,18 +62,18 @@ def gumbel_softmax(bk: Any, log_q: Any, g: Any, tau: float) -> Any:
     return bk.narrow(bk.softmax((log_q + g) / tau))
 
 
-def straight_through(bk: Any, log_q: Any, g: Any, tau: float) -> Any:
+def straight_through(bk: Backend, log_q: Tensor, g: Array, tau: float) -> Tensor:
     """Forward D, one-hot of `gumbel_max`; backward J(s)/τ with s = `gumbel_softmax` of the same noise. [..., K] → same
 
     J(s) = diag(s) − s sᵀ. Raises ValueError unless tau >= LEAST_TAU.
     """
     check_tau(tau)
     scores = bk.stop_gradient(log_q) + g
-    hard = bk.one_hot(scores.argmax(axis=-1), scores.shape[-1])
+    hard = one_hot(bk, bk.xp.argmax(scores, axis=-1), scores.shape[-1])
     return bk.hard_point(hard, log_q, (bk.stop_gradient(bk.softmax(scores / tau)),), (1 / tau,))
 
 
-def gumbel_softmax_given(bk: Any, log_q: Any, y: Any, g: Any, tau: float) -> Any:
+def gumbel_softmax_given(bk: Backend, log_q: Tensor, y: Array, g: Array, tau: float) -> Array:
     """Draws of s = softmax((log q + g)/τ) from what it is distributed as given that y = argmax(log q + g).
 
     log_q [..., K], y int [...], fresh noise g [M, ..., K] → [M, ..., K], as constants in the wide dtype.
@@ -76,7 +83,8 @@ def gumbel_softmax_given(bk: Any, log_q: Any, y: Any, g: Any, tau: float) -> Any
     softplus(g_y − log q_j − g_j), which is all that the softmax sees. Raises ValueError unless tau >= LEAST_TAU.
     """
     check_tau(tau)
-    xp, is_y = bk.xp, bk.xp.arange(g.shape[-1]) == y[..., None]  # [..., K]
+    xp = bk.xp
+    is_y = xp.arange(g.shape[-1], device=device(y)) == y[..., None]  # [..., K]
     g_y = xp.take_along_axis(g, xp.broadcast_to(y[..., None], (*g.shape[:-1], 1)), axis=-1)
     below = g_y - (bk.stop_gradient(log_q) + g)
     s = xp.abs(below)  # softplus(x) = max(x, 0) + log(1 + exp(−|x|)): logaddexp takes ten times as long in NumPy
@@ -85,7 +93,7 @@ def gumbel_softmax_given(bk: Any, log_q: Any, y: Any, g: Any, tau: float) -> Any
     s *= ~is_y
     s /= -tau
     xp.exp(s, out=s)
-    s /= s.sum(axis=-1, keepdims=True)
+    s /= xp.sum(s, axis=-1, keepdims=True)
     return s
 
 
@@ -95,11 +103,6 @@ def check_tau(tau: float) -> None:
         raise ValueError(f"tau must be >= {LEAST_TAU:g} and finite, got {shown(tau)}")
 
 
-def log_q_at(bk: Any, logits: Any, y: Any) -> Any:
+def log_q_at(bk: Backend, logits: Tensor, y: Array) -> Tensor:
     """log q(y) of q = softmax(logits) for classes y int [B]: [..., B, K] → [..., B]"""
     return bk.select_last(bk.log_softmax(logits), y)
-
-
-def entropy(bk: Any, log_q: Any) -> Any:
-    """H(q) = −Σ_k q_k log q_k, in nats, over the last axis. [..., K] → [...]"""
-    return bk.entropy(log_q)

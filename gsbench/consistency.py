@@ -8,8 +8,10 @@ images as they come, and not of changed ones (Miyato et al.'s published code doe
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
+from array_api_compat import array_namespace
+
+from gsbench.backends.base import Array, Backend, Generator, Tensor
 from gsbench.categorical import log_q_at
 from gsbench.models import Model, Noise
 
@@ -22,20 +24,22 @@ def undisturbed(noise: Noise) -> Noise:
     return dataclasses.replace(noise, keep_x=None, keep_hidden=())
 
 
-def _logits(model: Model, x: Any, noise: Noise) -> Any:
+def _logits(model: Model, x: Tensor, noise: Noise) -> Tensor:
     """The logits of q(y|a,x). x [B, D_x] → [N, B, K]"""
     with model.leaving_statistics():
         return model.class_logits(x, noise)
 
 
-def constant_log_q(model: Model, x: Any, noise: Noise) -> Any:
+def constant_log_q(model: Model, x: Array, noise: Noise) -> Array:
     """log q(y|a,x) as a constant, with nothing dropped. x [B, D_x] → [N, B, K]"""
     bk = model.bk
     with bk.no_gradient():
         return bk.stop_gradient(bk.log_softmax(_logits(model, x, undisturbed(noise))))
 
 
-def adversarial_divergence(model: Model, x: Any, log_q_y: Any, noise: Noise, rng: Any, radius: float) -> Any:
+def adversarial_divergence(
+    model: Model, x: Array, log_q_y: Array, noise: Noise, rng: Generator, radius: float
+) -> Tensor:
     """mean over draws and examples of KL( q(y|a,x) ‖ q(y|a,x + r) ): virtual adversarial training.
 
     r [B, D_x] has the length `radius` for each example and the direction in which the divergence grows fastest, by one
@@ -46,7 +50,7 @@ def adversarial_divergence(model: Model, x: Any, log_q_y: Any, noise: Noise, rng
     """
     bk, plain = model.bk, undisturbed(noise)
 
-    def divergence(r: Any) -> Any:
+    def divergence(r: Tensor) -> Tensor:
         return _divergence(bk, log_q_y, _logits(model, x + r, plain))
 
     d = bk.leaf(PROBE * _unit(bk.normal(rng, x.shape)))
@@ -54,18 +58,18 @@ def adversarial_divergence(model: Model, x: Any, log_q_y: Any, noise: Noise, rng
     return bk.mean(divergence(bk.array(radius * _unit(gradient))))
 
 
-def _divergence(bk: Any, log_p: Any, logits: Any) -> Any:
+def _divergence(bk: Backend, log_p: Array, logits: Tensor) -> Tensor:
     """KL(p ‖ softmax(logits)) for a constant p. [N, B, K], [N, B, K] → [N, B]"""
     return bk.sum(bk.xp.exp(log_p) * (log_p - bk.log_softmax(logits)), axis=-1)
 
 
-def _unit(d: Any) -> Any:
+def _unit(d: Array) -> Array:
     """Each row over its length; a row of zeros stays one. [B, D] → [B, D]"""
-    squares = (d * d).sum(axis=-1, keepdims=True)
+    squares = array_namespace(d).sum(d * d, axis=-1, keepdims=True)
     return d / (squares + (squares == 0)) ** 0.5
 
 
-def pseudo_label_loss(model: Model, x_distorted: Any, log_q_y: Any, noise: Noise, threshold: float) -> Any:
+def pseudo_label_loss(model: Model, x_distorted: Array, log_q_y: Array, noise: Noise, threshold: float) -> Tensor:
     """−mean over draws and examples of 1[q(ŷ|a,x) ≥ threshold] log q(ŷ|a,x'), ŷ = argmax_y q(y|a,x).
 
     x' [B, D_x] are the examples distorted, with what `noise` drops; a is drawn anew from q(a|x') with the same ε_a.
@@ -73,10 +77,10 @@ def pseudo_label_loss(model: Model, x_distorted: Any, log_q_y: Any, noise: Noise
     log_q_y   [N, B, K], of `constant_log_q`
     Source: Sohn et al. 2020 (arXiv 2001.07685), equation 4. → []
     """
-    bk = model.bk
+    bk, xp = model.bk, model.bk.xp
     logits = _logits(model, x_distorted, noise)
-    n_classes = logits.shape[-1]
-    sure = (bk.xp.exp(log_q_y).max(axis=-1) >= threshold).reshape(-1)  # [N·B]
-    labels = bk.integers(log_q_y.argmax(axis=-1).reshape(-1))
-    log_q = log_q_at(bk, bk.reshape(logits, (1, -1, n_classes)), labels)  # [1, N·B]
-    return -bk.mean(bk.reshape(log_q, (-1,)) * sure.astype(bk.wide_dtype))
+    log_q_y = xp.reshape(log_q_y, (-1, logits.shape[-1]))  # [N·B, K]
+    sure = xp.max(xp.exp(log_q_y), axis=-1) >= threshold  # [N·B]
+    labels = bk.integers(xp.argmax(log_q_y, axis=-1))
+    log_q = log_q_at(bk, bk.reshape(logits, (1, *log_q_y.shape)), labels)  # [1, N·B]
+    return -bk.mean(bk.reshape(log_q, (-1,)) * xp.astype(sure, bk.wide_dtype))

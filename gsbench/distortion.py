@@ -15,7 +15,8 @@ def shifted(images: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarr
     padded = np.pad(images, ((0, 0), (most, most), (most, most)))
     down, right = rng.integers(0, 2 * most + 1, (2, n, 1, 1))
     rows, columns = down + np.arange(height)[:, None], right + np.arange(width)
-    return padded[np.arange(n)[:, None, None], rows, columns]
+    moved: np.ndarray = padded[np.arange(n)[:, None, None], rows, columns]
+    return moved
 
 
 def distorted(images: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:

@@ -139,7 +139,8 @@ def _rows_shown(x: np.ndarray, labels: np.ndarray | None, n_images: int) -> np.n
         return _evenly(len(x), n_images)
     if len(labels) != len(x):
         raise ValueError(f"labels must be one for each row of x, {len(x)}, got {len(labels)}")
-    return np.argsort(labels, kind="stable")[_evenly(len(x), n_images)]
+    rows: np.ndarray = np.argsort(labels, kind="stable")[_evenly(len(x), n_images)]
+    return rows
 
 
 def _mean_pixels(logits: np.ndarray) -> np.ndarray:

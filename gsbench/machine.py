@@ -13,6 +13,7 @@ import psutil
 from threadpoolctl import threadpool_info
 
 from gsbench.allocator import freed_memory
+from gsbench.backends.base import Backend
 from gsbench.version import __version__
 
 # All seconds of all records, of single calls, pairs and training runs, are of this clock: wall time. Time of the
@@ -80,7 +81,7 @@ def machine_fields_of_driver() -> dict[str, Any]:
     return dict(_unchanging())
 
 
-def machine_fields(bk: Any) -> dict[str, Any]:
+def machine_fields(bk: Backend) -> dict[str, Any]:
     """Everything about the machine and the software that stands in a record, flat."""
     library, threads = blas()
     changing = {"machine_blas": library, "machine_blas_threads": threads, "freed_memory": freed_memory()}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from gsbench.backends.base import Array, Backend
 from gsbench.data import Dataset, Split
 from gsbench.distortion import distorted, shifted
 
@@ -56,10 +56,10 @@ class Batch:
     """What a step sees, on the device: x [B_l, D_x] labelled with y int [B_l], and x [B, D_x] unlabelled; the latter's
     images once more, distorted, where they are asked for."""
 
-    x_labelled: Any
-    y: Any
-    x_unlabelled: Any
-    x_distorted: Any = None
+    x_labelled: Array
+    y: Array
+    x_unlabelled: Array
+    x_distorted: Array | None = None
 
 
 class Batches:
@@ -70,7 +70,7 @@ class Batches:
 
     def __init__(
         self,
-        bk: Any,
+        bk: Backend,
         dataset: Dataset,
         split: Split,
         batch: int,
@@ -94,12 +94,12 @@ class Batches:
         x_distorted = self._distorted(unlabelled, rng) if self._distortion else None
         return Batch(x_labelled, self._bk.integers(self._dataset.labels[labelled]), x_unlabelled, x_distorted)
 
-    def _moved(self, index: np.ndarray, rng: np.random.Generator) -> Any:
+    def _moved(self, index: np.ndarray, rng: np.random.Generator) -> Array:
         images = self._dataset.images[index]
         return self._pixels(shifted(images, self._shift, rng) if self._shift else images, rng)
 
-    def _distorted(self, index: np.ndarray, rng: np.random.Generator) -> Any:
+    def _distorted(self, index: np.ndarray, rng: np.random.Generator) -> Array:
         return self._pixels(distorted(self._dataset.images[index], self._distortion, rng), rng)
 
-    def _pixels(self, images: np.ndarray, rng: np.random.Generator) -> Any:
+    def _pixels(self, images: np.ndarray, rng: np.random.Generator) -> Array:
         return self._bk.array(pixels(images, self._binarize, rng))

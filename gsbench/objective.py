@@ -5,14 +5,13 @@ Bounds are per example, in nats, and maximised.
 
 from __future__ import annotations
 
-from typing import Any
-
+from gsbench.backends.base import Array, Backend, Generator, Tensor
 from gsbench.categorical import log_q_at
 from gsbench.estimators import Estimator
 from gsbench.models import ClassBound, Labels, Model
 
 
-def unlabelled_bound(model: Model, x: Any, estimator: Estimator, rng: Any, n_mc: int = 1) -> Any:
+def unlabelled_bound(model: Model, x: Array, estimator: Estimator, rng: Generator, n_mc: int = 1) -> Tensor:
     """U(x) = 1/N Σ_l { E_{y ~ w(y|a_l,x)}[ f(y) ] + H(w(·|a_l,x)) }, the expectation by `estimator`.
 
     x [B, D_x] in [0, 1] → [B]. The entropy is in every estimator's bound. `rng` draws ε_a and ε_z first and what the
@@ -23,15 +22,15 @@ def unlabelled_bound(model: Model, x: Any, estimator: Estimator, rng: Any, n_mc:
     return bound_given_noise(model.class_bound(x, model.draw_noise(rng, x.shape[0], n_mc)), estimator, rng)
 
 
-def bound_given_noise(f: ClassBound, estimator: Estimator, rng: Any) -> Any:
+def bound_given_noise(f: ClassBound, estimator: Estimator, rng: Generator) -> Tensor:
     """U(x) for the draws of a and z's noise that f has; `rng` draws what the estimator needs. → [B]"""
     expectation, entropy = estimator(f, f.logits_y, rng)
     return f.bk.mean(expectation + entropy, axis=0)
 
 
 def labelled_bound(
-    model: Model, x: Any, y: Any, rng: Any, n_mc: int = 1, estimator: Estimator | None = None
-) -> tuple[Any, Any]:
+    model: Model, x: Array, y: Array, rng: Generator, n_mc: int = 1, estimator: Estimator | None = None
+) -> tuple[Tensor, Tensor]:
     """L(x, y) = 1/N Σ_l f(e_y), and 1/N Σ_l log q(y|a_l,x), or what the estimator has in the place of log q.
 
     x [B, D_x], y int [B] → [B], [B]
@@ -42,35 +41,35 @@ def labelled_bound(
     return bound, bk.mean(_log_likelihood(bk, f.logits_y, y, estimator), axis=0)
 
 
-def classifier_log_likelihood(model: Model, x: Any, y: Any, rng: Any, n_mc: int = 1) -> Any:
+def classifier_log_likelihood(model: Model, x: Array, y: Array, rng: Generator, n_mc: int = 1) -> Tensor:
     """1/N Σ_l log q(y|a_l,x) alone: x [B, D_x], y int [B] → [B]"""
     bk = model.bk
     logits_y = model.class_logits(x, model.draw_noise(rng, x.shape[0], n_mc))
     return bk.mean(_log_likelihood(bk, logits_y, y, None), axis=0)
 
 
-def _log_likelihood(bk: Any, logits_y: Any, y: Any, estimator: Estimator | None) -> Any:
+def _log_likelihood(bk: Backend, logits_y: Tensor, y: Array, estimator: Estimator | None) -> Tensor:
     """[N, B, K], int [B] → [N, B]"""
     return log_q_at(bk, logits_y, y) if estimator is None else estimator.log_likelihood(bk, logits_y, y)
 
 
-def loss(model: Model, bound: Any) -> Any:
+def loss(model: Model, bound: Tensor) -> Tensor:
     """−mean over examples: the one place where a bound that is maximised becomes a loss that is minimised. [B] → []"""
     return -model.bk.mean(bound)
 
 
 def training_loss(
     model: Model,
-    x_labelled: Any,
-    y: Any,
-    x_unlabelled: Any,
+    x_labelled: Array,
+    y: Array,
+    x_unlabelled: Array,
     estimator: Estimator,
     alpha: float,
-    rng: Any,
+    rng: Generator,
     n_mc: int = 1,
     labelled_weight: float = 1.0,
     balance: float = 0.0,
-) -> Any:
+) -> Tensor:
     """−J, J = mean_labelled[ L(x, y) + α log q(y|a,x) ] + mean_unlabelled[ U(x) ]. → []
 
     `labelled_weight` multiplies L(x, y); `balance` weights H(q̄), the entropy of q(y|a,x) averaged over the minibatch's
@@ -89,7 +88,7 @@ def training_loss(
     return negative - balance * _entropy_of_the_mean(model.bk, f.logits_y) if balance else negative
 
 
-def _entropy_of_the_mean(bk: Any, logits_y: Any) -> Any:
+def _entropy_of_the_mean(bk: Backend, logits_y: Tensor) -> Tensor:
     """H(q̄), q̄ = mean of softmax(logits) over draws and examples. [N, B, K] → []"""
     q = bk.mean(bk.reshape(bk.softmax(logits_y), (-1, logits_y.shape[-1])), axis=0)  # [K]
     return bk.sum(bk.point_entropy(bk.expand(q, 0)))

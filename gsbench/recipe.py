@@ -4,35 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from gsbench.categorical import LEAST_TAU
 from gsbench.estimators import Estimator
+from gsbench.fields import check_all, setting
 from gsbench.values import Range, SettingError, whole
 
-# What each setting may be. An image of 28 × 28 pixels is moved out of the picture by 28; at a distortion of 10, images
-# turn by up to 200°. A learning rate falls once a step at the most, however small a part of an epoch is written.
-RANGES = {
-    ("learning_rate", "adversarial_radius", "clip_norm", "clip_element"): Range(above=0),
-    ("learning_rate_every",): Range(least=1e-9),
-    ("distortion",): Range(above=0, most=10),
-    ("learning_rate_decay", "tau_decay"): Range(above=0, most=1),
-    ("alpha", "learning_rate_floor", "tau_floor", "labelled_weight", "balance", "adversarial", "pseudo_labels"): Range(
-        least=0
-    ),
-    ("beta1", "polyak", "pseudo_threshold"): Range(least=0, below=1),
-    ("labelled_batch", "steps_per_epoch"): whole(1),
-    ("shift",): whole(0, 27),
-}
-OR_NONE = ("alpha", "clip_norm", "clip_element", "labelled_batch", "steps_per_epoch")
+WEIGHT = Range(least=0)
+POSITIVE = Range(above=0)
+FACTOR = Range(above=0, most=1)  # by which something decays
+BELOW_ONE = Range(least=0, below=1)
 
 MOST_PERIODS = 1e15  # more than steps that can be taken, and the quotient of two floats may be infinite
-
-
-def _setting(default: Any, text: str) -> Any:
-    """A field with the text that the command line shows."""
-    return field(default=default, metadata={"help": text})
 
 
 def unrounded(x: float) -> float:
@@ -62,43 +46,52 @@ class Recipe:
     Raises ValueError that says what is allowed.
     """
 
-    alpha: float | None = _setting(
-        None, "weight of the classifier's term; default 0.1·(training examples)/(labelled ones), the papers'"
+    learning_rate: float = setting(3e-4, "Adam's learning rate at first", POSITIVE)
+    learning_rate_decay: float = setting(1.0, "the learning rate is multiplied by this …", FACTOR)
+    # It falls once a step at the most, however small a part of an epoch is written.
+    learning_rate_every: float = setting(1.0, "… after each so many epochs", Range(least=1e-9))
+    learning_rate_floor: float = setting(0.0, "and never falls below this", WEIGHT)
+    beta1: float = setting(0.9, "Adam's β1", BELOW_ONE)
+    alpha: float | None = setting(
+        None, "weight of the classifier's term; default 0.1·(training examples)/(labelled ones), the papers'", WEIGHT,
+        filled=True,
+    )  # fmt: skip
+    tau_decay: float = setting(1.0, "an estimator's τ is multiplied by this after each epoch", FACTOR)
+    tau_floor: float = setting(
+        0.0, f"and never falls below this ({LEAST_TAU:g} at the least), nor below its first value where that is less",
+        WEIGHT,
+    )  # fmt: skip
+    clip_norm: float | None = setting(None, "all gradients are scaled to a norm of at most this", POSITIVE)
+    clip_element: float | None = setting(None, "then each element of a gradient is clipped to ± this", POSITIVE)
+    weight_prior: bool = setting(False, "adds log N(W; 0, I)/(training examples), over all parameters W, to the bound")
+    labelled_weight: float = setting(1.0, "weight of the labelled bound L(x, y)", WEIGHT)
+    labelled_batch: int | None = setting(
+        None, "labelled examples in a minibatch; default: as many as unlabelled ones", whole(1)
     )
-    learning_rate: float = _setting(3e-4, "Adam's learning rate at first")
-    learning_rate_decay: float = _setting(1.0, "the learning rate is multiplied by this …")
-    learning_rate_every: float = _setting(1.0, "… after each so many epochs")
-    learning_rate_floor: float = _setting(0.0, "and never falls below this")
-    beta1: float = _setting(0.9, "Adam's β1")
-    tau_decay: float = _setting(1.0, "an estimator's τ is multiplied by this after each epoch")
-    tau_floor: float = _setting(
-        0.0, f"and never falls below this ({LEAST_TAU:g} at the least), nor below its first value where that is less"
+    balance: float = setting(
+        0.0, "weight of the entropy of q(y|a,x) averaged over the minibatch, added to the bound", WEIGHT
     )
-    clip_norm: float | None = _setting(None, "all gradients are scaled to a norm of at most this")
-    clip_element: float | None = _setting(None, "then each element of a gradient is clipped to ± this")
-    weight_prior: bool = _setting(False, "adds log N(W; 0, I)/(training examples), over all parameters W, to the bound")
-    labelled_weight: float = _setting(1.0, "weight of the labelled bound L(x, y)")
-    balance: float = _setting(0.0, "weight of the entropy of q(y|a,x) averaged over the minibatch, added to the bound")
-    adversarial: float = _setting(0.0, "weight of virtual adversarial training of q(y|a,x) (Miyato et al. 2018)")
-    adversarial_radius: float = _setting(3.0, "length of its change of an image, over all pixels")
-    pseudo_labels: float = _setting(
-        0.0, "weight of log q(y|a,x) of distorted unlabelled images, y what q is sure of undistorted (Sohn et al. 2020)"
+    adversarial: float = setting(0.0, "weight of virtual adversarial training of q(y|a,x) (Miyato et al. 2018)", WEIGHT)
+    adversarial_radius: float = setting(3.0, "length of its change of an image, over all pixels", POSITIVE)
+    pseudo_labels: float = setting(
+        0.0,
+        "weight of log q(y|a,x) of distorted unlabelled images, y what q is sure of undistorted (Sohn et al. 2020)",
+        WEIGHT,
+    )  # fmt: skip
+    pseudo_threshold: float = setting(0.95, "how sure: the probability that counts", BELOW_ONE)
+    # At 10, images turn by up to 200°.
+    distortion: float = setting(
+        1.0, "how much they are distorted; 1: up to 20°, some 15 %, 3 pixels, a shear of 0.3", Range(above=0, most=10)
     )
-    pseudo_threshold: float = _setting(0.95, "how sure: the probability that counts")
-    distortion: float = _setting(1.0, "how much they are distorted; 1: up to 20°, some 15 %, 3 pixels, a shear of 0.3")
-    labelled_batch: int | None = _setting(None, "labelled examples in a minibatch; default: as many as unlabelled ones")
-    shift: int = _setting(0, "training images are moved by up to so many pixels each way, anew each time")
-    polyak: float = _setting(0.0, "accuracy is that of parameters averaged over steps with this decay; 0: of the last")
-    steps_per_epoch: int | None = _setting(None, "default: one pass over the unlabelled examples")
+    # An image of 28 × 28 pixels is moved out of the picture by 28.
+    shift: int = setting(0, "training images are moved by up to so many pixels each way, anew each time", whole(0, 27))
+    polyak: float = setting(
+        0.0, "accuracy is that of parameters averaged over steps with this decay; 0: of the last", BELOW_ONE
+    )
+    steps_per_epoch: int | None = setting(None, "default: one pass over the unlabelled examples", whole(1), filled=True)
 
     def __post_init__(self) -> None:
-        for names, allowed in RANGES.items():
-            for name in names:
-                allowed.check(name, getattr(self, name), or_none=name in OR_NONE)
-        for setting in dataclasses.fields(self):  # one form for each number, so that records of the same run agree
-            value = getattr(self, setting.name)
-            if str(setting.type).startswith("float") and value is not None:
-                object.__setattr__(self, setting.name, float(value) + 0.0)  # -0 is 0
+        check_all(self)
         if 0 < self.tau_floor < LEAST_TAU:
             floors = f"0 (then it is {LEAST_TAU:g}), or >= {LEAST_TAU:g}"
             raise SettingError(f"{{tau_floor}} must be {floors}", f", got {self.tau_floor!r}")

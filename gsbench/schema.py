@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
+from gsbench.estimators import ESTIMATORS
+from gsbench.fields import Setting, kind_of, settings_of
+from gsbench.models import ModelConfig
+from gsbench.recipe import Recipe
 from gsbench.records import SCHEMA_VERSION, STATUSES
-from gsbench.values import shown
+from gsbench.runs.settings import RunSettings
+from gsbench.settings import Settings
+from gsbench.values import Range, shown
 
 LONGEST = 200  # characters of a name
 LONGEST_REASON = 100_000
@@ -96,6 +103,29 @@ CURVES: dict[str, Kind] = {
     "curve_loss": listed(number(-1e300, 1e300), nulls=True),
 }
 
+
+def _of_setting(s: Setting) -> Kind:
+    """What a setting may be in a record. Its range may have been wider in an older version: of that the sign counts,
+    and whether it is a share.
+    """
+    if s.kind is float or s.filled:
+        is_share = isinstance(s.check, Range) and 1 in (s.check.most, s.check.below)
+        return SHARE if is_share else FINITE
+    if s.kind is int:
+        return whole(s.check.least or 0) if isinstance(s.check, Range) else FROM_ZERO
+    return {str: NAME, bool: FLAG, tuple: listed(number(-1.7e308, 1.7e308))}[s.kind]
+
+
+def _of_estimators() -> dict[str, Kind]:
+    """The same of the estimators' own settings."""
+    kinds = {int: COUNT, float: FINITE, str: TEXT, bool: FLAG}
+    return {
+        f"estimator_{field.name}": kinds[kind_of(get_type_hints(made)[field.name])[0]]
+        for made in ESTIMATORS.values()
+        for field in dataclasses.fields(made)
+    }
+
+
 REQUIRED = ("run_id", "group", "case", "status")  # of all other fields each may be null
 
 # Every field that gsbench writes. A field that is not here may hold anything.
@@ -106,37 +136,23 @@ FIELDS: dict[str, Kind] = {
     "status": one_of(*STATUSES),
     "reason": text(0, LONGEST_REASON),
     # the case
-    **dict.fromkeys(("estimator", "model", "preset", "dataset", "dtype", "device", "backend"), NAME),
-    **dict.fromkeys(("dataset_version", "dataset_checksum", "binarize", "nonlinearity", "norm", "init"), TEXT),
-    "n_classes": whole(2),
-    **dict.fromkeys(("batch", "n_mc", "threads", "labelled_per_class"), COUNT),
-    "seed": whole(0, 1e38),
-    "estimator_tau": FINITE,
-    **dict.fromkeys(("estimator_draws", "estimator_conditional_draws", "estimator_m", "estimator_chunk"), COUNT),
-    "estimator_class_noise": TEXT,
+    **dict.fromkeys(("dataset_version", "dataset_checksum"), TEXT),
+    **{
+        s.record: _of_setting(s)
+        for declared in (Settings, ModelConfig, Recipe, RunSettings)
+        for s in settings_of(declared).values()
+    },
+    "seed": whole(0, 1e38),  # numbers that NumPy does not hold are seeds in records from before
+    **_of_estimators(),
+    **dict.fromkeys(("exact_sum", "own_bound", "draws_y", "gumbel_softmax", "baseline_exact_sum"), FLAG),
+    "plugins": listed(NAME),
     "chunk": COUNT,
     "state": NAME,
     "training_steps": FROM_ZERO,
     "training_estimator": TEXT,
-    # the networks
-    **dict.fromkeys(("units", "classifier_units", "d_a", "d_z", "n_pixels"), COUNT),
-    **dict.fromkeys(("layers", "class_layers"), FROM_ZERO),
-    **dict.fromkeys(("init_std", "output_std"), FINITE),
-    **dict.fromkeys(("drop_x", "drop_hidden"), SHARE),
-    "log_var_limits": listed(number(-1.7e308, 1.7e308)),
-    # the recipe and the budget of a training run
-    **dict.fromkeys(("alpha", "learning_rate", "learning_rate_every", "learning_rate_floor", "tau_floor"), FINITE),
-    **dict.fromkeys(("clip_norm", "clip_element", "labelled_weight", "balance", "adversarial"), FINITE),
-    **dict.fromkeys(("adversarial_radius", "pseudo_labels", "distortion", "steps_per_epoch"), FINITE),
-    **dict.fromkeys(("learning_rate_decay", "beta1", "tau_decay", "pseudo_threshold", "polyak"), SHARE),
+    # what a training run tells of its optimiser
     **dict.fromkeys(("adam_beta2", "adam_epsilon"), SHARE),
     "adam_epsilon_form": TEXT,
-    "weight_prior": FLAG,
-    "labelled_batch": COUNT,
-    "shift": FROM_ZERO,
-    **dict.fromkeys(("budget_epochs", "budget_seconds"), FINITE),
-    **dict.fromkeys(("budget_steps", "evaluate_every_steps", "validation_images", "draws_of_a"), COUNT),
-    "test_draws_of_a": COUNT,
     # times
     **{
         f"{timed}_seconds{of}": MEASURED

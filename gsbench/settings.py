@@ -3,63 +3,77 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
 
 from gsbench.backends import BACKENDS, DTYPES, check_device
 from gsbench.data import DATASETS, count_classes
 from gsbench.estimators import Estimator, parse_estimator
+from gsbench.fields import check_all, recorded, setting, settings_of
 from gsbench.limits import available_cores
-from gsbench.models import MODELS, PRESETS, ModelConfig, make_config
+from gsbench.models import MODELS, ModelConfig, make_config
+from gsbench.presets import PRESETS
+from gsbench.registry import load_plugins, loaded_plugins
 from gsbench.values import SEED, SettingError, not_known, whole
 
-BINARIZE = ("dynamic", "none")
+S = TypeVar("S", bound="Settings")
+
 N_PIXELS = 28 * 28  # of every data set here
-RANGES = {
-    "n_classes": whole(2),
-    "batch": whole(1),
-    "n_mc": whole(1),
-    "threads": whole(1),
-    "seed": SEED,
-    "labelled_per_class": whole(1),
-}
+# What a case may have in place of its preset's networks: K is the case's own, and the pixels are the data set's.
+NETWORKS = {name: s for name, s in settings_of(ModelConfig).items() if name not in ("n_classes", "n_pixels")}
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """One case. `estimator` is a spelling that `parse_estimator` reads.
 
+    networks   pairs of a name of `NETWORKS` and a value that takes the place of the preset's; a mapping is read too
+    plugins    what `load_plugins` loads before names are looked up; by default all that this process has loaded
+
     Raises ValueError that says what was wrong, what was got and what is allowed.
     """
 
-    estimator: str = "marginalize"
-    model: str = "adgm"
-    preset: str = "default"
-    dataset: str = "glyphs"
-    n_classes: int = 10
-    batch: int = 100
-    n_mc: int = 1
-    dtype: str = "float32"
-    device: str = "cpu"
-    backend: str = "chainer"
-    threads: int = dataclasses.field(default_factory=available_cores)
-    seed: int = 0
-    binarize: str = "dynamic"
-    labelled_per_class: int = 10
+    estimator: str = setting("marginalize", "such as marginalize, gumbel-softmax, 'gumbel-softmax(tau=0.5)'")
+    model: str = setting("adgm", "adgm (Maaløe et al. 2016) or m2 (Kingma et al. 2014)", MODELS, about="work")
+    preset: str = setting(
+        "default", f"networks, recipe and budget: {', '.join(PRESETS)}", PRESETS, about="work", caption="preset {}"
+    )
+    dataset: str = setting(
+        "glyphs", f"{', '.join(DATASETS)} (synthetic: for timing only)", DATASETS, about="task", caption="data {}"
+    )
+    n_classes: int = setting(10, "K", whole(2), option="classes")
+    batch: int = setting(100, "unlabelled examples in a minibatch", whole(1), about="work", caption="batch {}")
+    n_mc: int = setting(1, "Monte-Carlo draws of a and z", whole(1), about="work", caption="N_MC = {}")
+    dtype: str = setting(
+        "float32", f"{', '.join(DTYPES)}; float16 on a CUDA device alone", DTYPES, about="session", caption="{}"
+    )
+    device: str = setting("cpu", "cpu, cuda:N", check_device, about="session")
+    backend: str = setting(
+        "chainer", f"the framework: {', '.join(BACKENDS)}", BACKENDS, about="session", caption="backend {}"
+    )
+    threads: int = setting(
+        dataclasses.MISSING, "threads of the linear algebra library; default: all cores", whole(1),
+        factory=available_cores, about="session",
+    )  # fmt: skip
+    seed: int = setting(0, "of parameters, noise, split and order", SEED)
+    binarize: str = setting(
+        "dynamic", "dynamic: pixels drawn anew for each minibatch; none: as they are", ("dynamic", "none"), about="task"
+    )
+    labelled_per_class: int = setting(
+        10, "labels a class", whole(1), about="task", option="labels", caption="{} labels a class"
+    )
+    networks: tuple[tuple[str, Any], ...] = ()
+    plugins: tuple[str, ...] = dataclasses.field(default_factory=loaded_plugins)
 
     def __post_init__(self) -> None:
-        for name, allowed in (
-            ("model", MODELS),
-            ("preset", PRESETS),
-            ("dataset", DATASETS),
-            ("backend", BACKENDS),
-            ("dtype", DTYPES),
-            ("binarize", BINARIZE),
-        ):
-            if getattr(self, name) not in allowed:
-                raise SettingError(f"unknown {{{name}}}", f" {not_known(getattr(self, name), allowed)}")
-        check_device(self.device)
-        for name, allowed_range in RANGES.items():
-            allowed_range.check(name, getattr(self, name))
+        object.__setattr__(self, "plugins", load_plugins(self.plugins))  # before names are looked up
+        check_all(self)
+        given = dict(self.networks)
+        if unknown := sorted(set(given) - set(NETWORKS)):
+            raise SettingError("", f"the networks have no setting {not_known(unknown[0], NETWORKS)}")
+        networks = sorted((name, NETWORKS[name].checked(value)) for name, value in given.items())
+        object.__setattr__(self, "networks", tuple(networks))
         if self.threads > (cores := available_cores()):
             most = f"{cores}, the cores that this process may use"
             raise SettingError(f"{{threads}} must be <= {most}", f", got {self.threads}")
@@ -72,22 +86,29 @@ class Settings:
         except ValueError as error:
             raise SettingError("{estimator}", f": {error}") from error
 
+    @classmethod
+    def of(cls: type[S], options: Mapping[str, Any]) -> S:
+        """The case of settings of its own and of `NETWORKS`, in one mapping."""
+        networks = {name: value for name, value in options.items() if name in NETWORKS}
+        own = {name: value for name, value in options.items() if name not in NETWORKS}
+        return cls(**own, networks=tuple(networks.items()))
+
     def make_estimator(self) -> Estimator:
         return parse_estimator(self.estimator)
 
     def make_config(self) -> ModelConfig:
-        return make_config(self.preset, self.n_classes, N_PIXELS)
+        return make_config(self.preset, self.n_classes, N_PIXELS, **dict(self.networks))
 
     def record_fields(self) -> dict[str, Any]:
-        """These settings, the estimator's own and the model's sizes, flat, as they stand in a record."""
-        estimator = {f"estimator_{key}": value for key, value in self.make_estimator().settings.items()}
-        config = dataclasses.asdict(self.make_config())
-        if config["log_var_limits"] is not None:
-            config["log_var_limits"] = list(config["log_var_limits"])
-        return {**dataclasses.asdict(self), **config, **estimator}
+        """These settings, the estimator's own and its facts, and the networks', flat, as they stand in a record."""
+        made = self.make_estimator()
+        estimator = {f"estimator_{key}": value for key, value in made.settings.items()}
+        plugins = {"plugins": [Path(name).name for name in self.plugins]} if self.plugins else {}
+        own, networks = recorded(self), recorded(self.make_config())
+        return {**own, **networks, **estimator, **made.facts(self.n_classes), **plugins}
 
 
-def check_class_count(dataset: str, n_classes: int, data_dir: Any = None) -> None:
+def check_class_count(dataset: str, n_classes: int, data_dir: str | Path | None = None) -> None:
     """Raises ValueError where the data set has fewer classes; the message says how many it has."""
     most = count_classes(dataset, data_dir)
     if most is not None and n_classes > most:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from gsbench.backends.base import Array, Parameter, Tensor
 from gsbench.consistency import adversarial_divergence, constant_log_q, pseudo_label_loss
 from gsbench.data import Dataset, Split
 from gsbench.estimators import Estimator
@@ -64,7 +64,7 @@ class Trainer:
             raise ValueError("a recipe with weight_prior needs the number of training examples")
         return 1 / examples
 
-    def loss(self, batch: Batch) -> Any:
+    def loss(self, batch: Batch) -> Tensor:
         if self.estimator is None:
             log_q_y = classifier_log_likelihood(self.model, batch.x_labelled, batch.y, self.rng, self.n_mc)
             return loss(self.model, log_q_y)
@@ -82,7 +82,7 @@ class Trainer:
         )
         return of_bound + self._consistency(batch) if self.recipe.consistent else of_bound
 
-    def _consistency(self, batch: Batch) -> Any:
+    def _consistency(self, batch: Batch) -> Tensor:
         """What the recipe asks of q(y|a,x) at changed images."""
         model, recipe, x, loss = self.model, self.recipe, batch.x_unlabelled, 0.0
         noise = model.draw_noise(self.rng, x.shape[0], self.n_mc)
@@ -97,7 +97,7 @@ class Trainer:
             loss += recipe.pseudo_labels * of_labels
         return loss
 
-    def step(self, batch: Batch) -> Any:
+    def step(self, batch: Batch) -> Tensor:
         """Forward, backward and update; returns the loss, on the device."""
         self.optimizer.clear_gradients()
         value = self.loss(batch)
@@ -123,8 +123,8 @@ class Training:
         self.steps_per_epoch = self.recipe.steps_per_epoch or batches.steps_per_epoch
         self.steps, self.train_seconds = 0, 0.0
         self._seed, self._estimator = seed, trainer.estimator
-        self._averages: dict[str, Any] = {}  # of parameters
-        self._statistics: dict[str, Any] = {}  # of batch norm's running averages
+        self._averages: dict[str, Parameter] = {}  # of parameters
+        self._statistics: dict[str, Array] = {}  # of batch norm's running averages
         if self.recipe.polyak:
             bk, model = self.model.bk, self.model
             self._averages = {key: bk.parameter(bk.to_numpy(p).copy()) for key, p in model.parameters.items()}
@@ -173,7 +173,7 @@ class Training:
             for key, average in averages.items():
                 model.bk.move_towards(average, values[key], 1 - decay)
 
-    def _arrays(self) -> dict[str, Any]:
+    def _arrays(self) -> dict[str, Parameter | Array]:
         """Parameters, running averages and Polyak's averages by name, on the device."""
         return {
             **{f"parameters/{key}": p for key, p in self.model.parameters.items()},
@@ -204,7 +204,8 @@ class Training:
 
 
     def _check_state(self, state: Mapping[str, np.ndarray]) -> None:
-        forms = {key: (array.shape, array.dtype) for key, array in self._arrays().items()}
+        arrays = {key: self.model.bk.to_numpy(value) for key, value in self._arrays().items()}
+        forms = {key: (array.shape, array.dtype) for key, array in arrays.items()}
         forms.update({f"adam/{key}": form for key, form in self.trainer.optimizer.state_forms().items()})
         forms.update(steps=((), np.dtype(int)), train_seconds=((), np.dtype(float)))
         for key, (shape, dtype) in forms.items():

@@ -66,7 +66,7 @@ def imported_once():
 
     Of this scope, for pytester forgets what is imported after it as well.
     """
-    for module in ("gsbench.backends.chainer", "gsbench.report", "recording"):
+    for module in ("gsbench.backends.chainer.backend", "gsbench.report", "recording"):
         importlib.import_module(module)
     with contextlib.suppress(ImportError):
         importlib.import_module("pygal")  # it changes how installed packages are found, which pytester half undoes

@@ -13,7 +13,7 @@ from oracles import Oracle
 from scipy import stats
 
 from gsbench.backends import load_backend
-from gsbench.backends.chainer import ChainerBackend
+from gsbench.backends.chainer.backend import ChainerBackend
 from gsbench.models import MODELS, ModelConfig, Noise
 from gsbench.objective import loss
 
@@ -21,18 +21,20 @@ SIZES = {"n_pixels": 6, "d_a": 3, "d_z": 4, "units": 5}
 BATCH = 4
 
 
-def backend(dtype: str = "float64") -> Any:
-    """The Chainer backend on the CPU; float16 too, which `load_backend` refuses there for its slowness."""
-    return ChainerBackend("cpu", dtype) if dtype == "float16" else load_backend("chainer", "cpu", dtype)
+def backend(dtype: str = "float64", name: str = "chainer") -> Any:
+    """A backend on the CPU. Float16 is Chainer's, which `load_backend` refuses there for its slowness."""
+    return ChainerBackend("cpu", dtype) if dtype == "float16" else load_backend(name, "cpu", dtype)
 
 
-def make_model(name: str, n_classes: int, dtype: str = "float64", seed: int = 0, **changes: Any) -> Any:
+def make_model(
+    name: str, n_classes: int, dtype: str = "float64", seed: int = 0, backend_name: str = "chainer", **changes: Any
+) -> Any:
     """A small model with no parameter at a special value: biases and norm gains are random too."""
-    model = MODELS[name](backend(dtype), ModelConfig(n_classes=n_classes, **{**SIZES, **changes}), seed)
+    model = MODELS[name](backend(dtype, backend_name), ModelConfig(n_classes=n_classes, **{**SIZES, **changes}), seed)
     rng = np.random.default_rng(seed + 1)
     for key, p in model.parameters.items():
         if "/b" in key or "/gamma" in key:
-            p.array[...] += 0.3 * rng.standard_normal(p.shape)
+            model.bk.set_values(p, model.bk.to_numpy(p) + 0.3 * rng.standard_normal(p.shape))
     return model
 
 

@@ -1,182 +1,40 @@
-"""The Chainer backend: its import, devices, functions and optimiser, and the meter of device memory."""
+"""What every backend of `BACKENDS` does on a CPU, through the `Backend` protocol alone. Each test runs for each."""
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import subprocess
-import sys
-import textwrap
-import types
-from pathlib import Path
+import importlib
+import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import oracles
 import pytest
-from core_fixtures import backend, make_model, make_pixels
+from core_fixtures import make_model, make_pixels
+from scipy import special
 
-import gsbench
-from gsbench.backends import DeviceError, load_backend
-from gsbench.backends import chainer as chainer_backend
+from gsbench.backends import BACKENDS, load_backend
+from gsbench.backends.base import Backend, Optimizer
 from gsbench.estimators import parse_estimator
+from gsbench.models import AllClasses
 from gsbench.objective import loss as mean_loss
 from gsbench.objective import unlabelled_bound
 
-needs_cupy = pytest.mark.skipif(importlib.util.find_spec("cupy") is None, reason="CuPy is not installed")
+
+@pytest.fixture(params=BACKENDS)
+def name(request):
+    return request.param
 
 
-def python(
-    code: str, *path: Path, warnings: str = "error", **environment: str
-) -> subprocess.CompletedProcess[str]:
-    """Runs code in a fresh Python, each warning an error (or "always" shown), `path` searched first."""
-    root = Path(gsbench.__file__).parents[1]
-    search = os.pathsep.join(map(str, (*path, root)))
-    return subprocess.run(
-        [sys.executable, "-W", warnings, "-c", textwrap.dedent(code)],
-        env={**os.environ, "PYTHONPATH": search, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
-USE_CPU_THEN_CUDA = """
-    from gsbench.backends import DeviceError, load_backend
-    bk = load_backend("chainer", "cpu", "float32")
-    assert float(bk.to_numpy(bk.sum(bk.parameter([1.0, 2.0])))) == 3.0
-    try:
-        load_backend("chainer", "cuda:0")
-    except DeviceError as error:
-        print(error)
-"""
-
-
-# Import
-
-
-def test_import_is_silent_with_every_warning_an_error():
-    done = python(
-        """
-        import numpy
-        had_sctypes = hasattr(numpy, "sctypes")
-        import gsbench.backends.chainer
-        assert hasattr(numpy, "sctypes") == had_sctypes  # what was lent for the import was taken back
-        """
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-
-
-def test_first_import_after_installation_is_silent_too(tmp_path):
-    """When Python compiles Chainer it warns of its string literals; an empty cache makes it compile again."""
-    done = python("import gsbench.backends.chainer", PYTHONPYCACHEPREFIX=str(tmp_path))
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-
-
-def test_import_leaves_the_warning_filters_and_float_errors_as_they_were():
-    done = python(
-        """
-        import warnings, numpy
-        before = list(warnings.filters), numpy.geterr()
-        import gsbench.backends.chainer
-        assert (list(warnings.filters)[:1], numpy.geterr()) == (before[0][:1], before[1])
-        """
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-
-
-FAKE_CUPY = {
-    "that finds no card": (
-        """
-        import types, warnings
-        warnings.warn("no driver", UserWarning)
-        __version__ = "13.6.0"
-        cuda = types.SimpleNamespace(is_available=lambda: False)
-        """,
-        "CuPy finds no CUDA device",
-    ),
-    "that cannot ask for cards": (
-        """
-        import types
-        def is_available():
-            raise RuntimeError("cudaErrorInsufficientDriver: driver too old\\n(more)")
-        cuda = types.SimpleNamespace(is_available=is_available)
-        """,
-        "CuPy cannot ask for CUDA devices (cudaErrorInsufficientDriver: driver too old)",
-    ),
-    "whose libraries are missing": (
-        """
-        import warnings
-        warnings.warn("CuPy may not function correctly", UserWarning)
-        try:
-            raise ImportError("libcublas.so.12: cannot open shared object file")
-        except ImportError as error:
-            raise ImportError("\\n=====\\nFailed to import CuPy.\\n\\nAdvice\\n=====\\n") from error
-        """,
-        "CuPy cannot be imported (libcublas.so.12: cannot open shared object file)",
-    ),
-    "that is too old for NumPy": (
-        "raise AttributeError('module numpy has no attribute bool')",
-        "CuPy cannot be imported (module numpy has no attribute bool)",
-    ),
-    "that says nothing": ("raise ImportError", "CuPy cannot be imported (ImportError)"),
-    "that Chainer cannot use": (
-        """
-        import types
-        cuda = types.SimpleNamespace(is_available=lambda: True)
-        """,
-        "Chainer cannot use this CuPy (",
-    ),
-}
-
-
-# A warning that is an error can end in an `except Exception` of Chainer's: "always" is the harder test.
-@pytest.mark.parametrize(
-    ("kind", "warnings"), [*((kind, "always") for kind in FAKE_CUPY), ("that finds no card", "error")]
-)
-def test_with_a_cupy(kind, warnings, tmp_path):
-    """The CPU works, with no warning; a CUDA device is a clear error. (In words: with a CuPy that finds no
-    card, …)
-    """
-    source, problem = FAKE_CUPY[kind]
-    (tmp_path / "cupy").mkdir()
-    (tmp_path / "cupy" / "__init__.py").write_text(textwrap.dedent(source), encoding="utf-8")
-    done = python(USE_CPU_THEN_CUDA, tmp_path, warnings=warnings)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"device 'cuda:0' cannot be used: {problem}")
-    assert done.stdout.endswith("; allowed here: cpu\n")
-    assert done.stdout.count("\n") == 1
-
-
-def cuda_is_usable() -> bool:
-    return chainer_backend.cuda_problem() is None
-
-
-@needs_cupy
-def test_with_the_real_cupy():
-    done = python(USE_CPU_THEN_CUDA, warnings="always")
-    assert (done.returncode, done.stderr) == (0, "")
-    if cuda_is_usable():
-        assert done.stdout == ""
-    else:
-        assert done.stdout.startswith("device 'cuda:0' cannot be used: C")
-
-
-@pytest.mark.skipif(importlib.util.find_spec("cupy") is not None, reason="CuPy is installed")
-def test_without_cupy():
-    with pytest.raises(
-        DeviceError, match=r"device 'cuda:0' cannot be used: CuPy cannot be imported \(No module named"
-    ):
-        load_backend(device="cuda:0")
-
-
-# Devices and dtypes
+@pytest.fixture
+def bk(name):
+    return load_backend(name, dtype="float64")
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"name": "torch"}, "unknown backend 'torch'; known: chainer"),
+        ({"name": "no such"}, f"unknown backend 'no such'; known: {', '.join(BACKENDS)}"),
         ({"dtype": "float8"}, "unknown dtype 'float8'; known: float32, float64, float16"),
         (
             {"dtype": "float16"},
@@ -192,50 +50,96 @@ def test_load_backend_says_what_is_allowed(settings, message):
         load_backend(**settings)
 
 
-def test_a_card_number_that_is_not_there(monkeypatch):
-    runtime = types.SimpleNamespace(getDeviceCount=lambda: 2)
-    cupy = types.SimpleNamespace(cuda=types.SimpleNamespace(runtime=runtime))
-    monkeypatch.setattr(chainer_backend, "cuda_problem", lambda: None)
-    monkeypatch.setattr(chainer_backend.chainer.backends.cuda, "cupy", cupy)
-    with pytest.raises(DeviceError, match="no device 'cuda:2'; allowed here: cpu, cuda:0 to cuda:1"):
-        load_backend(device="cuda:2")
+def members(protocol: type) -> list[str]:
+    """What a protocol asks for: methods, properties and annotated attributes."""
+    return [key for key in {**vars(protocol), **protocol.__annotations__} if not key.startswith("_")]
 
 
-def test_on_a_cpu_there_is_no_device_to_measure():
-    bk = backend("float32")
-    bk.synchronize()
-    assert bk.device_memory_peak() is None
-    assert bk.free_memory_bytes() is None
-    assert bk.is_out_of_memory(MemoryError())
-    assert not bk.is_out_of_memory(ValueError())
-    versions = bk.versions()
-    assert versions["chainer_version"] == "7.8.1"
-    assert versions["cupy_version"] is versions["cuda_version"] is versions["machine_gpu"] is None
+def test_a_backend_has_all_that_the_protocol_asks_for_and_inherits_none_of_its_empty_methods(name, bk):
+    module, cls = BACKENDS[name]
+    assert type(bk) is getattr(importlib.import_module(module), cls)
+    for made, protocol in ((bk, Backend), (bk.adam({"p": bk.parameter([1.0])}, 0.1), Optimizer)):
+        found = {key: getattr(made, key, None) for key in members(protocol)}
+        assert [key for key, value in found.items() if value is None] == []
+        empty = [getattr(value, "__qualname__", "") for value in found.values()]
+        assert [each for each in empty if each.startswith(f"{protocol.__name__}.")] == []
+    assert (bk.name, bk.device) == (name, "cpu")
 
 
-# Functions
+# Arrays, parameters and draws
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_compute_and_wide_dtypes(dtype):
-    bk = backend(dtype)
-    x = bk.parameter(np.ones((2, 3)))
-    wide = np.promote_types(dtype, np.float32)
-    assert bk.normal(bk.generator(0), (2, 3)).dtype == x.dtype == bk.array([1]).dtype == np.dtype(dtype)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_compute_and_wide_dtypes(name, dtype):
+    bk = load_backend(name, dtype=dtype)
+    x, rng = bk.parameter(np.ones((2, 3))), bk.generator(0)
+    assert bk.dtype.itemsize == bk.wide_dtype.itemsize == np.dtype(dtype).itemsize  # of float32 at least
     for result in (
-        bk.log_softmax(x),
-        bk.softmax(x),
-        bk.sum(x),
-        bk.widen(x),
-        bk.uniform(bk.generator(0), (2,)),
-        bk.exponential(bk.generator(0), (2,)),
-    ):
-        assert result.dtype == wide
-    assert bk.narrow(bk.widen(x)).dtype == np.dtype(dtype)
+        x, bk.array([1]), bk.normal(rng, (2, 3)), bk.log_softmax(x), bk.softmax(x), bk.sum(x), bk.widen(x),
+        bk.narrow(bk.widen(x)), bk.uniform(rng, (2,)), bk.exponential(rng, (2,)), bk.entropy(bk.log_softmax(x)),
+        bk.sparsemax(x), bk.standard_gaussian_log_density(x),
+    ):  # fmt: skip
+        assert bk.to_numpy(result).dtype == np.dtype(dtype)
 
+
+def test_values_come_and_go(bk):
+    values = np.arange(6.0).reshape(2, 3)
+    p, a = bk.parameter(values.copy()), bk.array(values.copy())  # they may share its memory
+    drawn = bk.new_parameter((2, 3), values.copy)
+    for x in (p, a, drawn, values):
+        np.testing.assert_array_equal(bk.to_numpy(x), values)
+    assert bk.to_numpy(bk.integers([2, 0])).tolist() == [2, 0]
+    for x in (p, a):
+        bk.set_values(x, -values)
+        np.testing.assert_array_equal(bk.to_numpy(x), -values)
+    bk.move_towards(p, bk.parameter(np.ones((2, 3))), 0.25)
+    np.testing.assert_allclose(bk.to_numpy(p), -values + 0.25 * (1 + values))
+
+
+def test_a_generator_neither_takes_from_another_nor_reseeds_it(name):
+    bk = load_backend(name, dtype="float32")
+    alone = bk.to_numpy(bk.normal(bk.generator(3), (32,)))
+    rng, other = bk.generator(3), bk.generator(4)
+    first = bk.to_numpy(bk.normal(rng, (16,)))
+    bk.normal(other, (10,))
+    np.testing.assert_array_equal(np.concatenate([first, bk.to_numpy(bk.normal(rng, (16,)))]), alone)
+
+
+def test_draws_have_the_moments_of_their_distributions(bk):
+    rng, n = bk.generator(0), 40_000
+    for draw, mean, variance in ((bk.normal, 0, 1), (bk.uniform, 1 / 2, 1 / 12), (bk.exponential, 1, 1)):
+        x = bk.to_numpy(draw(rng, (n,)))
+        assert x.mean() == pytest.approx(mean, abs=5 * math.sqrt(variance / n))
+        assert x.var() == pytest.approx(variance, rel=5 * math.sqrt(8 / n))
+        assert draw == bk.normal or x.min() > 0
+
+
+# Functions and their gradients
 
 RNG = np.random.default_rng(0)
 W, SQUARE, BIAS, WIDE, ROWS = (RNG.standard_normal(s) for s in ((5, 4), (5, 5), 5, (2, 3, 5), (3, 1, 5)))
+
+
+def check(bk: Backend, function: Callable[..., Any], plain: Callable[..., np.ndarray], *values: np.ndarray) -> None:
+    """`function` of parameters gives what `plain` gives of NumPy arrays, and its gradient has the slopes of the latter
+    along random directions; nothing is written into an input.
+    """
+    variables = [bk.parameter(value) for value in values]
+    y = function(*variables)
+    np.testing.assert_allclose(bk.to_numpy(y), plain(*values), rtol=1e-12, atol=1e-14)
+    for variable, value in zip(variables, values, strict=True):
+        np.testing.assert_array_equal(bk.to_numpy(variable), value)
+    w = np.random.default_rng(1).standard_normal(y.shape)
+    bk.backward(bk.sum(y * bk.array(w)))
+    for i, (variable, value) in enumerate(zip(variables, values, strict=True)):
+        gradient = bk.to_numpy(bk.gradient(variable))
+        assert gradient.shape == value.shape
+        direction = np.random.default_rng(i).standard_normal(value.shape)
+        moved = [
+            (plain(*(v + step * direction if j == i else v for j, v in enumerate(values))) * w).sum()
+            for step in (1e-6, -1e-6)
+        ]
+        np.testing.assert_allclose((gradient * direction).sum(), (moved[0] - moved[1]) / 2e-6, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("n_layers", [1, 2, 3])
@@ -252,12 +156,10 @@ W, SQUARE, BIAS, WIDE, ROWS = (RNG.standard_normal(s) for s in ((5, 4), (5, 5), 
         (None, (WIDE[:1], ROWS[:, :, None], BIAS)),  # no term has the shape of the sum
     ],
 )
-def test_affine_and_perceptron_and_their_gradients(x, terms, n_layers):
-    bk = backend()
-    inputs = [*terms] if x is None else [x, W, *terms]
+def test_affine_and_perceptron(bk, x, terms, n_layers):
+    firsts = [*terms] if x is None else [x, W, *terms]
     layers = [] if n_layers == 1 else [(SQUARE, BIAS), (W.T, BIAS[:4])][3 - n_layers :]
-    inputs += [array for layer in layers for array in layer]
-    n_first = len(inputs) - 2 * len(layers)
+    n_first = len(firsts)
 
     def plain(*values):
         first, rest = values[:n_first], values[n_first:]
@@ -266,72 +168,124 @@ def test_affine_and_perceptron_and_their_gradients(x, terms, n_layers):
             h = np.matmul(np.maximum(h, 0), W_i.T) + b_i
         return h
 
-    variables = [bk.parameter(value) for value in inputs]
-    first, rest = variables[:n_first], variables[n_first:]
-    operands = (None, None, tuple(first)) if x is None else (first[0], first[1], tuple(first[2:]))
-    further = list(zip(rest[::2], rest[1::2], strict=True))
-    y = bk.perceptron(*operands, further) if layers else bk.affine(*operands)
-    np.testing.assert_allclose(bk.to_numpy(y), plain(*inputs), rtol=1e-13)
-    for variable, value in zip(variables, inputs, strict=True):
-        np.testing.assert_array_equal(bk.to_numpy(variable), value)  # nothing is written into an input
-    w = np.random.default_rng(1).standard_normal(y.shape)
-    bk.backward(bk.sum(y * w))
-    for i, (variable, value) in enumerate(zip(variables, inputs, strict=True)):
-        assert bk.gradient(variable).shape == value.shape
-        direction = np.random.default_rng(i).standard_normal(value.shape)
-        moved = [
-            (plain(*(v + step * direction if j == i else v for j, v in enumerate(inputs))) * w).sum()
-            for step in (1e-7, -1e-7)
-        ]
-        slope = (moved[0] - moved[1]) / 2e-7
-        np.testing.assert_allclose((bk.gradient(variable) * direction).sum(), slope, rtol=1e-5, atol=1e-6)
+    def function(*variables):
+        first, rest = variables[:n_first], variables[n_first:]
+        operands = (None, None, tuple(first)) if x is None else (first[0], first[1], tuple(first[2:]))
+        further = list(zip(rest[::2], rest[1::2], strict=True))
+        return bk.perceptron(*operands, further) if layers else bk.affine(*operands)
+
+    check(bk, function, plain, *firsts, *(array for layer in layers for array in layer))
 
 
-def test_product_and_look_ups_work_over_the_last_axis():
-    bk, rng = backend(), np.random.default_rng(0)
-    x = rng.standard_normal((2, 3, 4))
-    np.testing.assert_allclose(bk.to_numpy(bk.product(bk.parameter(x), bk.parameter(W.T))), x @ W.T)
-    picked = bk.to_numpy(bk.select_last(bk.parameter(x), bk.integers([3, 0, 1])))
-    np.testing.assert_array_equal(picked, [[x[n, b, k] for b, k in enumerate((3, 0, 1))] for n in range(2)])
+def axis_normed(x, gamma, beta):
+    flat = x.reshape(-1, x.shape[-1])
+    return gamma * (x - flat.mean(0)) / np.sqrt(flat.var(0) + 2e-5) + beta
 
 
-def test_look_ups_are_products_with_a_one_hot_matrix_in_value_and_gradient():
-    bk, rng = backend(), np.random.default_rng(0)
-    index = np.array([[4, 0, 0], [1, 4, 4]])  # rows that are taken more than once
+FUNCTIONS = {
+    "relu": (lambda bk, x: bk.relu(x), lambda x: np.maximum(x, 0)),
+    "elu": (lambda bk, x: bk.elu(x), lambda x: np.where(x > 0, x, np.expm1(x))),
+    "exp": (lambda bk, x: bk.exp(x), np.exp),
+    "log_softmax": (lambda bk, x: bk.log_softmax(x), lambda x: special.log_softmax(x, axis=-1)),
+    "softmax": (lambda bk, x: bk.softmax(x), lambda x: special.softmax(x, axis=-1)),
+    "sum": (lambda bk, x: bk.sum(x), np.sum),
+    "sum of two axes": (lambda bk, x: bk.sum(x, axis=(0, 2)), lambda x: x.sum(axis=(0, 2))),
+    "mean": (lambda bk, x: bk.mean(x), np.mean),
+    "mean of an axis": (lambda bk, x: bk.mean(x, axis=1), lambda x: x.mean(axis=1)),
+    "reshape": (lambda bk, x: bk.reshape(x, (-1, 5)), lambda x: x.reshape(-1, 5)),
+    "broadcast_to": (lambda bk, x: bk.broadcast_to(x, (4, 2, 3, 5)), lambda x: np.broadcast_to(x, (4, 2, 3, 5))),
+    "expand": (lambda bk, x: bk.expand(x, 1), lambda x: x[:, None]),
+    "swap": (lambda bk, x: bk.swap(x, 1, 2), lambda x: x.swapaxes(1, 2)),
+    "arithmetic": (lambda bk, x: -(2 - x) * x / (x * x + 1) + 3 * x, lambda x: -(2 - x) * x / (x * x + 1) + 3 * x),
+    "indexing": (lambda bk, x: x[None, ..., 1:3], lambda x: x[None, ..., 1:3]),
+    "widen and narrow": (lambda bk, x: bk.narrow(bk.widen(x)), lambda x: x),
+    "entropy": (
+        lambda bk, x: bk.entropy(bk.log_softmax(x)),
+        lambda x: special.entr(special.softmax(x, axis=-1)).sum(axis=-1),
+    ),
+    "point_entropy": (
+        lambda bk, x: bk.point_entropy(bk.softmax(x)),
+        lambda x: special.entr(special.softmax(x, axis=-1)).sum(axis=-1),
+    ),
+    "sparsemax": (lambda bk, x: bk.sparsemax(x), lambda x: np.apply_along_axis(oracles.sparsemax, -1, x)),
+}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_functions_of_one_array(bk, function):
+    of_backend, plain = FUNCTIONS[function]
+    check(bk, lambda x: of_backend(bk, x), plain, WIDE)
+
+
+def test_batch_norm_in_training_and_after_it(bk):
+    """Over the rows of all leading axes; the running variance takes the unbiased one."""
+    x, gamma, beta = RNG.standard_normal((2, 3, 4)), RNG.random(4) + 0.5, RNG.standard_normal(4)
+    mean, var = RNG.standard_normal(4), RNG.random(4) + 0.5
+    flat = x.reshape(-1, 4)
+    for training, moves in ((True, False), (True, True), (False, True)):
+        running = bk.array(mean.copy()), bk.array(var.copy())
+
+        def function(*inputs, running=running, training=training, moves=moves):
+            return bk.batch_norm(*inputs, running, training, moves)
+
+        plain = axis_normed if training else lambda x, g, b: g * (x - mean) / np.sqrt(var + 2e-5) + b
+        check(bk, function, plain, x, gamma, beta)
+        share = 0.1 if training and moves else 0
+        np.testing.assert_allclose(bk.to_numpy(running[0]), (1 - share) * mean + share * flat.mean(0))
+        np.testing.assert_allclose(bk.to_numpy(running[1]), (1 - share) * var + share * flat.var(0, ddof=1))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_log_softmax_is_normalised_whatever_all_logits_share(name, dtype):
+    bk = load_backend(name, dtype=dtype)
+    values = np.array([[0.0, 1.0, 2.5], [8192, 8184, 8192], [-8192, -8192, -8192]])
+    q = np.exp(bk.to_numpy(bk.log_softmax(bk.parameter(values))).astype(np.float64))
+    np.testing.assert_allclose(q, oracles.softmax(values), rtol=2e-6)
+
+
+def test_product_and_select_last_work_over_the_last_axis(bk):
+    x = RNG.standard_normal((2, 3, 4))
+    check(bk, bk.product, lambda x, w: x @ w, x, W.T)
+    index = bk.integers([3, 0, 1])
+    check(bk, lambda x: bk.select_last(x, index), lambda x: x[:, [0, 1, 2], [3, 0, 1]], x)
+
+
+def test_look_ups_are_products_with_a_one_hot_matrix_in_value_and_gradient(bk):
+    rng, index = np.random.default_rng(0), np.array([[4, 0, 0], [1, 4, 4]])  # rows that are taken more than once
     one_hot, g = np.eye(5)[index], rng.standard_normal((2, 3, 4))
-    for look_up in (
-        lambda y, rows: bk.take_rows(rows, bk.integers(index)),
-        lambda y, rows: bk.look_up(y, rows),
-        lambda y, rows: bk.product(y, rows),
+    for look_up, has_y in (
+        (lambda y, rows: bk.take_rows(rows, bk.integers(index)), False),
+        (lambda y, rows: bk.look_up(y, rows), True),
+        (lambda y, rows: bk.product(y, rows), True),
     ):
         y, rows = bk.parameter(one_hot), bk.parameter(W)
         taken = look_up(y, rows)
         np.testing.assert_array_equal(bk.to_numpy(taken), W[index])
-        bk.backward(bk.sum(taken * g))
-        np.testing.assert_allclose(bk.gradient(rows), np.einsum("nbk,nbh->kh", one_hot, g))
-        if bk.gradient(y) is not None:  # take_rows has no y
-            np.testing.assert_allclose(bk.gradient(y), g @ W.T)
+        bk.backward(bk.sum(taken * bk.array(g)))
+        np.testing.assert_allclose(bk.to_numpy(bk.gradient(rows)), np.einsum("nbk,nbh->kh", one_hot, g))
+        assert (bk.gradient(y) is not None) == has_y
+        if has_y:
+            np.testing.assert_allclose(bk.to_numpy(bk.gradient(y)), g @ W.T)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_one_hot_rows(dtype):
-    bk = backend(dtype)
-    got = bk.one_hot(bk.integers([[2, 0], [1, 2]]), 3)
-    assert got.dtype == np.dtype(dtype)
-    np.testing.assert_array_equal(got, np.eye(3)[[[2, 0], [1, 2]]])
+@pytest.mark.parametrize("m", [1, 2, 6])
+def test_largest_finds_the_largest_entries(bk, m):
+    x = RNG.permutation(42).reshape(2, 3, 7).astype(float)
+    found = np.sort(bk.to_numpy(bk.largest(bk.array(x), m)), axis=-1)
+    np.testing.assert_array_equal(found, np.sort(np.argsort(-x, axis=-1)[..., :m], axis=-1))
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2, 1, 4, 5), (1, 4, 5), (4, 5), (5,), (2, 3, 1, 5)])
 @pytest.mark.parametrize("weights", [(1.0,), (2.0, -0.5), (0.25, 0.25, 0.5)])
-def test_hard_point_is_a_constant_with_the_gradient_of_its_points(weights, shape):
+def test_hard_point_is_a_constant_with_the_gradient_of_its_points(bk, weights, shape):
     """log q of any shape that broadcasts to the hard point's: there its gradient is summed."""
-    bk, rng = backend(), np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     hard = np.eye(5)[rng.integers(5, size=(2, 3, 4))]
     points, g = rng.dirichlet(np.ones(5), (len(weights), 2, 3, 4)), rng.standard_normal(hard.shape)
     log_q = bk.parameter(rng.standard_normal(shape))
-    y = bk.hard_point(hard, log_q, points.copy(), weights)
+    y = bk.hard_point(bk.array(hard), log_q, bk.array(points), weights)
     np.testing.assert_array_equal(bk.to_numpy(y), hard)
-    bk.backward(bk.sum(y * g))
+    bk.backward(bk.sum(y * bk.array(g)))
     whole = np.zeros(hard.shape)
     for at in np.ndindex(2, 3, 4):
         for c, p in zip(weights, points, strict=True):
@@ -340,298 +294,194 @@ def test_hard_point_is_a_constant_with_the_gradient_of_its_points(weights, shape
     for at in np.ndindex(2, 3, 4):
         to = tuple(0 if n == 1 else i for n, i in zip(shape[:-1], at[4 - len(shape) :], strict=True))
         expected[to] += whole[at]
-    np.testing.assert_allclose(bk.gradient(log_q), expected, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(bk.to_numpy(bk.gradient(log_q)), expected, rtol=1e-12, atol=1e-14)
 
 
-def test_hard_point_of_float16_has_its_gradient_in_log_q_s_own_dtype():
-    bk = backend("float16")
-    log_q = bk.log_softmax(bk.parameter(np.zeros((2, 3))))
-    p = np.full((1, 2, 3), 1 / 3, np.float32)
-    y = bk.hard_point(bk.one_hot(bk.integers([0, 2]), 3), log_q, p, (1.0,))
-    assert (y.dtype, log_q.dtype) == (np.float16, np.float32)
-    (g,) = bk.gradients_by(bk.sum(y * np.array([[3, 0, 0], [0, 0, 0]], np.float16)), [log_q])
-    assert g.dtype == np.float32
-    np.testing.assert_allclose(g, [[2 / 3, -1 / 3, -1 / 3], [0, 0, 0]], rtol=1e-6, atol=1e-7)
-
-
-def test_pick_takes_entries_and_adds_up_the_gradients_of_repeated_ones():
-    bk, rng = backend(), np.random.default_rng(0)
+def test_pick_takes_entries_and_adds_up_the_gradients_of_repeated_ones(bk):
+    """Also where neither the values nor the numbers are contiguous."""
+    rng = np.random.default_rng(0)
     values, index = rng.standard_normal((2, 3, 4)), rng.integers(4, size=(2, 3, 6))  # 6 of 4: some repeat
-    x, g = bk.parameter(values), rng.standard_normal(index.shape)
-    picked = bk.pick(x, index)
-    np.testing.assert_array_equal(bk.to_numpy(picked), np.take_along_axis(values, index, axis=-1))
-    bk.backward(bk.sum(picked * g))
-    expected = np.zeros_like(values)
-    for n, b, s in np.ndindex(index.shape):
-        expected[n, b, index[n, b, s]] += g[n, b, s]
-    np.testing.assert_allclose(bk.gradient(x), expected, rtol=1e-12)
-
-
-def test_pick_takes_a_view_that_is_not_contiguous():
-    bk, values = backend(), np.arange(24.0).reshape(2, 3, 4)
-    index = np.array([[[0, 3, 3], [1, 1, 2]], [[2, 2, 2], [0, 1, 3]]]).swapaxes(1, 2)  # [2, 3, 2]
-    x = bk.parameter(values)
-    picked = bk.pick(x, index)
-    np.testing.assert_array_equal(bk.to_numpy(picked), np.take_along_axis(values, index, axis=-1))
-    bk.backward(bk.sum(picked))
-    np.testing.assert_array_equal(bk.gradient(x)[0], [[1, 1, 0, 0], [0, 1, 0, 1], [0, 0, 1, 1]])
-
-
-def test_pick_has_a_gradient_where_what_it_picks_from_is_not_contiguous():
-    bk, values = backend(), np.arange(24.0).reshape(2, 3, 4)
-    x, index = bk.parameter(values), np.array([2, 0, 0, 1]).reshape(1, 4, 1).repeat(2, axis=0)
-    swapped = bk.swap(x, 1, 2)  # [2, 4, 3]
-    assert not swapped.array.flags.c_contiguous
-    bk.backward(bk.sum(bk.pick(swapped, index)))
-    np.testing.assert_array_equal(bk.gradient(x)[1], [[0, 1, 1, 0], [0, 0, 0, 1], [1, 0, 0, 0]])
+    check(bk, lambda x: bk.pick(x, bk.integers(index)), lambda x: np.take_along_axis(x, index, -1), values)
+    strided = bk.xp.matrix_transpose(bk.integers(index.swapaxes(1, 2)))
+    check(bk, lambda x: bk.pick(x, strided), lambda x: np.take_along_axis(x, index, -1), values)
+    check(
+        bk,
+        lambda x: bk.pick(bk.swap(x, 1, 2), bk.integers(index)),
+        lambda x: np.take_along_axis(x.swapaxes(1, 2), index, -1),
+        values.swapaxes(1, 2).copy(),
+    )
 
 
 @pytest.mark.parametrize("rest", [(), (3,), (2, 3)])
 @pytest.mark.parametrize("index", [[0, 0, 0, 4, 4, 1, 2, 2], [4, 1, 1, 0], [3], [0, 1, 2, 3, 4], [2, 2, 2]])
-def test_take_groups_takes_rows_that_come_in_groups_of_any_order(index, rest):
-    bk, rng, index = backend(), np.random.default_rng(0), np.array(index)
-    values = rng.standard_normal((5, *rest))
-    x, g = bk.parameter(values), rng.standard_normal((len(index), *rest))
-    taken = bk.take_groups(x, index)
-    np.testing.assert_array_equal(bk.to_numpy(taken), values[index])
-    bk.backward(bk.sum(taken * g))
-    expected = np.zeros_like(values)
-    np.add.at(expected, index, g)
-    np.testing.assert_allclose(bk.gradient(x), expected, rtol=1e-12)
+def test_take_groups_takes_rows_that_come_in_groups_of_any_order(bk, index, rest):
+    numbers = bk.integers(index)
+    check(bk, lambda x: bk.take_groups(x, numbers), lambda x: x[index], RNG.standard_normal((5, *rest)))
 
 
-def test_take_groups_of_a_group_that_is_split_adds_up_over_the_parts():
-    bk, rng = backend(), np.random.default_rng(0)
+def test_take_groups_of_a_group_that_is_split_adds_up_over_the_parts(bk):
+    rng = np.random.default_rng(0)
     x, index, g = bk.parameter(rng.standard_normal((3, 2))), np.array([1, 1, 1, 0, 2, 2]), rng.standard_normal((6, 2))
     for part in (slice(0, 2), slice(2, 5), slice(5, 6)):
-        bk.backward(bk.sum(bk.take_groups(x, index[part]) * g[part]))
+        bk.backward(bk.sum(bk.take_groups(x, bk.integers(index[part])) * bk.array(g[part])))
     expected = np.zeros((3, 2))
     np.add.at(expected, index, g)
-    np.testing.assert_allclose(bk.gradient(x), expected, rtol=1e-12)
+    np.testing.assert_allclose(bk.to_numpy(bk.gradient(x)), expected, rtol=1e-12)
 
 
-def test_weighted_sum_has_the_gradients_that_it_was_given_for_a_mean_and_refuses_other_losses():
-    bk, f = backend(), np.arange(6.0).reshape(2, 3)
+# Gradients
+
+
+def test_weighted_sum_has_the_gradients_that_it_was_given_for_a_mean_and_refuses_other_losses(bk):
+    f = np.arange(6.0).reshape(2, 3)
 
     def result():
         w, x = bk.parameter(np.ones((2, 3)) / 3), bk.parameter([1.0, 2.0])
-        return w, x, bk.weighted_sum(w, f, {"x": x}, {"x": np.array([10.0, 20.0])})
+        return w, x, bk.weighted_sum(w, bk.array(f), {"x": x}, {"x": bk.array([10.0, 20.0])})
 
     w, x, total = result()
     np.testing.assert_allclose(bk.to_numpy(total), [1, 4])
     bk.backward(-bk.mean(total))
-    np.testing.assert_allclose(bk.gradient(w), -f / 2)
-    np.testing.assert_allclose(bk.gradient(x), [-5, -10])
+    np.testing.assert_allclose(bk.to_numpy(bk.gradient(w)), -f / 2)
+    np.testing.assert_allclose(bk.to_numpy(bk.gradient(x)), [-5, -10])
     w, x, total = result()
     with pytest.raises(ValueError, match=r"weights all examples and draws alike; got weights from 1\.0 to 2\.0"):
-        bk.backward(bk.sum(total * np.array([1.0, 2.0])))
+        bk.backward(bk.sum(total * bk.array([1.0, 2.0])))
 
 
-def test_gradients_by_leaves_leave_the_originals_alone():
-    bk = backend()
+def test_gradients_by_leaves_leave_the_originals_alone(bk):
     x, unused = bk.parameter([1.0, 2.0]), bk.parameter([3.0])
     leaves = {"x": bk.leaf(x), "unused": bk.leaf(unused)}
-    found = bk.gradients(leaves["x"] * leaves["x"], np.array([1.0, 10.0]), leaves)
+    found = bk.gradients(leaves["x"] * leaves["x"], bk.array([1.0, 10.0]), leaves)
     assert list(found) == ["x"]
-    np.testing.assert_array_equal(found["x"], [2, 40])
+    np.testing.assert_array_equal(bk.to_numpy(found["x"]), [2, 40])
     assert bk.gradient(x) is None
     leaves = {"x": bk.leaf(x), "y": bk.leaf(x)}
-    found = bk.gradients(leaves["x"] + leaves["y"], np.ones(2), leaves)
+    found = bk.gradients(leaves["x"] + leaves["y"], bk.array([1.0, 1.0]), leaves)
     found["x"] += 1  # they are the caller's: no two are one array
-    np.testing.assert_array_equal(found["y"], [1, 1])
+    np.testing.assert_array_equal(bk.to_numpy(found["y"]), [1, 1])
+
+
+def test_stop_gradient_no_gradient_and_backward_accumulation(bk):
+    x = bk.parameter([2.0, 3.0])
+    assert bk.gradient(x) is None
+    bk.backward(bk.sum(x * bk.stop_gradient(x)))
+    np.testing.assert_array_equal(bk.to_numpy(bk.gradient(x)), [2, 3])
+    bk.backward(bk.sum(x))
+    np.testing.assert_array_equal(bk.to_numpy(bk.gradient(x)), [3, 4])  # added
     assert bk.keeps_graph
     with bk.no_gradient():
         assert not bk.keeps_graph
-
-
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_gradients_by_variables_are_backward_s_and_leave_the_parameters_own_alone(dtype):
-    """By parameters, by a variable computed from them, and by one that the loss does not depend on."""
-    bk, rng = backend(dtype), np.random.default_rng(0)
-    x, weights, unused = bk.parameter(rng.standard_normal((2, 4))), bk.parameter(W), bk.parameter([1.0, 2.0])
-    h = bk.affine(x, weights)
-    loss = bk.sum(h * h)
-    x.grad = np.full_like(x.array, 7)
-    found = bk.gradients_by(loss, [weights, h, unused, x])
-    assert all(g.dtype == np.promote_types(dtype, np.float32) for g in found)
-    np.testing.assert_array_equal(x.grad, np.full_like(x.array, 7))
-    assert weights.grad is None
-    assert unused.grad is None
-    x.cleargrad()
-    bk.backward(loss)
-    scale = bk.loss_scale or 1  # which Adam divides out
-    rtol = {"float16": 2e-3, "float32": 1e-6, "float64": 1e-12}[dtype]
-    expected = [weights.grad / scale, 2 * h.array, np.zeros(2), x.grad / scale]
-    for got, g in zip(found, expected, strict=True):
-        assert got.shape == g.shape
-        np.testing.assert_allclose(got, g, rtol=rtol, atol=rtol)
-
-
-def test_gradients_by_float16_variables_that_float16_would_lose():
-    """2e-8 is 0 in float16; scaled it is not, and what is given is not scaled."""
-    bk = backend("float16")
-    x = bk.parameter([1.0])
-    (g,) = bk.gradients_by(bk.sum(x) * 2e-8, [x])
-    np.testing.assert_allclose(g, [2e-8], rtol=1e-2)
-
-
-def test_gradients_by_the_parameters_of_a_model_are_backward_s():
-    """Through the streamed sum too, which takes gradients while it is formed."""
-    for name in ("gumbel-rao", "marginalize-streamed", "sparsemax"):
-        model = make_model("adgm", 5)
-        bk, parameters = model.bk, list(model.parameters.values())
-
-        def value(model=model, name=name):
-            x = model.bk.array(make_pixels())
-            return mean_loss(model, unlabelled_bound(model, x, parse_estimator(name), model.bk.generator(0)))
-
-        found = [g.copy() for g in bk.gradients_by(value(), parameters)]
-        assert all(p.grad is None for p in parameters)
-        bk.backward(value())
-        for got, p in zip(found, parameters, strict=True):
-            np.testing.assert_allclose(got, p.grad, rtol=1e-12, atol=1e-15)
+        without = bk.sum(x)
+    bk.backward(bk.sum(x) * without)
+    np.testing.assert_array_equal(bk.to_numpy(bk.gradient(x)), [8, 9])  # of the first factor alone
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_adam_is_that_of_the_paper(dtype):
-    """Kingma & Ba 2015, algorithm 1, in the form without bias-corrected moments at the end of its section 2."""
-    bk, rng = backend(dtype), np.random.default_rng(0)
-    p = bk.parameter(rng.standard_normal((3, 4)))
-    idle = bk.parameter([1.0])
-    adam = bk.adam({"p": p, "idle": idle}, 0.01, beta1=0.8)
+def test_gradients_by_variables_are_backward_s_and_leave_the_parameters_own_alone(name, dtype):
+    """By parameters, by a variable computed from them, and by one that the loss does not depend on."""
+    bk, values = load_backend(name, dtype=dtype), RNG.standard_normal((2, 4)).astype(dtype)
+    x, weights, unused = bk.parameter(values), bk.parameter(W), bk.parameter([1.0, 2.0])
+    bk.backward(bk.sum(x))
+    h = bk.affine(x, weights)
+    found = bk.gradients_by(bk.sum(h * h), [weights, h, unused, x])
+    plain = values @ W.T
+    expected = [2 * plain.T @ values, 2 * plain, np.zeros(2), 2 * plain @ W]
+    for got, g in zip(map(bk.to_numpy, found), expected, strict=True):
+        assert got.dtype == np.dtype(dtype)
+        np.testing.assert_allclose(got, g, rtol=1e-5 if dtype == "float32" else 1e-12, atol=1e-6)
+    np.testing.assert_array_equal(bk.to_numpy(bk.gradient(x)), np.ones((2, 4)))
+    assert bk.gradient(weights) is bk.gradient(unused) is None
+
+
+@pytest.mark.parametrize("estimator", ["gumbel-rao", "marginalize-streamed", "sparsemax"])
+def test_gradients_by_the_parameters_of_a_model_are_backward_s(name, estimator):
+    """Through the streamed sum too, which takes gradients while it is formed."""
+    model = make_model("adgm", 5, backend_name=name)
+    bk, parameters = model.bk, list(model.parameters.values())
+
+    def value():
+        x = bk.array(make_pixels())
+        return mean_loss(model, unlabelled_bound(model, x, parse_estimator(estimator), bk.generator(0)))
+
+    found = [np.array(bk.to_numpy(g)) for g in bk.gradients_by(value(), parameters)]
+    assert all(bk.gradient(p) is None for p in parameters)
+    bk.backward(value())
+    for got, p in zip(found, parameters, strict=True):
+        np.testing.assert_allclose(got, bk.to_numpy(bk.gradient(p)), rtol=1e-12, atol=1e-15)
+
+
+# Training
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_adam_is_that_of_the_paper(name, dtype):
+    """Kingma & Ba 2015, algorithm 1, in the form without bias-corrected moments at the end of its section 2, over 20
+    steps; half-way through, another optimiser goes on from the first one's state.
+    """
+    bk = load_backend(name, dtype=dtype)
+    p, idle = bk.parameter(RNG.standard_normal((3, 4))), bk.parameter([1.0])
+    adam = bk.adam({"net/p": p, "net/idle": idle}, 0.5, beta1=0.8)
+    adam.set_learning_rate(0.01)
     theta, m, v = bk.to_numpy(p).astype(np.float64), 0.0, 0.0
-    for t in range(1, 6):
+    for t in range(1, 21):
         adam.clear_gradients()
         bk.backward(bk.sum(p * p * p))
         g = 3 * theta**2
         m, v = 0.8 * m + 0.2 * g, 0.999 * v + 0.001 * g**2
         theta = theta - 0.01 * np.sqrt(1 - 0.999**t) / (1 - 0.8**t) * m / (np.sqrt(v) + 1e-8)
         adam.update()
-        np.testing.assert_allclose(bk.to_numpy(p), theta, rtol=2e-6 if dtype == "float32" else 1e-12)
+        np.testing.assert_allclose(bk.to_numpy(p), theta, rtol=5e-6 if dtype == "float32" else 1e-12)
+        if t == 10:
+            state = {key: np.array(bk.to_numpy(value)) for key, value in adam.state().items()}
+            assert {"m/net/p", "v/net/p", "updates"} <= state.keys()
+            forms = {key: (value.shape, value.dtype) for key, value in state.items()}
+            assert forms.items() <= adam.state_forms().items()
+            adam = bk.adam({"net/p": p, "net/idle": idle}, 0.01, beta1=0.8)
+            adam.restore(state)
     np.testing.assert_array_equal(bk.to_numpy(idle), [1])  # it has no gradient
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_log_softmax_is_normalised_whatever_all_logits_share(dtype):
-    bk = backend(dtype)
-    values = np.array([[0.0, 1.0, 2.5], [8192, 8184, 8192], [-8192, -8192, -8192]])
-    q = np.exp(bk.to_numpy(bk.log_softmax(bk.parameter(values))).astype(np.float64))
-    np.testing.assert_allclose(q, oracles.softmax(values), rtol=2e-6)
+def test_adam_clips_gradients_and_has_a_prior(bk):
+    """The prior first, then the norm, then each element; after one step m is 0.1 times the gradient that Adam took."""
+    p = bk.parameter([3.0, -1.0, 0.5])
+    adam = bk.adam({"p": p}, 0.01)
+    adam.constrain(weight_decay=0.5, clip_norm=2.0, clip_element=1.5)
+    bk.backward(bk.sum(p * p))
+    adam.update()
+    g = 2.5 * np.array([3.0, -1.0, 0.5])
+    expected = np.clip(g * min(1, 2 / np.linalg.norm(g)), -1.5, 1.5)
+    np.testing.assert_allclose(bk.to_numpy(adam.state()["m/p"]), 0.1 * expected, rtol=1e-6)
+    assert adam.settings["adam_beta2"] == 0.999
 
 
-def test_stop_gradient_and_backward_accumulation():
-    bk = backend()
-    x = bk.parameter([2.0, 3.0])
-    bk.backward(bk.sum(x * bk.stop_gradient(x)))
-    np.testing.assert_array_equal(bk.gradient(x), [2, 3])
-    bk.backward(bk.sum(x))
-    np.testing.assert_array_equal(bk.gradient(x), [3, 4])  # added
-    with bk.no_gradient():
-        assert bk.sum(x).creator is None
+# The device
 
 
-def test_a_generator_neither_takes_from_another_nor_reseeds_it():
-    bk = backend("float32")
-    alone = bk.normal(bk.generator(3), (4,))
-    rng, other = bk.generator(3), bk.generator(4)
-    first = bk.normal(rng, (2,))
-    bk.normal(other, (10,))
-    np.testing.assert_array_equal(np.concatenate([first, bk.normal(rng, (2,))]), alone)
-
-
-def test_adam_follows_its_formula():
-    """m, v with β1 and 0.999; θ −= α √(1 − β2ᵗ)/(1 − β1ᵗ) · m/(√v + ε)"""
-    bk = backend()
-    theta = np.array([1.0, -2.0, 0.5])
-    parameters = {"net/W_x": bk.parameter(theta.copy()), "net/b1": bk.parameter([[3.0]])}
-    optimizer = bk.adam(parameters, 0.01, beta1=0.8)
-    m = v = np.zeros(3)
-    for t in range(1, 4):
-        optimizer.clear_gradients()
-        x = parameters["net/W_x"]
-        bk.backward(bk.sum(x * x) + bk.sum(parameters["net/b1"]))
-        optimizer.update()
-        gradient = 2 * theta
-        m, v = 0.8 * m + 0.2 * gradient, 0.999 * v + 0.001 * gradient**2
-        theta = theta - 0.01 * np.sqrt(1 - 0.999**t) / (1 - 0.8**t) * m / (np.sqrt(v) + 1e-8)
-        np.testing.assert_allclose(x.array, theta, rtol=1e-12)
-    assert parameters["net/b1"].array[0, 0] == pytest.approx(3 - 3 * 0.01, rel=1e-5)
-
-
-def test_float16_steps_with_gradients_that_float16_would_lose():
-    """A gradient of 2e-8 is 0 in float16; with the loss scaled, Adam still sees it, and takes its step in
-    float32.
-    """
-    bk = backend("float16")
-    x = bk.parameter([1.0])
-    optimizer = bk.adam({"x": x}, 0.125)
-    optimizer.clear_gradients()
-    bk.backward(bk.sum(x) * 2e-8)
-    optimizer.update()
-    assert x.dtype == np.float16
-    root_v = np.sqrt(0.001) * 2e-8
-    step = 0.125 * np.sqrt(0.001) / 0.1 * 0.1 * 2e-8 / (root_v + 1e-8)
-    assert step > 0.005
-    assert float(x.array[0]) == pytest.approx(1 - step, abs=5e-4)
-
-
-# The meter of device memory
-
-
-class FakeHook:
-    """`cupy.cuda.MemoryHook` as far as the meter uses it."""
-
-    active: FakeHook | None = None
-
-    def __enter__(self):
-        FakeHook.active = self
-        return self
-
-    def __exit__(self, *_):
-        FakeHook.active = None
-
-
-def play_allocations(meter, hook):
-    """512 + 1024 live at once, then 256 more after a free: as the pool tells it."""
-    ours = {"device_id": 0, "pmem_id": 1}
-    hook.malloc_postprocess(size=500, mem_size=512, mem_ptr=1000, **ours)
-    hook.malloc_postprocess(size=1024, mem_size=1024, mem_ptr=2000, **ours)
-    hook.free_preprocess(mem_size=512, mem_ptr=1000, **ours)
-    assert (meter.current_bytes, meter.peak_bytes) == (1024, 1536)
-    meter.reset_peak()
-    assert meter.peak_bytes == 1024
-    hook.malloc_postprocess(size=256, mem_size=256, mem_ptr=3000, **ours)
-    hook.free_preprocess(mem_size=1024, mem_ptr=2000, **ours)
-    assert (meter.current_bytes, meter.peak_bytes) == (256, 1280)
-
-
-def test_device_memory_peak_with_a_fake_cupy(monkeypatch):
-    from gsbench.backends.device_memory import DeviceMemoryPeak
-
-    monkeypatch.setitem(
-        sys.modules, "cupy", types.SimpleNamespace(cuda=types.SimpleNamespace(MemoryHook=FakeHook))
-    )
-    meter = DeviceMemoryPeak()
-    meter.start()
-    assert FakeHook.active is meter.hook
-    play_allocations(meter, FakeHook.active)
-    meter.stop()
-    assert FakeHook.active is None
-
-
-@needs_cupy
-def test_device_memory_peak_with_the_real_cupy():
-    from gsbench.backends.device_memory import DeviceMemoryPeak
-
-    try:
-        meter = DeviceMemoryPeak()
-    except ImportError as error:
-        pytest.skip(f"CuPy cannot be imported ({error})")
-    meter.start()
-    play_allocations(meter, meter.hook)
-    with pytest.raises(KeyError, match="already exists"):  # CuPy knows the hook, and calls it
+def test_a_cpu_is_a_device(bk):
+    bk.synchronize()
+    assert bk.free_memory_bytes() is None
+    assert bk.is_out_of_memory(MemoryError())
+    assert not bk.is_out_of_memory(ValueError())
+    versions = bk.versions()
+    assert versions["machine_gpu"] is versions["cuda_version"] is None
+    meter = bk.device_memory_peak()
+    if meter is not None:
         meter.start()
-    meter.stop()
-    meter.start()  # and no longer did
-    meter.stop()
-    assert (meter.current_bytes, meter.peak_bytes) == (256, 1280)
+        kept = bk.array(np.zeros(10_000))
+        bk.array(np.zeros(20_000))
+        meter.stop()
+        assert meter.peak_bytes >= meter.current_bytes >= kept.shape[0] * 8
+
+
+def test_constants_have_the_functions_of_the_array_api_standard(bk):
+    """What the core takes of `xp`, with `out` and the device as it gives them."""
+    from array_api_compat import array_namespace, device
+
+    x = bk.array([[1.0, 4.0], [2.0, 0.5]])
+    assert array_namespace(x) is bk.xp
+    np.testing.assert_allclose(bk.to_numpy(bk.xp.log(x, out=x)), np.log([[1, 4], [2, 0.5]]))
+    zeros = bk.xp.zeros((2, 2), dtype=bk.wide_dtype, device=device(x))
+    zeros[:, bk.integers([1])] += 1
+    assert bk.to_numpy(zeros).tolist() == [[0, 1], [0, 1]]
+    assert bk.to_numpy(AllClasses().first_layer(bk, x)).shape == (2, 1, 2)

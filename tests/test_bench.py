@@ -24,7 +24,7 @@ from pytest_benchmark.logger import PytestBenchmarkWarning
 
 import gsbench.meters.products
 import gsbench.records
-from gsbench.backends.chainer import cuda_problem
+from gsbench.backends.chainer.backend import cuda_problem
 from gsbench.case import Case
 from gsbench.cli import main
 from gsbench.estimators import ESTIMATORS

@@ -9,8 +9,9 @@ import pytest
 
 from gsbench.cli import main
 from gsbench.cli import train as command
+from gsbench.presets import PRESETS
 from gsbench.recipe import Recipe
-from gsbench.runs import PRESETS, Store, make_run
+from gsbench.runs import Store, make_run
 from gsbench.training import Progress
 
 TINY = ["train", "--preset", "small", "--classes", "2", "--labels", "2", "--batch", "10", "--threads", "1",
@@ -128,7 +129,7 @@ def test_a_preset_without_options_is_itself(tmp_path, asked, preset):
 
 def test_what_a_preset_has_can_be_switched_off(tmp_path, asked):
     assert main(["train", "--preset", "paper", "--no-weight-prior", "--runs", str(tmp_path)]) == 0
-    assert PRESETS["paper"]["weight_prior"]
+    assert PRESETS["paper"].run["weight_prior"]
     assert not asked[0][0].recipe.weight_prior
 
 

@@ -21,9 +21,10 @@ import numpy as np
 import pytest
 from core_fixtures import backend
 
-from gsbench.backends import chainer as chainer_backend
-from gsbench.backends import chainer_densities, cuda_kernels, load_backend
-from gsbench.backends.cuda_kernels import MOST_ROWS, broadcast_run, launch_size, source
+from gsbench.backends import load_backend
+from gsbench.backends.chainer import backend as chainer_backend
+from gsbench.backends.chainer import cuda_kernels, densities
+from gsbench.backends.chainer.cuda_kernels import MOST_ROWS, broadcast_run, launch_size, source
 
 DTYPES = tuple(cuda_kernels.TYPES)
 KERNELS = ("bernoulli", "gaussian", "gaussian_draw")
@@ -266,7 +267,7 @@ def emulated_card(dtype, threads=None):
     launched = []
     with pytest.MonkeyPatch.context() as patch:
         other_than_numpy = types.SimpleNamespace(promote_types=np.promote_types, float32=np.float32)
-        patch.setattr(chainer_densities, "np", other_than_numpy)
+        patch.setattr(densities, "np", other_than_numpy)
         patch.setattr(cuda_kernels, "kernel", lambda name, dtype: emulated_kernel(name, dtype, launched))
         if threads is not None:
             patch.setattr(cuda_kernels, "launch_size", lambda rows, width: (rows, threads))
@@ -300,7 +301,7 @@ def test_bernoulli_at_extreme_logits(dtype):
     logits = np.array([[0], [1e4], [-1e4], [89], [-89], [6e4], [-6e4]], dtype)
     for x in (0.0, 0.25, 1.0):
         pixels = np.full_like(logits, x)
-        value, derivative = chainer_densities._bernoulli(pixels, logits)
+        value, derivative = densities._bernoulli(pixels, logits)
         with emulated_card(dtype):
             got, got_derivative = cuda_kernels.bernoulli(np, pixels, logits)
         certain = (x == 1) & (logits[:, 0] > 80) | (x == 0) & (logits[:, 0] < -80)

@@ -7,13 +7,6 @@ import pytest
 from core_fixtures import backend
 from scipy import special, stats
 
-from gsbench.densities import (
-    bernoulli_log_density,
-    gaussian_draw,
-    gaussian_log_density,
-    standard_gaussian_log_density,
-)
-
 RNG = np.random.default_rng(0)
 X, MEAN, LOG_VAR, NOISE = RNG.standard_normal((4, 3, 5))
 HEAD = np.concatenate([MEAN, LOG_VAR], axis=-1)
@@ -38,7 +31,7 @@ def check_gradient(bk, function, *values):
 
 def test_gaussian_log_density_is_the_sum_over_the_event():
     bk = backend()
-    got = bk.to_numpy(gaussian_log_density(bk, bk.parameter(X), bk.parameter(HEAD)))
+    got = bk.to_numpy(bk.gaussian_log_density(bk.parameter(X), bk.parameter(HEAD)))
     expected = stats.norm.logpdf(X, MEAN, np.exp(LOG_VAR / 2)).sum(axis=-1)
     np.testing.assert_allclose(got, expected, rtol=1e-13)
 
@@ -46,7 +39,7 @@ def test_gaussian_log_density_is_the_sum_over_the_event():
 def test_gaussian_log_density_broadcasts_over_draws_and_classes():
     bk = backend()
     x = bk.parameter(X[:, None, :])  # [3, 1, 5] against [1, 3, 5]
-    got = bk.to_numpy(gaussian_log_density(bk, x, bk.parameter(HEAD[None])))
+    got = bk.to_numpy(bk.gaussian_log_density(x, bk.parameter(HEAD[None])))
     for i in range(3):
         expected = stats.norm.logpdf(X[i], MEAN, np.exp(LOG_VAR / 2)).sum(axis=-1)
         np.testing.assert_allclose(got[i], expected, rtol=1e-13)
@@ -54,7 +47,7 @@ def test_gaussian_log_density_broadcasts_over_draws_and_classes():
 
 def test_standard_gaussian_log_density():
     bk = backend()
-    got = bk.to_numpy(standard_gaussian_log_density(bk, bk.parameter(X)))
+    got = bk.to_numpy(bk.standard_gaussian_log_density(bk.parameter(X)))
     np.testing.assert_allclose(got, stats.norm.logpdf(X).sum(axis=-1), rtol=1e-13)
 
 
@@ -65,19 +58,19 @@ LIMITS = pytest.mark.parametrize("limits", [None, (-0.3, 0.4)], ids=["free", "cl
 def test_gaussian_log_density_by_its_gradient(limits):
     """x [3, 1, 5] is shared along the second axis, and the head [1, 3, 10] along the first."""
     bk = backend()
-    check_gradient(bk, lambda x, head: gaussian_log_density(bk, x, head, limits), X[:, None], HEAD[None])
+    check_gradient(bk, lambda x, head: bk.gaussian_log_density(x, head, limits), X[:, None], HEAD[None])
 
 
 @LIMITS
 def test_density_of_a_draw_is_the_density_at_the_draw_in_value_and_gradient(limits):
     bk = backend()
     head = bk.parameter(HEAD)
-    z, short = gaussian_draw(bk, head, NOISE, limits)
+    z, short = bk.gaussian_draw(head, NOISE, limits)
     bk.backward(bk.sum(short * X[:, 0]))
     short_gradient = bk.gradient(head).copy()
     head.cleargrad()
-    z, _ = gaussian_draw(bk, head, NOISE, limits)
-    long = gaussian_log_density(bk, z, head, limits)
+    z, _ = bk.gaussian_draw(head, NOISE, limits)
+    long = bk.gaussian_log_density(z, head, limits)
     bk.backward(bk.sum(long * X[:, 0]))
     np.testing.assert_allclose(bk.to_numpy(short), bk.to_numpy(long), rtol=1e-13)
     np.testing.assert_allclose(short_gradient, bk.gradient(head), rtol=1e-12, atol=1e-13)
@@ -90,7 +83,7 @@ def test_gaussian_draw_by_its_gradient(limits):
     bk, noise = backend(), RNG.standard_normal((3, 3, 5))
 
     def function(head):
-        z, log_q = gaussian_draw(bk, head, noise, limits)
+        z, log_q = bk.gaussian_draw(head, noise, limits)
         return bk.sum(z * z * z, axis=-1) + log_q
 
     check_gradient(bk, function, HEAD[None])
@@ -98,15 +91,15 @@ def test_gaussian_draw_by_its_gradient(limits):
 
 def test_standard_gaussian_and_bernoulli_by_their_gradients():
     bk = backend()
-    check_gradient(bk, lambda z: standard_gaussian_log_density(bk, z), X)
+    check_gradient(bk, bk.standard_gaussian_log_density, X)
     grey = RNG.random((1, 3, 5))
-    check_gradient(bk, lambda logits: bernoulli_log_density(bk, grey, logits), RNG.standard_normal((2, 3, 5)))
+    check_gradient(bk, lambda logits: bk.bernoulli_log_density(grey, logits), RNG.standard_normal((2, 3, 5)))
 
 
 def test_gaussian_draw_has_the_mean_and_variance_asked_for():
     bk = backend()
     noise = bk.normal(bk.generator(1), (20_000, 2))
-    draws = bk.to_numpy(gaussian_draw(bk, bk.parameter([[3.0, -1.0, np.log(4.0), 0.0]]), noise)[0])
+    draws = bk.to_numpy(bk.gaussian_draw(bk.parameter([[3.0, -1.0, np.log(4.0), 0.0]]), noise)[0])
     np.testing.assert_allclose(draws.mean(axis=0), [3, -1], atol=4 * 2 / np.sqrt(20_000))
     np.testing.assert_allclose(draws.var(axis=0), [4, 1], rtol=4 * np.sqrt(2 / 20_000))
 
@@ -115,7 +108,7 @@ def test_gaussian_draw_has_the_mean_and_variance_asked_for():
 def test_bernoulli_log_density_of_hard_and_grey_pixels(x):
     bk = backend()
     logits = 3 * X
-    got = bk.to_numpy(bernoulli_log_density(bk, np.full_like(X, x), bk.parameter(logits)))
+    got = bk.to_numpy(bk.bernoulli_log_density(np.full_like(X, x), bk.parameter(logits)))
     p = special.expit(logits)
     np.testing.assert_allclose(got, (x * np.log(p) + (1 - x) * np.log1p(-p)).sum(axis=-1), rtol=1e-12)
 
@@ -125,7 +118,7 @@ def test_bernoulli_log_density_at_extreme_logits(dtype):
     bk = backend(dtype)
     logits = bk.parameter(np.array([[1e4], [-1e4], [1e4], [-1e4], [89.0], [-200.0]]))
     x = bk.array([[1], [0], [0], [1], [1], [0]])
-    log_p = bernoulli_log_density(bk, x, logits)
+    log_p = bk.bernoulli_log_density(x, logits)
     bk.backward(bk.sum(log_p))
     np.testing.assert_allclose(bk.to_numpy(log_p), [0, 0, -1e4, -1e4, 0, 0], rtol=1e-15, atol=1e-15)
     np.testing.assert_allclose(bk.gradient(logits)[:, 0], [0, 0, -1, 1, 0, 0], atol=1e-15)
@@ -136,13 +129,13 @@ def test_densities_of_float16_are_summed_in_float32():
     bk, n = backend("float16"), 4001
     ones, zeros, twenties = np.ones((1, n)), np.zeros((1, n)), np.full((1, n), 20.0)
     for log_p, expected in (
-        (bernoulli_log_density(bk, bk.array(zeros), bk.parameter(twenties)), -20 * n),
-        (standard_gaussian_log_density(bk, bk.parameter(ones)), stats.norm.logpdf(1.0) * n),
+        (bk.bernoulli_log_density(bk.array(zeros), bk.parameter(twenties)), -20 * n),
+        (bk.standard_gaussian_log_density(bk.parameter(ones)), stats.norm.logpdf(1.0) * n),
         (
-            gaussian_log_density(bk, bk.array(ones), bk.parameter(np.zeros((1, 2 * n)))),
+            bk.gaussian_log_density(bk.array(ones), bk.parameter(np.zeros((1, 2 * n)))),
             stats.norm.logpdf(1.0) * n,
         ),
-        (gaussian_draw(bk, bk.parameter(np.zeros((1, 2 * n))), bk.array(ones))[1], stats.norm.logpdf(1.0) * n),
+        (bk.gaussian_draw(bk.parameter(np.zeros((1, 2 * n))), bk.array(ones))[1], stats.norm.logpdf(1.0) * n),
     ):
         assert log_p.dtype == np.float32
         np.testing.assert_allclose(bk.to_numpy(log_p), [expected], rtol=1e-6)

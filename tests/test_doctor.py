@@ -67,7 +67,7 @@ def test_every_library_that_gsbench_asks_for_is_looked_at():
     """As its package names them: what an installer would bring, but for what only some Pythons need."""
     content = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))
     asked = [line for line in content["project"]["dependencies"] if ";" not in line]
-    names = {re.match(r"[\w-]+", line)[0].lower() for line in asked}
+    names = {re.match(r"[\w-]+", line)[0].lower().replace("-", "_") for line in asked}
     assert names == {"chainer", "numpy", "scipy", "pandas", "matplotlib", *probes.OTHERS}
 
 
@@ -144,7 +144,7 @@ def test_an_optional_library_that_is_not_there_is_missing_and_one_that_is_broken
 
 
 def test_gradients_that_are_wrong_are_a_problem(monkeypatch):
-    from gsbench.backends.chainer import ChainerBackend
+    from gsbench.backends.chainer.backend import ChainerBackend
 
     monkeypatch.setattr(ChainerBackend, "gradient", lambda self, p: p.array)
     found = findings()["Chainer"]
@@ -153,9 +153,9 @@ def test_gradients_that_are_wrong_are_a_problem(monkeypatch):
 
 
 def test_a_card_that_cupy_cannot_use_is_a_problem(monkeypatch):
-    from gsbench.backends import chainer
+    from gsbench.backends.chainer import backend
 
-    monkeypatch.setattr(chainer, "cuda_problem", lambda: "CuPy finds no CUDA device")
+    monkeypatch.setattr(backend, "cuda_problem", lambda: "CuPy finds no CUDA device")
     monkeypatch.setattr(probes, "_cards", lambda: [])
     found = findings()
     assert (found["card"].mark, found["CuPy"].mark) == (MISSING, MISSING)

@@ -28,8 +28,8 @@ from core_fixtures import (
     z_scores,
 )
 
-from gsbench.backends import chainer as chainer_backend
 from gsbench.backends import load_backend
+from gsbench.backends.chainer import backend as chainer_backend
 from gsbench.case import count_calls
 from gsbench.estimators import ESTIMATORS, parse_estimator, parse_estimators
 from gsbench.models import MODELS, CountedClassBound, ModelConfig

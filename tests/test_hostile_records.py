@@ -5,6 +5,7 @@ import io
 import math
 import random
 import re
+from html import unescape
 from xml.etree import ElementTree
 
 import pandas as pd
@@ -22,17 +23,14 @@ from records_fixture import (
 
 from gsbench.cli import main
 from gsbench.report import make_report
-from gsbench.report.answer import answer
 from gsbench.report.frame import OWN, make_curves, make_frame, without_unknown
 from gsbench.report.glance import glance_text
-from gsbench.report.latex import make_latex
-from gsbench.report.markup import plain
-from gsbench.report.page import make_page, make_sections
+from gsbench.report.page import make_page
 from gsbench.report.reading import read_files
 from gsbench.report.regression import compare
 from gsbench.report.style import figure_settings, make_look, make_sheet
-from gsbench.report.summary import make_summary
-from gsbench.report.text import csv_cell, csv_text, markdown_cell
+from gsbench.report.text import csv_cell, csv_text, one_line
+from gsbench.report.writers import latex, markdown
 from gsbench.schema import FIELDS
 from gsbench.shown import printable, visible
 
@@ -84,14 +82,15 @@ def test_nothing_is_hidden(text, written):
         ("a\n b\x1b", "a b\\\\x1b"),
     ],
 )
-def test_markdown_takes_nothing_for_markup_and_the_text_comes_back(text, written):
-    assert markdown_cell(text) == written
-    assert plain(written) == visible(" ".join(text.split()))
+def test_markdown_takes_nothing_for_markup(text, written):
+    assert markdown.escaped(text) == written
 
 
 @pytest.mark.parametrize("text", EVIL)
 def test_any_text_comes_back_from_markdown(text):
-    assert plain(markdown_cell(text)) == visible(" ".join(text.split()))
+    """What a reader of CommonMark sees of it: entities and escaped characters are what they stand for."""
+    seen = unescape(re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", markdown.escaped(text)))
+    assert seen == one_line(text) == visible(" ".join(text.split()))
 
 
 @pytest.mark.parametrize(
@@ -251,9 +250,8 @@ def all_texts(records, notices=()):
     frame = make_frame(records)
     curves = make_curves(records, frame)
     shown = without_unknown(frame)
-    sections, told = make_sections(shown, curves, {}), answer(shown)
-    page = make_page("n", told, notices, shown, sections)
-    texts = [page, make_summary("n", told, shown), make_latex("n", sections), csv_text(frame), glance_text(records)]
+    page = make_page("n", notices, shown, curves, {})
+    texts = [markdown.whole(page), markdown.summary(page), latex.tables(page), csv_text(frame), glance_text(records)]
     compare({"one": frame, "other": shown})
     return texts
 

@@ -11,12 +11,14 @@ from oracles import Oracle
 from gsbench.data.base import DataFileError
 from gsbench.estimators import ESTIMATORS
 from gsbench.images import image_grids, read_images, write_images
-from gsbench.models import MODELS, PRESETS, Labels
+from gsbench.models import MODELS, Labels
 from gsbench.objective import unlabelled_bound
+from gsbench.presets import PRESETS
 
 BOTH = pytest.mark.parametrize("name", list(MODELS))
 SIDE, K, N, M, SEED, DRAWS = 3, 5, 6, 4, 7, 3
-BATCH_NORM = {**PRESETS["blog"], "init_std": None}  # its small initial weights would leave every image the same grey
+# Its small initial weights would leave every image the same grey.
+BATCH_NORM = {**PRESETS["blog"].networks, "init_std": None}
 VARIANTS = {"default": {}, "batch norm": BATCH_NORM}
 
 

@@ -13,7 +13,7 @@ from gsbench.cli import main
 from gsbench.data import DATASETS
 from gsbench.estimators import ESTIMATORS
 from gsbench.models import MODELS
-from gsbench.runs import PRESETS
+from gsbench.presets import PRESETS
 
 NAMES = {
     "estimators": [*ESTIMATORS],
@@ -88,8 +88,7 @@ def test_data_sets_have_their_classes_and_licence(capsys, monkeypatch, tmp_path)
 def test_presets_have_networks_and_recipe(capsys):
     entries = {entry["name"]: entry["settings"] for entry in listed(capsys, "presets")["presets"]}
     assert entries["small"]["units"] == 64
-    assert entries["small"]["steps"] == PRESETS["small"]["steps"]
-    assert [*command.PRESETS] == [*PRESETS]
+    assert entries["small"]["steps"] == PRESETS["small"].run["steps"]
 
 
 def test_peers_that_need_the_extra_say_so(capsys):

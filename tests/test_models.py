@@ -10,10 +10,11 @@ import pytest
 from core_fixtures import BATCH, SIZES, backend, make_model, make_pixels, noise_of_seed, plain_noise
 from oracles import Oracle
 
-from gsbench.backends import chainer_functions
+from gsbench.backends.chainer import functions
 from gsbench.estimators import ESTIMATORS
-from gsbench.models import MODELS, PRESETS, AllClasses, Labels, ModelConfig, Points, make_config
+from gsbench.models import MODELS, AllClasses, Labels, ModelConfig, Points, make_config
 from gsbench.objective import unlabelled_bound
+from gsbench.presets import PRESETS
 
 BOTH = pytest.mark.parametrize("name", list(MODELS))
 VARIANTS = {
@@ -142,7 +143,7 @@ def test_narrow_dtypes_stay_near_the_oracle_and_give_wide_bounds(name, dtype, rt
 @BOTH
 def test_no_tiled_pixels_and_no_one_hot_matrix(name, y, monkeypatch):
     model, x = make_model(name, 7, n_pixels=11, units=5), np.zeros((BATCH, 11))
-    rows_of_pixels, dot = [], chainer_functions.dot
+    rows_of_pixels, dot = [], functions.dot
 
     def watched(a, b):
         assert 7 not in a.shape or b.shape == (5, 7), "a one-hot y went through a matrix product"
@@ -150,7 +151,7 @@ def test_no_tiled_pixels_and_no_one_hot_matrix(name, y, monkeypatch):
             rows_of_pixels.append(len(a))
         return dot(a, b)
 
-    monkeypatch.setattr(chainer_functions, "dot", watched)
+    monkeypatch.setattr(functions, "dot", watched)
     f = model.class_bound(model.bk.array(x), model.draw_noise(model.bk.generator(0), BATCH, 3))
     f(y)
     f(y)
@@ -222,7 +223,7 @@ def test_same_seed_same_parameters_in_every_dtype(name):
 
 
 BLOG = {
-    **PRESETS["blog"],
+    **PRESETS["blog"].networks,
     "init_std": None,
 }  # its small initial weights would hide most of a network from the test
 
@@ -338,5 +339,5 @@ def test_presets():
     assert (blog.class_layers, blog.layers, blog.nonlinearity, blog.norm) == (3, 2, "elu", "batch")
     assert blog.init_std == 0.01
     assert blog.log_var_limits == pytest.approx((np.log(0.01), np.log(10)))
-    with pytest.raises(ValueError, match="unknown preset 'huge'; known: default, blog, paper, tuned, small"):
+    with pytest.raises(ValueError, match="unknown preset 'huge'; known: default, small, blog, tuned, paper"):
         make_config("huge", 10)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import gsbench.backends
-from gsbench.backends import chainer_functions, load_backend
-from gsbench.categorical import entropy
+from gsbench.backends import load_backend
+from gsbench.backends.chainer import functions
 from gsbench.estimators import ESTIMATORS, Estimate, Estimator, parse_estimator
 from gsbench.estimators.base import Y_ENTERS
 from gsbench.meters.operations import TIMED, MatrixProduct, operations, products
@@ -39,7 +39,7 @@ STREAMED = ["marginalize-streamed(chunk=1)", "marginalize-streamed(chunk=3)"]
 def made(monkeypatch):
     """Shapes of the products that the backend makes, one [m, k, n] each, in order."""
     found = []
-    true_dot = chainer_functions.dot
+    true_dot = functions.dot
 
     def dot(a, b):
         (m, k), (also_k, n) = a.shape, b.shape
@@ -47,7 +47,7 @@ def made(monkeypatch):
         found.append((m, k, n))
         return true_dot(a, b)
 
-    monkeypatch.setattr(chainer_functions, "dot", dot)
+    monkeypatch.setattr(functions, "dot", dot)
     return found
 
 
@@ -159,7 +159,7 @@ class HardDraws(Estimator):
         n, batch, n_classes = logits_y.shape
         f_y = f(Draws(rng.integers(n_classes, size=(n, 2, batch))))
         log_q_y = f.bk.log_softmax(logits_y)
-        return Estimate(f.bk.mean(f_y, axis=1), entropy(f.bk, log_q_y))
+        return Estimate(f.bk.mean(f_y, axis=1), f.bk.entropy(log_q_y))
 
     def calls(self, n_classes):
         return 2
@@ -234,8 +234,8 @@ def product_sites(source: str) -> list[str]:
 
 def test_the_backend_makes_all_its_products_in_one_place():
     folder = Path(gsbench.backends.__file__).parent
-    found = {p.name: product_sites(p.read_text(encoding="utf-8")) for p in sorted(folder.glob("*.py"))}
-    assert {name: sites for name, sites in found.items() if sites} == {"chainer_functions.py": ["a.dot(b)"]}
+    found = {p.name: product_sites(p.read_text(encoding="utf-8")) for p in sorted(folder.rglob("*.py"))}
+    assert {name: sites for name, sites in found.items() if sites} == {"functions.py": ["a.dot(b)"]}
 
 
 def test_product_sites_are_found():

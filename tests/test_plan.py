@@ -18,12 +18,14 @@ import gsbench
 from gsbench.case import Case
 from gsbench.machine import machine_fields_of_driver
 from gsbench.meters.memory import live_peak
+from gsbench.models import make_config
 from gsbench.planner import calibrate, plan_dict, plan_frame
 from gsbench.planner.calibration import _levels
 from gsbench.planner.curve import make_curve
 from gsbench.planner.fit import UNKNOWN, fit
 from gsbench.planner.questions import MOST_CLASSES, crossover, first_class_count, largest
-from gsbench.planner.work import SIZES, Shape, columns
+from gsbench.planner.table import SIZES
+from gsbench.planner.work import Shape, columns
 from gsbench.settings import Settings
 
 
@@ -112,7 +114,7 @@ def test_the_memory_of_another_batch_is_near_what_it_takes(estimator, tmp_path):
         Case(settings)
         return live_peak(lambda: Case(settings).step).peak_bytes
 
-    sizes = {name: getattr(Shape(preset="small"), name) for name in SIZES}
+    sizes = {name: getattr(make_config("small", 2), name) for name in SIZES}
     case = {"estimator": estimator, "preset": "small", "batch": 50, **sizes}
     rows = [make_record("memory", **case, n_classes=k, live_peak_bytes=measured(k, 50)) for k in (10, 50, 200, 500)]
     records = write_lines(tmp_path / "run.jsonl", rows)
@@ -575,7 +577,7 @@ def test_a_calibration_that_no_disk_takes_is_told_with_its_records(tmp_path, mon
 
     monkeypatch.setattr("gsbench.planner.calibration.SECONDS", 1e-9)
     monkeypatch.setattr("gsbench.records._append_whole", full)
-    shape = Shape(preset="small", batch=2, units=8, d_a=2, d_z=2)
+    shape = Shape.of({"preset": "small", "batch": 2, "units": 8, "d_a": 2, "d_z": 2})
     with pytest.raises(OSError, match=r"^8 records could not be written to .*: \[Errno 28\] No space") as error:
         calibrate(shape, classes=(2,), storage=tmp_path, threads=1, quiet=True)
     told = [json.loads(line) for line in str(error.value).splitlines()[2:]]
@@ -585,7 +587,7 @@ def test_a_calibration_that_no_disk_takes_is_told_with_its_records(tmp_path, mon
 
 def test_a_calibration_measures_and_the_next_plan_uses_it(tmp_path, monkeypatch):
     monkeypatch.setattr("gsbench.planner.calibration.SECONDS", 1e-9)
-    shape = Shape(preset="small", batch=2, units=8, d_a=2, d_z=2)
+    shape = Shape.of({"preset": "small", "batch": 2, "units": 8, "d_a": 2, "d_z": 2})
     path = calibrate(shape, classes=(2, 4), storage=tmp_path, threads=1, quiet=True)
     records = [json.loads(line) for line in path.read_text().splitlines()]
     groups = [record["group"] for record in records]
@@ -615,7 +617,7 @@ def test_a_calibration_measures_and_the_next_plan_uses_it(tmp_path, monkeypatch)
 def test_a_calibration_with_batch_norm_takes_the_one_shot_sum(tmp_path, monkeypatch):
     """The streamed one, whose statistics would depend on its parts, is not defined for it."""
     monkeypatch.setattr("gsbench.planner.calibration.SECONDS", 1e-9)
-    shape = Shape(preset="blog", batch=2, units=8, d_a=2, d_z=2)
+    shape = Shape.of({"preset": "blog", "batch": 2, "units": 8, "d_a": 2, "d_z": 2})
     path = calibrate(shape, classes=(2, 4), storage=tmp_path, threads=1, quiet=True)
     records = [json.loads(line) for line in path.read_text().splitlines()]
     assert {(record["estimator"], record["status"]) for record in records} == {

@@ -9,9 +9,9 @@ from core_fixtures import backend, make_model, make_pixels, noise_of_seed
 from oracles import BATCH_NORM_EPSILON, Oracle
 
 from gsbench.backends import load_backend
-from gsbench.backends.chainer_adam import Adam
-from gsbench.backends.chainer_functions import Elu
-from gsbench.backends.chainer_import import chainer
+from gsbench.backends.chainer.adam import Adam
+from gsbench.backends.chainer.functions import Elu
+from gsbench.backends.chainer.importing import chainer
 from gsbench.categorical import LEAST_TAU
 from gsbench.data import load_dataset, split
 from gsbench.estimators import ESTIMATORS, parse_estimator

@@ -17,12 +17,12 @@ from records_fixture import (
     write_saved,
 )
 
-from gsbench.report import FIGURES, ReportError, make_report
+from gsbench.report import FIGURES, ReportError, gaps, make_report
 from gsbench.report.figures import ON_REQUEST, OPTIONAL
 from gsbench.report.frame import make_curves, make_frame
-from gsbench.report.gaps import missing
 from gsbench.report.peer_table import versions
 from gsbench.report.style import make_look
+from gsbench.report.writers import markdown
 
 pytestmark = pytest.mark.slow
 
@@ -36,6 +36,10 @@ TRAINING_FIGURES += ["accuracy_by_classes", "time_to_accuracy", "training_memory
 BENCH_FIGURES = [name for name in FIGURES if name not in (*TRAINING_FIGURES, "regression")]  # that is of two runs
 FILES = ("report.html", "report.md", "summary.md", "tables.tex", "records.csv", "records.parquet")
 STEPS = [record for record in RUN if record["group"] == "step"]  # one figure, quickly drawn
+
+
+def missing(frame, plots):
+    return markdown.written(gaps.missing(frame, plots))
 
 
 @pytest.fixture(scope="module")

@@ -21,18 +21,20 @@ from records_fixture import (
     make_run,
 )
 
+from gsbench.report import gaps
 from gsbench.report.axes import plain_number, side_by_side
+from gsbench.report.blocks import Fold
 from gsbench.report.drawn import drawn
 from gsbench.report.estimator_styles import KNOWN, estimator_styles
 from gsbench.report.figures import FIGURES
 from gsbench.report.frame import make_curves, make_frame
-from gsbench.report.gaps import conditions, missing, not_ok
-from gsbench.report.glance import glance_table, glance_text
-from gsbench.report.gradient_table import bias_text, gradient_tables
+from gsbench.report.glance import glance_cells, glance_text
+from gsbench.report.gradient_table import bias_text, gradient_section
 from gsbench.report.gradients import gradient_rows, of_part, state_title, states_of
-from gsbench.report.html.records import records_table
-from gsbench.report.page import make_page, make_sections
+from gsbench.report.page import make_page
+from gsbench.report.records_table import records_table
 from gsbench.report.style import figure_settings, make_look
+from gsbench.report.writers import markdown
 
 pytestmark = pytest.mark.slow
 
@@ -104,7 +106,7 @@ def test_the_fields_of_a_gradient_are_numbers_and_its_state_is_text():
 def test_the_state_makes_no_series_and_gradients_no_column_of_the_glance():
     frame = make_frame(RECORDS)
     assert frame["series"].unique().tolist() == [""]
-    assert glance_table(frame).empty
+    assert glance_cells(frame).empty
 
 
 def test_a_terminal_shows_bias_and_variance_of_each_state_by_k_and_estimator():
@@ -123,6 +125,14 @@ def test_a_terminal_shows_bias_and_variance_of_each_state_by_k_and_estimator():
     assert glance_text([{**r, "status": "failed"} for r in RECORDS]) == ""
 
 
+def missing(frame):
+    return markdown.written(gaps.missing(frame, {}))
+
+
+def gradient_tables(frame):
+    return markdown.written(gradient_section(frame).blocks)
+
+
 def with_bias(*squared, **changes):
     """A record whose squared bias and its ends are these."""
     return record(**{f"logits_squared_bias{end}": s for end, s in zip(ENDS, squared, strict=True)}, **changes)
@@ -137,7 +147,7 @@ def test_a_bias_is_0_where_its_interval_reaches_0_or_no_y_is_drawn():
     assert found["bias_low"].tolist() == pytest.approx([0.1, 0, 0, np.sqrt(1e-13), nan], rel=1e-9, nan_ok=True)
     assert found["bias_high"].tolist() == pytest.approx([0.3, 0.3, 0, 2e-6, nan], rel=1e-9, nan_ok=True)
     assert found["error"].tolist() == pytest.approx(np.sqrt([0.24, 0.24, 0.2, 0.2, 0.24]))
-    undrawn = [{**row, "gradient_draws": 1, "logits_variance": 0.0} for row in (rows[0], rows[3])]
+    undrawn = [{**row, "draws_y": False, "gradient_draws": 1, "logits_variance": 0.0} for row in (rows[0], rows[3])]
     found = of_part(gradient_rows(make_frame(undrawn)), "logits")
     assert found["bias"].tolist() == found["error"].tolist() == [pytest.approx(0.2), 0]  # rounding, and no more
     assert found["bias_high"].tolist() == [pytest.approx(0.3), 0]
@@ -356,7 +366,7 @@ def test_odd_gradients_are_drawn_without_a_warning(records, drawn):
         with figure_settings():
             plots[name].figure.set_dpi(40)
             FigureCanvasAgg(plots[name].figure).draw()
-    assert gradient_tables(make_frame(records)).startswith("## The gradients in numbers") == bool(drawn)
+    assert bool(gradient_section(make_frame(records))) == bool(drawn)
 
 
 # --- the page ---
@@ -364,11 +374,9 @@ def test_odd_gradients_are_drawn_without_a_warning(records, drawn):
 
 def tables_of(records):
     """The tables of the page by part, each its rows of cells with the headers first."""
-    found = {}
-    for part, section in zip(PART_SHARE, gradient_tables(make_frame(records)).split("<details>")[1:], strict=True):
-        lines = [line for line in section.splitlines() if line.startswith("|")]
-        found[part] = [[cell.strip() for cell in line.split(" |")[:-1]] for line in [lines[0], *lines[2:]]]
-    return {part: [[row[0].removeprefix("|").strip(), *row[1:]] for row in rows] for part, rows in found.items()}
+    folds = [block for block in gradient_section(make_frame(records)).blocks if isinstance(block, Fold)]
+    tables = [table for fold in folds for table in fold.blocks]
+    return {part: [table.headers, *table.rows] for part, table in zip(PART_SHARE, tables, strict=True)}
 
 
 def test_the_tables_have_a_line_for_each_state_k_and_estimator():
@@ -397,7 +405,7 @@ def test_the_page_says_what_sparsemax_is_held_against_and_stands_without_a_paret
     assert told in drawn_from_all("gradient_bias").caption
     assert told not in gradient_tables(make_frame([record()]))
     frame = make_frame([record("sparsemax")])
-    page = make_page("a", (), (), frame, make_sections(frame, make_curves([], frame), {"gradient_pareto": None}))
+    page = markdown.whole(make_page("a", (), frame, make_curves([], frame), {"gradient_pareto": None}))
     assert page.index("## The gradients in numbers") < page.index("## Missing")
     assert "- figure `gradient_pareto`: the records have nothing to draw it from" in page
 
@@ -498,7 +506,7 @@ def test_records_from_before_gradients_were_measured_make_a_report_that_says_so(
     frame = make_frame(records)
     plots = {name: draw(name, records) for name in NAMES}
     assert not any(plots.values())
-    page = make_page("a", (), (), frame, make_sections(frame, make_curves(records, frame), plots))
+    page = markdown.whole(make_page("a", (), frame, make_curves(records, frame), plots))
     assert "- group `gradient` (bias and variance of the gradients): no record" in page
     assert "The gradients in numbers" not in page
 
@@ -508,26 +516,25 @@ def test_a_skipped_gradient_is_told_with_its_reason_and_is_in_no_figure():
     skipped = make_record("gradient", **bare, reason="with batch norm it is not defined")
     frame = make_frame([skipped])
     assert not any(draw(name, [skipped]) for name in NAMES)
-    assert gradient_tables(frame) == ""
-    assert "with batch norm it is not defined" in not_ok(frame)
-    assert "group `gradient` (bias and variance of the gradients): none of its 1 cases ended well" in missing(frame, {})
+    assert gradient_section(frame) is None
+    assert "with batch norm it is not defined" in markdown.written([gaps.not_ok(frame)])
+    assert "group `gradient` (bias and variance of the gradients): none of its 1 cases ended well" in missing(frame)
 
 
 def test_a_state_that_a_killed_run_did_not_reach_is_named():
     kept = [r for r in RECORDS if (r["state"], r["estimator"], r["n_classes"]) != ("trained", "reinmax", 200)]
-    lines = missing(make_frame(kept), {}).splitlines()
+    lines = missing(make_frame(kept)).splitlines()
     assert "- group `gradient`, ADGM: no record of reinmax at K = 200 (trained)" in lines
-    assert not [line for line in missing(make_frame(RECORDS), {}).splitlines() if "`gradient`" in line]
+    assert not [line for line in missing(make_frame(RECORDS)).splitlines() if "`gradient`" in line]
 
 
 def test_the_conditions_have_the_states_and_the_training():
-    rows = [line.split("|")[1:-1] for line in conditions(make_frame(RECORDS)).splitlines()]
-    found = {row[0].strip(): row[1].strip() for row in rows}
+    found = dict(gaps.conditions(make_frame(RECORDS)).rows)
     assert found["state"] == "initial, trained"
     assert found["training_steps"] == "0, 200"
     assert found["training_estimator"] == "sum-and-sample"
-    counts = conditions(make_frame([record(estimator_draws=n, case=str(n)) for n in (10, 2, 1.5)]))
-    assert "1.5, 2, 10" in counts
+    counts = gaps.conditions(make_frame([record(estimator_draws=n, case=str(n)) for n in (10, 2, 1.5)]))
+    assert ["estimator_draws", "1.5, 2, 10"] in counts.rows
 
 
 # --- colours ---

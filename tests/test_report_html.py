@@ -24,20 +24,19 @@ from records_fixture import (
     write_lines,
 )
 
-from gsbench.report import make_report
+from gsbench.report import blocks, make_report
 from gsbench.report.answer import answer, least_learnt
+from gsbench.report.blocks import Code, Fold, Heading, Items, Link, Notice, Paragraph, Section, Table, titled
 from gsbench.report.busy import busy_notice
 from gsbench.report.drawn import drawn
 from gsbench.report.frame import make_frame
-from gsbench.report.glance import glance_markdown
-from gsbench.report.html import alt_text, inline
-from gsbench.report.html import csv as csv_of
-from gsbench.report.html.svg import PAPER, contrast, in_the_dark
-from gsbench.report.latex import escaped, make_latex
-from gsbench.report.markup import Fold, Heading, Items, Notice, Paragraph, Span, Table, blocks_of, spans_of
-from gsbench.report.page import MORE, QUESTION_OF, QUESTIONS, Section, of_plot
+from gsbench.report.glance import glance_tables
+from gsbench.report.page import MORE, QUESTION_OF, QUESTIONS, of_plot
 from gsbench.report.style import Plot
-from gsbench.report.text import markdown_table
+from gsbench.report.writers import html, latex, markdown, terminal
+from gsbench.report.writers.html import alt_text
+from gsbench.report.writers.html import csv as csv_of
+from gsbench.report.writers.html.svg import PAPER, contrast, in_the_dark
 
 RUN = [*make_run(ks=(10, 100), accuracy_ks=(100,)), *peer_records((10,)), *chunk_records((100,), (1, 10, 100))]
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -180,6 +179,20 @@ def test_contrast_is_that_of_wcag():
     assert in_the_dark("#56b4e9") == "#56b4e9"
 
 
+def tables_of(page):
+    """The rows of each table's body, each the elements of its cells."""
+    rows = [e for e in page.found if e["tag"] in ("tbody", "tr", "td") and ("tbody" in e["in"] or e["tag"] == "tbody")]
+    tables = []
+    for element in rows:
+        if element["tag"] == "tbody":
+            tables.append([])
+        elif element["tag"] == "tr":
+            tables[-1].append([])
+        else:
+            tables[-1][-1].append(element)
+    return tables
+
+
 def data_of(page):
     drawn_there = json.loads(page.one("script", id="drawn")["text"])
     return {key: pd.read_csv(io.StringIO(text)) for key, text in drawn_there.items()}
@@ -309,42 +322,122 @@ def test_the_records_survive_parquet_and_the_tables_latex(report):
 
 
 def test_latex_escapes_what_it_would_take_for_a_command():
-    assert escaped("50 % of a_b & {c} \\d 2 × ~^#$ <µs>") == (
+    assert latex.escaped("50 % of a_b & {c} \\d 2 × ~^#$ <µs>") == (
         r"50 \% of a\_b \& \{c\} \textbackslash{}d 2 $\times$ \textasciitilde{}\textasciicircum{}\#\$ "
         r"\textless{}$\mu$s\textgreater{}"
     )
-    section = Section("Odd | title", markdown_table(["a"], [["x|y*"]]), "fast")
-    assert r"x\textbar{}y*" in make_latex("odd\nname", [section]).split("midrule")[1]
 
 
-def test_a_body_is_read_as_it_was_written():
-    table = markdown_table(["", "a|b"], [["<i>", "1 * 2"], ["c\\", ""]])
-    folded = f"<details><summary>More: 1 line</summary>\n\n{table}\n\n</details>"
-    body = f"### On x\n\nA `b` &lt;c&gt; \\* d\n\n{table}\n\n- one\n- two\n\n{folded}\n\n> **Notice.** n"
-    heading, paragraph, found, items, fold, notice = blocks_of(body, "Section")
-    assert heading == Heading("On x")
-    assert paragraph == Paragraph("A `b` &lt;c&gt; \\* d")
-    assert [*spans_of(paragraph.text)] == [Span("A "), Span("b", "code"), Span(" <c> * d")]
-    assert found == Table(["", "a|b"], [["<i>", "1 * 2"], ["c\\", ""]], "On x")
-    assert items == Items(["one", "two"])
-    assert fold == Fold("More: 1 line", [Table(found.headers, found.rows, "More: 1 line")])
-    assert notice == Notice("n")
-    (split,) = blocks_of("| K | x |\n|---|---|\n| 10 | a<br>b |", "T")
-    assert split == Table(["K", "x"], [["10", "a"], ["10", "b"]], "T")
+# Every kind of block but a figure, which the reports above have; what a writer takes for markup stands in it as text.
+EVERY = [
+    Heading("On | x"),
+    Paragraph(["A ", Code("b"), " of <c> * d: ", Link("records.csv"), ", ", Code("`e`")]),
+    Table(["", "a|b"], [["<i>", ("1 * 2", "x_y")], ["c\\", ""]]),
+    Items(["one", ["two ", Code("2")]]),
+    Fold("More of q(y|x) & p", [Table(["K", "m"], [[10.0, None]])]),
+    Notice("n < m"),
+]
+IN_MARKDOWN = r"""### On \| x
+
+A `b` of &lt;c&gt; \* d: [records.csv](records.csv), \`e\`
+
+|         | a\|b     |
+|---------|----------------|
+| &lt;i&gt; | 1 \* 2<br>x_y |
+| c\\     |                |
+
+- one
+- two `2`
+
+<details><summary>More of q(y|x) &amp; p</summary>
+
+| K   | m   |
+|-----|-----|
+| 10  | –   |
+
+</details>
+
+> **Notice.** n &lt; m"""
+IN_LATEX = r"""
+\begin{table}
+\centering
+\caption{Odd \_: On \textbar{} x}
+\begin{tabular}{ll}
+\toprule
+ & a\textbar{}b \\
+\midrule
+\textless{}i\textgreater{} & 1 * 2 \\
+\textless{}i\textgreater{} & x\_y \\
+c\textbackslash{} &  \\
+\bottomrule
+\end{tabular}
+\end{table}
+
+\begin{table}
+\centering
+\caption{Odd \_: More of q(y\textbar{}x) \& p}
+\begin{tabular}{ll}
+\toprule
+K & m \\
+\midrule
+10 & -- \\
+\bottomrule
+\end{tabular}
+\end{table}
+"""
 
 
-def test_inline_markup_is_code_and_links_to_files_and_no_more():
-    assert inline("`<b>` and [records.csv](records.csv)") == (
-        '<code>&lt;b&gt;</code> and <a href="records.csv">records.csv</a>'
-    )
-    assert inline("[x](javascript:alert(1)) [a](b)") == "[x](javascript:alert(1)) [a](b)"
+def without_padding(table):
+    return re.sub(r" +\|", " |", re.sub(r"-+\|", "-|", table))
+
+
+def test_the_writers_make_the_same_of_every_block():
+    section = Section("Odd _", EVERY, "fast")
+    sections = [section, Section("Gone", EVERY, "machine")]
+    page = blocks.Page("odd\nname", ["An *answer*"], [], sections, EVERY[:1], EVERY[2])
+    assert without_padding(markdown.written(EVERY)) == without_padding(IN_MARKDOWN)
+    head = "# gsbench report: odd name\n\n**An \\*answer\\***\n\n## Odd \\_\n\n"
+    assert markdown.whole(page).startswith(head + IN_MARKDOWN[:10])
+    assert markdown.summary(page) == "**gsbench report: odd name**\n\nAn \\*answer\\*\n\n### On \\| x\n"
+    head, preamble, written = latex.tables(page).split("\n", 2)
+    assert head == "% The tables of the gsbench report odd name."
+    assert "booktabs" in preamble
+    assert written == IN_LATEX
+    found = Page(html.whole(page, {}))
+    one, more, *_, all_records = ([[cell["text"] for cell in row] for row in rows] for rows in tables_of(found))
+    assert one == all_records == [["<i>", "1 * 2"], ["<i>", "x_y"], ["c\\", ""]]
+    assert more == [["10", "–"]]
+    assert [e["text"] for e in found.all("h4")] == ["On | x", "On | x"]
+    assert [e["text"] for e in found.all("code")] == ["b", "`e`", "2"] * 2
+    regions = [e for e in found.all("div", role="region") if "aria-label" in e]
+    assert [e["aria-label"] for e in regions][:2] == ["On | x", "More of q(y|x) & p"]
+    assert [e["text"] for e in found.all("summary")] == ["More of q(y|x) & p"] * 2
+    assert found.all("p", **{"class": "notice"})[0]["text"] == "Notice. n < m"
+    assert found.all("a", href="records.csv")[0]["text"] == "records.csv"
+
+
+def test_a_terminal_has_a_grid_where_cells_have_lines_and_no_hidden_character():
+    assert terminal.written(EVERY[4].blocks[0]) == "K    m\n---  ---\n10   –"
+    grid = "Title\\t\n+---------+\n| a\\x1b   |\n+=========+\n| 1       |\n| 2\\n     |\n+---------+"
+    assert terminal.written(Table(["a\x1b"], [[("1", "2\n")]], "Title\t")) == grid
+
+
+def test_a_table_has_the_title_of_the_heading_or_the_fold_above_it():
+    bare = Table(["K"], [])
+    first, _, second, fold, third = titled([bare, Heading("h"), bare, Fold("f", [bare]), bare], "section")
+    assert [table.title for table in (first, second, fold.blocks[0], third)] == ["section", "h", "f", "h"]
+
+
+def test_columns_in_which_nothing_stands_are_left_out():
+    table = Table(["a", "b", "c"], [[1, "", ""], [2, "", 0]], "t")
+    assert table.used() == Table(["a", "c"], [[1, ""], [2, 0]], "t")
 
 
 def test_a_section_more_is_a_line_and_has_its_figure_saved_and_inlined(tmp_path, monkeypatch):
     figure = Figure()
     figure.subplots().plot([1, 2], [3, 4], label="a line")
     plot = Plot("One more figure", "Its caption.", figure)
-    monkeypatch.setitem(MORE, "extra", lambda frame, curves: of_plot("extra", plot, "more", "| a |\n|---|\n| b |"))
+    monkeypatch.setitem(MORE, "extra", lambda frame, curves: of_plot("extra", plot, "more", [Table(["a"], [["b"]])]))
     monkeypatch.setitem(MORE, "nothing", lambda frame, curves: None)
     written = make_report([write_lines(tmp_path / "a.jsonl", [make_record("weather")])], name="a", output=tmp_path)
     found = Page(written.read_text(encoding="utf-8"))
@@ -374,11 +467,11 @@ def test_the_answer_is_of_the_largest_k_with_its_conditions():
 
 def test_every_figure_of_the_answer_stands_in_the_one_glance_table():
     """The one source: what the box says of speed, memory and accuracy is what the table has, to the last digit."""
-    table = glance_markdown(make_frame(RUN))
+    lines = {line for table in glance_tables(make_frame(RUN)) for row in table.rows for cell in row for line in cell}
     (sentence,) = told(RUN)
     figures = re.findall(r"[\d.]+ × \[[\d.]+, [\d.]+\]|[\d.]+ MiB|[\d.]+ %", sentence)
     assert len(figures) == 1 + 2 + 3
-    assert [figure for figure in figures if figure not in table] == []
+    assert [figure for figure in figures if figure not in lines] == []
 
 
 def pair(k, times=3.0, **more):

@@ -9,16 +9,15 @@ import re
 import numpy as np
 import pytest
 
-from gsbench import models
-from gsbench.backends.chainer import ChainerBackend
+from gsbench.backends.chainer.backend import ChainerBackend
 from gsbench.cli import main
 from gsbench.data import DataFileError, load_dataset, split
 from gsbench.estimators import parse_estimator
 from gsbench.minibatches import Batches
 from gsbench.models import MODELS, ModelConfig
 from gsbench.recipe import Recipe
-from gsbench.runs import RunSettings, Store, make_run, run_training
-from gsbench.settings import Settings
+from gsbench.runs import Store, make_run, run_training
+from gsbench.runs.settings import SETTINGS
 from gsbench.training import Evaluation, Trainer, Training
 
 TINY = {
@@ -54,12 +53,14 @@ OTHERS = {
     "steps_per_epoch": 11, "epochs": 1.0, "steps": 5, "seconds": 9.0, "evaluate_every": 3, "validation_images": 21,
     "validation_draws": 2, "test_draws": 2, "adversarial": 2.0, "adversarial_radius": 1.0, "pseudo_labels": 3.0,
     "pseudo_threshold": 0.5, "distortion": 0.5,
+    "units": 9, "classifier_units": 65, "layers": 1, "class_layers": 1, "d_a": 4, "d_z": 5, "nonlinearity": "elu",
+    "norm": "batch", "init": "glorot", "init_std": 0.1, "output_std": 0.2, "drop_x": 0.1, "drop_hidden": 0.3,
+    "log_var_limits": (-3.0, 2.0),
 }  # fmt: skip
 
 
 def test_no_two_settings_share_a_key():
-    names = {field.name for kind in (Settings, Recipe, RunSettings) for field in dataclasses.fields(kind)}
-    assert set(OTHERS) == names - {"case", "recipe", "labels_only", "backend", "threads"}  # a new one belongs here
+    assert set(OTHERS) == set(SETTINGS) - {"backend", "threads"}  # a new one belongs here
     keys = {tiny().key, tiny(estimator="labels-only").key, *(tiny(**{k: v}).key for k, v in OTHERS.items())}
     assert len(keys) == len(OTHERS) + 2
 
@@ -188,15 +189,17 @@ def test_a_state_is_all_that_a_training_needs(dtype, norm):
 # What a run cannot go on from: refused with the file and what to do, and the record keeps what was measured
 
 # A checkpoint with all kinds of arrays: running statistics, Polyak's averages of them and of the parameters, moments.
-AVERAGED = {"preset": "tuned", "adversarial": 0.0, "pseudo_labels": 0.0, "labelled_batch": 10}
 NETWORKS = {"units": 8, "d_a": 3, "d_z": 3, "norm": "batch"}
+AVERAGED = {
+    "preset": "tuned", "adversarial": 0.0, "pseudo_labels": 0.0, "labelled_batch": 10, "classifier_units": 8,
+    **NETWORKS,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory):
     """A store with a run that was stopped after three steps of four, and the same run's record, made in one go."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(models.PRESETS, "tuned", NETWORKS)
         patch.setattr("gsbench.runs.run.load_dataset", functools.cache(load_dataset))
         folder = tmp_path_factory.mktemp("stopped")
         whole = run_training(tiny(**AVERAGED), Store(folder / "whole"))

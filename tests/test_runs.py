@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 
 import gsbench.runs.run as run_module
-from gsbench import models
 from gsbench.cli import main
 from gsbench.cli import sweep as sweep_command
 from gsbench.data import DataFileError, load_dataset, split
 from gsbench.meters.memory import live_peak
+from gsbench.presets import PRESETS
 from gsbench.recipe import Recipe
-from gsbench.runs import PRESETS, RunSettings, Store, make_run, run_training
+from gsbench.runs import RunSettings, Store, make_run, run_training
 from gsbench.settings import Settings
 from gsbench.training import Evaluation, Training
 
@@ -85,7 +85,6 @@ def test_a_run_is_its_preset_with_changes():
 
 
 def test_presets_make_runs_of_the_networks_of_their_name():
-    assert set(PRESETS) == set(models.PRESETS)
     for preset in PRESETS:
         assert make_run({"preset": preset, "dataset": "mnist"}).case.preset == preset
 
@@ -277,9 +276,6 @@ def test_the_test_images_are_seen_once_and_never_by_the_validation(tmp_path, mon
     assert all(index <= set(parts.validation.tolist()) for index in seen if index not in tests)
 
 
-BATCH_NORM = {
-    "units": 16, "d_a": 4, "d_z": 4, "norm": "batch", "drop_x": 0.2, "drop_hidden": 0.2, "nonlinearity": "elu",
-}  # fmt: skip
 RUNS = {
     "exact": {},
     "streamed": {"estimator": "marginalize-streamed", "clip_norm": 5.0, "clip_element": 0.1},
@@ -289,13 +285,15 @@ RUNS = {
     "changed images": {"adversarial": 1.0, "pseudo_labels": 1.0, "pseudo_threshold": 0.4, "distortion": 0.5},
     "labels": {"estimator": "labels-only"},
     "m2": {"model": "m2", "estimator": "straight-through", "n_mc": 2},
-    "batch norm": {"preset": "tuned", "steps": 12},
-}
+    "batch norm": {
+        "preset": "tuned", "steps": 12, "units": 16, "classifier_units": 16, "d_a": 4, "d_z": 4, "drop_hidden": 0.2,
+        "nonlinearity": "elu",
+    },
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_run_stopped_twice_ends_as_one_that_was_not(tmp_path, monkeypatch, name):
-    monkeypatch.setitem(models.PRESETS, "tuned", BATCH_NORM)
+def test_a_run_stopped_twice_ends_as_one_that_was_not(tmp_path, name):
     settings = tiny(**RUNS[name])
     whole = run_training(settings, Store(tmp_path / "whole"))
     store = Store(tmp_path / "stopped")

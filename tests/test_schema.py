@@ -8,7 +8,7 @@ import pytest
 from records_fixture import make_record, make_run, peer_records, training_records
 
 from gsbench.estimators import ESTIMATORS
-from gsbench.models import PRESETS
+from gsbench.presets import PRESETS
 from gsbench.report import frame
 from gsbench.runs.settings import LABELS_ONLY
 from gsbench.runs.settings import make_run as make_training_run

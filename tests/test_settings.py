@@ -1,9 +1,11 @@
 """A case's settings: checked when made, whole in the record."""
 
 import dataclasses
+import json
 
 import pytest
 
+from gsbench.fields import settings_of
 from gsbench.limits import available_cores
 from gsbench.models import ModelConfig, make_config
 from gsbench.settings import Settings, check_class_count
@@ -15,7 +17,7 @@ from gsbench.settings import Settings, check_class_count
         ({"estimator": "gumble"}, r"unknown estimator 'gumble'; known: marginalize"),
         ({"estimator": "gumbel-softmax(tau=0)"}, r"tau must be >= 1e-10 and finite, got 0"),
         ({"model": "vae"}, r"unknown model 'vae'; known: adgm, m2"),
-        ({"preset": "huge"}, r"unknown preset 'huge'; known: default, blog, paper, tuned, small"),
+        ({"preset": "huge"}, r"unknown preset 'huge'; known: default, small, blog, tuned, paper"),
         ({"dataset": "minst"}, r"unknown dataset 'minst'; known: glyphs, mnist"),
         ({"dtype": "int8"}, r"unknown dtype 'int8'; known: float32"),
         ({"backend": "jax"}, r"unknown backend 'jax'; known: chainer"),
@@ -44,8 +46,42 @@ def test_a_record_has_all_settings_and_sizes():
     assert fields["estimator_tau"] == 0.5
     assert fields["class_layers"] == 3
     assert fields["norm"] == "batch"
-    assert {f.name for f in dataclasses.fields(Settings)} <= fields.keys()
-    assert {f.name for f in dataclasses.fields(ModelConfig)} <= fields.keys()
+    assert {*settings_of(Settings), *settings_of(ModelConfig)} <= fields.keys()
+    assert "networks" not in fields
+
+
+def test_a_case_may_have_other_networks_than_its_preset():
+    networks = {"drop_x": 0.1, "units": 32, "log_var_limits": [-1, 2]}
+    case = Settings.of({"preset": "blog", "batch": 7, "threads": 1, **networks})
+    config = case.make_config()
+    assert (case.batch, config.drop_x, config.units, config.log_var_limits) == (7, 0.1, 32, (-1.0, 2.0))
+    assert (config.class_layers, config.norm) == (3, "batch")  # the preset's
+    assert case.record_fields()["drop_x"] == 0.1
+    assert case.record_fields()["log_var_limits"] == [-1.0, 2.0]
+    # As a fresh process reads it, and under another preset.
+    assert Settings(**json.loads(json.dumps(dataclasses.asdict(case)))) == case
+    other = dataclasses.replace(case, preset="small").make_config()
+    assert (other.units, other.d_a, other.class_layers) == (32, 16, 2)
+
+
+@pytest.mark.parametrize(
+    ("networks", "message"),
+    [
+        ({"drop_x": 1}, "drop_x must be >= 0 and < 1, got 1"),
+        ({"units": 0}, "units must be >= 1, got 0"),
+        ({"norm": "layer"}, "unknown norm 'layer'; known: none, batch"),
+        ({"n_classes": 3}, "the networks have no setting 'n_classes'; known: units"),
+        ({"log_var_limits": (2, 1)}, r"log_var_limits must be \(low, high\) with low < high, got \(2, 1\)"),
+    ],
+)
+def test_bad_networks_are_refused(networks, message):
+    with pytest.raises(ValueError, match=message):
+        Settings(networks=networks)
+
+
+def test_an_estimator_is_held_against_the_networks_as_they_are_changed():
+    with pytest.raises(ValueError, match=r"estimator: .*needs rows that do not interact"):
+        Settings(estimator="marginalize-streamed", networks={"norm": "batch"})
 
 
 def test_class_counts_are_held_against_the_data_set():

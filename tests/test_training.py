@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gsbench.backends import load_backend
-from gsbench.backends.chainer import ChainerBackend
+from gsbench.backends.chainer.backend import ChainerBackend
 from gsbench.case import Case
 from gsbench.data import load_dataset, split
 from gsbench.estimators import ESTIMATORS, parse_estimator

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gsbench.backends.chainer_import import chainer
+from gsbench.backends.chainer.importing import chainer
 from peers import ALPHA, LEARNING_RATE, check_config, kind
 from peers.weights import concatenated_weights
 

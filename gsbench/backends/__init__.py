@@ -1,19 +1,18 @@
 """The only package of gsbench that knows a framework.
 
-`load_backend` gives the object through which models, estimators and objectives compute: the array functions, the
-random draws, the optimiser, the device with its synchronisation and its memory meter. Adding a framework is a module
-beside `chainer.py` and a line in `BACKENDS`.
+`load_backend` gives the `Backend` through which models, estimators and objectives compute. Adding a framework is a
+package beside `chainer` and a line in `BACKENDS`; `tests/test_backend.py` then covers it.
 """
 
 from __future__ import annotations
 
 import importlib
 import re
-from typing import Any
 
+from gsbench.backends.base import Backend
 from gsbench.values import SettingError, not_known, shown
 
-BACKENDS = {"chainer": ("gsbench.backends.chainer", "ChainerBackend")}
+BACKENDS = {"chainer": ("gsbench.backends.chainer.backend", "ChainerBackend")}
 
 DTYPES = ("float32", "float64", "float16")
 
@@ -38,7 +37,7 @@ def check_device(name: str) -> None:
         raise DeviceError("unknown {device}", f" {shown(name)}; allowed: cpu, cuda:N (such as cuda:0)")
 
 
-def load_backend(name: str = "chainer", device: str = "cpu", dtype: str = "float32") -> Any:
+def load_backend(name: str = "chainer", device: str = "cpu", dtype: str = "float32") -> Backend:
     """The backend `name` on `device` ("cpu" or "cuda:N"), computing in `dtype`.
 
     Raises ValueError for an unknown name or dtype or for float16 off a CUDA device, DeviceError for a device that
@@ -52,4 +51,5 @@ def load_backend(name: str = "chainer", device: str = "cpu", dtype: str = "float
         why = f"a CUDA device, got device {shown(device)}; on a CPU: float32, float64"
         raise SettingError("{dtype} float16 needs ", why)
     module, cls = BACKENDS[name]
-    return getattr(importlib.import_module(module), cls)(device, dtype)
+    made: Backend = getattr(importlib.import_module(module), cls)(device, dtype)
+    return made

@@ -131,7 +131,7 @@ def run_compare(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(_json(found.table, found.missing, failed, untold, fails))
     else:
-        print(_table(found.table, "github" if arguments.markdown else "simple"))
+        print(_table(found.table, arguments.markdown))
     return int(fails) or UNTOLD * any(len(rows) for rows in untold.values())
 
 
@@ -180,29 +180,26 @@ def _ratio(row: Any) -> str:
     return f"{text.times(row['ratio'])}{text.interval(row['ratio_low'], row['ratio_high'])}"
 
 
-def _table(table: pd.DataFrame, form: str) -> str:
-    from tabulate import tabulate
-
+def _table(table: pd.DataFrame, in_markdown: bool) -> str:
     from gsbench.report import text
+    from gsbench.report.blocks import Table
+    from gsbench.report.writers import markdown, terminal
 
-    headers = ["group", "estimator", "model", "K", "timed", "settings", "metric", "run"]
-    headers += ["base", "new", "ratio", "interval from", "verdict"]
-    rows = []
-    for row in table.to_dict("records"):
-        k = "" if row["n_classes"] is None else text.plain(row["n_classes"])
-        head = [row["group"], row["estimator"], row["model"], k, row["timed"], row["settings"], row["metric"]]
-        figures = [_figure(row["metric"], row[side]) for side in ("base", "new")]
-        rows.append([*head, row["run"], *figures, _ratio(row), row["interval_from"], row["verdict"]])
-    if table["run"].nunique() == 1:
-        rows = [[cell for i, cell in enumerate(row) if i != headers.index("run")] for row in rows]
-        headers = [header for header in headers if header != "run"]
-    headers, rows = text.used_columns(headers, rows)
-    if form == "github":
-        written = text.markdown_table(headers, rows)
-    else:
-        cells = [[visible(str(cell)) for cell in row] for row in rows]
-        written = tabulate(cells, headers=headers, tablefmt=form, disable_numparse=True)
-    write = text.markdown_cell if form == "github" else visible
+    several = table["run"].nunique() > 1
+    sides = {side: lambda row, side=side: _figure(row["metric"], row[side]) for side in ("base", "new")}
+    columns = {
+        **{name: text.cell(name) for name in ("group", "estimator", "model")},
+        "K": text.cell("n_classes"),
+        **{name: text.cell(name) for name in ("timed", "settings", "metric")},
+        "run": lambda row: row["run"] if several else "",
+        **sides,
+        "ratio": _ratio,
+        "interval from": text.cell("interval_from"),
+        "verdict": text.cell("verdict"),
+    }
+    found = Table.of(columns, table)
+    written = markdown.written([found]) if in_markdown else terminal.written(found)
+    write = markdown.escaped if in_markdown else visible
     base, runs = write(table["base_run"].iloc[0]), write(", ".join(dict.fromkeys(table["run"])))
     return f"base: {base}\nnew: {runs}\n\n{written}"
 

@@ -45,25 +45,12 @@ def run_completion(arguments: argparse.Namespace) -> None:
 
 def _names(command: str) -> dict[str, Sequence[str]]:
     """What an option of a command may be, by its destination. Of several values the first is completed."""
-    from gsbench.backends import BACKENDS, DTYPES
-    from gsbench.data import DATASETS
     from gsbench.estimators import ESTIMATORS
-    from gsbench.models import MODELS
-    from gsbench.runs import PRESETS
-    from gsbench.runs.settings import LABELS_ONLY
-    from gsbench.settings import BINARIZE
+    from gsbench.runs.settings import LABELS_ONLY, SETTINGS
 
     learners = [*ESTIMATORS] if command == "plan" else [*ESTIMATORS, LABELS_ONLY]
-    return {
-        "estimator": learners,
-        "estimators": learners,
-        "model": [*MODELS],
-        "preset": [*PRESETS],
-        "dataset": [*DATASETS],
-        "backend": [*BACKENDS],
-        "binarize": BINARIZE,
-        "dtype": DTYPES,
-    }
+    named = {name: s.names for name, s in SETTINGS.items() if s.names}
+    return {**named, "estimator": learners, "estimators": learners}
 
 
 def filled(parser: Any) -> Any:

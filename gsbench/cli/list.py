@@ -22,14 +22,6 @@ PEERS = {
     "pyro-sequential": "The sum by Pyro's enumeration, one class at a time. Needs the extra peers.",
 }
 
-PRESETS = {
-    "default": "The networks of Maaløe et al. 2016's published code, two layers of 500 units.",
-    "small": "Small networks and short runs, for tests and for many class counts.",
-    "blog": "The 2016 blog post's networks and protocol: three ELU layers where y enters, batch norm, a falling τ.",
-    "tuned": "High accuracy on MNIST with 100 labels in little time, by more than the published models have.",
-    "paper": "Maaløe et al. 2016's published code, with its initial weights, schedule and 1,000 epochs.",
-}
-
 EXAMPLES = """examples:
   gsbench list
   gsbench list estimators
@@ -162,12 +154,11 @@ def _no_folder() -> None:
 
 
 def _presets() -> list[Entry]:
-    from gsbench.models import PRESETS as networks
-    from gsbench.runs import PRESETS as runs
+    from gsbench.presets import PRESETS
 
     return [
-        {"name": name, "text": PRESETS.get(name, ""), "settings": {**networks.get(name, {}), **settings}}
-        for name, settings in runs.items()
+        {"name": name, "text": preset.text, "settings": {**preset.networks, **preset.run}}
+        for name, preset in PRESETS.items()
     ]
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
 from gsbench.cli.parser import CommandParser
 from gsbench.cli.remarks import is_quiet, remark
-from gsbench.cli.run_options import OF_CASE
+from gsbench.cli.run_options import add_settings
 from gsbench.cli.values import byte_count, figure_path, integers, number, option, path, whole
 from gsbench.estimators import parse_estimators
+from gsbench.fields import settings_of
 from gsbench.files import check_place
+from gsbench.settings import NETWORKS, Settings
 
 EXAMPLES = """examples:
   gsbench plan
@@ -26,17 +27,8 @@ The table, or with --json one JSON object, goes to stdout, all else to stderr.
 exit codes: 0 done, 2 cannot be used
 """
 
-# The options that say what is planned for, in addition to those of a run's case.
-SHAPE: dict[str, tuple[Any, str]] = {
-    "preset": (str, "the networks' sizes: default, blog, paper, tuned, small"),
-    "units": (whole, "width of the hidden layers"),
-    "layers": (whole, "hidden layers of q(a|x) and q(y|a,x)"),
-    "class_layers": (whole, "hidden layers of the networks that take y"),
-    "d_a": (whole, "dimension of a"),
-    "d_z": (whole, "dimension of z"),
-}
-OF_SHAPE: dict[str, tuple[Any, str]] = {**{name: OF_CASE[name] for name in ("model", "batch", "n_mc")}, **SHAPE}
-OF_SETUP: dict[str, tuple[Any, str]] = {name: OF_CASE[name] for name in ("device", "backend", "dtype", "threads")}
+_SETTINGS = (*settings_of(Settings).values(), *NETWORKS.values())
+OF_SHAPE, OF_SETUP = ([s for s in _SETTINGS if s.about == about] for about in ("work", "session"))
 
 
 def fill(parser: CommandParser) -> None:
@@ -74,13 +66,11 @@ def fill(parser: CommandParser) -> None:
     )  # fmt: skip
     add("--figure", type=figure_path, metavar="FILE", help="also: time and memory by K as .png or .svg")
     add("--json", action="store_true", help="print JSON in place of tables")
-    for title, options in (
+    for title, settings in (
         ("planned for (default: as most of the records have it)", OF_SHAPE),
         ("records of (default: this machine's, the newest)", OF_SETUP),
     ):
-        group = parser.add_argument_group(title)
-        for name, (kind, text) in options.items():
-            group.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="X", help=text.partition(";")[0])
+        add_settings(parser.add_argument_group(title), settings)
     parser.set_defaults(run=run_plan)
 
 
@@ -92,8 +82,8 @@ def run_plan(arguments: argparse.Namespace) -> None:
     from gsbench.planner import plan, plan_dict, plan_text, save_figure  # pandas takes a second: not for --help
     from gsbench.planner.planning import DEFAULT_CLASSES
 
-    shape = {name: value for name in OF_SHAPE if (value := getattr(arguments, name)) is not None}
-    setup = {name: getattr(arguments, name) for name in OF_SETUP}
+    shape = {s.name: value for s in OF_SHAPE if (value := getattr(arguments, s.name)) is not None}
+    setup = {s.name: getattr(arguments, s.name) for s in OF_SETUP}
     names = ("storage", "estimators", "memory", "ratio", "steps", "epochs", "examples", "calibrate")
     given = {name: getattr(arguments, name) for name in names}
     if arguments.figure:

@@ -17,8 +17,8 @@ from pathlib import Path
 OK, MISSING, PROBLEM = "ok", "missing", "problem"
 LEAST_BYTES = 2**30  # free memory below which even the quick benchmark may not fit
 OTHERS = (
-    "filelock", "jinja2", "markupsafe", "platformdirs", "pooch", "psutil", "pyarrow", "shtab", "tabulate",
-    "threadpoolctl", "tqdm",
+    "array_api_compat", "filelock", "jinja2", "markupsafe", "platformdirs", "pooch", "psutil", "pyarrow", "shtab",
+    "tabulate", "threadpoolctl", "tqdm",
 )  # fmt: skip
 BUSY = 0.25  # load for each core from which figures are noisy
 # Chainer's build imports pkg_resources, which setuptools 82 dropped: a plain `pip install` of gsbench stops at it. With
@@ -63,7 +63,7 @@ def _gsbench() -> Iterator[Finding]:
 
 
 def _chainer() -> Iterator[Finding]:
-    """The mends of `gsbench.backends.chainer_import` are held to give a gradient that is known: ∂Σp²/∂p = 2p."""
+    """The mends of `gsbench.backends.chainer.importing` are held to give a gradient that is known: ∂Σp²/∂p = 2p."""
     from gsbench.backends import load_backend
 
     bk = load_backend("chainer", "cpu", "float32")

@@ -3,61 +3,43 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gsbench.cli.values import number, option, path, whole
+from gsbench.cli.values import option, path
+from gsbench.fields import Setting, settings_of
 from gsbench.recipe import Recipe
-from gsbench.runs import PRESETS
 from gsbench.runs.run import CHECKPOINT_SECONDS
+from gsbench.runs.settings import SETTINGS, RunSettings
+from gsbench.settings import NETWORKS, Settings
 from gsbench.values import parts
 
 DEFAULT_STORE = Path("runs")
-
-# What each of these reads, and says of itself; the defaults are the preset's.
-OF_CASE: dict[str, tuple[Any, str]] = {
-    "model": (str, "adgm (Maaløe et al. 2016) or m2 (Kingma et al. 2014)"),
-    "batch": (whole, "unlabelled examples in a minibatch"),
-    "n_mc": (whole, "Monte-Carlo draws of a and z"),
-    "binarize": (str, "dynamic: pixels drawn anew for each minibatch; none: as they are"),
-    "dtype": (str, "float32, float64; float16 on a CUDA device"),
-    "device": (str, "cpu, cuda:N"),
-    "backend": (str, "the framework: chainer"),
-    "threads": (whole, "threads of the linear algebra library; default: all cores"),
+# What a run is called by: `train` takes one of each, `sweep` several, each in its own way.
+OWN = ("estimator", "n_classes", "seed")
+FIRST = ("preset", "dataset", "labelled_per_class")
+_RUN = settings_of(RunSettings)
+GROUPS: dict[str, Mapping[str, Setting]] = {
+    "budget (the first that is spent ends the run; in place of the preset's)": {
+        name: s for name, s in _RUN.items() if s.about == "budget"
+    },
+    "recipe (in place of the preset's)": settings_of(Recipe),
+    "networks (in place of the preset's)": NETWORKS,
+    "case": {name: s for name, s in settings_of(Settings).items() if name not in (*OWN, *FIRST)},
+    "evaluation": {name: s for name, s in _RUN.items() if s.about == "evaluation"},
 }
-OF_EVALUATION: dict[str, tuple[Any, str]] = {
-    "evaluate_every": (whole, "steps between evaluations; default: an epoch"),
-    "validation_images": (whole, "images of the validation part, drawn at random; default: all"),
-    "validation_draws": (whole, "draws of a over which q(y|a,x) is averaged on the way"),
-    "test_draws": (whole, "the same on the test part, at the end"),
-}
-BUDGETS: dict[str, tuple[Any, str]] = {
-    "epochs": (number, "end after so many epochs"),
-    "steps": (whole, "end after so many steps"),
-    "seconds": (number, "end after so many seconds of training"),
-}
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
 
 
 def add_run_options(parser: argparse.ArgumentParser, several: bool = False) -> None:
-    """Preset, budgets, and all that a recipe and an evaluation have.
+    """All settings of a run but those in OWN, where it is kept, and how often its checkpoint is written.
 
-    several   whether preset, data set and budgets take several values each, and the preset has no default
+    several   whether each takes several values, with commas
     """
-    read_name = several_of(str) if several else str
-    parser.add_argument(
-        "--preset", type=read_name, default=None if several else "default",
-        help=f"networks, recipe and budget: {', '.join(PRESETS)}",
-    )  # fmt: skip
-    parser.add_argument("--dataset", type=read_name, help="glyphs, mnist, fashion-mnist, omniglot")
+    add_settings(parser, (SETTINGS[name] for name in FIRST), several)
     parser.add_argument(
         "--data-dir", type=path, metavar="DIR", help="the data folder (or the environment variable GSBENCH_DATA)"
     )
-    parser.add_argument("--labels", dest="labelled_per_class", type=whole, metavar="n", help="labels a class")
     parser.add_argument(
         "--runs", type=path, default=DEFAULT_STORE, metavar="DIR", help="where runs are kept (default: %(default)s)"
     )
@@ -65,40 +47,26 @@ def add_run_options(parser: argparse.ArgumentParser, several: bool = False) -> N
         "--checkpoint-seconds", type=option(CHECKPOINT_SECONDS.read), default=60.0, metavar="S",
         help="seconds between checkpoints (default: %(default)g)",
     )  # fmt: skip
-    of_budget = {name: (several_of(kind) if several else kind, text) for name, (kind, text) in BUDGETS.items()}
-    _add_group(parser, "budget (the first that is spent ends the run; in place of the preset's)", of_budget)
-    _add_group(parser, "recipe (in place of the preset's)", _of_recipe())
-    _add_group(parser, "case", OF_CASE)
-    _add_group(parser, "evaluation", OF_EVALUATION)
+    for title, settings in GROUPS.items():
+        add_settings(parser.add_argument_group(title), settings.values(), several)
 
 
-def several_of(kind: Any) -> Any:
-    """A list with commas of what `kind` reads."""
-
-    def read(text: str) -> list[Any]:
-        return [kind(part) for part in parts(text)]
-
-    return read
-
-
-def _add_group(parser: argparse.ArgumentParser, title: str, options: dict[str, tuple[Any, str]]) -> None:
-    group = parser.add_argument_group(title)
-    for name, (read, text) in options.items():
-        if read is bool:
-            group.add_argument(_flag(name), action=argparse.BooleanOptionalAction, default=None, help=text)
+def add_settings(group: Any, settings: Iterable[Setting], several: bool = False) -> None:
+    """An option for each setting. One that is not given is None, so that its default is where it is declared."""
+    for s in settings:
+        flag, text = f"--{s.option.replace('_', '-')}", s.help.replace("%", "%%")
+        if s.kind is bool:
+            group.add_argument(flag, dest=s.name, action=argparse.BooleanOptionalAction, default=None, help=text)
         else:
-            group.add_argument(_flag(name), type=read, metavar="X", help=text.replace("%", "%%"))
+            read = several_of(s.read) if several and s.kind is not tuple else s.read
+            group.add_argument(flag, dest=s.name, type=option(read), metavar="X", help=text)
 
 
-def _of_recipe() -> dict[str, tuple[Any, str]]:
-    """The fields of Recipe: their types are spelled `float`, `int | None`, `bool`."""
-    kinds: dict[str, Any] = {"float": number, "int": whole, "bool": bool}
-    fields = dataclasses.fields(Recipe)
-    return {field.name: (kinds[str(field.type).split(" ")[0]], field.metadata["help"]) for field in fields}
+def several_of(read: Callable[[str], Any]) -> Callable[[str], list[Any]]:
+    """A list with commas of what `read` reads."""
+    return lambda text: [read(part) for part in parts(text)]
 
 
 def options_of_run(arguments: argparse.Namespace) -> dict[str, Any]:
     """What was given of the settings of a run, for `make_run`."""
-    names = [*BUDGETS, *_of_recipe(), *OF_CASE, *OF_EVALUATION, "preset", "dataset", "labelled_per_class"]
-    given = {name: getattr(arguments, name) for name in names}
-    return {name: value for name, value in given.items() if value is not None}
+    return {name: value for name in SETTINGS if (value := getattr(arguments, name)) is not None}

@@ -41,7 +41,7 @@ A TOML file has a table [grid], in which every list is an axis, and may have tab
   dataset = "omniglot"
   n_classes = 242
 
---preset and --dataset take several, too. Workers of a cluster declare what they give a run:
+Every setting takes several values, such as --drop-x 0,0.2. Workers of a cluster declare what they give a run:
   dask worker ADDRESS --nthreads 1 --resources "threads=4"     (or "card=1", for runs with --device cuda:0)
 
 Runs that are finished are not made again: the same command goes on with a sweep that was stopped.
@@ -51,9 +51,7 @@ exit codes: 0 done, 1 some runs failed, 2 cannot be used, 130 stopped by Ctrl-C 
 
 def fill(parser: CommandParser) -> None:
     """The options of `gsbench sweep`."""
-    parser.description = (
-        "Makes all runs of a grid that are not there yet: estimators × class counts × seeds × budgets."
-    )
+    parser.description = "Makes all runs of a grid that are not there yet: estimators × class counts × seeds × budgets."
     parser.epilog = EXAMPLES
     parser.add_argument("file", nargs="?", type=path, metavar="FILE.toml", help="the grid; options add to it")
     parser.add_argument(
@@ -87,9 +85,6 @@ def address(text: str) -> str:
 def _runs(arguments: argparse.Namespace, threads: int) -> list[RunSettings]:
     """Options that were given take the place of the file's. What the file has wrong is said with its name."""
     given = options_of_run(arguments)
-    for name in ("n_classes", "seed", "estimator"):
-        if getattr(arguments, name) is not None:
-            given[name] = getattr(arguments, name)
     grids = read_grids(arguments.file) if arguments.file else [{}]
     try:
         return make_runs([{"threads": threads, **grid, **given} for grid in grids], arguments.data_dir)

@@ -14,9 +14,8 @@ from gsbench.cli.parser import CommandParser
 from gsbench.cli.remarks import is_quiet, progress_bar, remark
 from gsbench.cli.run_options import add_run_options, options_of_run
 from gsbench.cli.values import whole
-from gsbench.data import default_classes
-from gsbench.runs import RunSettings, Store, make_run, run_training
-from gsbench.settings import check_class_count
+from gsbench.runs import RunSettings, Store, run_training
+from gsbench.runs.grid import make_runs
 from gsbench.shown import visible
 from gsbench.training import Progress, Training
 
@@ -50,14 +49,7 @@ def fill(parser: CommandParser) -> None:
 
 
 def run_train(arguments: argparse.Namespace) -> int:
-    options = {**options_of_run(arguments), "estimator": arguments.estimator, "seed": arguments.seed}
-    dataset = options.setdefault("dataset", "glyphs")
-    if arguments.n_classes is None:
-        options["n_classes"] = default_classes(dataset, arguments.data_dir)
-    else:
-        options["n_classes"] = arguments.n_classes
-    settings = make_run(options)
-    check_class_count(dataset, settings.case.n_classes, arguments.data_dir)
+    (settings,) = make_runs([options_of_run(arguments)], arguments.data_dir)
     store = Store(arguments.runs)
     remark(f"run {settings.key} in {store.folder}")
     remark_problem(store, settings)

@@ -15,6 +15,7 @@ from gsbench.data.mnist import FASHION_MNIST, MNIST, find_idx_set, load_idx_set
 from gsbench.data.omniglot import count_omniglot, find_omniglot, load_omniglot
 from gsbench.data.split import Split, split
 from gsbench.data.synthetic import load_synthetic
+from gsbench.registry import Registry
 from gsbench.values import SettingError, not_known
 
 
@@ -24,48 +25,56 @@ def _ten(folder: Folder) -> int:
     return 10
 
 
-DATASETS: dict[str, DataSource] = {
-    "glyphs": DataSource(
-        load=lambda k, folder, seed: load_glyphs(k),
-        count=lambda folder: count_glyphs(),
-        default=lambda folder: 10,
-        find=lambda folder: find_glyphs(),
-        doc=glyphs.__doc__,
-        licence=glyphs.LICENCE,
+DATASETS: Registry[DataSource] = Registry(
+    "data set",
+    (
+        DataSource(
+            name="glyphs",
+            load=lambda k, folder, seed: load_glyphs(k),
+            count=lambda folder: count_glyphs(),
+            default=lambda folder: 10,
+            find=lambda folder: find_glyphs(),
+            doc=glyphs.__doc__,
+            licence=glyphs.LICENCE,
+        ),
+        DataSource(
+            name="mnist",
+            load=lambda k, folder, seed: load_idx_set(MNIST, k, folder()),
+            count=_ten,
+            default=_ten,
+            find=lambda folder: find_idx_set(MNIST, folder()),
+            doc=mnist.__doc__,
+            licence=MNIST.licence,
+        ),
+        DataSource(
+            name="fashion-mnist",
+            load=lambda k, folder, seed: load_idx_set(FASHION_MNIST, k, folder()),
+            count=_ten,
+            default=_ten,
+            find=lambda folder: find_idx_set(FASHION_MNIST, folder()),
+            doc=mnist.__doc__,
+            licence=FASHION_MNIST.licence,
+        ),
+        DataSource(
+            name="omniglot",
+            load=lambda k, folder, seed: load_omniglot(k, folder()),
+            count=lambda folder: count_omniglot(folder()),
+            default=lambda folder: count_omniglot(folder()),
+            find=lambda folder: find_omniglot(folder()),
+            doc=omniglot.__doc__,
+            licence=omniglot.LICENCE,
+        ),
+        DataSource(
+            name="synthetic",
+            load=lambda k, folder, seed: load_synthetic(k, seed),
+            count=lambda folder: None,
+            default=lambda folder: 10,
+            find=lambda folder: Whereabouts("made", "made here whenever it is read"),
+            doc=synthetic.__doc__,
+            licence=synthetic.LICENCE,
+        ),
     ),
-    "mnist": DataSource(
-        load=lambda k, folder, seed: load_idx_set(MNIST, k, folder()),
-        count=_ten,
-        default=_ten,
-        find=lambda folder: find_idx_set(MNIST, folder()),
-        doc=mnist.__doc__,
-        licence=MNIST.licence,
-    ),
-    "fashion-mnist": DataSource(
-        load=lambda k, folder, seed: load_idx_set(FASHION_MNIST, k, folder()),
-        count=_ten,
-        default=_ten,
-        find=lambda folder: find_idx_set(FASHION_MNIST, folder()),
-        doc=mnist.__doc__,
-        licence=FASHION_MNIST.licence,
-    ),
-    "omniglot": DataSource(
-        load=lambda k, folder, seed: load_omniglot(k, folder()),
-        count=lambda folder: count_omniglot(folder()),
-        default=lambda folder: count_omniglot(folder()),
-        find=lambda folder: find_omniglot(folder()),
-        doc=omniglot.__doc__,
-        licence=omniglot.LICENCE,
-    ),
-    "synthetic": DataSource(
-        load=lambda k, folder, seed: load_synthetic(k, seed),
-        count=lambda folder: None,
-        default=lambda folder: 10,
-        find=lambda folder: Whereabouts("made", "made here whenever it is read"),
-        doc=synthetic.__doc__,
-        licence=synthetic.LICENCE,
-    ),
-}
+)
 
 
 def load_dataset(

@@ -94,6 +94,7 @@ class DataSource:
     the sets that need none.
     """
 
+    name: str
     load: Callable[[int, Folder, int], Dataset]  # (n_classes, folder, seed)
     count: Callable[[Folder], int | None]  # most classes to be had, None = any number
     default: Callable[[Folder], int]  # how many where the user names no number

@@ -85,7 +85,8 @@ def coverage(segments: np.ndarray) -> np.ndarray:
     )  # float64, but of integers far below 2^53: exact
     ink = np.cumsum(change.astype(np.int32).reshape(SIZE * ROWS, width), axis=1)[:, :SIZE]
     lines = np.minimum(np.abs(ink), STEPS).reshape(SIZE, ROWS, SIZE)
-    return np.minimum(lines.sum(axis=1), 255).astype(np.uint8)  # ROWS * STEPS = 256
+    glyphs: np.ndarray = np.minimum(lines.sum(axis=1), 255).astype(np.uint8)  # ROWS * STEPS = 256
+    return glyphs
 
 
 def soften(images: np.ndarray) -> np.ndarray:
@@ -94,7 +95,8 @@ def soften(images: np.ndarray) -> np.ndarray:
     for _ in range(2):
         soft = (_filter(soft) + 128) >> 8
     peak = soft.max(axis=(1, 2), keepdims=True)
-    return ((soft * 255 + peak // 2) // peak).astype(np.uint8)
+    softened: np.ndarray = ((soft * 255 + peak // 2) // peak).astype(np.uint8)
+    return softened
 
 
 @cache

@@ -89,7 +89,8 @@ def _plane(by_x: np.ndarray, by_y: np.ndarray, shift_x: np.ndarray, shift_y: np.
     offset = (SIZE - 1) / 2 - by_x * shift_x - by_y * shift_y
     column = by_x.astype(np.float32)[:, None] * pixel  # [n, 28]
     row = by_y.astype(np.float32)[:, None] * pixel + offset.astype(np.float32)[:, None]  # [n, 28]
-    return column[:, None, :] + row[:, :, None]
+    plane: np.ndarray = column[:, None, :] + row[:, :, None]
+    return plane
 
 
 def _bend(coordinate: np.ndarray, uniforms: np.ndarray, elastic: float) -> None:
@@ -116,7 +117,8 @@ def _look_up(faces: np.ndarray, face: np.ndarray, x: np.ndarray, y: np.ndarray) 
     lower, lower_right = ink.take(at + SIZE).astype(np.float32), ink.take(at + SIZE + 1).astype(np.float32)
     upper += (upper_right - upper) * x
     lower += (lower_right - lower) * x
-    return upper + (lower - upper) * y
+    values: np.ndarray = upper + (lower - upper) * y
+    return values
 
 
 def _between(uniform: np.ndarray, low: float, high: float) -> np.ndarray:

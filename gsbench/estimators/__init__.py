@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from gsbench.estimators.base import ClassNumbers, Estimate, Estimator
+from gsbench.estimators.base import NO_FACTS, ClassNumbers, Estimate, Estimator
 from gsbench.estimators.gumbel_rao import GumbelRao
 from gsbench.estimators.gumbel_softmax import GumbelSoftmax
 from gsbench.estimators.marginalize import Marginalize
@@ -17,11 +17,12 @@ from gsbench.estimators.score_function import ScoreFunction
 from gsbench.estimators.sparsemax import Sparsemax
 from gsbench.estimators.straight_through import StraightThrough
 from gsbench.estimators.sum_and_sample import SumAndSample
+from gsbench.registry import Registry
 from gsbench.values import BLANKS, did_you_mean, not_known, number, parts, shown, whole
 
-ESTIMATORS: dict[str, type[Estimator]] = {
-    estimator.name: estimator
-    for estimator in (
+ESTIMATORS: Registry[type[Estimator]] = Registry(
+    "estimator",
+    (
         Marginalize,
         MarginalizeStreamed,
         GumbelSoftmax,
@@ -31,14 +32,14 @@ ESTIMATORS: dict[str, type[Estimator]] = {
         ScoreFunction,
         SumAndSample,
         Sparsemax,
-    )
-}
+    ),
+)
 
 _SPELLING = re.compile(r"([\w-]+)\s*(?:\((.*)\))?", re.DOTALL)
 _WORDS = {"None": None, "True": True, "False": False}
 
 
-def _value(text: str) -> Any:
+def _value(text: str) -> int | float | str | None:
     """An integer, another number, None, True, False; else the text itself, which the setting's own check may refuse."""
     for read in (whole().read, number):
         try:
@@ -62,7 +63,7 @@ def parse_estimator(text: str, besides: Sequence[str] = ()) -> Estimator:
     if name not in ESTIMATORS:
         raise ValueError(f"unknown estimator {not_known(name, [*ESTIMATORS, *besides])}")
     known = [field.name for field in dataclasses.fields(ESTIMATORS[name])]
-    settings: dict[str, Any] = {}
+    settings: dict[str, int | float | str | None] = {}
     for part in parts(arguments) if arguments and arguments.strip() else []:
         key, equals, value = part.partition("=")
         key = key.strip(BLANKS)
@@ -78,6 +79,11 @@ def parse_estimator(text: str, besides: Sequence[str] = ()) -> Estimator:
         raise ValueError(f"estimator {shown(text)}: {error}") from error
 
 
+def baseline_fields(text: str) -> dict[str, Any]:
+    """What records say of the estimator that others are timed in pairs with: its spelling, and whether it is exact."""
+    return {"baseline": text, "baseline_exact_sum": parse_estimator(text).exact}
+
+
 def parse_estimators(text: str) -> list[Estimator]:
     """The estimators of a comma-separated list (commas within parentheses belong to settings), each once."""
     spellings = parts(text)
@@ -87,4 +93,13 @@ def parse_estimators(text: str) -> list[Estimator]:
     return list(dict.fromkeys(parse_estimator(each) for each in spellings))
 
 
-__all__ = ["ESTIMATORS", "ClassNumbers", "Estimate", "Estimator", "parse_estimator", "parse_estimators"]
+__all__ = [
+    "ESTIMATORS",
+    "NO_FACTS",
+    "ClassNumbers",
+    "Estimate",
+    "Estimator",
+    "baseline_fields",
+    "parse_estimator",
+    "parse_estimators",
+]

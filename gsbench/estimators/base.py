@@ -11,6 +11,7 @@ import abc
 import dataclasses
 from typing import Any, ClassVar, NamedTuple
 
+from gsbench.backends.base import Array, Backend, Generator, Tensor
 from gsbench.categorical import log_q_at
 from gsbench.models import ClassBound, Model, ModelConfig
 from gsbench.values import shown, whole
@@ -19,8 +20,8 @@ from gsbench.values import shown, whole
 class Estimate(NamedTuple):
     """E_w[f] or its estimate, and H(w): both [N, B], in nats. The bound is the mean over N of their sum."""
 
-    expectation: Any
-    entropy: Any
+    expectation: Tensor
+    entropy: Tensor
 
 
 class ClassNumbers(NamedTuple):
@@ -48,30 +49,34 @@ Y_ENTERS = {
 class Estimator(abc.ABC):
     """One estimator with its settings.
 
-    `exact` says that it is the exact sum over q(y|a,x), `draws_y` that the estimate has noise of its own;
-    `calls(n_classes)` is how often f is taken for an example. `y_enters`, one of `Y_ENTERS`, says how y enters a first
-    layer, from which its matrix products are counted. `class_numbers` and `frees_rows`, which says that the rows of f
-    are freed before the step's backward pass, are what its memory is estimated from.
+    `exact` says that it is the exact sum over q(y|a,x), `own_bound` that its bound is another, `draws_y` that the
+    estimate has noise of its own, `gumbel_softmax` that y is a Gumbel-Softmax draw; `calls(n_classes)` is how often f
+    is taken for an example. Records carry these facts (`facts`), so that no reader infers them from a name.
+
+    `y_enters`, one of `Y_ENTERS`, says how y enters a first layer, from which its matrix products are counted.
+    `class_numbers` and `frees_rows`, which says that the rows of f are freed before the step's backward pass, are what
+    its memory is estimated from.
     """
 
     name: ClassVar[str] = ""
     y_enters: ClassVar[str] = "soft"
+    gumbel_softmax: ClassVar[bool] = False
     calls_follow_logits: ClassVar[bool] = False  # then `calls` is the most that there can be
     frees_rows: ClassVar[bool] = False
 
     @abc.abstractmethod
-    def __call__(self, f: ClassBound, logits_y: Any, rng: Any) -> Estimate:
+    def __call__(self, f: ClassBound, logits_y: Tensor, rng: Generator) -> Estimate:
         """f as above, logits_y [N, B, K], rng of `bk.generator` → Estimate."""
 
     def check(self, config: ModelConfig) -> None:
         """Raises ValueError where the estimator is not defined for such a model."""
         return None
 
-    def distribution(self, bk: Any, logits_y: Any) -> Any:
+    def distribution(self, bk: Backend, logits_y: Tensor) -> Tensor:
         """w(y|a,x), over which f's expectation is taken: q = softmax(logits). [..., K] → [..., K]"""
         return bk.softmax(logits_y)
 
-    def log_likelihood(self, bk: Any, logits_y: Any, y: Any) -> Any:
+    def log_likelihood(self, bk: Backend, logits_y: Tensor, y: Array) -> Tensor:
         """What the classifier's term maximises for labels y int [B]: log q(y|a,x). [N, B, K] → [N, B]"""
         return log_q_at(bk, logits_y, y)
 
@@ -82,6 +87,10 @@ class Estimator(abc.ABC):
     @property
     def exact(self) -> bool:
         return False
+
+    @property
+    def own_bound(self) -> bool:
+        return self.reference() is not None
 
     @property
     def draws_y(self) -> bool:
@@ -122,6 +131,16 @@ class Estimator(abc.ABC):
         """The settings by name, for records."""
         return dataclasses.asdict(self)
 
+    def facts(self, n_classes: int) -> dict[str, Any]:
+        """What readers of records need to know of the estimator, by the fields of a record."""
+        return {
+            "exact_sum": self.exact,
+            "own_bound": self.own_bound,
+            "draws_y": self.draws_y,
+            "gumbel_softmax": self.gumbel_softmax,
+            "calls_of_f": self.calls(n_classes),
+        }
+
     def __str__(self) -> str:
         """The name with the settings that are not the defaults, such as `gumbel-softmax(tau=0.5)`."""
         changed = [
@@ -130,6 +149,9 @@ class Estimator(abc.ABC):
             if getattr(self, field.name) != field.default
         ]
         return f"{self.name}({','.join(changed)})" if changed else self.name
+
+
+NO_FACTS = {"exact_sum": False, "own_bound": False, "draws_y": False, "gumbel_softmax": False, "calls_of_f": 0}
 
 
 def check_count(name: str, value: int, least: int = 1, or_else: str = "") -> None:

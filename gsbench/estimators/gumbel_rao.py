@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from gsbench.categorical import gumbel, gumbel_max, gumbel_softmax_given
+from gsbench.backends.base import Array, Backend, Generator, Tensor
+from gsbench.categorical import gumbel, gumbel_max, gumbel_softmax_given, one_hot
 from gsbench.estimators.base import ClassNumbers, check_count
 from gsbench.estimators.straight_through import StraightThrough
 from gsbench.models import Model
@@ -33,12 +34,12 @@ class GumbelRao(StraightThrough):
         super().__post_init__()
         check_count("conditional_draws", self.conditional_draws)
 
-    def relax(self, bk: Any, log_q_y: Any, g: Any, rng: Any) -> Any:
+    def relax(self, bk: Backend, log_q_y: Tensor, g: Array, rng: Generator) -> Tensor:
         y = gumbel_max(bk, log_q_y, g)  # [N, S, B]
         fresh = gumbel(bk, rng, (self.conditional_draws, *g.shape))  # [M, N, S, B, K]
         s = gumbel_softmax_given(bk, log_q_y, y, fresh, self.tau)
         weights = (1 / (self.tau * self.conditional_draws),) * self.conditional_draws
-        return bk.hard_point(bk.one_hot(y, g.shape[-1]), log_q_y, s, weights)
+        return bk.hard_point(one_hot(bk, y, g.shape[-1]), log_q_y, s, weights)
 
     def floats_besides(self, model: Model, rows: int) -> int:
         return self.class_numbers.drawing * rows * model.config.n_classes

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from gsbench.categorical import check_tau, entropy, gumbel, gumbel_softmax
+from gsbench.backends.base import Array, Backend, Generator, Tensor
+from gsbench.categorical import check_tau, gumbel, gumbel_softmax
 from gsbench.estimators.base import ClassNumbers, Estimate, Estimator, check_count
-from gsbench.models import ClassBound, Points
+from gsbench.models import ClassBound, HardPoints, Points
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class GumbelSoftmax(Estimator):
     """
 
     name: ClassVar[str] = "gumbel-softmax"
-    points: ClassVar[type] = Points  # how f takes what `draw` gives
+    gumbel_softmax: ClassVar[bool] = True
+    points: ClassVar[type[Points] | type[HardPoints]] = Points  # how f takes what `draw` gives
 
     tau: float = 1.0
     draws: int = 1
@@ -32,21 +34,21 @@ class GumbelSoftmax(Estimator):
         check_count("draws", self.draws)
         object.__setattr__(self, "tau", float(self.tau))  # 2 is spelled as 2.0 is
 
-    def draw(self, bk: Any, log_q_y: Any, rng: Any) -> Any:
+    def draw(self, bk: Backend, log_q_y: Tensor, rng: Generator) -> Tensor:
         """The points of the simplex at which f is taken, with their gradient. log_q_y [N, B, K] → [N, S, B, K]"""
         n, batch, n_classes = log_q_y.shape
         g = gumbel(bk, rng, (n, self.draws, batch, n_classes))
         return self.relax(bk, bk.expand(log_q_y, 1), g, rng)
 
-    def relax(self, bk: Any, log_q_y: Any, g: Any, rng: Any) -> Any:
+    def relax(self, bk: Backend, log_q_y: Tensor, g: Array, rng: Generator) -> Tensor:
         """The points by log q [N, 1, B, K] and the noise g [N, S, B, K]; `rng` for those that want more of it."""
         return gumbel_softmax(bk, log_q_y, g, self.tau)
 
-    def __call__(self, f: ClassBound, logits_y: Any, rng: Any) -> Estimate:
+    def __call__(self, f: ClassBound, logits_y: Tensor, rng: Generator) -> Estimate:
         bk = f.bk
         log_q_y = bk.log_softmax(logits_y)  # [N, B, K]
         f_y = f(self.points(self.draw(bk, log_q_y, rng)))  # [N, S, B]
-        return Estimate(bk.mean(f_y, axis=1), entropy(bk, log_q_y))
+        return Estimate(bk.mean(f_y, axis=1), bk.entropy(log_q_y))
 
     def calls(self, n_classes: int) -> int:
         return self.draws

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from gsbench.categorical import entropy
+from gsbench.backends.base import Generator, Tensor
 from gsbench.estimators.base import Estimate, Estimator
 from gsbench.models import AllClasses, ClassBound
 
@@ -31,13 +31,13 @@ class Marginalize(Estimator):
         if self.class_noise not in CLASS_NOISE:
             raise ValueError(f"class_noise must be one of {', '.join(CLASS_NOISE)}, got {self.class_noise!r}")
 
-    def __call__(self, f: ClassBound, logits_y: Any, rng: Any) -> Estimate:
+    def __call__(self, f: ClassBound, logits_y: Tensor, rng: Generator) -> Estimate:
         bk = f.bk
         log_q_y = bk.log_softmax(logits_y)  # [N, B, K]
         if self.class_noise == "independent":
             f = f.with_noise_for_each_class(rng)
         f_y = bk.swap(f(AllClasses()), 1, 2)  # [N, B, K]
-        return Estimate(bk.sum(bk.exp(log_q_y) * f_y, axis=-1), entropy(bk, log_q_y))
+        return Estimate(bk.sum(bk.exp(log_q_y) * f_y, axis=-1), bk.entropy(log_q_y))
 
     @property
     def exact(self) -> bool:

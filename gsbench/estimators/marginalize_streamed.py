@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from gsbench.categorical import entropy
+from gsbench.backends.base import Backend, Generator, Tensor
 from gsbench.estimators.base import ClassNumbers, Estimate, Estimator, check_count
 from gsbench.estimators.streaming import ClassRange, check_rows_are_independent, streamed_sum
 from gsbench.models import ClassBound, Model, ModelConfig
@@ -39,19 +39,19 @@ class MarginalizeStreamed(Estimator):
     def check(self, config: ModelConfig) -> None:
         check_rows_are_independent(self.name, config)
 
-    def __call__(self, f: ClassBound, logits_y: Any, rng: Any) -> Estimate:
+    def __call__(self, f: ClassBound, logits_y: Tensor, rng: Generator) -> Estimate:
         bk = f.bk
         n, batch, n_classes = logits_y.shape
         log_q_y = bk.log_softmax(logits_y)  # [N, B, K]
         chunk = self.chunk_of(bk, n_classes, n * batch * f.floats_per_row)
         chunks = (ClassRange(k, min(k + chunk, n_classes)) for k in range(0, n_classes, chunk))
-        return Estimate(streamed_sum(f, bk.exp(log_q_y), chunks), entropy(bk, log_q_y))
+        return Estimate(streamed_sum(f, bk.exp(log_q_y), chunks), bk.entropy(log_q_y))
 
-    def chunk_of(self, bk: Any, n_classes: int, floats_per_class: int) -> int:
+    def chunk_of(self, bk: Backend, n_classes: int, floats_per_class: int) -> int:
         """Classes in a chunk: `chunk`, or what fits, evened out over the chunks."""
         if self.chunk is not None:
             return min(self.chunk, n_classes)
-        fit = max(1, bk.chunk_bytes // (floats_per_class * bk.dtype.itemsize))
+        fit: int = max(1, bk.chunk_bytes // (floats_per_class * bk.dtype.itemsize))
         n_chunks = -(-n_classes // fit)
         return -(-n_classes // n_chunks)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from gsbench.categorical import gumbel_max
+from gsbench.backends.base import Array, Backend, Generator, Tensor
+from gsbench.categorical import gumbel_max, one_hot
 from gsbench.estimators.base import ClassNumbers
 from gsbench.estimators.straight_through import StraightThrough
 
@@ -24,10 +25,11 @@ class ReinMax(StraightThrough):
     """
 
     name: ClassVar[str] = "reinmax"
+    gumbel_softmax: ClassVar[bool] = False
 
-    def relax(self, bk: Any, log_q_y: Any, g: Any, rng: Any) -> Any:
+    def relax(self, bk: Backend, log_q_y: Tensor, g: Array, rng: Generator) -> Tensor:
         log_q = bk.stop_gradient(log_q_y)
-        hard = bk.one_hot(gumbel_max(bk, log_q, g), g.shape[-1])
+        hard = one_hot(bk, gumbel_max(bk, log_q, g), g.shape[-1])
         p = (bk.stop_gradient(bk.softmax(log_q / self.tau)) + hard) / 2  # [N, S, B, K]
         q = bk.xp.broadcast_to(bk.xp.exp(log_q), p.shape)
         return bk.hard_point(hard, log_q_y, (p, q), (2.0, -0.5))

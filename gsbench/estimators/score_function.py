@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from gsbench.categorical import draw_classes, entropy
+from gsbench.backends.base import Generator, Tensor
+from gsbench.categorical import draw_classes
 from gsbench.estimators.base import ClassNumbers, Estimate, Estimator, check_count
 from gsbench.models import ClassBound, Draws
 
@@ -30,17 +31,17 @@ class ScoreFunction(Estimator):
     def __post_init__(self) -> None:
         check_count("draws", self.draws, least=2)
 
-    def __call__(self, f: ClassBound, logits_y: Any, rng: Any) -> Estimate:
+    def __call__(self, f: ClassBound, logits_y: Tensor, rng: Generator) -> Estimate:
         bk = f.bk
         log_q_y = bk.log_softmax(logits_y)  # [N, B, K]
         y = draw_classes(bk, rng, log_q_y, self.draws)  # [N, S, B]
         f_y = f(Draws(y))  # [N, S, B]
         values = bk.stop_gradient(f_y)
         # f(y_s) less the mean of the others is S/(S − 1) times f(y_s) less the mean of all.
-        advantage = (values - values.mean(axis=1, keepdims=True)) / (self.draws - 1)
-        log_q_at_y = bk.swap(bk.pick(log_q_y, y.swapaxes(1, 2)), 1, 2)  # [N, S, B]
+        advantage = (values - bk.xp.mean(values, axis=1, keepdims=True)) / (self.draws - 1)
+        log_q_at_y = bk.swap(bk.pick(log_q_y, bk.xp.matrix_transpose(y)), 1, 2)  # [N, S, B]
         score = advantage * (log_q_at_y - bk.stop_gradient(log_q_at_y))  # 0, with the gradient of its second factor
-        return Estimate(bk.mean(f_y, axis=1) + bk.sum(score, axis=1), entropy(bk, log_q_y))
+        return Estimate(bk.mean(f_y, axis=1) + bk.sum(score, axis=1), bk.entropy(log_q_y))
 
     def calls(self, n_classes: int) -> int:
         return self.draws

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from gsbench.backends.base import Array, Backend, Generator, Tensor
 from gsbench.estimators.base import ClassNumbers, Estimate, Estimator
 from gsbench.estimators.streaming import ClassRange, Rows, check_rows_are_independent, streamed_sum
 from gsbench.models import ClassBound, Model, ModelConfig
@@ -35,25 +36,25 @@ class Sparsemax(Estimator):
     def check(self, config: ModelConfig) -> None:
         check_rows_are_independent(self.name, config)
 
-    def __call__(self, f: ClassBound, logits_y: Any, rng: Any) -> Estimate:
+    def __call__(self, f: ClassBound, logits_y: Tensor, rng: Generator) -> Estimate:
         bk = f.bk
         w = self.distribution(bk, logits_y)  # [N, B, K]
         rows = _rows_at_once(bk, f.model)
         return Estimate(streamed_sum(f, w, _parts(bk, bk.stop_gradient(w), rows)), bk.point_entropy(w))
 
-    def distribution(self, bk: Any, logits_y: Any) -> Any:
+    def distribution(self, bk: Backend, logits_y: Tensor) -> Tensor:
         return bk.sparsemax(logits_y)
 
-    def log_likelihood(self, bk: Any, logits_y: Any, y: Any) -> Any:
+    def log_likelihood(self, bk: Backend, logits_y: Tensor, y: Array) -> Tensor:
         """The sparsemax loss, negated: logits_y − max over w of { w·logits − ½ |w|² } − ½, 0 at most.
 
         The maximum is at w = sparsemax(logits), and its gradient by the logits is that w: it need not be
         differentiated.
         """
         logits = bk.widen(logits_y)
-        logits = logits - bk.stop_gradient(logits).max(axis=-1, keepdims=True)
+        logits = logits - bk.xp.max(bk.stop_gradient(logits), axis=-1, keepdims=True)
         w = bk.stop_gradient(bk.sparsemax(logits))
-        largest = bk.sum(w * logits, axis=-1) - (w * w).sum(axis=-1) / 2
+        largest = bk.sum(w * logits, axis=-1) - bk.xp.sum(w * w, axis=-1) / 2
         return bk.select_last(logits, y) - largest - 0.5
 
     def reference(self) -> Estimator:
@@ -91,19 +92,19 @@ class SparsemaxOverClasses(Sparsemax):
 
     name: ClassVar[str] = "sparsemax over all classes"
 
-    def __call__(self, f: ClassBound, logits_y: Any, rng: Any) -> Estimate:
+    def __call__(self, f: ClassBound, logits_y: Tensor, rng: Generator) -> Estimate:
         w = self.distribution(f.bk, logits_y)  # [N, B, K]
         return Estimate(streamed_sum(f, w, (ClassRange(k, k + 1) for k in range(f.n_classes))), f.bk.point_entropy(w))
 
 
-def _rows_at_once(bk: Any, model: Model) -> int:
+def _rows_at_once(bk: Backend, model: Model) -> int:
     return int(max(1, bk.chunk_bytes // (Sparsemax().floats_per_row(model) * bk.dtype.itemsize)))
 
 
-def _parts(bk: Any, w: Any, rows: int) -> Iterator[Rows]:
+def _parts(bk: Backend, w: Array, rows: int) -> Iterator[Rows]:
     """The support of w [N, B, K], example by example and draw by draw, in parts of `rows` entries."""
-    example, draw, label = bk.xp.nonzero(w.swapaxes(0, 1))
+    example, draw, label = bk.xp.nonzero(bk.xp.permute_dims(w, (1, 0, 2)))
     for start in range(0, len(label), rows):
         part = slice(start, start + rows)
-        classes, place = bk.xp.unique(label[part], return_inverse=True)
+        classes, place = bk.xp.unique_inverse(label[part])
         yield Rows(draw[part], example[part], classes, place)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from gsbench.backends.base import Array, Backend, Generator, Tensor
 from gsbench.categorical import straight_through
 from gsbench.estimators.base import ClassNumbers
 from gsbench.estimators.gumbel_softmax import GumbelSoftmax
-from gsbench.models import HardPoints
+from gsbench.models import HardPoints, Points
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,10 @@ class StraightThrough(GumbelSoftmax):
     """
 
     name: ClassVar[str] = "straight-through"
-    points: ClassVar[type] = HardPoints
+    points: ClassVar[type[Points] | type[HardPoints]] = HardPoints
     y_enters: ClassVar[str] = "hard"
 
-    def relax(self, bk: Any, log_q_y: Any, g: Any, rng: Any) -> Any:
+    def relax(self, bk: Backend, log_q_y: Tensor, g: Array, rng: Generator) -> Tensor:
         return straight_through(bk, log_q_y, g, self.tau)
 
     @property

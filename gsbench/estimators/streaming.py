@@ -6,25 +6,31 @@ Then a part's activations are freed.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol, TypeAlias
 
+from array_api_compat import device
+
+from gsbench.backends.base import Array, Tensor
 from gsbench.models import AllClasses, ClassBound, Labels, ModelConfig
+
+Index: TypeAlias = "slice | Array"
 
 
 class Part(Protocol):
     """Some entries of the values of f, [N, K, B]."""
 
     @property
-    def entries(self) -> Any:
+    def entries(self) -> tuple[Index, ...]:
         """What picks them from an array [N, K, B]."""
 
     @property
-    def class_rows(self) -> Any:
+    def class_rows(self) -> Index:
         """What picks, from what has a row for each class, the rows that they need."""
 
-    def f(self, f: ClassBound) -> Any:
+    def f(self, f: ClassBound) -> Tensor:
         """f at them, where of what has a row for each class it has the rows picked."""
 
 
@@ -36,14 +42,14 @@ class ClassRange:
     stop: int
 
     @property
-    def entries(self) -> Any:
+    def entries(self) -> tuple[Index, ...]:
         return slice(None), slice(self.start, self.stop)
 
     @property
-    def class_rows(self) -> Any:
+    def class_rows(self) -> Index:
         return slice(self.start, self.stop)
 
-    def f(self, f: ClassBound) -> Any:
+    def f(self, f: ClassBound) -> Tensor:
         return f(AllClasses())  # [N, C, B]
 
 
@@ -55,20 +61,20 @@ class Rows:
     label     an entry's class by its place in `classes`
     """
 
-    draw: Any
-    example: Any
-    classes: Any
-    label: Any
+    draw: Array
+    example: Array
+    classes: Array
+    label: Array
 
     @property
-    def entries(self) -> Any:
+    def entries(self) -> tuple[Index, ...]:
         return self.draw, self.classes[self.label], self.example
 
     @property
-    def class_rows(self) -> Any:
+    def class_rows(self) -> Index:
         return self.classes
 
-    def f(self, f: ClassBound) -> Any:
+    def f(self, f: ClassBound) -> Tensor:
         return f.at(self.draw, self.example)(Labels(self.label))[0, 0]  # [R]
 
 
@@ -81,17 +87,18 @@ def check_rows_are_independent(name: str, config: ModelConfig) -> None:
         )
 
 
-def streamed_sum(f: ClassBound, w: Any, parts: Iterable[Part]) -> Any:
+def streamed_sum(f: ClassBound, w: Tensor, parts: Iterable[Part]) -> Tensor:
     """Σ_k w_k f(e_k) over the entries of all parts, for weights w [N, B, K] that may carry a gradient → [N, B]
 
     The loss must weight all examples and draws alike, as −mean(U) does; another raises ValueError in its backward
     pass.
     """
-    bk, inputs, class_rows = f.bk, f.inputs, f.class_rows
+    bk, xp, inputs, class_rows = f.bk, f.bk.xp, f.inputs, f.class_rows
     n, batch, n_classes = w.shape
-    weights = bk.stop_gradient(w).swapaxes(1, 2)  # [N, K, B]
-    f_y = bk.xp.zeros((n, n_classes, batch), bk.wide_dtype)
-    totals: dict[str, Any] = {}
+    weights = xp.matrix_transpose(bk.stop_gradient(w))  # [N, K, B]
+    zeros = functools.partial(xp.zeros, dtype=bk.wide_dtype, device=device(weights))
+    f_y = zeros((n, n_classes, batch))
+    totals: dict[str, Array] = {}
     for part in parts:
         leaves = {
             name: bk.leaf(bk.stop_gradient(x)[part.class_rows] if name in class_rows else x)
@@ -104,11 +111,11 @@ def streamed_sum(f: ClassBound, w: Any, parts: Iterable[Part]) -> Any:
         for name, gradient in bk.gradients(f_part, weights[part.entries], leaves).items():
             if name in class_rows:
                 if name not in totals:
-                    totals[name] = bk.xp.zeros(inputs[name].shape, bk.wide_dtype)
+                    totals[name] = zeros(inputs[name].shape)
                 totals[name][part.class_rows] += gradient
             elif name in totals:
                 totals[name] += gradient
             else:
-                totals[name] = gradient.astype(bk.wide_dtype, copy=False)
+                totals[name] = xp.astype(gradient, bk.wide_dtype, copy=False)
         del f_part, leaves, gradient  # before the next part makes its own
-    return bk.weighted_sum(w, f_y.swapaxes(1, 2), {name: inputs[name] for name in totals}, totals)
+    return bk.weighted_sum(w, xp.matrix_transpose(f_y), {name: inputs[name] for name in totals}, totals)

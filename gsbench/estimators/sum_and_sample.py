@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from gsbench.categorical import entropy, gumbel, gumbel_max
+from array_api_compat import device
+
+from gsbench.backends.base import Array, Backend, Generator, Tensor
+from gsbench.categorical import gumbel, gumbel_max
 from gsbench.estimators.base import ClassNumbers, Estimate, Estimator, check_count
 from gsbench.models import ClassBound, Draws
 
@@ -32,37 +35,37 @@ class SumAndSample(Estimator):
     def __post_init__(self) -> None:
         check_count("m", self.m)
 
-    def __call__(self, f: ClassBound, logits_y: Any, rng: Any) -> Estimate:
-        bk = f.bk
+    def __call__(self, f: ClassBound, logits_y: Tensor, rng: Generator) -> Estimate:
+        bk, xp = f.bk, f.bk.xp
         log_q_y = bk.log_softmax(logits_y)  # [N, B, K]
         y, weights = self.classes(bk, bk.stop_gradient(log_q_y), rng)  # [N, B, C], as the rest below
-        f_y = bk.swap(f(Draws(y.swapaxes(1, 2))), 1, 2)
+        f_y = bk.swap(f(Draws(xp.matrix_transpose(y))), 1, 2)
         values, summed = bk.stop_gradient(f_y), slice(min(self.m, f.n_classes))
         q = weights[..., summed]
-        baseline = (q * values[..., summed]).sum(axis=-1, keepdims=True) / q.sum(axis=-1, keepdims=True)
+        weighted = q * values[..., summed]
+        baseline = xp.sum(weighted, axis=-1, keepdims=True) / xp.sum(q, axis=-1, keepdims=True)
         # ∇q_k = q_k ∇log q_k, so that the classes of the sum and the one drawn for the rest have terms of one form.
         log_q_at_y = bk.pick(log_q_y, y)
         score = (values - baseline) * (log_q_at_y - bk.stop_gradient(log_q_at_y))  # 0, with a gradient
-        return Estimate(bk.sum(weights * (f_y + score), axis=-1), entropy(bk, log_q_y))
+        return Estimate(bk.sum(weights * (f_y + score), axis=-1), bk.entropy(log_q_y))
 
-    def classes(self, bk: Any, log_q_y: Any, rng: Any) -> tuple[Any, Any]:
+    def classes(self, bk: Backend, log_q_y: Array, rng: Generator) -> tuple[Array, Array]:
         """The classes at which f is taken and their weights, [N, B, min(m + 1, K)] each: q_k, and 1 − q_C for the last.
 
         1 − q_C is summed over the rest, for as a difference it would be rounding alone where q is peaked.
         """
+        xp, here = bk.xp, device(log_q_y)
         n, batch, n_classes = log_q_y.shape
         if self.m >= n_classes:
-            y = bk.xp.broadcast_to(bk.xp.arange(n_classes), log_q_y.shape)
-            return y, bk.xp.exp(log_q_y)
-        # A copy: a view would keep K integers an example.
-        top = bk.xp.argpartition(-log_q_y, self.m - 1, axis=-1)[..., : self.m].copy()
-        at_top = (bk.xp.arange(n)[:, None, None], bk.xp.arange(batch)[:, None], top)
-        rest = log_q_y.copy()
-        rest[at_top] = -bk.xp.inf
+            return xp.broadcast_to(xp.arange(n_classes, device=here), log_q_y.shape), xp.exp(log_q_y)
+        top = bk.largest(log_q_y, self.m)
+        at_top = (xp.arange(n, device=here)[:, None, None], xp.arange(batch, device=here)[:, None], top)
+        rest = xp.asarray(log_q_y, copy=True)
+        rest[at_top] = -xp.inf
         drawn = gumbel_max(bk, rest, gumbel(bk, rng, rest.shape))  # [N, B]
-        of_rest = bk.xp.exp(rest).sum(axis=-1, keepdims=True)
-        y = bk.xp.concatenate([top, drawn[..., None]], axis=-1)
-        return y, bk.xp.concatenate([bk.xp.exp(log_q_y[at_top]), of_rest], axis=-1)
+        of_rest = xp.sum(xp.exp(rest), axis=-1, keepdims=True)
+        y = xp.concat([top, drawn[..., None]], axis=-1)
+        return y, xp.concat([xp.exp(log_q_y[at_top]), of_rest], axis=-1)
 
     def calls(self, n_classes: int) -> int:
         return min(self.m + 1, n_classes)

@@ -48,7 +48,7 @@ class ChildResult:
     process_start_bytes: int | None = None
 
 
-def _watch(process: subprocess.Popen, limit_bytes: int | None, timeout_seconds: float) -> ChildResult | None:
+def _watch(process: subprocess.Popen[bytes], limit_bytes: int | None, timeout_seconds: float) -> ChildResult | None:
     """Waits for the process. Kills it, and says why, once it holds more than the limit or takes too long."""
     watched = psutil.Process(process.pid)
     deadline = time.monotonic() + timeout_seconds

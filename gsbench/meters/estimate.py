@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import cast
 
 import numpy as np
 
 from gsbench.backends import chunk_bytes
+from gsbench.backends.base import Backend
 from gsbench.models import MODELS, Model, ModelConfig
 from gsbench.settings import Settings
 
@@ -25,7 +26,7 @@ class _Shapes:
         self.chunk_bytes = chunk_bytes(device)
         self.dtype = np.dtype(dtype)
 
-    def new_parameter(self, shape: tuple[int, ...], draw: Any) -> tuple[int, ...]:
+    def new_parameter(self, shape: tuple[int, ...], draw: Callable[[], np.ndarray]) -> tuple[int, ...]:
         return shape
 
     def array(self, values: np.ndarray) -> np.ndarray:
@@ -34,7 +35,7 @@ class _Shapes:
 
 def model_of_shapes(name: str, config: ModelConfig, device: str = "cpu", dtype: str = "float32") -> Model:
     """The model `name` whose parameters are their shapes."""
-    return MODELS[name](_Shapes(device, dtype), config)
+    return MODELS[name](cast(Backend, _Shapes(device, dtype)), config)  # no more of one is asked for
 
 
 def _model_of(settings: Settings, more_classes: int = 0) -> Model:

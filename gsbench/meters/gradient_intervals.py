@@ -47,7 +47,7 @@ def unseen_share(draws: int, confidence: float = CONFIDENCE) -> float:
     At 95 % that is about 3/n, the rule of three (Hanley and Lippman-Hand, "If nothing goes wrong, is everything all
     right?", JAMA 249, 1983).
     """
-    return 1 - (1 - confidence) ** (1 / draws)
+    return float(1 - (1 - confidence) ** (1 / draws))
 
 
 def freedom_of(values: np.ndarray) -> float:
@@ -116,7 +116,7 @@ def _linear_scale(gram: np.ndarray, along: np.ndarray, squared_kernel: float, va
     # T itself where it is surely above 0; two standard deviations of it where not, for what a θ there could be
     squared_norm = max(value, 2 * (2 * squared_kernel) ** 0.5 / m)
     stretched = others_squared / squared_norm if squared_norm > 0 else 0.0
-    return max(1 / gram.mean(), stretched / along_squared) ** 0.5
+    return float(max(1 / gram.mean(), stretched / along_squared) ** 0.5)
 
 
 def _u_centred(gram: np.ndarray) -> np.ndarray:
@@ -124,7 +124,7 @@ def _u_centred(gram: np.ndarray) -> np.ndarray:
     m = len(gram)
     off = gram - np.diag(np.diag(gram))
     rows = off.sum(1) / (m - 2)
-    centred = off - rows[:, None] - rows + off.sum() / ((m - 1) * (m - 2))
+    centred: np.ndarray = off - rows[:, None] - rows + off.sum() / ((m - 1) * (m - 2))
     np.fill_diagonal(centred, 0)
     return centred
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from gsbench.backends.base import Array, Generator
 from gsbench.case import count_calls
 from gsbench.estimators import Estimator
 from gsbench.estimators.marginalize_streamed import MarginalizeStreamed
@@ -27,7 +28,7 @@ from gsbench.objective import bound_given_noise, loss
 PARTS = ("logits", "phi", "theta")
 TIMED_AT_LEAST = 9
 
-Gradient = dict[str, list[Any]]  # by part
+Gradient = dict[str, list[Array]]  # by part
 
 
 class Point:
@@ -39,7 +40,7 @@ class Point:
     What several estimators are held against is computed once: the parameters must stay as they are.
     """
 
-    def __init__(self, model: Model, x: Any, n_mc: int = 1, seed: int = 0, total_draws: int = 20) -> None:
+    def __init__(self, model: Model, x: Array, n_mc: int = 1, seed: int = 0, total_draws: int = 20) -> None:
         self.model, self.x, self.n_mc, self.seed, self.total_draws = model, x, n_mc, seed, total_draws
         self.noise, *self.further_noise = self._draw_noise(1 + total_draws)
         self._exact: dict[Estimator, Gradient] = {}
@@ -49,11 +50,11 @@ class Point:
         rng = self.model.bk.generator(stream_seed(self.seed, FIXED_NOISE))
         return [self.model.draw_noise(rng, self.x.shape[0], self.n_mc) for _ in range(draws)]
 
-    def rng(self) -> Any:
+    def rng(self) -> Generator:
         """The generator from which an estimator draws y: the same for all, so that their errors go together."""
         return self.model.bk.generator(stream_seed(self.seed, DRAWS_OF_Y))
 
-    def gradient(self, estimator: Estimator, rng: Any, noise: Noise) -> Gradient:
+    def gradient(self, estimator: Estimator, rng: Generator, noise: Noise) -> Gradient:
         """That of −mean U by the estimator, which draws from `rng`."""
         model, bk = self.model, self.model.bk
         f = model.class_bound(self.x, noise)
@@ -92,7 +93,7 @@ class Point:
             self._exact_total = found
         return found
 
-    def timed_gradient(self, estimator: Estimator, rng: Any, noise: Noise, seconds: list[float]) -> Gradient:
+    def timed_gradient(self, estimator: Estimator, rng: Generator, noise: Noise, seconds: list[float]) -> Gradient:
         self.model.bk.synchronize()  # what was asked for before is no part of it
         start = time.perf_counter()
         gradient = self.gradient(estimator, rng, noise)

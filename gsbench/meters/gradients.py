@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from array_api_compat import array_namespace
 
+from gsbench.backends.base import Array
 from gsbench.meters.gradient_intervals import (
     CONFIDENCE,
     FEW,
@@ -63,7 +64,7 @@ class GradientMoments:
     Raises ValueError for other numbers, and where g* is 0.
     """
 
-    def __init__(self, exact: Sequence[Any], blocks: int, repetitions: int) -> None:
+    def __init__(self, exact: Sequence[Array], blocks: int, repetitions: int) -> None:
         if repetitions < 1 or (blocks < LEAST_BLOCKS and (blocks, repetitions) != (1, 1)):
             raise ValueError(
                 f"{blocks} blocks of {repetitions} repetitions; allowed are 1 of 1, or at least {LEAST_BLOCKS} blocks "
@@ -71,18 +72,18 @@ class GradientMoments:
             )
         self.blocks, self.repetitions = blocks, repetitions
         self._shapes = _shapes(exact)
-        self._exact = [piece.copy() for piece in _pieces(exact)]
+        self._exact = _copied(_pieces(exact))
         self._exact_squared = float(sum(_dot(piece, piece) for piece in self._exact))
         if self._exact_squared == 0:
             raise ValueError("the exact gradient is 0: bias and variance relative to it are not defined")
-        self._sums: list[list[Any]] = []  # a list of pieces for each block begun
-        self._scalars: list[tuple[Any, Any, Any]] = []  # ‖d_i‖², ‖g_i‖², ⟨g_i, g*⟩; on the device until the end
+        self._sums: list[list[Array]] = []  # a list of pieces for each block begun
+        self._scalars: list[tuple[Array, Array, Array]] = []  # ‖d_i‖², ‖g_i‖², ⟨g_i, g*⟩; on the device until the end
 
     @property
     def exact_norm(self) -> float:
-        return self._exact_squared**0.5
+        return float(self._exact_squared**0.5)
 
-    def add(self, arrays: Sequence[Any]) -> None:
+    def add(self, arrays: Sequence[Array]) -> None:
         """Takes g_i, arrays of the shapes of g*.
 
         Raises ValueError for other shapes, and once all blocks are full.
@@ -158,7 +159,7 @@ class GradientMoments:
 
     def _all_alike(self, scalars: np.ndarray) -> bool:
         """Whether all repetitions are one gradient but for rounding: sums of float32 differ by more than its square."""
-        tiny = ROUNDINGS * max(np.finfo(piece.dtype).eps for piece in self._exact)
+        tiny = ROUNDINGS * max(array_namespace(piece).finfo(piece.dtype).eps for piece in self._exact)
         distance, norm, _ = scalars.max(0)
         allowed = (
             tiny * distance + tiny**2 * max(norm, self._exact_squared),
@@ -177,8 +178,9 @@ class GradientMoments:
         """⟨D_b, D_c⟩ [m, m] of the blocks' means D_b of d_i."""
         gram = np.zeros((self.blocks, self.blocks))
         for pieces in zip(*self._sums, strict=True):
-            for start in range(0, max(1, pieces[0].size), GRAM_FLOATS):
-                rows = np.stack([piece[start : start + GRAM_FLOATS] for piece in pieces]).astype(np.float64)
+            xp = array_namespace(*pieces)
+            for start in range(0, max(1, pieces[0].shape[0]), GRAM_FLOATS):
+                rows = xp.astype(xp.stack([piece[start : start + GRAM_FLOATS] for piece in pieces]), xp.float64)
                 gram += np.array((rows @ rows.T).tolist())  # off the device, whichever it is
         return gram / self.repetitions**2
 
@@ -196,15 +198,15 @@ class TotalVariance:
 
     def __init__(self) -> None:
         self._shapes: list[tuple[int, ...]] = []
-        self._first: list[Any] = []
-        self._sums: list[Any] = []
-        self._squared: list[Any] = []  # ‖g_i − g_1‖² of the second and later ones
+        self._first: list[Array] = []
+        self._sums: list[Array] = []
+        self._squared: list[Array] = []  # ‖g_i − g_1‖² of the second and later ones
 
-    def add(self, arrays: Sequence[Any]) -> None:
+    def add(self, arrays: Sequence[Array]) -> None:
         """Takes g_i. Raises ValueError for arrays of other shapes than the first repetition's."""
         if not self._first:
             self._shapes = _shapes(arrays)
-            self._first = [piece.copy() for piece in _pieces(arrays)]
+            self._first = _copied(_pieces(arrays))
             self._sums = [piece - piece for piece in self._first]
             return
         _check_shapes(arrays, self._shapes)
@@ -227,25 +229,30 @@ class TotalVariance:
         return max(0.0, about_first - of_sum / n) / (n - 1) / exact_norm**2
 
 
-def _dot(a: Any, b: Any) -> Any:
+def _dot(a: Array, b: Array) -> Array:
     """⟨a, b⟩ in float64, still on the device."""
-    return a.dot(b).astype(np.float64)
+    xp = array_namespace(a)
+    return xp.astype(a @ b, xp.float64)
 
 
-def _pieces(arrays: Sequence[Any]) -> list[Any]:
+def _copied(pieces: Sequence[Array]) -> list[Array]:
+    return [array_namespace(piece).asarray(piece, copy=True) for piece in pieces]
+
+
+def _pieces(arrays: Sequence[Array]) -> list[Array]:
     """The arrays flat, those on the host in pieces of `PIECE_FLOATS`; a device has one kernel for the whole."""
     found = []
     for array in arrays:
         flat = array.reshape(-1)
-        step = PIECE_FLOATS if isinstance(flat, np.ndarray) else max(1, flat.size)
-        found += [flat[i : i + step] for i in range(0, flat.size, step)]
+        step = PIECE_FLOATS if isinstance(flat, np.ndarray) else max(1, flat.shape[0])
+        found += [flat[i : i + step] for i in range(0, flat.shape[0], step)]
     return found
 
 
-def _shapes(arrays: Sequence[Any]) -> list[tuple[int, ...]]:
+def _shapes(arrays: Sequence[Array]) -> list[tuple[int, ...]]:
     return [tuple(array.shape) for array in arrays]
 
 
-def _check_shapes(arrays: Sequence[Any], expected: list[tuple[int, ...]]) -> None:
+def _check_shapes(arrays: Sequence[Array], expected: list[tuple[int, ...]]) -> None:
     if _shapes(arrays) != expected:
         raise ValueError(f"a gradient of arrays of shapes {_shapes(arrays)}; expected {expected}")

@@ -12,6 +12,8 @@ from typing import Any
 
 import psutil
 
+from gsbench.backends.base import MemoryPeak
+
 
 @dataclass(frozen=True)
 class LivePeak:
@@ -56,7 +58,7 @@ class _HostPeak:
         return tracemalloc.get_traced_memory()[1] - self._bytes_before
 
 
-def live_peak(make_step: Callable[[], Callable[[], object]], device_peak: Any = None) -> LivePeak:
+def live_peak(make_step: Callable[[], Callable[[], object]], device_peak: MemoryPeak | None = None) -> LivePeak:
     """Builds a case under the meter, takes one step to warm up, and measures the next.
 
     make_step     builds everything anew and gives the step, so that parameters and moments count as live arrays

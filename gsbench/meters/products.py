@@ -6,10 +6,11 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 import numpy as np
+from array_api_compat import device
 
+from gsbench.backends.base import Array, Backend
 from gsbench.meters.operations import MatrixProduct
 from gsbench.meters.seconds import CONFIDENCE, bootstrap_median
 
@@ -25,21 +26,21 @@ def largest_product(found: Iterable[MatrixProduct]) -> MatrixProduct:
     return dataclasses.replace(largest, m=min(largest.m, MOST_ROWS))
 
 
-def product_call(bk: Any, product: MatrixProduct) -> Callable[[], None]:
+def product_call(bk: Backend, product: MatrixProduct) -> Callable[[], None]:
     """The product of random matrices of the backend's device and dtype, as a call that waits for the device."""
     rng = np.random.default_rng(0)
 
-    def operand(rows: int, columns: int, transposed: bool) -> Any:
+    def operand(rows: int, columns: int, transposed: bool) -> Array:
         shape = (columns, rows) if transposed else (rows, columns)
         values = bk.array(rng.random(shape, dtype=np.float32))
         return values.T if transposed else values
 
     a = operand(product.m, product.k, product.transposed == "left")
     b = operand(product.k, product.n, product.transposed == "right")
-    out = bk.xp.empty((product.m, product.n), bk.dtype)
+    out = bk.xp.empty((product.m, product.n), dtype=bk.dtype, device=device(a))
 
     def call() -> None:
-        bk.xp.dot(a, b, out=out)
+        bk.xp.matmul(a, b, out=out)
         bk.synchronize()
 
     return call

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from gsbench.models.adgm import ADGM
 from gsbench.models.base import ClassBound, CountedClassBound, Model, Noise
-from gsbench.models.config import PRESETS, ModelConfig, make_config
-from gsbench.models.labels import AllClasses, Draws, HardPoints, Labels, Points
+from gsbench.models.config import ModelConfig, make_config
+from gsbench.models.labels import AllClasses, ClassValues, Draws, HardPoints, Labels, Points
 from gsbench.models.m2 import M2
+from gsbench.registry import Registry
 
-MODELS: dict[str, type[Model]] = {model.name: model for model in (ADGM, M2)}
+MODELS: Registry[type[Model]] = Registry("model", (ADGM, M2))
 
 __all__ = [
     "MODELS",
-    "PRESETS",
     "AllClasses",
     "ClassBound",
+    "ClassValues",
     "CountedClassBound",
     "Draws",
     "HardPoints",

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from gsbench.densities import (
-    bernoulli_log_density,
-    gaussian_draw,
-    gaussian_log_density,
-    standard_gaussian_log_density,
-)
+from gsbench.backends.base import Array, Tensor
 from gsbench.models.base import ClassBound, Model, Noise
+from gsbench.models.labels import ClassValues
 
 
 class ADGM(Model):
@@ -27,16 +21,16 @@ class ADGM(Model):
         self.p_x_yz = self._network("p_x_yz", c.n_pixels, y=c.n_classes, z=c.d_z)
         self.p_a_xyz = self._network("p_a_xyz", 2 * c.d_a, x=c.n_pixels, y=c.n_classes, z=c.d_z)
 
-    def _draw_a(self, x: Any, noise: Noise) -> tuple[Any, Any]:
+    def _draw_a(self, x: Array, noise: Noise) -> tuple[Tensor, Tensor]:
         """a [N, 1, B, D_a] and log q(a|x) [N, 1, B] for x [1, 1, B, D_x]"""
-        return gaussian_draw(self.bk, self.q_a_x(x=x), noise.eps_a, self.config.log_var_limits)
+        return self.bk.gaussian_draw(self.q_a_x(x=x), noise.eps_a, self.config.log_var_limits)
 
-    def class_logits(self, x: Any, noise: Noise) -> Any:
+    def class_logits(self, x: Array, noise: Noise) -> Tensor:
         x = x[None, None]
         a, _ = self._draw_a(x, noise)
         return self._logits(x, a, noise)
 
-    def class_bound(self, x: Any, noise: Noise) -> ClassBound:
+    def class_bound(self, x: Array, noise: Noise) -> ClassBound:
         x = x[None, None]
         a, log_q_a = self._draw_a(x, noise)
         context = {
@@ -47,20 +41,19 @@ class ADGM(Model):
         }
         return ClassBound(self, x, noise, self._logits(x, a, noise), context)
 
-    def _logits(self, x: Any, a: Any, noise: Noise) -> Any:
+    def _logits(self, x: Array, a: Tensor, noise: Noise) -> Tensor:
         return self.q_y_ax(x=noise.drop(x), a=a, keep=noise.keep_hidden)[:, 0]
 
-    def bound_of(self, y: Any, f: ClassBound) -> Any:
+    def bound_of(self, y: ClassValues, f: ClassBound) -> Tensor:
         bk, context, limits = self.bk, f.context, self.config.log_var_limits
-        z, log_q_z = gaussian_draw(bk, self.q_z_axy(y=y, plus=context["first_q_z"]), f.noise.eps_z, limits)
-        log_p_x = bernoulli_log_density(bk, f.x, self.p_x_yz(y=y, z=z))  # [N, C, B]
-        log_p_a = gaussian_log_density(
-            bk, context["a"], self.p_a_xyz(y=y, z=z, plus=context["first_p_a"]), limits
-        )
-        log_p_z = standard_gaussian_log_density(bk, z)
+        z, log_q_z = bk.gaussian_draw(self.q_z_axy(y=y, plus=context["first_q_z"]), f.noise.eps_z, limits)
+        log_p_x = bk.bernoulli_log_density(f.x, self.p_x_yz(y=y, z=z))  # [N, C, B]
+        head_a = self.p_a_xyz(y=y, z=z, plus=context["first_p_a"])
+        log_p_a = bk.gaussian_log_density(context["a"], head_a, limits)
+        log_p_z = bk.standard_gaussian_log_density(z)
         return log_p_x + log_p_a + log_p_z - log_q_z + (self.log_p_y - context["log_q_a"])
 
-    def encode(self, x: Any, y: Any) -> Any:
+    def encode(self, x: Array, y: ClassValues) -> Tensor:
         x, c = x[None, None], self.config
         a = self.q_a_x(x=x)[..., : c.d_a]  # the head's first half is its mean
         return self.q_z_axy(x=x, a=a, y=y)[..., : c.d_z]

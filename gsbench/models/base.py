@@ -8,11 +8,12 @@ import copy
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 import numpy as np
 
+from gsbench.backends.base import Array, Backend, Generator, Parameter, Tensor
 from gsbench.models.config import ModelConfig
+from gsbench.models.labels import ClassValues
 from gsbench.models.network import Network
 
 
@@ -24,12 +25,12 @@ class Noise:
     keep_hidden has the same for each of its hidden layers, [N, 1, B, H] (M2: [1, 1, B, H]). None and () where none is.
     """
 
-    eps_a: Any
-    eps_z: Any
-    keep_x: Any = None
-    keep_hidden: tuple[Any, ...] = ()
+    eps_a: Array | None
+    eps_z: Array
+    keep_x: Array | None = None
+    keep_hidden: tuple[Array, ...] = ()
 
-    def drop(self, x: Any) -> Any:
+    def drop(self, x: Array) -> Array:
         """x [1, 1, B, D_x] as q(y|a,x) sees it."""
         return x if self.keep_x is None else x * self.keep_x
 
@@ -45,16 +46,16 @@ class ClassBound:
     """
 
     model: Model
-    x: Any  # [1, 1, B, D_x]
+    x: Array  # [1, 1, B, D_x]
     noise: Noise
-    logits_y: Any  # [N, B, K]
-    context: dict[str, Any]
+    logits_y: Tensor  # [N, B, K]
+    context: dict[str, Tensor]
 
-    def __call__(self, y: Any) -> Any:
+    def __call__(self, y: ClassValues) -> Tensor:
         return self.model.bound_of(y, self)
 
     @property
-    def bk(self) -> Any:
+    def bk(self) -> Backend:
         return self.model.bk
 
     @property
@@ -66,7 +67,7 @@ class ClassBound:
         return self.model.floats_per_row
 
     @property
-    def inputs(self) -> dict[str, Any]:
+    def inputs(self) -> dict[str, Tensor]:
         """All variables of which f is a function, by name: parameters, and what was computed once an example."""
         networks = (network for network in self.model.networks if network.takes_y)
         parameters = {key: p for network in networks for key, p in network.parameters.items()}
@@ -77,16 +78,16 @@ class ClassBound:
         """Those of `inputs` that have a row for each class, [K, H]."""
         return frozenset(f"{network.name}/W_y" for network in self.model.networks if network.takes_y)
 
-    def with_inputs(self, inputs: Mapping[str, Any]) -> ClassBound:
+    def with_inputs(self, inputs: Mapping[str, Tensor]) -> ClassBound:
         """f with others in place of its inputs; with some of the rows of each `class_rows`, f of those classes."""
         context = {key: inputs[f"context/{key}"] for key in self.context}
         return dataclasses.replace(self, model=self.model.with_parameters(inputs), context=context)
 
-    def at(self, draw: Any, example: Any) -> ClassBound:
+    def at(self, draw: Array, example: Array) -> ClassBound:
         """f of single draws and examples, int [R] each, equal pairs together: its N is 1 and its B is R."""
         batch = self.x.shape[2]
 
-        def take(x: Any) -> Any:
+        def take(x: Tensor) -> Tensor:
             """x [N or 1, 1, B, ...] → [1, 1, R, ...]"""
             index = example if x.shape[0] == 1 else draw * batch + example
             flat = self.bk.reshape(x, (-1, *x.shape[3:]))
@@ -97,7 +98,7 @@ class ClassBound:
         x = self.x[:, :, example]
         return dataclasses.replace(self, x=x, noise=Noise(None, eps_z), context=context)
 
-    def with_noise_for_each_class(self, rng: Any) -> ClassBound:
+    def with_noise_for_each_class(self, rng: Generator) -> ClassBound:
         """f with an ε_z of its own for each class, [N, K, B, D_z], as the 2016 blog post draws it."""
         n, _, batch, d_z = self.noise.eps_z.shape
         eps_z = self.bk.normal(rng, (n, self.n_classes, batch, d_z))
@@ -114,9 +115,9 @@ class CountedClassBound(ClassBound):
     def of(cls, f: ClassBound) -> CountedClassBound:
         return cls(**{field.name: getattr(f, field.name) for field in dataclasses.fields(f)})
 
-    def __call__(self, y: Any) -> Any:
+    def __call__(self, y: ClassValues) -> Tensor:
         values = super().__call__(y)
-        self.counted.append(values.size)
+        self.counted.append(math.prod(values.shape))
         return values
 
 
@@ -131,7 +132,7 @@ class Model(abc.ABC):
     has_a = False  # whether q(y|a,x) depends on draws of a
     p_x_yz: Network  # every model has one
 
-    def __init__(self, bk: Any, config: ModelConfig, seed: int = 0) -> None:
+    def __init__(self, bk: Backend, config: ModelConfig, seed: int = 0) -> None:
         self.bk = bk
         self.config = config
         self._rng = np.random.default_rng(seed)
@@ -144,18 +145,18 @@ class Model(abc.ABC):
         """Makes the networks by `_network`, always in the same order, for they draw from one generator."""
 
     @abc.abstractmethod
-    def class_bound(self, x: Any, noise: Noise) -> ClassBound:
+    def class_bound(self, x: Array, noise: Noise) -> ClassBound:
         """f for pixels x [B, D_x] in [0, 1], with q(y|a,x)'s logits."""
 
     @abc.abstractmethod
-    def bound_of(self, y: Any, f: ClassBound) -> Any:
+    def bound_of(self, y: ClassValues, f: ClassBound) -> Tensor:
         """f(y): [N, C, B], in nats, in the wide dtype."""
 
     @abc.abstractmethod
-    def class_logits(self, x: Any, noise: Noise) -> Any:
+    def class_logits(self, x: Array, noise: Noise) -> Tensor:
         """The logits of q(y|a,x) alone. x [B, D_x] → [N, B, K]"""
 
-    def draw_noise(self, rng: Any, batch: int, n_mc: int = 1) -> Noise:
+    def draw_noise(self, rng: Generator, batch: int, n_mc: int = 1) -> Noise:
         """ε_a, then ε_z, drawn once a step, and in training what is dropped."""
         eps_a = self.bk.normal(rng, (n_mc, 1, batch, self.config.d_a)) if self.has_a else None
         eps_z = self.bk.normal(rng, (n_mc, 1, batch, self.config.d_z))
@@ -165,11 +166,11 @@ class Model(abc.ABC):
         keep_hidden = tuple(self._draw_kept(rng, c.drop_hidden, hidden) for _ in range(c.layers))
         return Noise(eps_a, eps_z, keep_x, keep_hidden if keep_hidden[0] is not None else ())
 
-    def _draw_kept(self, rng: Any, drop: float, shape: tuple[int, ...]) -> Any:
+    def _draw_kept(self, rng: Generator, drop: float, shape: tuple[int, ...]) -> Array | None:
         """0 with a probability of `drop`, else 1/(1 − drop); None where nothing is to be dropped."""
         if not drop or not self.training:
             return None
-        return self.bk.array((self.bk.uniform(rng, shape) >= drop) / (1 - drop))
+        return self.bk.array(self.bk.uniform(rng, shape) >= drop) * (1 / (1 - drop))
 
     @property
     def training(self) -> bool:
@@ -235,16 +236,16 @@ class Model(abc.ABC):
         return 3 * c.n_pixels + c.d_z + 2 * self.has_a * c.d_a
 
     @property
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> dict[str, Parameter]:
         """All parameters by name, such as "q_y_ax/W_x"."""
         return {key: p for network in self.networks for key, p in network.parameters.items()}
 
     @property
-    def statistics(self) -> dict[str, Any]:
+    def statistics(self) -> dict[str, Array]:
         """Batch norm's running means and variances by name, such as "q_y_ax/mean1"."""
         return {key: a for network in self.networks for key, a in network.statistics.items()}
 
-    def with_parameters(self, parameters: Mapping[str, Any], statistics: Mapping[str, Any] | None = None) -> Model:
+    def with_parameters(self, parameters: Mapping[str, Tensor], statistics: Mapping[str, Array] | None = None) -> Model:
         """The same model with others in place of the parameters and of the statistics that are named."""
         twin = copy.copy(self)
         twin.networks = []
@@ -279,7 +280,9 @@ class Model(abc.ABC):
             for network, keeps in zip(self.networks, before, strict=True):
                 network.keeps_statistics = keeps
 
-    def q_y(self, x: Any, rng: Any, n_a: int = 1, distribution: Callable[[Any, Any], Any] | None = None) -> Any:
+    def q_y(
+        self, x: Array, rng: Generator, n_a: int = 1, distribution: Callable[[Backend, Tensor], Tensor] | None = None
+    ) -> Tensor:
         """q(y|a,x) averaged over `n_a` draws of a. x [B, D_x] → [B, K]
 
         distribution   (bk, logits [N, B, K]) → [N, B, K], as `Estimator.distribution`; None: softmax
@@ -290,12 +293,12 @@ class Model(abc.ABC):
             return self.bk.mean(q_y, axis=0)
 
     @abc.abstractmethod
-    def encode(self, x: Any, y: Any) -> Any:
+    def encode(self, x: Array, y: ClassValues) -> Tensor:
         """The mean of z under q(z|a,x,y), a at the mean of q(a|x) (M2: of q(z|x,y)).
 
         x [B, D_x], y of `gsbench.models.labels` → [1, C, B, D_z]
         """
 
-    def decode(self, y: Any, z: Any) -> Any:
+    def decode(self, y: ClassValues, z: Tensor) -> Tensor:
         """The logits of p(x|y,z). z [1, 1 or C, B, D_z], y of `gsbench.models.labels` → [1, C, B, D_x]"""
         return self.p_x_yz(y=y, z=z)

@@ -7,14 +7,23 @@ K·B rows is ever built.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
+
+from gsbench.backends.base import Array, Backend, Tensor
+
+
+class ClassValues(Protocol):
+    """The values of y at which f is taken at once."""
+
+    def first_layer(self, bk: Backend, W_y: Tensor) -> Tensor:
+        """y W_y for W_y [K, H]: what broadcasts to [N, C, B, H]."""
 
 
 @dataclass(frozen=True)
 class AllClasses:
     """y = e_k for every class at once: the rows of W_y, the same for every example. C = K."""
 
-    def first_layer(self, bk: Any, W_y: Any) -> Any:
+    def first_layer(self, bk: Backend, W_y: Tensor) -> Tensor:
         return bk.expand(W_y, 1)  # [K, 1, H]
 
 
@@ -22,9 +31,9 @@ class AllClasses:
 class Labels:
     """y = e_{index_b}, the known class of each example b: a row look-up. index int [B], C = 1."""
 
-    index: Any
+    index: Array
 
-    def first_layer(self, bk: Any, W_y: Any) -> Any:
+    def first_layer(self, bk: Backend, W_y: Tensor) -> Tensor:
         return bk.take_rows(W_y, self.index)  # [B, H]
 
 
@@ -32,9 +41,9 @@ class Labels:
 class Draws:
     """y = e_{index_ncb}, constant classes of each draw of a and example: a row look-up. index int [N, C, B]."""
 
-    index: Any
+    index: Array
 
-    def first_layer(self, bk: Any, W_y: Any) -> Any:
+    def first_layer(self, bk: Backend, W_y: Tensor) -> Tensor:
         return bk.take_rows(W_y, self.index)  # [N, C, B, H]
 
 
@@ -42,9 +51,9 @@ class Draws:
 class Points:
     """y = points of the simplex [N, C, B, K] that may carry a gradient: a product forward and back."""
 
-    y: Any
+    y: Tensor
 
-    def first_layer(self, bk: Any, W_y: Any) -> Any:
+    def first_layer(self, bk: Backend, W_y: Tensor) -> Tensor:
         return bk.product(self.y, W_y)  # [N, C, B, H]
 
 
@@ -53,7 +62,7 @@ class HardPoints:
     """y = one-hot rows [N, C, B, K] that carry a gradient: a look-up forward, and a product back, for ∂f/∂y is wanted
     for all K classes."""
 
-    y: Any
+    y: Tensor
 
-    def first_layer(self, bk: Any, W_y: Any) -> Any:
+    def first_layer(self, bk: Backend, W_y: Tensor) -> Tensor:
         return bk.look_up(self.y, W_y)  # [N, C, B, H]

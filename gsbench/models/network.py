@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 
+from gsbench.backends.base import Array, Backend, Parameter, Tensor
 from gsbench.models.config import ModelConfig
+from gsbench.models.labels import ClassValues
 
 # At K in the thousands a fan-in that counted every class would drown the y-signal: only one entry of y is not 0.
 Y_FAN_IN_LIMIT = 100
@@ -28,7 +29,7 @@ class Network:
 
     def __init__(
         self,
-        bk: Any,
+        bk: Backend,
         name: str,
         inputs: Mapping[str, int],
         n_out: int,
@@ -41,8 +42,8 @@ class Network:
         self.training = True
         self.keeps_statistics = True
         self.takes_y = "y" in inputs
-        self.parameters: dict[str, Any] = {}
-        self.running: list[tuple[Any, Any]] = []
+        self.parameters: dict[str, Parameter] = {}
+        self.running: list[tuple[Array, Array]] = []
         self.name = name
         self._phi = {"relu": bk.relu, "elu": bk.elu}[config.nonlinearity]
         widths = [config.units] * n_layers
@@ -74,16 +75,18 @@ class Network:
             self._add(f"gamma{layer}", (width,), lambda: np.ones(width))
             self.running.append((self.bk.array(np.zeros(width)), self.bk.array(np.ones(width))))
 
-    def _get(self, key: str) -> Any:
+    def _get(self, key: str) -> Parameter:
         return self.parameters[f"{self.name}/{key}"]
 
     @property
-    def statistics(self) -> dict[str, Any]:
+    def statistics(self) -> dict[str, Array]:
         """Batch norm's running means and variances by name, such as "q_y_ax/mean1"."""
         pairs = enumerate(self.running, start=1)
         return {f"{self.name}/{kind}{i}": a for i, pair in pairs for kind, a in zip(("mean", "var"), pair, strict=True)}
 
-    def with_parameters(self, parameters: Mapping[str, Any], statistics: Mapping[str, Any] | None = None) -> Network:
+    def with_parameters(
+        self, parameters: Mapping[str, Tensor], statistics: Mapping[str, Array] | None = None
+    ) -> Network:
         """The same network with others in place of the parameters and of the statistics that are named."""
         twin = copy.copy(self)
         twin.parameters = {key: parameters.get(key, p) for key, p in self.parameters.items()}
@@ -92,17 +95,17 @@ class Network:
             twin.running = list(zip(arrays[::2], arrays[1::2], strict=True))
         return twin
 
-    def _before_norm(self, layer: int) -> Any:
+    def _before_norm(self, layer: int) -> Parameter | None:
         """The bias of a layer, or None where the norm after the layer would cancel it (there it is the norm's β)."""
         hidden = layer <= self._n_layers
         return None if hidden and self.config.norm == "batch" else self._get(f"b{layer}")
 
-    def first(self, **inputs: Any) -> Any:
+    def first(self, **inputs: Tensor) -> Tensor:
         """Σ_i W_i u_i over the given inputs (not y), without the bias: the part of the first layer that can be shared.
         u_i [..., D_i] → [..., H]"""
         return self.bk.affine(*self._first(inputs))
 
-    def _first(self, inputs: Mapping[str, Any]) -> tuple[Any, Any, tuple[Any, ...]]:
+    def _first(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor | None, Tensor | None, tuple[Tensor, ...]]:
         """The last of the inputs with its weights, and the products of the others: what `bk.affine` takes."""
         if not inputs:
             return None, None, ()
@@ -110,12 +113,15 @@ class Network:
         products = tuple(self.bk.affine(inputs[u], self._get(f"W_{u}")) for u in others)
         return inputs[last], self._get(f"W_{last}"), products
 
-    def _y_and_bias(self, y: Any) -> Any:
+    def _y_and_bias(self, y: ClassValues) -> Tensor:
         """y W_y plus the first layer's bias: rows that broadcast to [N, C, B, H]."""
         term, b = y.first_layer(self.bk, self._get("W_y")), self._before_norm(1)
         return term if b is None else term + b
 
-    def __call__(self, *, y: Any = None, plus: Any = None, keep: tuple[Any, ...] = (), **inputs: Any) -> Any:
+    def __call__(
+        self, *, y: ClassValues | None = None, plus: Tensor | None = None, keep: tuple[Array, ...] = (),
+        **inputs: Tensor,
+    ) -> Tensor:
         """The whole network.
 
         y       the class, of `gsbench.models.labels`, where the network takes one
@@ -137,8 +143,8 @@ class Network:
             h = self.bk.affine(h, self._get(f"W{i + 1}"), () if b is None else (b,))
         return h
 
-    def _norm(self, h: Any, layer: int) -> Any:
+    def _norm(self, h: Tensor, layer: int) -> Tensor:
         if self.config.norm == "none":
             return h
-        gamma, beta, (mean, var) = self._get(f"gamma{layer}"), self._get(f"b{layer}"), self.running[layer - 1]
-        return self.bk.batch_norm(h, gamma, beta, mean, var, self.training, self.keeps_statistics)
+        gamma, beta, running = self._get(f"gamma{layer}"), self._get(f"b{layer}"), self.running[layer - 1]
+        return self.bk.batch_norm(h, gamma, beta, running, self.training, self.keeps_statistics)

@@ -20,14 +20,14 @@ from gsbench.allocator import keep_memory
 from gsbench.backends import load_backend
 from gsbench.case import Case
 from gsbench.data import load_dataset
-from gsbench.estimators import parse_estimator
+from gsbench.estimators import baseline_fields, parse_estimator
 from gsbench.limits import available_bytes, available_cores
 from gsbench.machine import machine_fields
 from gsbench.meters.child import run_in_child
 from gsbench.meters.estimate import estimate_step_bytes
 from gsbench.meters.memory import live_peak, peak_figures
 from gsbench.meters.seconds import paired_ratio
-from gsbench.planner.work import Shape, SizedSettings, columns
+from gsbench.planner.work import Shape, columns
 from gsbench.records import Record, RecordFile, new_run_id
 from gsbench.settings import Settings
 
@@ -90,7 +90,7 @@ class _Run:
         self.machine = machine_fields(bk)
         self.limit = int(0.8 * (bk.free_memory_bytes() or available_bytes()))
 
-    def measure(self, cases: Sequence[SizedSettings], baseline: str) -> None:
+    def measure(self, cases: Sequence[Settings], baseline: str) -> None:
         """The times of all cases, then their memory one by one."""
         fitting = [case for case in cases if self._fits(case)]
         datasets = {k: load_dataset("synthetic", k, seed=cases[0].seed) for k in {case.n_classes for case in fitting}}
@@ -112,7 +112,7 @@ class _Run:
         self.bar.update(2)
         return False
 
-    def _times(self, cases: Sequence[SizedSettings], datasets: dict[int, Any], baseline: str) -> None:
+    def _times(self, cases: Sequence[Settings], datasets: dict[int, Any], baseline: str) -> None:
         seconds = self._in_turn({case: Case(case, datasets[case.n_classes]) for case in cases})
         levels = _levels(seconds)
         for (case, timed), own in seconds.items():
@@ -122,13 +122,13 @@ class _Run:
             if other in seconds and case.estimator != baseline:
                 medians = {"baseline_seconds": levels[other], "candidate_seconds": levels[case, timed]}
                 figures = {**_speedup(seconds[other], own, case.seed), **medians}
-                self._write("speedup", case, figures, {**fields, "timed": timed, "baseline": baseline})
+                self._write("speedup", case, figures, {**fields, "timed": timed, **baseline_fields(baseline)})
 
-    def _in_turn(self, made: dict[SizedSettings, Case]) -> dict[tuple[SizedSettings, str], list[float]]:
+    def _in_turn(self, made: dict[Settings, Case]) -> dict[tuple[Settings, str], list[float]]:
         """The seconds of each case's bound and step, one a round: calls right after one another would share what the
         machine does at that moment. Rounds go forwards and backwards by turns.
         """
-        seconds: dict[tuple[SizedSettings, str], list[float]] = {(case, timed): [] for case in made for timed in TIMED}
+        seconds: dict[tuple[Settings, str], list[float]] = {(case, timed): [] for case in made for timed in TIMED}
         begun, before, rounds, share = time.perf_counter(), self.bar.n, 0, 0.0
         while share < 1:
             self.bar.set_postfix_str(f"times, round {rounds + 1}")
@@ -145,16 +145,14 @@ class _Run:
             self.bar.update(before + int(share * len(made)) - self.bar.n)
         return seconds
 
-    def _memory(self, case: SizedSettings, dataset: Any) -> None:
+    def _memory(self, case: Settings, dataset: Any) -> None:
         gc.collect()  # what earlier cases left is no part of this one
         device_peak = self.bk.device_memory_peak()
         peak = live_peak(lambda: Case(case, dataset).step, device_peak)
         figures: dict[str, Any] = {"estimate_bytes": estimate_step_bytes(case), "memory_limit_bytes": self.limit}
         figures |= peak_figures(peak, on_device=device_peak is not None)
-        if _is_preset(case):  # a fresh process knows the sizes of presets alone
-            names = [field.name for field in dataclasses.fields(Settings)]
-            child = run_in_child(Settings(**{name: getattr(case, name) for name in names}), None)
-            figures |= {"process_peak_bytes": child.process_peak_bytes, "process_meter": child.process_meter}
+        child = run_in_child(case, None)
+        figures |= {"process_peak_bytes": child.process_peak_bytes, "process_meter": child.process_meter}
         self._write("memory", case, figures, _fields(dataset))
 
     def _write(
@@ -164,10 +162,6 @@ class _Run:
         name = f"calibrate_{group}[{case.model}-{case.n_classes}-{case.estimator}{more}]"
         settings = {**case.record_fields(), **fields}
         self.file.append(Record(self.file.path.stem, group, name, settings, self.machine, figures, status, reason))
-
-
-def _is_preset(case: SizedSettings) -> bool:
-    return case.make_config() == Settings.make_config(case)
 
 
 def _fields(dataset: Any) -> dict[str, Any]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gsbench.backends import BACKENDS, check_device
-from gsbench.planner.work import SIZES, Shape
-from gsbench.values import Range, SettingError, did_you_mean, not_known, shown, whole
+from gsbench.fields import settings_of
+from gsbench.planner.work import OF_CASE, OF_NETWORKS, Shape
+from gsbench.settings import Settings
+from gsbench.values import Range, SettingError, did_you_mean, shown, whole
 
 MOST_CLASSES = 10**12
 CLASSES = whole(2, MOST_CLASSES)
@@ -45,15 +46,13 @@ def check(
 
 def check_case(names: Sequence[str], wanted: dict[str, Any], shape: dict[str, Any]) -> None:
     """Raises ValueError for a case that there is not: its shape, device, and estimators that are not defined for it."""
-    allowed = ("model", "preset", "batch", "n_mc", *SIZES)
+    allowed = (*OF_CASE, *OF_NETWORKS)
     for name in shape:
         if name not in allowed:
             known = f"of the shape there are {', '.join(allowed)}{did_you_mean(name, allowed)}"
             raise TypeError(f"plan() has no argument {name!r}; {known}")
-    check_device(wanted.get("device", "cpu"))
-    of_shape = Shape(**shape, **{name: wanted[name] for name in ("dtype", "device") if name in wanted})
-    whole(1).check("threads", wanted.get("threads", 1))
-    if wanted.get("backend", "chainer") not in BACKENDS:
-        raise SettingError("unknown {backend}", f" {not_known(wanted['backend'], BACKENDS)}")
+    for name, value in wanted.items():
+        settings_of(Settings)[name].checked(value)
+    of_shape = Shape.of({**shape, **{name: wanted[name] for name in ("dtype", "device") if name in wanted}})
     for name in names:
         of_shape.settings(name, 2)

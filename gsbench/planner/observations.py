@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import functools
+import json
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from gsbench.estimators import parse_estimator
+from gsbench.fields import about, settings_of
 from gsbench.machine import machine_fields_of_driver
-from gsbench.planner.work import SIZES, Shape
+from gsbench.planner.work import OF_CASE, OF_NETWORKS, Shape
 from gsbench.report.text import plain, size
+from gsbench.settings import NETWORKS, Settings
 from gsbench.shown import visible
 
 # What records that are read together must have in common.
 MACHINE = ("machine_cpu", "machine_cores", "machine_memory_bytes", "machine_gpu", "machine_blas", "freed_memory")
-SETUP = ("device", "backend", "dtype", "threads")
+SETUP = about(settings_of(Settings), "session")
 CONDITIONS = (*MACHINE, *SETUP)
 
 # group → (column, metric); of "gradient" see `_figures`.
@@ -167,14 +170,11 @@ def _derived_steps(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _shape(record: dict[str, Any], setup: dict[str, Any]) -> Shape:
-    sizes: dict[str, Any] = {name: int(record[name]) for name in SIZES if not pd.isna(record.get(name))}
-    given: dict[str, Any] = {
-        "model": record["model"],
-        "preset": record["preset"],
-        "dtype": setup["dtype"],
-        "device": setup["device"],
-    }
-    return Shape(**{**given, "batch": int(record["batch"]), "n_mc": int(record["n_mc"]), **sizes})
+    """What a record from before some setting does not have is as its preset has it."""
+    there = {name: record[name] for name in OF_NETWORKS if not pd.isna(record.get(name))}
+    networks = {n: json.loads(v) if NETWORKS[n].kind is tuple else _plain(v) for n, v in there.items()}
+    own = {name: _plain(record[name]) for name in OF_CASE}
+    return Shape.of({**own, "dtype": setup["dtype"], "device": setup["device"], **networks})
 
 
 def _figures(record: dict[str, Any]) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from gsbench.planner.curve import Curve, Prediction, make_curve
 from gsbench.planner.observations import Used, observe
 from gsbench.planner.questions import Crossover, Largest, crossover, largest
 from gsbench.planner.result import Plan, Training
-from gsbench.planner.work import METRICS, SIZES, Shape
+from gsbench.planner.work import METRICS, OF_NETWORKS, Shape
 from gsbench.recipe import steps_of
 from gsbench.report import make_frame, read_runs
 from gsbench.report.estimator_styles import by_estimator
@@ -68,7 +67,8 @@ def plan(
     calibrate   True: measure first; None: measure where no record fits and no file is named; False: never
     device, dtype, backend, threads
                 of which records are wanted; None: those of this machine, the newest
-    shape       model, preset, batch, n_mc, units, layers, class_layers, d_a, d_z; else as most of the records have
+    shape       model, preset, batch, n_mc, and the settings of the networks on which a step's cost depends, such as
+                units, layers, d_a and norm; else as most of the records have
 
     Raises ValueError for what is not allowed, and where no record fits.
     """
@@ -110,14 +110,14 @@ def _nothing(paths: Sequence[Any], storage: Any, wanted: dict[str, Any], notices
 def _shape(used: Used | None, given: dict[str, Any]) -> Shape:
     """What was asked for; what was not is as in most observations (of the model and preset that were asked for)."""
     if used is None:
-        return Shape(**given)
+        return Shape.of(given)
     shapes = list(used.rows["shape"])
     for name in {"model", "preset"} & set(given):
         shapes = [shape for shape in shapes if getattr(shape, name) == given[name]] or shapes
-    most = dataclasses.asdict(max(dict.fromkeys(shapes), key=shapes.count))
-    if {"model", "preset"} & set(given):  # another preset has other sizes
-        most = {name: value for name, value in most.items() if name not in SIZES}
-    return Shape(**{**most, **given})
+    most = max(dict.fromkeys(shapes), key=shapes.count).to_dict()
+    if {"model", "preset"} & set(given):  # another preset has other networks
+        most = {name: value for name, value in most.items() if name not in OF_NETWORKS}
+    return Shape.of({**most, **given})
 
 
 def _calibrated(shape: Shape, names: Sequence[str] | None, storage: Any, wanted: dict[str, Any], quiet: bool) -> Path:
@@ -225,9 +225,9 @@ def _of_estimator(
 
 
 def _baseline(curves: dict[tuple[str, str], Curve], metric: str, asked: Sequence[str]) -> Curve | None:
-    """The exact sum at its best: the streamed one before the other."""
+    """The exact sum at its best: one that frees the rows of f as it goes before one that holds all."""
     sums = [name for name in asked if parse_estimator(name).exact and (metric, name) in curves]
-    best = sorted(sums, key=lambda name: (name != "marginalize-streamed", name != "marginalize"))
+    best = sorted(sums, key=lambda name: not parse_estimator(name).frees_rows)
     return curves[metric, best[0]] if best else None
 
 

@@ -13,11 +13,12 @@ from tabulate import tabulate
 from gsbench.planner.curve import HeldOut, Prediction
 from gsbench.planner.questions import Crossover, Largest
 from gsbench.planner.result import Plan
-from gsbench.planner.work import METRICS
+from gsbench.planner.work import METRICS, OF_NETWORKS, Shape
 from gsbench.report.text import model_name, percent, seconds, size, three_digits
 
 TITLES = {"step": "training step", "bound": "bound", "memory": "live arrays", "process": "whole process"}
 WRITE: dict[str, Callable[[float], str]] = {"step": seconds, "bound": seconds, "memory": size, "process": size}
+SIZES = ("units", "layers", "class_layers", "d_a", "d_z")  # which the heading says in words
 BEYOND = "*"  # marks what extrapolates
 
 
@@ -49,7 +50,10 @@ def plan_text(plan: Plan) -> str:
 
 def heading(plan: Plan) -> str:
     s = plan.shape
-    sizes = f"{s.units} units, {s.layers} and {s.class_layers} layers, d_a {s.d_a}, d_z {s.d_z}"
+    own, presets = s.make_config(), Shape.of({"preset": s.preset}).make_config()
+    sizes = f"{own.units} units, {own.layers} and {own.class_layers} layers, d_a {own.d_a}, d_z {own.d_z}"
+    others = [n for n in OF_NETWORKS if n not in SIZES and getattr(own, n) != getattr(presets, n)]
+    sizes += "".join(f", {name} {getattr(own, name)}" for name in others)
     what = f"{model_name(s.model)}, preset {s.preset} ({sizes}), batch {s.batch}, n_mc {s.n_mc}"
     return f"For {what}\nfrom records of {plan.setup}"
 
@@ -144,7 +148,7 @@ def plan_dict(plan: Plan) -> dict[str, Any]:
     head = {
         "setup": plan.setup,
         "conditions": plan.conditions,
-        "shape": dataclasses.asdict(plan.shape),
+        "shape": plan.shape.to_dict(),
         "confidence": 0.95,
         "measured": measured,
     }

@@ -8,65 +8,49 @@ from typing import Any
 
 import numpy as np
 
+from gsbench.fields import about, settings_of
 from gsbench.meters.estimate import estimate_step_bytes, model_of_shapes, parameter_bytes
 from gsbench.meters.operations import operations
-from gsbench.models import ModelConfig
-from gsbench.settings import Settings
+from gsbench.settings import NETWORKS, Settings
 
-SIZES = ("units", "layers", "class_layers", "d_a", "d_z")
 METRICS = ("step", "bound", "memory", "process")
+# What a step's cost depends on, as it is asked for by name; the estimator and K besides.
+OF_CASE = about(settings_of(Settings), "work")
+OF_NETWORKS = about(NETWORKS, "work")
 
 
 @dataclasses.dataclass(frozen=True)
-class SizedSettings(Settings):
-    """A case whose networks may have other sizes than its preset's; None: the preset's."""
-
-    units: int | None = None
-    layers: int | None = None
-    class_layers: int | None = None
-    d_a: int | None = None
-    d_z: int | None = None
-
-    def make_config(self) -> ModelConfig:
-        given: dict[str, Any] = {name: getattr(self, name) for name in SIZES if getattr(self, name) is not None}
-        return dataclasses.replace(super().make_config(), **given)
-
-
-@dataclasses.dataclass(frozen=True, order=True)  # pandas sorts what it groups by
-class Shape:
-    """All but the estimator and K that a step's cost depends on. None of the networks' sizes: the preset's.
+class Shape(Settings):
+    """All but the estimator and K that a step's cost depends on: a case, of which `settings` makes one at a K.
 
     Raises ValueError that says what is allowed.
     """
 
-    model: str = "adgm"
-    preset: str = "default"
-    batch: int = 100
-    n_mc: int = 1
-    dtype: str = "float32"
-    device: str = "cpu"
-    units: int | None = None
-    layers: int | None = None
-    class_layers: int | None = None
-    d_a: int | None = None
-    d_z: int | None = None
+    threads: int = 1
 
     def __post_init__(self) -> None:
-        # Every size by its number, so that a size that is named and one that is the preset's compare as equal.
-        config = SizedSettings(threads=1, **dataclasses.asdict(self)).make_config()
-        for name in SIZES:
-            object.__setattr__(self, name, getattr(config, name))
+        super().__post_init__()
+        # Every setting of the networks by its value, so that one that is named and one that is the preset's are equal.
+        config = self.make_config()
+        object.__setattr__(self, "networks", tuple((name, getattr(config, name)) for name in sorted(NETWORKS)))
 
-    def settings(self, estimator: str, n_classes: int, **more: Any) -> SizedSettings:
+    def __lt__(self, other: Shape) -> bool:
+        return repr(self) < repr(other)  # pandas sorts what it groups by
+
+    def settings(self, estimator: str, n_classes: int, **more: Any) -> Settings:
         """The case at a class count."""
-        given: dict[str, Any] = {"threads": 1, **dataclasses.asdict(self), **more}
-        return SizedSettings(estimator=estimator, n_classes=n_classes, **given)
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return Settings(**{**own, "estimator": estimator, "n_classes": n_classes, **more})
+
+    def to_dict(self) -> dict[str, Any]:
+        """What the cost depends on, by name."""
+        own = {name: getattr(self, name) for name in (*OF_CASE, "dtype", "device")}
+        return {**own, **{name: value for name, value in self.networks if name in OF_NETWORKS}}
 
     def differences(self, other: Shape) -> list[str]:
         """What of `other` is not as here: `batch 200 (measured: 100)`."""
-        names = [field.name for field in dataclasses.fields(self)]
-        own, theirs = dataclasses.asdict(self), dataclasses.asdict(other)
-        return [f"{name} {theirs[name]} (measured: {own[name]})" for name in names if own[name] != theirs[name]]
+        own, theirs = self.to_dict(), other.to_dict()
+        return [f"{name} {theirs[name]} (measured: {own[name]})" for name in own if own[name] != theirs[name]]
 
 
 @functools.lru_cache(maxsize=100_000)

@@ -11,25 +11,22 @@ import gsbench.matplotlib_import  # noqa: F401 (before matplotlib)
 import pandas as pd
 
 from gsbench.files import folder_written_whole
-from gsbench.report.answer import answer
+from gsbench.report.blocks import Figure
 from gsbench.report.busy import busy_notice
 from gsbench.report.figures import FIGURES
 from gsbench.report.frame import make_curves, make_frame, without_unknown
-from gsbench.report.glance import glance_table, glance_text
-from gsbench.report.html import make_html
+from gsbench.report.glance import glance_text
 from gsbench.report.image_figure import without_damaged_images
-from gsbench.report.latex import make_latex
-from gsbench.report.page import MORE, Section, make_head, make_page, make_sections
+from gsbench.report.page import MORE, make_page
 from gsbench.report.reading import IMAGES, TRAINING, Reading, ReportError, read_files, read_newest, recorded_at
 from gsbench.report.style import Plot, figure_settings, make_look, save_figure
-from gsbench.report.summary import make_summary
 from gsbench.report.text import csv_text, plain
+from gsbench.report.writers import html, latex, markdown
 from gsbench.values import shown
 
 __all__ = [
     "FIGURES",
     "ReportError",
-    "glance_table",
     "glance_text",
     "make_frame",
     "make_report",
@@ -85,14 +82,14 @@ def write_report(reading: Reading, *, name: str | None = None, output: str | Pat
         _write_data(frame, curves, temporary)
         frame = without_unknown(frame)
         with figure_settings():
-            sections = make_sections(frame, curves, _draw(frame, curves))
-            svgs = {section.figure: _save(section, temporary) for section in sections if section.plot}
-        told = answer(frame)
+            page = make_page(folder.name, notices, frame, curves, _draw(frame, curves))
+            figures = [section.figure for section in page.sections if section.figure]
+            svgs = {figure.name: _save(figure, temporary) for figure in figures}
         texts = {
-            MARKDOWN: make_page(folder.name, told, notices, frame, sections),
-            SUMMARY: make_summary(folder.name, told, frame),
-            TABLES: make_latex(folder.name, sections),
-            PAGE: make_html(folder.name, told, make_head(notices, frame), sections, frame, svgs),
+            MARKDOWN: markdown.whole(page),
+            SUMMARY: markdown.summary(page),
+            TABLES: latex.tables(page),
+            PAGE: html.whole(page, svgs),
         }
         for file, content in texts.items():
             _write(temporary / file, content)
@@ -144,10 +141,9 @@ def _draw(frame: pd.DataFrame, curves: pd.DataFrame) -> dict[str, Plot | None]:
     return {name: draw(frame, curves, look) for name, draw in FIGURES.items()}
 
 
-def _save(section: Section, folder: Path) -> str:
-    """Saves the section's figure as PNG and as SVG, and returns the SVG."""
-    assert section.plot is not None
+def _save(figure: Figure, folder: Path) -> str:
+    """Saves the figure as PNG and as SVG, and returns the SVG."""
     for form in FORMATS:
-        with open(folder / f"{section.figure}.{form}", "wb") as file:
-            save_figure(section.plot.figure, file, form)
-    return (folder / f"{section.figure}.svg").read_text(encoding="utf-8")
+        with open(folder / f"{figure.name}.{form}", "wb") as file:
+            save_figure(figure.plot.figure, file, form)
+    return (folder / f"{figure.name}.svg").read_text(encoding="utf-8")

@@ -9,8 +9,7 @@ An accuracy stands here only where it is known to have been learnt, see `least_l
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,7 @@ import pandas as pd
 from gsbench.report import text
 from gsbench.report.accuracy import BASELINE
 from gsbench.report.estimator_styles import by_estimator
-from gsbench.report.frame import is_sum
+from gsbench.report.frame import names_with
 from gsbench.report.glance import ACCURACY, KEY, glance_cells, rows_of
 from gsbench.report.training_runs import SUBJECT, finished_runs, over_seeds, subject_title
 
@@ -63,24 +62,21 @@ class Pair:
 
 def _cost(frame: pd.DataFrame) -> tuple[str, str]:
     """The paragraph and its preset; both "" where nothing of it was measured."""
-    time = _paired(frame) or _timed_alone(frame)
+    # Where nothing was timed in pairs: from the medians of what was timed by itself, of the fastest sum.
+    time = _paired(frame) or _ratio(frame, "step", "step_seconds", "the time", text.seconds, ", medians, not in pairs")
     memory = _memory(frame, time)
     first = time or memory
     accuracy, trained = _accuracy(frame, first)
     rows = first.rows if first else trained
     if rows.empty:
         return "", ""
-    parts = [
-        *_costs(time, memory),
-        accuracy or f"no accuracy of both was measured with preset {_preset(rows)}",
-    ]
+    preset = text.listed(text.values(rows, "preset") or [text.NOT_MEASURED])
+    parts = [*_costs(time, memory), accuracy or f"no accuracy of both was measured with preset {preset}"]
     at = f", at K = {first.k:,.0f}" if first else ""
-    settings = _settings(pd.concat([pair.rows for pair in (time, memory) if pair] or [trained]))
-    return f"On this machine ({_device(rows)}){at}, {'; '.join(parts)}.{settings}", _preset(rows)
-
-
-def _preset(rows: pd.DataFrame) -> str:
-    return text.listed(text.values(rows, "preset") or [text.NOT_MEASURED])
+    under = pd.concat([pair.rows for pair in (time, memory) if pair] or [trained])
+    models = text.listed(text.model_name(model) for model in text.values(under, "model"))
+    told = f"On this machine ({_device(rows)}){at}, {'; '.join(parts)}. ({models}, {text.settings(under)}.)"
+    return told, preset
 
 
 def _costs(time: Pair | None, memory: Pair | None) -> list[str]:
@@ -95,15 +91,7 @@ def _costs(time: Pair | None, memory: Pair | None) -> list[str]:
 
 
 def _device(rows: pd.DataFrame) -> str:
-    """`cpu: AMD EPYC, 2 threads`, as at the end of a caption."""
-    devices = text.conditions(rows).split(". Settings:")[0].removeprefix("Device: ").rstrip(".")
-    return re.sub(r"(\S+) \((.*?)\)(?=;|$)", r"\1: \2", devices)
-
-
-def _settings(rows: pd.DataFrame) -> str:
-    told = text.conditions(rows).partition("Settings: ")[2]
-    models = text.listed(text.model_name(model) for model in text.values(rows, "model"))
-    return f" ({models}, {told.rstrip('.')}.)"
+    return text.devices(rows, "{}: {}")
 
 
 def _largest(places: Iterable[Any]) -> tuple[str, str, float]:
@@ -112,7 +100,7 @@ def _largest(places: Iterable[Any]) -> tuple[str, str, float]:
     return series, model, k
 
 
-def _of(rows: pd.DataFrame, place: tuple[str, str, float]) -> pd.DataFrame:
+def _of(rows: pd.DataFrame, place: Sequence[Any]) -> pd.DataFrame:
     return rows[(rows[KEY] == pd.Series(place, index=KEY)).all(axis=1)]
 
 
@@ -121,8 +109,9 @@ def _paired(frame: pd.DataFrame) -> Pair | None:
     for timed, what in (("step", "the time"), ("bound", "the time, in the unlabelled bound alone,")):
         rows = rows_of(frame, "speedup", "speedup", timed)
         rows = rows[rows["estimator"] == SAMPLER]
+        rows = rows[rows["baseline_exact_sum"] == 1]
         sums = {place: set(own["baseline"]) for place, own in rows.groupby(KEY)}
-        known = [place for place, names in sums.items() if len(names) == 1 and is_sum(pd.Series([*names])).all()]
+        known = [place for place, names in sums.items() if len(names) == 1]
         if known:
             place = _largest(known)
             cells = glance_cells(frame, timed)
@@ -131,11 +120,6 @@ def _paired(frame: pd.DataFrame) -> Pair | None:
             told = f"{text.times(ratio)}{text.interval(low, high)} {what}"
             return Pair(*place, next(iter(sums[place])), told, _of(rows, place))
     return None
-
-
-def _timed_alone(frame: pd.DataFrame) -> Pair | None:
-    """From the medians of what was timed by itself, of the fastest sum."""
-    return _ratio(frame, "step", "step_seconds", "the time", text.seconds, note=", medians, not in pairs")
 
 
 def _memory(frame: pd.DataFrame, time: Pair | None) -> Pair | None:
@@ -155,7 +139,7 @@ def _ratio(
     """The sum that takes the least over the sampler, at the largest K that has both."""
     cells = glance_cells(frame)
     found = cells[cells.index.get_level_values("figure") == figure].droplevel("figure").unstack("estimator")
-    sums = [name for name in found if is_sum(pd.Series([name]))[0]]
+    sums = [name for name in names_with(frame, "exact_sum") if name in found]
     if SAMPLER not in found or not sums:
         return None
     both = found[(found[SAMPLER] > 0) & found[sums].notna().any(axis=1)]
@@ -177,43 +161,42 @@ def _accuracy(frame: pd.DataFrame, first: Pair | None) -> tuple[str, pd.DataFram
     if first is not None:
         for field in ("joint_run", "model", "preset"):
             rows = rows[rows[field].isin(first.rows[field])]
-        there = rows[rows["n_classes"] == first.k]
-        rows = there if _with_both(there) else rows
-    places = _with_both(rows)
-    if not places:
+    tasks = _with_both(rows)
+    if first is not None:
+        tasks = [task for task in tasks if task[2] == first.k] or tasks
+    if not tasks:
         return "", rows.iloc[:0]
-    place = _largest(places)
+    *place, task = min(tasks, key=lambda at: (-at[2], at[1], at[0], at[3]))
     _, model, k = place
-    task = min(task for *at, task in _tasks_with_both(rows) if tuple(at) == place)
     own = _of(rows, place)
     own = own[own["task"] == task]
     cells = glance_cells(frame)
     reached = {name: cells.get((*place, name, ACCURACY + task)) for name in by_estimator(own["estimator"])}
-    sums = [name for name in reached if is_sum(pd.Series([name]))[0]]
+    sums = names_with(own, "exact_sum")
     exact = first.sum if first is not None and first.sum in sums else sums[0]
-    alone = reached.get(BASELINE, math.nan)
     elsewhere = "" if first is not None and first.k == k else f", K = {k:,.0f}"
     where = f"{text.model_name(model)} on {task}{elsewhere}"
     seconds = own[own["estimator"].isin([exact, SAMPLER])]["train_seconds"]
     after = _after(seconds)
-    behind = [name for name in (exact, SAMPLER) if reached[name] < least_learnt(k, alone)]
+    behind, mark = _behind({name: reached[name] for name in (exact, SAMPLER)}, k, reached.get(BASELINE, math.nan))
     if behind:
-        mark = f"half of {BASELINE}" if alone >= 2 / k else "half-way from guessing to always right"
         return f"no accuracy is told, as {text.listed(behind)} had not come to {mark}{after} ({where})", own
     told = [f"{name} {text.percent(reached[name])}" for name in (exact, SAMPLER, BASELINE) if name in reached]
     begins = " (so short a training says where a run begins, not where it ends)" if seconds.max() < SHORT else ""
     return f"accuracy{after} ({where}): {text.listed(told)}{begins}", own
 
 
-def _tasks_with_both(rows: pd.DataFrame) -> list[tuple[Any, ...]]:
+def _with_both(rows: pd.DataFrame) -> list[tuple[Any, ...]]:
     """(series, model, K, task) of those that have an exact sum and the sampler."""
-    sums, draws = rows[is_sum(rows["estimator"])], rows[rows["estimator"] == SAMPLER]
+    sums, draws = rows[rows["exact_sum"] == 1], rows[rows["estimator"] == SAMPLER]
     keys = [set(own[[*KEY, "task"]].itertuples(index=False, name=None)) for own in (sums, draws)]
     return sorted(keys[0] & keys[1])
 
 
-def _with_both(rows: pd.DataFrame) -> list[tuple[str, str, float]]:
-    return [(series, model, k) for series, model, k, _ in _tasks_with_both(rows)]
+def _behind(reached: Mapping[str, float], k: float, alone: float) -> tuple[list[str], str]:
+    """Those whose accuracy does not count as learnt, and what they had to come to."""
+    mark = f"half of {BASELINE}" if alone >= 2 / k else "half-way from guessing to always right"
+    return [name for name, accuracy in reached.items() if accuracy < least_learnt(k, alone)], mark
 
 
 def _after(seconds: pd.Series) -> str:
@@ -242,11 +225,9 @@ def _trained(frame: pd.DataFrame, preset: str) -> str:
     points = over_seeds(own, ["estimator"], ["validation_accuracy", "wall_seconds"]).set_index("estimator")
     alone = points["validation_accuracy"].get(BASELINE, math.nan)
     names = sorted(by_estimator(points.index), key=lambda name: name == BASELINE)  # the mark after what it marks
-    learnt = [name for name in names if points.loc[name, "validation_accuracy"] >= least_learnt(k, alone)]
-    told = [_came_to(name, points.loc[name]) for name in learnt]
-    if behind := [name for name in names if name not in learnt]:
-        mark = f"half of {BASELINE}" if alone >= 2 / k else "half-way from guessing to always right"
-        told.append(f"{text.listed(behind)} did not come to {mark}")
+    behind, mark = _behind({name: points.loc[name, "validation_accuracy"] for name in names}, k, alone)
+    told = [_came_to(name, points.loc[name]) for name in names if name not in behind]
+    told += [f"{text.listed(behind)} did not come to {mark}"] if behind else []
     more = f" {others} other subject{'s' if others > 1 else ''}: see below." if others else ""
     return f"Trained on this machine ({_device(own)}), {subject_title(own.iloc[0])}: {'; '.join(told)}.{more}"
 

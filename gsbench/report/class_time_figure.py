@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from gsbench.report import text
 from gsbench.report.axes import class_axis, draw_by_classes, leave_room, mark_lost, plain_log
 from gsbench.report.class_figures import handles, lost_cases
-from gsbench.report.frame import is_sum, measured
+from gsbench.report.frame import measured
 from gsbench.report.style import Look, Plot, make_sheet
 
 UNITS = ((1.0, "s"), (1e-3, "ms"), (0.0, "µs"))  # from how many seconds on
@@ -22,7 +22,7 @@ def time_per_class(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Plo
     if rows.empty:
         return None
     lost = lost_cases(frame, ["bound"])
-    lost = lost[is_sum(lost["estimator"])]
+    lost = lost[lost["exact_sum"] == 1]
     scale, unit = _unit(rows["bound_seconds"] / rows["n_classes"])
     per_class = {
         name: rows[field] / rows["n_classes"] * scale
@@ -56,7 +56,7 @@ def _bounds(frame: pd.DataFrame) -> pd.DataFrame:
     """The exact sums' rows of group "bound"; where there are none, those that "roofline" timed."""
     for group in ("bound", "roofline"):
         rows = measured(frame, group, "bound_seconds")
-        rows = rows[is_sum(rows["estimator"]) & (rows["bound_seconds"] > 0)]
+        rows = rows[(rows["exact_sum"] == 1) & (rows["bound_seconds"] > 0)]
         if len(rows):
             return rows
     return rows

@@ -6,8 +6,9 @@ apart; a marker stands beside each.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+import pandas as pd
 from matplotlib.colors import to_hex, to_rgb
 
 Style = tuple[str, str]  # colour, marker
@@ -43,6 +44,15 @@ def by_estimator(names: Iterable[str]) -> list[str]:
     """
     rank = {name: i for i, name in enumerate(KNOWN)}
     return sorted(set(names), key=lambda name: (rank.get(family(name), len(rank)), name))
+
+
+def in_order(rows: pd.DataFrame, by: Sequence[str], **orders: Sequence[str]) -> pd.DataFrame:
+    """The rows sorted by these columns: estimators as `by_estimator` has them, other columns as `orders` says."""
+    orders = {"estimator": by_estimator(rows["estimator"]), **orders}
+    ranks = {name: {value: rank for rank, value in enumerate(order)} for name, order in orders.items()}
+    return rows.sort_values(
+        list(by), kind="stable", key=lambda own: own.map(ranks[own.name]) if own.name in ranks else own
+    )
 
 
 def estimator_styles(names: Iterable[str]) -> dict[str, Style]:

@@ -7,21 +7,28 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from gsbench.fields import about, settings_of
+from gsbench.report.estimator_styles import by_estimator
+from gsbench.report.facts import with_facts
 from gsbench.report.reading import IMAGES, TRAINING, Record, ReportError
 from gsbench.report.runs import label_runs
 from gsbench.report.telling_apart import distinguishing, settings_labels
 from gsbench.report.text import plain
-from gsbench.report.training_settings import training_tasks
+from gsbench.report.training_settings import known_values, training_tasks
 from gsbench.schema import CURVES, GRADIENT_PARTS, OF_A_PART
 from gsbench.schema import FIELDS as KINDS
+from gsbench.settings import NETWORKS, Settings
 
 COMMON = ("schema_version", "run_id", "recorded_at", "group", "case", "status", "reason")
+# Settings with a column in every frame. All others have one where a record has them, after these and by name.
 SETTINGS = (
     "estimator", "model", "preset", "dataset", "dataset_version", "dataset_checksum", "n_classes", "batch",
     "n_mc", "dtype", "device", "backend", "threads", "seed", "binarize", "estimator_tau", "estimator_draws",
     "units", "layers", "d_a", "d_z", "nonlinearity", "norm", "estimator_chunk", "chunk", "estimator_m",
     "estimator_conditional_draws", "state", "training_steps", "training_estimator",
 )  # fmt: skip
+# Facts of the estimator, and of the baseline: see `Estimator.facts`.
+FACTS = ("exact_sum", "own_bound", "draws_y", "gumbel_softmax", "baseline_exact_sum")
 FIGURES = (
     "bound_seconds", "bound_seconds_q1", "bound_seconds_q3", "bound_seconds_min", "step_seconds",
     "step_seconds_q1", "step_seconds_q3", "step_seconds_min", "bound_seconds_as_timed", "step_seconds_as_timed",
@@ -43,20 +50,17 @@ MACHINE = (
     "freed_memory", "python_version", "numpy_version", "scipy_version", "chainer_version", "cupy_version",
     "cuda_version", "torch_version", "pyro_version", "gsbench_version", "gsbench_commit",
 )  # fmt: skip
-FIELDS = COMMON + SETTINGS + FIGURES + GRADIENT + MACHINE  # columns of every frame, in this order
+FIELDS = COMMON + SETTINGS + FACTS + FIGURES + GRADIENT + MACHINE  # columns of every frame, in this order
 # An estimator's settings are published as they are: an estimator without them has none of these.
-AS_THEY_ARE = ("estimator_tau", "estimator_draws", "estimator_m", "estimator_conditional_draws")
-NUMBERS = tuple(field for field in FIELDS if not KINDS[field].is_text and field not in AS_THEY_ARE)
+NUMBERS = tuple(field for field in FIELDS if not KINDS[field].is_text and not field.startswith("estimator_"))
 # The columns that are no fields of a record.
 OWN = ("run", "joint_run", "series", "task", "peak_bytes")
 
+_CASE = settings_of(Settings)
 # What makes two measurements of one model in one run incomparable, so that they are two series.
-SERIES_FIELDS = (
-    "device", "threads", "preset", "batch", "n_mc", "dtype", "backend", "units", "layers", "d_a", "d_z",
-    "nonlinearity", "norm",
-)  # fmt: skip
+SERIES_FIELDS = [f for f in (*about(_CASE, "session", "work"), *NETWORKS) if f != "model"]
 # What makes two accuracies incomparable besides.
-TASK_FIELDS = ("dataset_version", "labelled_per_class", "binarize", "draws_of_a")
+TASK_FIELDS = ("dataset", "dataset_version", *about(_CASE, "task"), "draws_of_a")
 
 
 def make_frame(records: Sequence[Record]) -> pd.DataFrame:
@@ -72,12 +76,12 @@ def make_frame(records: Sequence[Record]) -> pd.DataFrame:
     - `peak_bytes`: the memory figure of the device: `device_peak_bytes` if there, else `live_peak_bytes`,
       else `process_peak_bytes`.
 
-    Every field of the schema has its column, numbers as float64 (nan where null), text as objects (None where
-    null); fields outside the schema follow by name, lists in them as JSON; one that is called as an added column is
-    has `recorded_` before its name. The curves are left to `make_curves`.
+    Every field of the schema has its column: numbers as float64 (nan where null), facts of estimators as 1 and 0 (see
+    `with_facts`), text as objects (None where null). Fields outside the schema follow by name, lists in them as JSON;
+    one that is called as an added column is has `recorded_` before its name. The curves are left to `make_curves`.
     """
     runs = label_runs(records)
-    records = [record for run_id in runs for record in records if record["run_id"] == run_id]
+    records = [with_facts(record) for run_id in runs for record in records if record["run_id"] == run_id]
     others = sorted({key for record in records for key in record} - set(FIELDS) - set(CURVES))
     names = {field: _free_name(field, others) for field in others}
     frame = pd.DataFrame({names.get(field, field): _column(field, records) for field in (*FIELDS, *others)})
@@ -120,9 +124,10 @@ def _column(field: str, records: Sequence[Record]) -> pd.Series:
 def _series(frame: pd.DataFrame) -> pd.Series:
     """Accuracies and the other groups are told apart each among themselves: see `_tasks` for what is between them."""
     labels = pd.Series([""] * len(frame), dtype=object)
-    bench = frame[frame["group"] != TRAINING]
+    bench, there = frame[frame["group"] != TRAINING], [field for field in SERIES_FIELDS if field in frame]
     for _, rows in bench.groupby(["joint_run", bench["model"].fillna(""), bench["group"] == "accuracy"], sort=False):
-        labels[rows.index] = settings_labels(rows, distinguishing(rows, SERIES_FIELDS), [""] * len(rows))
+        known = pd.DataFrame({field: known_values(rows, field) for field in there}, index=rows.index)
+        labels[rows.index] = settings_labels(known, distinguishing(known, there), [""] * len(rows))
     if bench["joint_run"].nunique() < 2:
         return labels
     joint = [" · ".join(filter(None, pair)) for pair in zip(bench["joint_run"], labels[bench.index], strict=True)]
@@ -137,8 +142,9 @@ def _tasks(frame: pd.DataFrame) -> pd.Series:
     labels[trained.index] = training_tasks(trained)
     is_accuracy = bench["group"] == "accuracy"
     rows, others = bench[is_accuracy], bench[~is_accuracy]
-    fields = [field for field in distinguishing(rows, ("dataset", *TASK_FIELDS)) if field != "dataset"]
-    kinds = {field: (set(rows[field].dropna()), set(others[field].dropna())) for field in SERIES_FIELDS}
+    fields = [field for field in distinguishing(rows, TASK_FIELDS) if field != "dataset"]
+    there = [field for field in SERIES_FIELDS if field in frame]
+    kinds = {field: (set(rows[field].dropna()), set(others[field].dropna())) for field in there}
     fields += distinguishing(bench, [field for field, (own, timed) in kinds.items() if own and timed and own != timed])
     labels[rows.index] = settings_labels(rows, fields, [plain(name) for name in rows["dataset"]])
     return labels
@@ -173,6 +179,6 @@ def measured(frame: pd.DataFrame, group: str, *needed: str) -> pd.DataFrame:
     return rows.dropna(subset=["estimator", "model", "n_classes", *needed])
 
 
-def is_sum(estimators: pd.Series) -> pd.Series:
-    """Which of the names are those of the exact sum, whatever its way and its settings."""
-    return estimators.str.startswith("marginalize")
+def names_with(frame: pd.DataFrame, fact: str) -> list[str]:
+    """The estimators of which a fact holds, such as `exact_sum`, in the order of figures and tables."""
+    return by_estimator(frame.loc[frame[fact] == 1, "estimator"])

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pandas as pd
 
 from gsbench.report import text
+from gsbench.report.blocks import Block, Code, Columns, Items, Paragraph, Table, Text
 from gsbench.report.estimator_styles import by_estimator
 from gsbench.report.figures import ON_REQUEST, OPTIONAL
 from gsbench.report.frame import FIELDS, MACHINE, SETTINGS
 from gsbench.report.reading import MAKE_A_RUN, TRAINING
 from gsbench.report.style import Plot
-from gsbench.report.text import code, markdown_cell, markdown_table, table_of_used
-from gsbench.report.training_settings import BUDGETS, RECIPE
+from gsbench.report.training_settings import BUDGETS, OTHERS
 
 GROUPS = {
     "bound": "time of the unlabelled bound",
@@ -28,9 +29,16 @@ GROUPS = {
 SAME_CASES = ("bound", "step", "memory", "roofline")
 MOST_IDS = 3
 SIZES = ("machine_memory_bytes", "memory_limit_bytes")
+NOT_OK: Columns = {
+    "run": text.cell("run"), **{name: text.cell(name, none=text.NOT_MEASURED) for name in ("group", "case")},
+    "model": text.cell("model", text.model_name, text.NOT_MEASURED),
+    "estimator": text.cell("estimator", none=text.NOT_MEASURED), "K": text.cell("n_classes", none=text.NOT_MEASURED),
+    "status": text.cell("status", text.status_name), "reason": text.cell("reason", none=text.NOT_MEASURED),
+    "needs": text.cell("estimate_bytes", text.size), "limit": text.cell("memory_limit_bytes", text.size),
+}  # fmt: skip
 
 
-def missing(frame: pd.DataFrame, plots: Mapping[str, Plot | None]) -> str:
+def missing(frame: pd.DataFrame, plots: Mapping[str, Plot | None]) -> list[Block]:
     """A list of the groups, cases and figures that are not there; training runs let one expect none of the others."""
     bench = frame[frame["group"] != TRAINING]
     lines = [line for run in text.values(bench, "joint_run") for line in _missing_of_run(bench, run)]
@@ -39,28 +47,30 @@ def missing(frame: pd.DataFrame, plots: Mapping[str, Plot | None]) -> str:
     if bench.empty:
         not_asked_for.update(set(plots) - set(OPTIONAL))
     undrawn = [name for name, plot in plots.items() if not plot and name not in not_asked_for]
-    lines += [f"figure {code(name)}: the records have nothing to draw it from" for name in undrawn]
+    lines += [("figure ", Code(name), ": the records have nothing to draw it from") for name in undrawn]
     others = frame[~frame["group"].isin([*GROUPS, *OPTIONAL.values()])]["group"].value_counts(sort=False)
-    lines += [f"group {code(g)}: its {n} records stand in records.csv and in no figure" for g, n in others.items()]
-    how = "" if bench.empty else f"\n\nAll groups are measured by `{MAKE_A_RUN}`."
-    if lines:
-        return "\n".join(f"- {line}" for line in lines) + how
-    return "Nothing: these are training runs alone." if bench.empty else "Nothing: every group was measured."
+    lines += [
+        ("group ", Code(g), f": its {n} records stand in records.csv and in no figure") for g, n in others.items()
+    ]
+    if not lines:
+        why = "these are training runs alone" if bench.empty else "every group was measured"
+        return [Paragraph(f"Nothing: {why}.")]
+    how = [] if bench.empty else [Paragraph(("All groups are measured by ", Code(MAKE_A_RUN), "."))]
+    return [Items(lines), *how]
 
 
-def _missing_of_run(frame: pd.DataFrame, run: str) -> Iterator[str]:
-    """What no run of those that are read as one has, in Markdown."""
+def _missing_of_run(frame: pd.DataFrame, run: str) -> Iterator[Text]:
+    """What no run of those that are read as one has."""
     rows = frame[frame["joint_run"] == run]
-    of_run = f" in run {markdown_cell(run)}" if frame["joint_run"].nunique() > 1 else ""
+    of_run = f" in run {run}" if frame["joint_run"].nunique() > 1 else ""
     for group, what in GROUPS.items():
         own = rows[rows["group"] == group]
         if own.empty:
-            yield f"group {code(group)} ({what}): no record{of_run}"
+            yield "group ", Code(group), f" ({what}): no record{of_run}"
         elif not (own["status"] == "ok").any():
-            yield f"group {code(group)} ({what}): none of its {len(own)} cases ended well{of_run}"
+            yield "group ", Code(group), f" ({what}): none of its {len(own)} cases ended well{of_run}"
         for model, cases in _missing_cases(rows, group).items():
-            lost = markdown_cell(f"{text.model_name(model)}: no record of {'; '.join(cases)}")
-            yield f"group {code(group)}, {lost}{of_run}"
+            yield "group ", Code(group), f", {text.model_name(model)}: no record of {'; '.join(cases)}{of_run}"
 
 
 def _missing_cases(rows: pd.DataFrame, group: str) -> dict[str, list[str]]:
@@ -84,34 +94,28 @@ def _missing_cases(rows: pd.DataFrame, group: str) -> dict[str, list[str]]:
     return cases
 
 
-def not_ok(frame: pd.DataFrame) -> str:
+def not_ok(frame: pd.DataFrame) -> Block:
     """A table of the cases, training runs aside, that were skipped, failed or did not fit, each with its reason."""
     lost = frame[frame["status"] != "ok"]
     rows = lost[lost["group"] != TRAINING]
     if rows.empty:
-        return "None." if lost.empty else "None beside the training runs that did not come to their end."
-    runs = rows["run"] if frame["run"].nunique() > 1 else [""] * len(rows)
-    models = [text.model_name(text.plain(model)) for model in rows["model"]]
-    needs, limits = ([_size(b) for b in rows[field]] for field in ("estimate_bytes", "memory_limit_bytes"))
-    statuses = map(text.status_name, rows["status"])
-    columns = [runs, rows["group"], rows["case"], models, rows["estimator"], rows["n_classes"], statuses,
-               rows["reason"], needs, limits]  # fmt: skip
-    headers = ["run", "group", "case", "model", "estimator", "K", "status", "reason", "needs", "limit"]
-    return table_of_used(headers, list(zip(*columns, strict=True)))
+        beside = "" if lost.empty else " beside the training runs that did not come to their end"
+        return Paragraph(f"None{beside}.")
+    return Table.of(NOT_OK if frame["run"].nunique() > 1 else {**NOT_OK, "run": lambda _: ""}, rows)
 
 
-def conditions(frame: pd.DataFrame) -> str:
+def conditions(frame: pd.DataFrame) -> Table:
     """A table of the machine, the versions and the settings: a row a field, a column a run."""
     others = [f for f in frame if f not in FIELDS and (f.startswith("machine_") or f.endswith("_version"))]
     runs = {run: frame[frame["run"] == run] for run in text.values(frame, "run")}
     rows = [["run_id", *(_ids(rows) for rows in runs.values())]]
     rows.append(["recorded from", *(min(text.values(rows, "recorded_at"), default="") for rows in runs.values())])
     rows.append(["recorded until", *(max(text.values(rows, "recorded_at"), default="") for rows in runs.values())])
-    recipes = [field for field in RECIPE if field in frame and field not in SETTINGS]
-    for field in (*MACHINE, *others, *SETTINGS, "labelled_per_class", "draws_of_a", *BUDGETS, *recipes):
+    settings = [field for field in (*SETTINGS, "labelled_per_class", "draws_of_a", *BUDGETS, *OTHERS) if field in frame]
+    for field in dict.fromkeys((*MACHINE, *others, *settings)):
         cells = [_all_values(rows, field) for rows in runs.values()]
         rows += [[field, *cells]] if any(cells) else []
-    return markdown_table(["", *runs], rows)
+    return Table(["", *runs], rows)
 
 
 def _ids(rows: pd.DataFrame) -> str:
@@ -122,8 +126,9 @@ def _ids(rows: pd.DataFrame) -> str:
 
 def _all_values(rows: pd.DataFrame, field: str) -> str:
     found = text.in_order(value for value in text.values(rows, field) if value != "")
-    return ", ".join(_size(value) if field in SIZES else text.plain(value) for value in found)
+    return ", ".join(told(field, value) for value in found)
 
 
-def _size(value: float) -> str:
-    return "" if pd.isna(value) else text.size(value)
+def told(field: str, value: Any) -> str:
+    """A value of a field as a reader writes it."""
+    return text.size(value) if field in SIZES else text.plain(value)

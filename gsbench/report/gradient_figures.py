@@ -14,7 +14,6 @@ from matplotlib.lines import Line2D
 from gsbench.report import text
 from gsbench.report.axes import MEASURED_AT, OPEN_ENDED, class_axis, draw_by_classes, from_zero, plain_log, side_by_side
 from gsbench.report.estimator_styles import by_estimator
-from gsbench.report.frame import is_sum
 from gsbench.report.gradients import (
     PARTS,
     caption_end,
@@ -174,7 +173,7 @@ def _draw_beside_the_sum(
 ) -> None:
     """A figure of what draws y, with its interval, beside the `yardstick` figure of the exact sums."""
     draw_by_classes(ax, points[points[figure] > 0], look, figure, f"{figure}_low", f"{figure}_high", places)
-    _draw_yardstick(ax, points[is_sum(points["estimator"])], yardstick)
+    _draw_yardstick(ax, points[points["exact_sum"] == 1], yardstick)
 
 
 def _draw_yardstick(ax: Axes, rows: pd.DataFrame, figure: str) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
-from tabulate import tabulate
 
 from gsbench.report import text
-from gsbench.report.estimator_styles import by_estimator, family
+from gsbench.report.blocks import Code, Columns, Fold, Paragraph, Section, Table, Text
+from gsbench.report.estimator_styles import by_estimator, in_order
+from gsbench.report.frame import names_with
 from gsbench.report.gradients import (
     KEY,
     PARTS,
@@ -23,52 +24,40 @@ from gsbench.report.gradients import (
     repetitions,
     states_of,
 )
-from gsbench.shown import visible
 
-COSTS = ("q_perplexity", "calls_of_f", "bound_seconds", "peak_bytes")
-HEADERS = ("", "model", "parameters", "K", "estimator")
-COST_HEADERS = ("perplexity of q", "calls of f", "time", "peak memory")
 SHORT = ("bias", "variance", "time")  # in a terminal
-RELATIVE_BIAS = (
-    "Relative bias: ‖E g − g\\*‖ / ‖g\\*‖; `0 within noise` where the interval of its square reaches to 0 or below, "
-    "with the largest bias that the interval leaves open."
-)  # in Markdown
-RELATIVE_VARIANCE = (
-    "Relative variance: tr cov(g) / ‖g\\*‖², of the draws of y; `none seen` where no two draws differed, `or more` "
-    "where too few did to say how large it is at most."
-)  # in Markdown
-ERROR_HEADERS = ("relative bias", "relative variance", "total variance", "cosine")
+RELATIVE_ERRORS = (
+    "Relative bias: ‖E g − g*‖ / ‖g*‖; ", Code("0 within noise"), " where the interval of its square reaches to 0 or "
+    "below, with the largest bias that the interval leaves open. Relative variance: tr cov(g) / ‖g*‖², of the draws of "
+    "y; ", Code("none seen"), " where no two draws differed, ", Code("or more"), " where too few did to say how large "
+    "it is at most.",
+)  # fmt: skip
 
 
-def gradient_tables(frame: pd.DataFrame) -> str:
-    """The tables, each folded away, with what their columns mean; "" where no gradient was measured."""
+def gradient_section(frame: pd.DataFrame) -> Section | None:
+    """The tables, each folded away, with what their columns mean; None where no gradient was measured."""
     rows = gradient_rows(frame)
-    costs = rows.groupby(KEY)[list(COSTS)].median()
-    tables = [_table(rows, costs, part) for part in PARTS]
-    if not any(tables):
-        return ""
-    return "\n\n".join(["## The gradients in numbers", _note(rows), *filter(None, tables)])
+    tables = [table for part in PARTS for table in _table(rows, part)]
+    if not tables:
+        return None
+    return Section("The gradients in numbers", [Paragraph(_note(rows)), *tables], "gradients")
 
 
-def gradient_text(frame: pd.DataFrame) -> str:
-    """Bias and variance by the logits for a terminal, a line for each K and estimator; "" where none was measured."""
+def short_gradients(frame: pd.DataFrame) -> list[Table]:
+    """Bias and variance by the logits for a terminal, a line for each K and estimator; none where none was measured."""
     rows = gradient_rows(frame)
     points = of_part(rows, "logits")
     if points.empty:
-        return ""
-    states, names = states_of(rows), by_estimator(points["estimator"])
+        return []
+    states, by = states_of(rows), ["subject", "series", "n_classes", "estimator"]
     cells = []
-    by = ["subject", "series", "n_classes", "order"]
-    for (subject, series, k, order), own in points.assign(order=points["estimator"].map(names.index)).groupby(by):
-        of_state = {row.state: row for row in own.itertuples()}
+    for (subject, series, k, name), own in in_order(points, by).groupby(by, sort=False):
+        of_state = {row["state"]: row for row in own.to_dict("records")}
         found = [_short(of_state.get(state)) for state in states]
-        head = map(visible, (series, subject, text.plain(k), names[order]))
-        cells.append([*head, *(cell for part in found for cell in part)])
-    firsts = [f"{visible(state)}:\n{SHORT[0]}" for state in states]
-    figures = [figure for first in firsts for figure in (first, *(f"\n{name}" for name in SHORT[1:]))]
-    headers, cells = text.used_columns(["", "", "\nK", "", *figures], cells)
+        cells.append([series, subject, k, name, *(cell for part in found for cell in part)])
+    figures = [("" if i else f"{state}:", name) for state in states for i, name in enumerate(SHORT)]
     title = "Gradient by the logits of q(y|a,x), relative to the exact one; time: of the bound, forward and backward"
-    return f"{title}\n{tabulate(cells, headers=headers, tablefmt='simple', disable_numparse=True)}"
+    return [Table(["", "", ("", "K"), "", *figures], cells, title).used()]
 
 
 def _short(row: Any) -> list[str]:
@@ -76,21 +65,21 @@ def _short(row: Any) -> list[str]:
     if row is None:
         return [text.NOT_MEASURED] * len(SHORT)
     nan = float("nan")
-    bias = bias_text(row.bias, nan, row.bias_high, row.draws_y > 0).replace("0 within noise (up to ", "0 (to ")
-    bias = bias.replace("0 within noise (no", "0 (no")
-    return [bias, variance_text(row.variance, nan, nan, row.draws), text.measure(row.milliseconds / 1e3, text.seconds)]
+    bias = bias_text(row["bias"], nan, row["bias_high"], row["draws_y"] > 0).replace("within noise (up to ", "(to ")
+    variance = variance_text(row["variance"], nan, nan, row["draws"])
+    return [bias.replace("within noise (no", "(no"), variance, text.measure(row["milliseconds"] / 1e3, text.seconds)]
 
 
-def _note(rows: pd.DataFrame) -> str:
-    """What the columns mean, in Markdown."""
-    sentences = [
+def _note(rows: pd.DataFrame) -> Text:
+    """What the columns mean."""
+    before = [
         "Of the gradient of the loss, held against that of the exact sum at the same parameters, minibatch, a and ε_z: "
         f"{repetitions(rows)} that differ in the draws of y alone.",
         "All is for one minibatch, one of training, and, but for the total variance, one draw of a and ε_z: another "
         "--seed gives others.",
         _training(rows),
-        RELATIVE_BIAS,
-        RELATIVE_VARIANCE,
+    ]
+    after = [
         f"Total variance: the same with a and ε_z drawn anew as well, {of_total(rows)}; that of the exact sums is what "
         "a and ε_z do alone.",
         "Cosine: mean of that between one gradient and the exact one.",
@@ -103,8 +92,8 @@ def _note(rows: pd.DataFrame) -> str:
         open_ends(rows, "there is no upper end"),
         medians(rows),
     ]
-    told = (s if s in (RELATIVE_BIAS, RELATIVE_VARIANCE) else text.markdown_cell(s) for s in sentences if s)
-    return " ".join(told)
+    first, last = (" ".join(filter(None, sentences)) for sentences in (before, after))
+    return [f"{first} ", *RELATIVE_ERRORS, f" {last}"]
 
 
 def _training(rows: pd.DataFrame) -> str:
@@ -112,46 +101,23 @@ def _training(rows: pd.DataFrame) -> str:
     trainers = by_estimator(name for name in text.values(rows, "training_estimator") if name)
     if not trainers:
         return ""
-    names = by_estimator(name for name in rows["estimator"] if family(name) == "sparsemax")
+    names = names_with(rows, "own_bound")
     own = f", for {text.listed(names)} too, which is of another bound" if names else ""
     return f"Trained parameters are those of training with {text.listed(trainers)}{own}."
 
 
-def _table(rows: pd.DataFrame, costs: pd.DataFrame, part: str) -> str:
+def _table(rows: pd.DataFrame, part: str) -> list[Fold]:
     """The costs stand in the logits' table, for they are the same for all parts."""
     points = of_part(rows, part)
     if points.empty:
-        return ""
-    with_costs = part == "logits"
-    states, names = states_of(rows), by_estimator(points["estimator"])
-    points = points.assign(at=points["state"].map(states.index), order=points["estimator"].map(names.index))
-    points = points.sort_values(["subject", "series", "at", "n_classes", "order"], kind="stable")
-    cells = []
-    for row in points.itertuples():
-        cost = costs.loc[tuple(getattr(row, name) for name in KEY)]
-        head = [row.series, row.subject, row.state, text.plain(row.n_classes), row.estimator]
-        cells.append([*head, *(_cost(cost) if with_costs else []), *_errors(row)])
-    table = text.table_of_used([*HEADERS, *(COST_HEADERS if with_costs else ()), *ERROR_HEADERS], cells)
-    lines = f"{len(cells)} line{'' if len(cells) == 1 else 's'}"
-    return f"<details><summary>By the {PARTS[part]}: {lines}</summary>\n\n{table}\n\n</details>"
-
-
-def _cost(cost: pd.Series) -> list[str]:
-    writers = (text.three_digits, _calls, text.seconds, text.size)
-    return [text.measure(cost[name], write) for name, write in zip(COSTS, writers, strict=True)]
-
-
-def _calls(calls: float) -> str:
-    return text.plain(calls) if calls == round(calls) else text.three_digits(calls)
-
-
-def _errors(row: Any) -> list[str]:
-    return [
-        bias_text(row.bias, row.bias_low, row.bias_high, row.draws_y > 0),
-        variance_text(row.variance, row.variance_low, row.variance_high, row.draws),
-        text.measure(row.total_variance, text.three_digits),
-        text.measure(row.cosine, lambda cosine: f"{cosine:.3f}"),
-    ]
+        return []
+    if part == "logits":
+        costs = ["q_perplexity", "calls_of_f", "bound_seconds", "peak_bytes"]
+        points = points.join(rows.groupby(KEY)[costs].median(), KEY)
+    points = in_order(points, ["subject", "series", "state", "n_classes", "estimator"], state=states_of(rows))
+    table = Table.of({**HEAD, **(COSTS if part == "logits" else {}), **ERRORS}, points)
+    lines = f"{len(points)} line{'' if len(points) == 1 else 's'}"
+    return [Fold(f"By the {PARTS[part]}: {lines}", [table])]
 
 
 def bias_text(bias: float, low: float, high: float, draws_y: bool) -> str:
@@ -178,3 +144,28 @@ def variance_text(variance: float, low: float, high: float, draws: float) -> str
     if pd.isna(high) and not pd.isna(low):
         return f"{text.three_digits(variance)} [{text.three_digits(low)} or more]"
     return f"{text.measure(variance, text.three_digits)}{text.interval(low, high)}"
+
+
+HEAD: Columns = {
+    "": text.cell("series"),
+    "model": text.cell("subject"),
+    "parameters": text.cell("state"),
+    "K": text.cell("n_classes"),
+    "estimator": text.cell("estimator"),
+}
+COSTS: Columns = {
+    "perplexity of q": text.cell("q_perplexity", text.three_digits, text.NOT_MEASURED),
+    "calls of f": text.cell(
+        "calls_of_f", lambda n: text.plain(n) if n == round(n) else text.three_digits(n), text.NOT_MEASURED
+    ),
+    "time": text.cell("bound_seconds", text.seconds, text.NOT_MEASURED),
+    "peak memory": text.cell("peak_bytes", text.size, text.NOT_MEASURED),
+}
+ERRORS: Columns = {
+    "relative bias": lambda row: bias_text(row["bias"], row["bias_low"], row["bias_high"], row["draws_y"] > 0),
+    "relative variance": lambda row: variance_text(
+        row["variance"], row["variance_low"], row["variance_high"], row["draws"]
+    ),
+    "total variance": text.cell("total_variance", text.three_digits, text.NOT_MEASURED),
+    "cosine": text.cell("cosine", lambda cosine: f"{cosine:.3f}", text.NOT_MEASURED),
+}

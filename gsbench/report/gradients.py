@@ -7,7 +7,7 @@ import pandas as pd
 
 from gsbench.meters.gradient_intervals import CONFIDENCE, unseen_share
 from gsbench.report import text
-from gsbench.report.frame import is_sum, measured
+from gsbench.report.frame import measured
 from gsbench.schema import GRADIENT_PARTS
 
 PARTS = dict(
@@ -33,8 +33,8 @@ def gradient_rows(frame: pd.DataFrame) -> pd.DataFrame:
         subject=pd.Series(subjects, index=rows.index, dtype=object),
         state=_state_names(rows),
         milliseconds=1e3 * rows["bound_seconds"],
-        elsewhere=rows["baseline"].notna() & ~is_sum(rows["baseline"].fillna("").astype(str)),
-        draws_y=rows["gradient_draws"] != 1,
+        elsewhere=rows["own_bound"] == 1,
+        draws_y=rows["draws_y"] != 0,
     )
 
 
@@ -70,7 +70,7 @@ def of_part(rows: pd.DataFrame, part: str) -> pd.DataFrame:
     unseen = of_draws & (rows["variance"] <= UNSEEN)
     rows.loc[unseen, ["variance", "variance_low", "squared_low"]] = 0.0
     rows.loc[unseen, ["variance_high", "squared_high"]] = np.nan
-    kept = [*squares, *figures, "milliseconds", "elsewhere", "draws_y", "draws", "open_ended"]
+    kept = [*squares, *figures, "milliseconds", "elsewhere", "exact_sum", "draws_y", "draws", "open_ended"]
     rows["draws"] = rows["gradient_draws"]
     rows["open_ended"] = of_draws & rows["variance_high"].isna() & rows["variance_low"].notna()
     numbers = rows.astype({"elsewhere": float, "draws_y": float, "draws": float, "open_ended": float})

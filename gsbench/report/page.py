@@ -1,29 +1,25 @@
-"""The sections of a report, each written once, in Markdown: `make_page` joins them, and the HTML page arranges them by
-question.
-"""
+"""The page of a report: its sections in their order, by the questions that they answer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import pandas as pd
 
 from gsbench.gallery import make_gallery
 from gsbench.report import gaps, text
-from gsbench.report.accuracy import PANEL, equal_readouts
+from gsbench.report.answer import answer
+from gsbench.report.blocks import Block, Figure, Items, Link, Notice, Page, Paragraph, Section, Table
 from gsbench.report.estimator_styles import by_estimator
-from gsbench.report.frame import measured
+from gsbench.report.figure_tables import jang_table, ratio_table, readouts_section, roofline_table
+from gsbench.report.frame import MACHINE, measured
 from gsbench.report.gallery_figure import draw_gallery
-from gsbench.report.glance import glance_markdown
-from gsbench.report.gradient_table import gradient_tables
+from gsbench.report.glance import glance_blocks
+from gsbench.report.gradient_table import gradient_section
 from gsbench.report.peer_table import peer_table
 from gsbench.report.reading import TRAINING
-from gsbench.report.regression_figure import regression_markdown
-from gsbench.report.roofline_figure import roofline_table
-from gsbench.report.speedup_figure import HELD_AGAINST_JANG, JANG, jang
+from gsbench.report.records_table import records_table
 from gsbench.report.style import Plot
-from gsbench.report.text import markdown_cell, markdown_table, table_of_used
 from gsbench.report.training_table import training_section
 
 GLANCE_NOTE = (
@@ -36,7 +32,6 @@ GLANCE_NOTE = (
 GLANCE = "At a glance"
 NO_GLANCE = "No full step, paired speed-up, peak memory or accuracy was measured."
 
-
 # The questions that a report answers, in the HTML page's order, by their ids.
 QUESTIONS = {
     "fast": "How fast?",
@@ -47,7 +42,7 @@ QUESTIONS = {
     "more": "What else?",
     "machine": "On what machine?",
 }
-# Which question a figure, and what follows it, helps to answer; else "more".
+# Which question a figure helps to answer; else "more".
 QUESTION_OF = {
     **dict.fromkeys(("steps_per_second", "speedup", "time_per_class", "fraction_of_peak", "chunk_sizes"), "fast"),
     **dict.fromkeys(("peak_memory", "training_memory"), "memory"),
@@ -57,81 +52,64 @@ QUESTION_OF = {
     **dict.fromkeys(("gradient_pareto", "gradient_temperature"), "gradients"),
     **dict.fromkeys(("peers", "regression"), "whom"),
 }
-
-
-@dataclass(frozen=True)
-class Section:
-    """What stands under one heading of the page.
-
-    `body` is Markdown as `text.markdown_cell` and `text.markdown_table` write it; `figure` is the name of the one that
-    stands above it, drawn in `plot`; `question` is a key of QUESTIONS.
-    """
-
-    title: str
-    body: str
-    question: str
-    figure: str = ""
-    plot: Plot | None = None
-
-    def markdown(self) -> str:
-        image = _image(self.figure, self.plot) if self.plot else ""
-        return "\n\n".join(filter(None, [f"## {markdown_cell(self.title)}", image, self.body]))
+# What stands under a figure.
+TABLES: dict[str, Callable[[pd.DataFrame], list[Block]]] = {
+    "speedup": jang_table,
+    "peers": peer_table,
+    "regression": ratio_table,
+    "fraction_of_peak": roofline_table,
+}
+# The sections that follow a figure's place and stand without it too: functions of (frame, curves).
+SECTIONS: dict[str, Sequence[Callable[[pd.DataFrame, pd.DataFrame], Section | None]]] = {
+    "gradient_pareto": (lambda frame, _: gradient_section(frame),),
+    "accuracy_curves": (lambda _, curves: readouts_section(curves), lambda frame, _: training_section(frame)),
+}
+# More sections before the last ones, by name: functions of (frame, curves) → a Section, or None where it has no place.
+# Its figure, if it has one, is called as the section is: see `of_plot`. Adding one is a line here.
+MORE: dict[str, Callable[[pd.DataFrame, pd.DataFrame], Section | None]] = {
+    "gallery": lambda frame, curves: _gallery(frame),
+}
 
 
 def make_page(
-    name: str, answer: Sequence[str], notices: Sequence[str], frame: pd.DataFrame, sections: Sequence[Section]
-) -> str:
-    """The whole page in Markdown: the answer, the runs read, the notices, and the sections."""
-    told = [f"**{markdown_cell(paragraph)}**" for paragraph in answer]
-    parts = [f"# gsbench report: {markdown_cell(name)}", *told, make_head(notices, frame)]
-    return "\n\n".join(filter(None, [*parts, *(section.markdown() for section in sections)])) + "\n"
-
-
-def make_head(notices: Sequence[str], frame: pd.DataFrame) -> str:
-    """The runs read, which of them are read as one, and the notices."""
-    told = [f"> **Notice.** {markdown_cell(notice)}" for notice in notices]
-    return "\n\n".join(filter(None, [_runs(frame), _joint_runs(frame), *told]))
+    name: str, notices: Sequence[str], frame: pd.DataFrame, curves: pd.DataFrame, plots: Mapping[str, Plot | None]
+) -> Page:
+    """The page of a frame: its figures are those of `plots` that are not None, in their order."""
+    trained = training_section(frame) if (frame["group"] == TRAINING).all() else None
+    head = [_runs(frame), *_joint_runs(frame), *map(Notice, notices)]
+    short = [*(glance_blocks(frame) or (trained.blocks if trained else [])), _machine(frame)]
+    return Page(name, answer(frame), head, make_sections(frame, curves, plots), short, records_table(frame))
 
 
 def make_sections(frame: pd.DataFrame, curves: pd.DataFrame, plots: Mapping[str, Plot | None]) -> list[Section]:
-    """The one-glance table, the figures (those of `plots` that are not None, in their order), the tables that go with
-    them, MORE, what is missing, and the conditions. Of training runs alone there is no glance.
+    """The one-glance table, the figures, the tables that go with them, MORE, what is missing, and the conditions. Of
+    training runs alone there is no glance.
     """
-    sections = [] if (frame["group"] == TRAINING).all() else [_glance(frame)]
+    sections: list[Section | None] = [] if (frame["group"] == TRAINING).all() else [_glance(frame)]
     for key, plot in plots.items():
-        question = QUESTION_OF.get(key, "more")
-        if plot:
-            body = TABLES[key](frame) if key in TABLES else ""
-            sections.append(Section(plot.title, body, question, key, plot))
-        written = [write(frame, curves) for write in SECTIONS.get(key, ())]
-        sections += [_of_text(section, question) for section in written if section]
-    more = [write(frame, curves) for write in MORE.values()]
+        body = TABLES[key](frame) if plot and key in TABLES else []
+        sections.append(of_plot(key, plot, QUESTION_OF.get(key, "more"), body))
+        sections += [write(frame, curves) for write in SECTIONS.get(key, ())]
+    sections += [write(frame, curves) for write in MORE.values()]
     return [
-        *sections,
-        *(section for section in more if section),
+        *filter(None, sections),
         Section("Missing", gaps.missing(frame, plots), "machine"),
-        Section("Skipped, failed and too large", gaps.not_ok(frame), "machine"),
-        Section("Conditions", gaps.conditions(frame), "machine"),
+        Section("Skipped, failed and too large", [gaps.not_ok(frame)], "machine"),
+        Section("Conditions", [gaps.conditions(frame)], "machine"),
         _files(curves),
     ]
 
 
-def _of_text(written: str, question: str) -> Section:
-    """The section that begins with its heading."""
-    title, _, body = written.removeprefix("## ").partition("\n\n")
-    return Section(title, body, question)
+def of_plot(name: str, plot: Plot | None, question: str, body: Sequence[Block] = ()) -> Section | None:
+    """The section of a figure, with what stands under it."""
+    return Section(plot.title, [Figure(name, plot), *body], question) if plot else None
 
 
 def _glance(frame: pd.DataFrame) -> Section:
-    note = f"{_glance_note(frame)}{_timed_under(frame)}"
-    body = f"{glance_markdown(frame) or NO_GLANCE}\n\n{markdown_cell(note)}"
-    return Section(GLANCE, body, "fast")
-
-
-def _glance_note(frame: pd.DataFrame) -> str:
     baselines = by_estimator(text.values(frame[frame["group"] == "speedup"], "baseline"))
     named = f"the baseline, {' or '.join(baselines)}" if baselines else "the baseline"
-    return f"{GLANCE_NOTE.format(baseline=named)}{_bound_alone(frame)}"
+    note = f"{GLANCE_NOTE.format(baseline=named)}{_bound_alone(frame)}{_timed_under(frame)}"
+    return Section(GLANCE, [*(glance_blocks(frame) or [Paragraph(NO_GLANCE)]), Paragraph(note)], "fast")
 
 
 def _bound_alone(frame: pd.DataFrame) -> str:
@@ -149,13 +127,12 @@ def _timed_under(frame: pd.DataFrame) -> str:
     return f" Time and memory: {text.conditions(timed)}" if len(timed) else ""
 
 
-def _runs(frame: pd.DataFrame) -> str:
+def _runs(frame: pd.DataFrame) -> Table:
     counts = frame.groupby("run", sort=False)["status"].agg(["size", lambda status: (status == "ok").sum()])
-    rows = [(run, size, ok) for run, size, ok in counts.itertuples()]
-    return markdown_table(["run", "records", "of them ok"], rows)
+    return Table(["run", "records", "of them ok"], list(counts.itertuples()), "Runs")
 
 
-def _joint_runs(frame: pd.DataFrame) -> str:
+def _joint_runs(frame: pd.DataFrame) -> list[Block]:
     """Which runs are read as one, whether they are of several commits, and what more than one of them measured."""
     notes = []
     for _, rows in frame.groupby("joint_run", sort=False):
@@ -170,89 +147,25 @@ def _joint_runs(frame: pd.DataFrame) -> str:
         if repeated:
             are = "case was" if repeated == 1 else "cases were"
             notes.append(f"{repeated} {are} measured in more than one of them: figures show the median.")
-    return markdown_cell(" ".join(notes))
+    return [Paragraph(" ".join(notes))] if notes else []
 
 
-def _image(key: str, plot: Plot) -> str:
-    alt = markdown_cell(plot.title.replace("[", "(").replace("]", ")"))
-    return f"![{alt}]({key}.png)\n\n*{markdown_cell(plot.caption)}* ([SVG]({key}.svg))"
-
-
-def _held_against_jang(frame: pd.DataFrame) -> str:
-    """Our figures at the two K of Jang et al., where M2 on `synthetic` was measured there."""
-    rows = measured(frame, "speedup", "speedup")
-    model, dataset = HELD_AGAINST_JANG
-    rows = rows[(rows["model"] == model) & (rows["dataset"] == dataset) & (rows["timed"] == "step")]
-    rows = rows[rows["n_classes"].isin(JANG)]
-    if rows.empty:
-        return ""
-    medians = rows.groupby(["series", "n_classes", "estimator"])["speedup"].median()
-    cells = [(series, k, name, text.times(ours), jang(k)) for (series, k, name), ours in medians.items()]
-    return table_of_used(["", "K", "estimator", "M2 on synthetic, here", "Jang et al., fig. 5"], cells)
-
-
-# The tables that follow figures.
-TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
-    "speedup": _held_against_jang,
-    "peers": peer_table,
-    "regression": regression_markdown,
-    "fraction_of_peak": roofline_table,
-}
-
-
-def _readouts(frame: pd.DataFrame, curves: pd.DataFrame) -> str:
-    readouts = equal_readouts(curves)
-    if readouts.empty:
-        return ""
-    tables = []
-    for equal, title, write in (
-        ("step", "the largest step that all reached", text.plain),
-        ("second", "the largest second that all reached", text.seconds),
-    ):
-        own = readouts[readouts["equal"] == equal]
-        tables.append(f"At {title}:\n\n{_readout_table(own, write)}")
-    note = "Labels-only bounds neither: where it ended sooner, its last stands. Several seeds: their mean."
-    return "## Accuracy at equal steps and at equal seconds\n\n" + "\n\n".join([*tables, note])
-
-
-def _readout_table(readouts: pd.DataFrame, write: Callable[[float], str]) -> str:
-    estimators = by_estimator(readouts["estimator"])
-    rows = []
-    for (series, model, task, k, at), own in readouts.groupby([*PANEL, "at"], sort=True, dropna=False):
-        accuracies = dict(zip(own["estimator"], own["accuracy"], strict=True))
-        cells = [_percent(accuracies.get(estimator)) for estimator in estimators]
-        rows.append([series, text.model_name(model), task, k, write(at), *cells])
-    return table_of_used(["", "model", "data", "K", "at", *estimators], rows)
-
-
-def _percent(accuracy: float | None) -> str:
-    return text.NOT_MEASURED if accuracy is None or pd.isna(accuracy) else text.percent(accuracy)
-
-
-# The sections with a heading of their own, which follow a figure's place and stand without it too.
-SECTIONS: dict[str, Sequence[Callable[[pd.DataFrame, pd.DataFrame], str]]] = {
-    "gradient_pareto": (lambda frame, _: gradient_tables(frame),),
-    "accuracy_curves": (_readouts, lambda frame, _: training_section(frame)),
-}
-
-
-# More sections before the last ones, by name: functions of (frame, curves) → a Section, or None where it has no place.
-# Its figure, if it has one, is called as the section is: see `of_plot`. Adding one is a line here.
-MORE: dict[str, Callable[[pd.DataFrame, pd.DataFrame], Section | None]] = {
-    "gallery": lambda frame, curves: _gallery(frame),
-}
+def _machine(frame: pd.DataFrame) -> Paragraph:
+    """`cpu: AMD EPYC; cores: 2; …`, what differs between the records one after the other."""
+    found = {field: [gaps.told(field, value) for value in text.values(frame, field)] for field in MACHINE}
+    told = [
+        f"{field.removeprefix('machine_').removesuffix('_bytes').replace('_', ' ')}: {', '.join(values)}"
+        for field, values in found.items()
+        if values
+    ]
+    return Paragraph(f"Machine: {'; '.join(told)}.")
 
 
 def _gallery(frame: pd.DataFrame) -> Section | None:
     """What Gumbel-Softmax draws look like, where the records have an estimator that draws them."""
-    if not frame["estimator"].str.startswith(("gumbel-", "straight-through"), na=False).any():
+    if not (frame["gumbel_softmax"] == 1).any():
         return None
     return of_plot("gallery", draw_gallery(make_gallery()), "more")
-
-
-def of_plot(name: str, plot: Plot | None, question: str, body: str = "") -> Section | None:
-    """The section of a figure, with what stands under it."""
-    return Section(plot.title, body, question, name, plot) if plot else None
 
 
 def _files(curves: pd.DataFrame) -> Section:
@@ -264,5 +177,4 @@ def _files(curves: pd.DataFrame) -> Section:
         "tables.tex": "the tables in LaTeX",
         "summary.md": "the answer in short, to paste into an issue",
     }
-    body = "\n".join(f"- [{name}]({name}): {what}" for name, what in names.items())
-    return Section("Files", body, "machine")
+    return Section("Files", [Items([(Link(name), f": {what}") for name, what in names.items()])], "machine")

@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from gsbench.report import text
 from gsbench.report.axes import plain_log
 from gsbench.report.estimator_styles import by_estimator
-from gsbench.report.frame import is_sum
 from gsbench.report.peer_table import TIMED, TITLE, lost_name, peer_rows, timed_note, versions
 from gsbench.report.style import Look, Plot, make_sheet
 from gsbench.shown import printable
@@ -37,7 +36,7 @@ def peers(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Plot | None:
     rows = peer_rows(frame)
     if not (rows["status"] == "ok").any():
         return None
-    exact = is_sum(rows["estimator"])
+    exact = rows["exact_sum"] == 1
     kinds = [kind for kind in KINDS if (exact == kind).any()]
     panels = [(KINDS[kind], rows[exact == kind]) for kind in kinds]
     lines = [_lines(own) for _, own in panels]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
-from tabulate import tabulate
 
 from gsbench.report import text
+from gsbench.report.blocks import Block, Columns, Paragraph, Table
 from gsbench.report.class_figures import LOST
-from gsbench.report.estimator_styles import by_estimator
-from gsbench.shown import visible
+from gsbench.report.estimator_styles import in_order
 
 TITLE = "Beside other formulations"
 TIMED = {"unlabelled-step": "unlabelled step", "step": "full step", "bound": "bound"}
@@ -19,10 +19,6 @@ TIMED_NOTES = {
     "step": "the full training step",
     "bound": "the unlabelled bound, forward and backward",
 }
-HEADERS = (
-    "", "K", "gsbench", "peer", "timed", "times as fast", "peer's time", "gsbench's time", "peer's memory",
-    "gsbench's memory",
-)  # fmt: skip
 MEMORY_NOTE = (
     "Memory: the peak of a fresh process, in parentheses what of it came on top of libraries and model, once the first "
     "step began."
@@ -34,10 +30,8 @@ def peer_rows(frame: pd.DataFrame) -> pd.DataFrame:
     rows = frame[(frame["group"] == "peer") & frame["status"].isin(["ok", *LOST])]
     rows = rows.dropna(subset=["estimator", "baseline", "model", "n_classes"])
     rows = rows[(rows["speedup"] > 0) | (rows["status"] != "ok")]
-    order = {name: i for i, name in enumerate([*by_estimator(rows["estimator"]), *TIMED])}
-    rows = rows.assign(order=rows["estimator"].map(order), place=rows["timed"].map(order))
-    rows = rows.assign(timed=rows["timed"].fillna(""))
-    return rows.sort_values(["series", "model", "n_classes", "order", "place", "baseline"], kind="stable")
+    rows = in_order(rows, ["series", "model", "n_classes", "estimator", "timed", "baseline"], timed=[*TIMED])
+    return rows.assign(timed=rows["timed"].fillna(""))
 
 
 def timed_note(rows: pd.DataFrame) -> str:
@@ -76,33 +70,27 @@ def _library(rows: pd.DataFrame, blas: str, threads: str) -> str:
     return ", ".join([text.listed(text.values(rows, blas) or ["an unnamed library"]), *many])
 
 
-def peer_table(frame: pd.DataFrame) -> str:
-    """The whole table in Markdown, with what its columns mean."""
+def peer_table(frame: pd.DataFrame) -> list[Block]:
+    """The whole table, with what its columns mean."""
     rows = peer_rows(frame)
-    if rows.empty:
-        return ""
     memory = MEMORY_NOTE if rows["baseline_process_peak_bytes"].notna().any() else ""
-    notes = [timed_note(rows), memory, versions(rows)]
-    note = text.markdown_cell(" ".join(note for note in notes if note))
-    cells = [[*_head(row), *_seconds(row), *_memories(row)] for row in rows.itertuples()]
-    return f"{text.table_of_used(HEADERS, cells)}\n\n{note}"
+    note = " ".join(filter(None, [timed_note(rows), memory, versions(rows)]))
+    return [Table.of(COLUMNS, rows), Paragraph(note)]
 
 
-def peer_text(frame: pd.DataFrame) -> str:
-    """The ratios alone as plain text for a terminal, a column for each peer; "" where no peer was timed."""
+def peer_ratios(frame: pd.DataFrame) -> list[Table]:
+    """The ratios alone, for a terminal, with a column for each peer; no table where no peer was timed."""
     rows = peer_rows(frame)
     if rows.empty:
-        return ""
+        return []
     peers = sorted(set(rows["baseline"]))
     lines: dict[tuple[str, ...], dict[str, str]] = {}
-    for row in rows.itertuples():
-        series, k, estimator, peer, timed, ratio = _head(row)
+    for row in rows.to_dict("records"):
+        series, k, estimator, peer, timed, ratio = (write(row) for write in [*COLUMNS.values()][:6])
         lines.setdefault((series, k, estimator, timed), {})[peer] = ratio
     cells = [[*key, *(ratios.get(peer, text.NOT_MEASURED) for peer in peers)] for key, ratios in lines.items()]
-    headers, cells = text.used_columns(["", "K", "gsbench", "timed", *peers], cells)
-    written = [[visible(cell) for cell in row] for row in [headers, *cells]]
-    table = tabulate(written[1:], headers=written[0], tablefmt="simple", disable_numparse=True)
-    return f"{TITLE}: how many times as fast as each of them\n{table}"
+    title = f"{TITLE}: how many times as fast as each of them"
+    return [Table(["", "K", "gsbench", "timed", *peers], cells, title).used()]
 
 
 def lost_name(row: Any) -> str:
@@ -111,26 +99,23 @@ def lost_name(row: Any) -> str:
     return f"{'gsbench: ' if ours else ''}{text.status_name(row.status)}"
 
 
-def _head(row: Any) -> list[str]:
-    ratio = f"{text.measure(row.speedup, text.times)}{text.interval(row.speedup_low, row.speedup_high)}"
-    told = ratio if row.status == "ok" else lost_name(row)
-    return [row.series, text.plain(row.n_classes), row.estimator, row.baseline, TIMED.get(row.timed, row.timed), told]
+def _memory(side: str) -> Callable[[Any], str]:
+    """`931 MiB (520 MiB)`: the peak of a side, and what of it is above the start."""
+
+    def write(row: Any) -> str:
+        peak, start = row[f"{side}process_peak_bytes"], row[f"{side}process_start_bytes"]
+        above = "" if pd.isna(start) else f" ({text.size(max(0.0, peak - start))})"
+        return "" if pd.isna(peak) else f"{text.size(peak)}{above}"
+
+    return write
 
 
-def _seconds(row: Any) -> list[str]:
-    both = (row.baseline_seconds, row.candidate_seconds)
-    return ["" if pd.isna(seconds) else text.seconds(seconds) for seconds in both]
-
-
-def _memories(row: Any) -> list[str]:
-    return [
-        _memory(row.baseline_process_peak_bytes, row.baseline_process_start_bytes),
-        _memory(row.process_peak_bytes, row.process_start_bytes),
-    ]
-
-
-def _memory(peak: float, start: float) -> str:
-    """`931 MiB (520 MiB)`: the peak, and what of it is above the start."""
-    if pd.isna(peak):
-        return ""
-    return text.size(peak) if pd.isna(start) else f"{text.size(peak)} ({text.size(max(0.0, peak - start))})"
+COLUMNS: Columns = {
+    "": text.cell("series"), "K": text.cell("n_classes"), "gsbench": text.cell("estimator"),
+    "peer": text.cell("baseline"),
+    "timed": lambda row: TIMED.get(row["timed"], row["timed"]),
+    "times as fast": lambda row: text.speedup(row) if row["status"] == "ok" else lost_name(pd.Series(row)),
+    "peer's time": text.cell("baseline_seconds", text.seconds),
+    "gsbench's time": text.cell("candidate_seconds", text.seconds), "peer's memory": _memory("baseline_"),
+    "gsbench's memory": _memory(""),
+}  # fmt: skip

@@ -7,21 +7,22 @@ from typing import Any
 
 import pandas as pd
 
+from gsbench.fields import about, settings_of
 from gsbench.report.frame import SETTINGS
 from gsbench.report.reading import TRAINING
 from gsbench.report.runs import short_machine
 from gsbench.report.telling_apart import distinguishing
 from gsbench.report.text import listed, plain
-from gsbench.report.training_settings import OTHERS
+from gsbench.report.training_settings import BUDGETS, OTHERS
+from gsbench.settings import Settings
 
 HEAD = ("group", "estimator", "model", "n_classes", "timed")  # columns of their own in the table
 # Settings in which whole runs may differ: where a run has one value of it, that belongs to the run and not to the case.
-OF_RUNS = ("backend", "device", "threads", "dtype")
+OF_RUNS = about(settings_of(Settings), "session")
 # Repeats of one case may differ in these.
 OF_REPEATS = ("seed", "chunk")
 # What the data are matters to an accuracy, not to a time.
 OF_ACCURACIES = ("dataset_version", "dataset_checksum")
-BUDGETS = ("budget_epochs", "budget_steps", "budget_seconds")
 MORE = ("baseline", "labelled_per_class", "estimator_class_noise", *BUDGETS)
 # What runs are called by: the fewest that tell them apart, in this order.
 OF_NAMES = ("machine", "gsbench_commit", *OF_RUNS, "gsbench_version", "date")

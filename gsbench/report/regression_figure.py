@@ -36,30 +36,13 @@ def of_benchmarks(frame: pd.DataFrame) -> pd.DataFrame:
     return regression_table(frame[frame["group"] != TRAINING])
 
 
-def regression_markdown(frame: pd.DataFrame) -> str:
-    """All of them as a table."""
-    table = of_benchmarks(frame)
-    several = table["run"].nunique() > 1
-    header = ["group", "case", "metric", *(["run"] if several else []), "base", "new", "ratio", "interval", "verdict"]
-    rows = [
-        [
-            row["group"], _name(row), _metric(row),
-            *([row["run"]] if several else []), f"{row['base']:.4g}", f"{row['new']:.4g}", f"{row['ratio']:.3g} ×",
-            text.NOT_MEASURED if pd.isna(row["ratio_low"]) else f"{row['ratio_low']:.3g} to {row['ratio_high']:.3g}",
-            row["verdict"],
-        ]
-        for row in table.to_dict("records")
-    ]  # fmt: skip
-    return text.markdown_table(header, rows)
-
-
 def draw_regression(table: pd.DataFrame) -> Plot | None:
     """A panel for each metric and what is timed, a row a case, a point with its interval for each run."""
     drawn = (table["ratio"] > 0) & (table["ratio"] < np.inf)  # the axis is logarithmic
     rows = table[table["metric"].isin(SHOWN) & table["group"].isin(GROUPS) & drawn]
     if rows.empty:
         return None
-    rows = rows.assign(name=[_name(row) for row in rows.to_dict("records")], panel=_panels(rows))
+    rows = rows.assign(name=[case_label(row) for row in rows.to_dict("records")], panel=_panels(rows))
     names, left_out = _cases(rows)
     panels = sorted(set(rows["panel"]), key=lambda panel: (SHOWN.index(panel[0]), panel[1]))
     runs = list(dict.fromkeys(rows["run"]))
@@ -88,11 +71,7 @@ def draw_regression(table: pd.DataFrame) -> Plot | None:
     return Plot(title, caption, sheet.figure)
 
 
-def _metric(row: dict) -> str:
-    return f"{row['metric']} ({row['timed']})" if row["metric"] == "speedup" else row["metric"]
-
-
-def _name(row: dict) -> str:
+def case_label(row: dict) -> str:
     """`gumbel-softmax, ADGM, K = 10`: without the group, so that its time and its memory stand in one line."""
     k = "" if pd.isna(row["n_classes"]) else f"K = {text.plain(row['n_classes'])}"
     return ", ".join(filter(None, [row["estimator"], text.model_name(row["model"]), k, row["settings"]]))

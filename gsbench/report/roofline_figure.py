@@ -1,4 +1,4 @@
-"""How much of the machine's own matrix-product peak each case reaches: the figure and its table."""
+"""How much of the machine's own matrix-product peak each case reaches."""
 
 from __future__ import annotations
 
@@ -7,16 +7,10 @@ from matplotlib.ticker import MultipleLocator, PercentFormatter
 
 from gsbench.report import text
 from gsbench.report.axes import class_axis, draw_by_classes
-from gsbench.report.estimator_styles import by_estimator
 from gsbench.report.frame import measured
 from gsbench.report.style import Look, Plot, make_sheet
 
 PANELS = {"bound": "unlabelled bound", "step": "full training step"}
-HEADERS = ("", "model", "K", "estimator", "timed", "operations", "time", "per class", "machine's peak", "share of it")
-NOTE = (
-    "Operations: the floating-point operations of the matrix products that must be done, reckoned from the shapes of "
-    "the split model. The machine's peak: the best matrix product measured in turn with the case, and its shape."
-)
 
 
 def roofline_rows(frame: pd.DataFrame) -> pd.DataFrame:
@@ -64,32 +58,3 @@ def _products(rows: pd.DataFrame) -> str:
     """` (1024x1024x1024 and 2048x2048x2048)`, or "" where they are many or the records do not say."""
     found = sorted(text.values(rows, "peak_product"))
     return f" ({text.listed(found)})" if 0 < len(found) <= 3 else ""
-
-
-def roofline_table(frame: pd.DataFrame) -> str:
-    """The figure's values and what they are made of, a line for each (model, K, estimator, thing timed)."""
-    rows = roofline_rows(frame)
-    order = {name: i for i, name in enumerate(by_estimator(rows["estimator"]))}
-    rows = rows.assign(order=rows["estimator"].map(order)).sort_values(
-        ["series", "model", "n_classes", "order", "timed"], kind="stable"
-    )
-    cells = [
-        (
-            row.series, text.model_name(row.model), text.plain(row.n_classes), row.estimator, row.timed,
-            _giga(row.operations, "GFLOP"), text.measure(row.seconds, text.seconds),
-            text.measure(row.seconds / row.n_classes, text.seconds), _peak(row),
-            text.percent(row.fraction_of_peak)
-            + text.interval(row.fraction_of_peak_low, row.fraction_of_peak_high, lambda share: f"{100 * share:.1f}"),
-        )
-        for row in rows.itertuples()
-    ]  # fmt: skip
-    return f"{text.table_of_used(HEADERS, cells)}\n\n{NOTE}" if cells else ""
-
-
-def _giga(value: float, unit: str) -> str:
-    return text.measure(value, lambda number: f"{text.three_digits(number / 1e9)} {unit}")
-
-
-def _peak(row: pd.Series) -> str:
-    product = "" if pd.isna(row.peak_product) else f" ({row.peak_product})"
-    return f"{_giga(row.peak_operations_per_second, 'GFLOP/s')}{product}"

@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 
 from gsbench.report import text
 from gsbench.report.axes import class_axis, draw_by_classes, plain_log
-from gsbench.report.estimator_styles import by_estimator, family
-from gsbench.report.frame import measured
+from gsbench.report.estimator_styles import by_estimator
+from gsbench.report.frame import measured, names_with
 from gsbench.report.style import Look, Plot, make_sheet
 
 # Jang et al. 2017 (arXiv 1611.01144), fig. 5: how many times as fast sampling is as marginalizing, by K.
@@ -75,7 +75,7 @@ def _baselines(rows: pd.DataFrame) -> str:
 
 
 def _other_bound(rows: pd.DataFrame) -> str:
-    names = by_estimator(name for name in rows["estimator"] if family(name) == "sparsemax")
+    names = names_with(rows, "own_bound")
     return f" {text.listed(names)}: a sum of a bound of its own, whose cost follows the logits." if names else ""
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
-from tabulate import tabulate
 
+from gsbench.fields import settings_of
+from gsbench.settings import Settings
 from gsbench.shown import printable, visible
 
 NOT_MEASURED = "\N{EN DASH}"
@@ -19,15 +20,10 @@ MODEL_NAMES = {"adgm": "ADGM", "m2": "M2"}
 DATASET_NAMES = {"mnist": "MNIST", "omniglot": "Omniglot"}
 STATUS_NAMES = {"too-large": "too large", "out-of-memory": "out of memory"}
 
-# The settings that a caption names, and how: `{}` is the value.
-CAPTION_SETTINGS = {
-    "preset": "preset {}",
-    "batch": "batch {}",
-    "n_mc": "N_MC = {}",
-    "dtype": "{}",
-    "backend": "backend {}",
-    "dataset": "data {}",
-    "labelled_per_class": "{} labels a class",
+_CASE = settings_of(Settings)
+# The fields of the settings that a caption names, and how: `{}` is the value.
+CAPTIONS = {
+    s.record: s.caption for kind in ("work", "session", "task") for s in _CASE.values() if s.about == kind and s.caption
 }
 
 
@@ -68,9 +64,19 @@ def measure(value: float, write: Callable[[float], str]) -> str:
     return NOT_MEASURED if pd.isna(value) else write(value)
 
 
+def cell(field: str, write: Callable[[Any], str] | None = None, none: str = "") -> Callable[[Mapping[Any, Any]], str]:
+    """What writes the field of a row; `none` where the row has nothing there."""
+    return lambda row: none if row[field] is None or pd.isna(row[field]) else (write or plain)(row[field])
+
+
 def interval(low: float, high: float, write: Callable[[float], str] = three_digits) -> str:
     """What follows a figure that has an interval: ` [9.10, 13.0]`; nothing where there is none."""
     return "" if pd.isna(low) or pd.isna(high) else f" [{write(low)}, {write(high)}]"
+
+
+def speedup(row: Mapping[Any, Any]) -> str:
+    """`9.90 × [9.10, 13.0]`; "" where the row has none."""
+    return cell("speedup", lambda found: times(found) + interval(row["speedup_low"], row["speedup_high"]))(row)
 
 
 def interval_name(rows: pd.DataFrame) -> str:
@@ -84,6 +90,11 @@ def plain(value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return NOT_MEASURED
     return f"{value:.15g}" if isinstance(value, float) else str(value)
+
+
+def one_line(value: Any) -> str:
+    """`plain`, in one line in which nothing is hidden."""
+    return visible(" ".join(plain(value).split()))
 
 
 def model_name(model: str) -> str:
@@ -117,14 +128,14 @@ def listed(items: Iterable[Any]) -> str:
 
 def conditions(rows: pd.DataFrame) -> str:
     """The device and the settings of the rows, as the end of a figure's caption."""
-    parts = [_devices(rows)]
-    settings = [
-        form.format(listed(in_order(values(rows, field))))
-        for field, form in CAPTION_SETTINGS.items()
-        if values(rows, field)
-    ]
-    parts += [f"Settings: {', '.join(settings)}."] if settings else []
-    return " ".join(parts)
+    told = settings(rows)
+    return f"Device: {devices(rows)}." + (f" Settings: {told}." if told else "")
+
+
+def settings(rows: pd.DataFrame) -> str:
+    """`preset small, batch 100, …`: what a caption names of the settings of the rows."""
+    found = [(form, in_order(values(rows, field))) for field, form in CAPTIONS.items()]
+    return ", ".join(form.format(listed(own)) for form, own in found if own)
 
 
 def in_order(found: Iterable[Any]) -> list[Any]:
@@ -132,44 +143,15 @@ def in_order(found: Iterable[Any]) -> list[Any]:
     return sorted(found, key=lambda value: (isinstance(value, str), value))
 
 
-def _devices(rows: pd.DataFrame) -> str:
-    """`Device: cpu (AMD EPYC 7B13, 2 threads).`, one after the other where there are several."""
+def devices(rows: pd.DataFrame, form: str = "{} ({})") -> str:
+    """`cpu (AMD EPYC 7B13, 2 threads)`, one after the other where there are several."""
     columns = ["device", "machine_cpu", "machine_gpu", "threads"]
-    devices = []
+    found = []
     for device, cpu, gpu, threads in rows[columns].drop_duplicates().itertuples(index=False):
         name = plain(cpu) if pd.isna(gpu) else plain(gpu)
         many = f", {plain(threads)} thread{'' if threads == 1 else 's'}" if not pd.isna(threads) else ""
-        devices.append(f"{plain(device)} ({name}{many})")
-    return f"Device: {'; '.join(dict.fromkeys(devices))}."
-
-
-ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-# What Markdown takes for markup: at the beginning of a line (a heading, a list, a ruler), and anywhere. Brackets are
-# left alone but where they would end the text of a link; an address with a protocol or www. would be a link by itself.
-_MARKUP = re.compile(
-    r"^(?:\#{1,6}|[-+])(?=\s|$)|^[-=](?=[-=\s]*$)|^\d{1,9}[.)](?=\s|$)"
-    r"|[\\`*&<>|$]|(?<![^\W_])_|_(?![^\W_])|(?<!\s)~|~(?!\s)|\](?=[(\[:])|:(?=//)|(?<=\bwww)\.",
-    re.IGNORECASE,
-)
-
-
-def _escaped(found: re.Match[str]) -> str:
-    markup = found[0]
-    number = markup[:-1] if markup[0].isdigit() else ""
-    return ENTITIES.get(markup) or f"{number}\\{markup.removeprefix(number)}"
-
-
-def markdown_cell(text: Any) -> str:
-    """Text that stands in Markdown as it is, in a table too: one line, nothing taken for markup, nothing hidden.
-
-    `markup.plain` takes it back.
-    """
-    return _MARKUP.sub(_escaped, visible(" ".join(plain(text).split())))
-
-
-def code(name: str) -> str:
-    """A name in Markdown as code; as plain text where its characters could end the code."""
-    return f"`{name}`" if re.fullmatch(r"[\w .()=,-]+", name) else markdown_cell(name)
+        found.append(form.format(plain(device), name + many))
+    return "; ".join(dict.fromkeys(found))
 
 
 # With one of these a spreadsheet begins a formula. What is written wide in East Asia counts as well.
@@ -191,19 +173,3 @@ def csv_text(table: pd.DataFrame) -> str:
     whole = pd.DataFrame(dict(enumerate(written)), index=table.index)
     whole.columns = pd.Index([csv_cell(str(name)) for name in table.columns], dtype=object)
     return str(whole.to_csv(index=False, float_format="%.15g", lineterminator="\n"))
-
-
-def markdown_table(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    cells = [[markdown_cell(cell) for cell in row] for row in rows]
-    return tabulate(cells, headers=[markdown_cell(h) for h in headers], tablefmt="github", disable_numparse=True)
-
-
-def table_of_used(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A Markdown table without the columns in which every cell is ""."""
-    return markdown_table(*used_columns(headers, rows))
-
-
-def used_columns(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> tuple[list[str], list[list[Any]]]:
-    """The headers and the rows without the columns in which every cell is ""."""
-    used = [i for i in range(len(headers)) if any(row[i] != "" for row in rows)]
-    return [headers[i] for i in used], [[row[i] for i in used] for row in rows]

@@ -6,28 +6,27 @@ from typing import Any
 
 import pandas as pd
 
+from gsbench.fields import about, settings_of
+from gsbench.recipe import Recipe
 from gsbench.report import text
 from gsbench.report.telling_apart import distinguishing, settings_labels
+from gsbench.runs.settings import SETTINGS, RunSettings
+from gsbench.settings import NETWORKS, Settings
 
 OF_TASK = ["model", "dataset", "preset", "labelled_per_class"]
-BUDGETS = {"budget_epochs": "epochs", "budget_steps": "steps", "budget_seconds": "s"}
+_CASE, _RUN = settings_of(Settings), settings_of(RunSettings)
+BUDGETS = {s.record: s.caption for s in _RUN.values() if s.about == "budget"}
 # Settings in which null is a value: one that is off, or its default.
-NULL_IS_OFF = (
-    "clip_norm", "clip_element", "labelled_batch", "output_std", "log_var_limits", "evaluate_every_steps",
-    "validation_images", "classifier_units",
-)  # fmt: skip
-RECIPE = (
-    "learning_rate", "learning_rate_decay", "learning_rate_every", "learning_rate_floor", "beta1", "alpha", "tau_decay",
-    "tau_floor", "clip_norm", "clip_element", "weight_prior", "labelled_weight", "labelled_batch", "balance",
-    "adversarial", "adversarial_radius", "pseudo_labels", "pseudo_threshold", "distortion", "shift", "polyak", "drop_x",
-    "drop_hidden", "steps_per_epoch", "evaluate_every_steps", "validation_images",
-)  # fmt: skip
+NULL_IS_OFF = {s.record for s in SETTINGS.values() if s.or_none and not s.filled}
 # All that two runs of one task may differ in besides, what one looks for first in front.
-OTHERS = (
-    "budget", "threads", "device", "backend", "dtype", "batch", "n_mc", *RECIPE, "draws_of_a", "test_draws_of_a",
-    "binarize", "dataset_version", "dataset_checksum", "n_pixels", "units", "classifier_units", "layers",
-    "class_layers", "d_a", "d_z", "nonlinearity", "norm", "init", "init_std", "output_std", "log_var_limits",
-)  # fmt: skip
+OTHERS = tuple(
+    field
+    for field in (
+        *("budget", *about(_CASE, "session", "work"), *settings_of(Recipe), *about(_RUN, "evaluation")),
+        *(*about(_CASE, "task"), "dataset_version", "dataset_checksum", "n_pixels", *NETWORKS),
+    )
+    if field not in OF_TASK
+)
 
 
 def training_tasks(rows: pd.DataFrame) -> pd.Series:
@@ -37,7 +36,7 @@ def training_tasks(rows: pd.DataFrame) -> pd.Series:
     What a run came to know only when it began, such as the version of its data, is told by runs that were evaluated.
     """
     tasks = pd.Series([""] * len(rows), index=rows.index, dtype=object)
-    known = {field: _values(rows, field) for field in OTHERS if field in rows or field == "budget"}
+    known = {field: known_values(rows, field) for field in OTHERS if field in rows or field == "budget"}
     others = pd.DataFrame(known, index=rows.index).assign(n_classes=rows["n_classes"])
     for _, own in rows.groupby(OF_TASK, dropna=False, sort=False):
         evaluated = own.index[own["validation_accuracy"].notna()]
@@ -52,7 +51,8 @@ def task_head(row: Any) -> str:
     return f"{text.dataset_name(dataset)}, {labels} labels a class, preset {preset}"
 
 
-def _values(rows: pd.DataFrame, field: str) -> list[Any]:
+def known_values(rows: pd.DataFrame, field: str) -> list[Any]:
+    """The values of a setting, "none" where null is one of them."""
     if field == "budget":
         return [budget(row) for _, row in rows.iterrows()]
     return ["none" if field in NULL_IS_OFF and pd.isna(value) else value for value in rows[field]]
@@ -60,5 +60,5 @@ def _values(rows: pd.DataFrame, field: str) -> list[Any]:
 
 def budget(row: Any) -> str:
     """`20 epochs`, `2,000 steps`, or the first that is spent of several: `20 epochs or 60 s`."""
-    given = [(row[field], unit) for field, unit in BUDGETS.items() if not pd.isna(row[field])]
-    return " or ".join(f"{value:,.15g} {unit}" for value, unit in given)
+    given = [(row[field], caption) for field, caption in BUDGETS.items() if not pd.isna(row[field])]
+    return " or ".join(caption.format(f"{value:,.15g}") for value, caption in given)

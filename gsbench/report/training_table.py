@@ -8,30 +8,26 @@ from typing import Any
 import pandas as pd
 
 from gsbench.report import text
-from gsbench.report.accuracy import BASELINE
-from gsbench.report.estimator_styles import by_estimator, family
-from gsbench.report.frame import is_sum
+from gsbench.report.blocks import Block, Columns, Heading, Items, Paragraph, Section, Table
+from gsbench.report.estimator_styles import in_order
+from gsbench.report.frame import names_with
 from gsbench.report.reading import TRAINING
 from gsbench.report.training_runs import SUBJECT, finished_runs, over_seeds, subject_title, training_rows
 
-HEADERS = (
-    "estimator", "seeds", "steps", "validation accuracy", "training time", "wall time", "steps/s", "peak memory",
-    "test accuracy",
-)  # fmt: skip
 FIGURES = (
     "step", "validation_accuracy", "train_seconds", "wall_seconds", "steps_per_second", "peak_bytes", "test_accuracy",
 )  # fmt: skip
 SAME = 0.0005  # a difference of accuracies that is written as 0.0 percentage points
 
 
-def training_section(frame: pd.DataFrame) -> str:
-    """The tables under a heading, and what did not come to its end; "" where there are no training runs."""
+def training_section(frame: pd.DataFrame) -> Section | None:
+    """The tables, and what did not come to its end; None where there are no training runs."""
     if not (frame["group"] == TRAINING).any():
-        return ""
+        return None
     finished, rows = finished_runs(frame), training_rows(frame)
-    tables = [_of_subject(own, rows) for _, own in finished.groupby(SUBJECT, sort=True)]
-    note = [text.markdown_cell(_note(finished))] if len(finished) else []
-    return "\n\n".join(["## Training runs", *note, *tables, *_not_finished(frame)])
+    note = [Paragraph(_note(finished))] if len(finished) else []
+    tables = [block for _, own in finished.groupby(SUBJECT, sort=True) for block in _of_subject(own, rows)]
+    return Section("Training runs", [*note, *tables, *_not_finished(frame)], "accurate")
 
 
 def _note(rows: pd.DataFrame) -> str:
@@ -66,58 +62,58 @@ def _examples(rows: pd.DataFrame, part: str) -> str:
     return f"{', '.join(parts)},"
 
 
-def _of_subject(rows: pd.DataFrame, every: pd.DataFrame) -> str:
+def _of_subject(rows: pd.DataFrame, every: pd.DataFrame) -> list[Block]:
     """The table of one task and K under its heading, and a line for each sampler beside the sum. `every` are all runs,
     of which those of this subject that did not come to their end are counted.
     """
     points = over_seeds(rows, ["estimator"], FIGURES).set_index("estimator")
     first = rows.iloc[0]
     lost = every[(every[SUBJECT] == first[SUBJECT]).all(axis=1) & (every["status"] != "ok")]
-    cells = [_cells(name, points.loc[name], lost[lost["estimator"] == name]) for name in by_estimator(points.index)]
-    parts = [f"### {text.markdown_cell(subject_title(first))}", text.table_of_used(HEADERS, cells)]
-    lines = [f"- {text.markdown_cell(line)}" for line in against_the_sum(points)]
-    return "\n\n".join([*parts, "\n".join(lines)] if lines else parts)
+    others = [_counts(lost[lost["estimator"] == name]) for name in points.index]
+    table = Table.of(COLUMNS, in_order(points.assign(others=others).reset_index(), ["estimator"]))
+    lines = against_the_sum(rows, points)
+    return [Heading(subject_title(first)), table, *([Items(lines)] if lines else [])]
 
 
-def _cells(name: str, point: pd.Series, lost: pd.DataFrame) -> list[str]:
-    others = [f"{n} {text.status_name(status)}" for status, n in lost["status"].value_counts().sort_index().items()]
-    return [
-        name,
-        f"{point['seeds']:.0f}" + (f" ({', '.join(others)})" if others else ""),
-        _mean(point, "step", _count),
-        _accuracy(point, "validation_accuracy"),
-        *(_mean(point, figure, text.seconds) for figure in ("train_seconds", "wall_seconds")),
-        _mean(point, "steps_per_second", text.three_digits),
-        _mean(point, "peak_bytes", text.size),
-        _accuracy(point, "test_accuracy"),
-    ]
-
-
-def _mean(point: pd.Series, figure: str, write: Callable[[float], str]) -> str:
-    return "" if pd.isna(point[figure]) else write(point[figure])
+def _counts(lost: pd.DataFrame) -> str:
+    """` (1 diverged, 2 unfinished)`; "" where there are none."""
+    counts = lost["status"].value_counts().sort_index()
+    return f" ({', '.join(f'{n} {text.status_name(status)}' for status, n in counts.items())})" if len(counts) else ""
 
 
 def _count(steps: float) -> str:
     return f"{steps:,.0f}"
 
 
-def _accuracy(point: pd.Series, figure: str) -> str:
+def _accuracy(figure: str) -> Callable[[Any], str]:
     """`92.1 % (91.5 to 92.6)`; without the ends where there is one run."""
-    mean = _mean(point, figure, text.percent)
-    return f"{mean} ({_ends(point, figure)})" if mean and point["runs"] > 1 else mean
+    mean = text.cell(figure, text.percent)
+    return lambda point: f"{mean(point)} ({_ends(point, figure)})" if mean(point) and point["runs"] > 1 else mean(point)
 
 
-def _ends(point: pd.Series, figure: str) -> str:
+def _ends(point: Any, figure: str) -> str:
     return " to ".join(f"{100 * point[f'{figure}_{end}']:.1f}" for end in ("low", "high"))
 
 
-def against_the_sum(points: pd.DataFrame) -> list[str]:
+COLUMNS: Columns = {
+    "estimator": text.cell("estimator"),
+    "seeds": lambda point: f"{point['seeds']:.0f}{point['others']}",
+    "steps": text.cell("step", _count), "validation accuracy": _accuracy("validation_accuracy"),
+    "training time": text.cell("train_seconds", text.seconds), "wall time": text.cell("wall_seconds", text.seconds),
+    "steps/s": text.cell("steps_per_second", text.three_digits), "peak memory": text.cell("peak_bytes", text.size),
+    "test accuracy": _accuracy("test_accuracy"),
+}  # fmt: skip
+NOT_FINISHED: Columns = {
+    "run": text.cell("case"), "status": text.cell("status", text.status_name), "reason": text.cell("reason"),
+    "step": text.cell("step", _count), "validation accuracy": text.cell("validation_accuracy", text.percent),
+}  # fmt: skip
+
+
+def against_the_sum(rows: pd.DataFrame, points: pd.DataFrame) -> list[str]:
     """A sentence for each sampler on how far its mean validation accuracy lies from that of the exact sum over q, and
-    on the seeds of both; none where no sum was trained. `points` are of `over_seeds`, by estimator.
+    on the seeds of both; none where no sum was trained. `points` are `over_seeds` of the rows, by estimator.
     """
-    names = by_estimator(points.index)
-    sums = [name for name in names if is_sum(pd.Series([name]))[0]]
-    samplers = [name for name in names if name not in (*sums, BASELINE) and family(name) != "sparsemax"]
+    sums, samplers = names_with(rows, "exact_sum"), names_with(rows, "draws_y")
     return [_held_against(name, points.loc[name], sums[0], points.loc[sums[0]]) for name in samplers] if sums else []
 
 
@@ -146,16 +142,8 @@ def _overlap(first: pd.Series, second: pd.Series) -> str:
     return "the ranges of the seeds overlap" if low <= high else "the ranges of the seeds lie apart"
 
 
-def _not_finished(frame: pd.DataFrame) -> list[str]:
+def _not_finished(frame: pd.DataFrame) -> list[Block]:
     """A table of the runs that diverged, failed or are unfinished, with how far they came; nothing where all ended."""
     rows = frame[(frame["group"] == TRAINING) & (frame["status"] != "ok")]
-    if rows.empty:
-        return []
-    cells = [_line(row) for _, row in rows.sort_values(["status", "case"], kind="stable").iterrows()]
-    headers = ["run", "status", "reason", "step", "validation accuracy"]
-    return ["### Runs that did not come to their end", text.table_of_used(headers, cells)]
-
-
-def _line(row: Any) -> list[str]:
-    accuracy = _mean(row, "validation_accuracy", text.percent)
-    return [row["case"], text.status_name(row["status"]), row["reason"] or "", _mean(row, "step", _count), accuracy]
+    table = Table.of(NOT_FINISHED, rows.sort_values(["status", "case"], kind="stable"))
+    return [Heading("Runs that did not come to their end"), table] if len(rows) else []

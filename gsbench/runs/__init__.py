@@ -1,7 +1,7 @@
 """Training runs: their settings and presets, a run that stops and goes on, its store, and grids of runs."""
 
 from gsbench.runs.run import run_training
-from gsbench.runs.settings import PRESETS, RunSettings, make_run
+from gsbench.runs.settings import RunSettings, make_run
 from gsbench.runs.store import FINISHED, Store
 
-__all__ = ["FINISHED", "PRESETS", "RunSettings", "Store", "make_run", "run_training"]
+__all__ = ["FINISHED", "RunSettings", "Store", "make_run", "run_training"]

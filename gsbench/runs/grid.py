@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import sys
 from collections.abc import Iterable, Mapping
@@ -10,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from gsbench.data import default_classes
-from gsbench.recipe import Recipe
-from gsbench.runs.settings import RunSettings, make_run
-from gsbench.settings import Settings, check_class_count
+from gsbench.runs.settings import SETTINGS, RunSettings, make_run
+from gsbench.settings import check_class_count
 from gsbench.values import LARGEST, SettingError, did_you_mean, shown
 
 if sys.version_info >= (3, 11):
@@ -21,10 +19,6 @@ else:
     import tomli as tomllib
 
 Options = dict[str, Any]
-
-_KINDS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
-_FIELDS = [field for kind in (Settings, Recipe, RunSettings) for field in dataclasses.fields(kind)]
-_SPELLED = {field.name: str(field.type) for field in _FIELDS}  # "int", "float | None"
 
 
 def read_grids(path: Path) -> list[Options]:
@@ -70,26 +64,20 @@ def make_runs(grids: Iterable[Mapping[str, Any]], data_dir: str | Path | None = 
 
 
 def _values(name: str, given: Any) -> list[Any]:
-    values = list(given) if isinstance(given, (list, tuple)) else [given]
-    if not values:
+    is_pair = name in SETTINGS and SETTINGS[name].kind is tuple
+    if not isinstance(given, (list, tuple)) or (is_pair and not any(isinstance(v, (list, tuple)) for v in given)):
+        return [given]
+    if not given:
         raise SettingError(f"{{{name}}} needs at least one value", ", got none")
-    return values
+    return list(given)
 
 
 def _make(options: Options, data_dir: str | Path | None) -> RunSettings:
     for name, value in options.items():
-        _check_kind(name, value)
+        if name in SETTINGS:  # an unknown name is refused with the run
+            SETTINGS[name].checked(value)
     dataset = options.setdefault("dataset", "glyphs")
     options.setdefault("n_classes", default_classes(dataset, data_dir))
     settings = make_run(options)
     check_class_count(dataset, settings.case.n_classes, data_dir)
     return settings
-
-
-def _check_kind(name: str, value: Any) -> None:
-    """Raises ValueError where a value is not of its setting's kind: a TOML file may have any. Unknown names pass."""
-    kind = _SPELLED.get(name, "").removesuffix(" | None")
-    if kind not in _KINDS or (value is None and _SPELLED[name] != kind):
-        return
-    if isinstance(value, bool) != (kind == "bool") or not isinstance(value, _KINDS[kind]):
-        raise SettingError(f"{{{name}}} must be of kind {kind}", f", got {shown(value)}")

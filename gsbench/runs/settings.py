@@ -1,4 +1,4 @@
-"""What defines a training run: its case, its recipe, its budget, how it is evaluated; and the presets of all that."""
+"""What defines a training run: its case, its recipe, its budget, and how it is evaluated."""
 
 from __future__ import annotations
 
@@ -9,37 +9,28 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from gsbench.estimators import parse_estimator
+from gsbench.estimators import NO_FACTS, parse_estimator
+from gsbench.fields import Setting, check_all, recorded, setting, settings_of
+from gsbench.presets import PRESETS
 from gsbench.recipe import Recipe, steps_of
-from gsbench.settings import Settings
+from gsbench.settings import NETWORKS, Settings
 from gsbench.training import ROWS
-from gsbench.values import LONGEST_SECONDS, Range, SettingError, not_known, whole
+from gsbench.values import SECONDS, Range, SettingError, not_known, whole
 
 LABELS_ONLY = "labels-only"
-RANGES = {
-    "epochs": Range(above=0, most=1e9),
-    "steps": whole(1),
-    "seconds": Range(above=0, most=LONGEST_SECONDS),
-    "evaluate_every": whole(1),
-    "validation_images": whole(1),
-    "validation_draws": whole(1, ROWS),  # of one example at once, at the least
-    "test_draws": whole(1, ROWS),
-}
+DRAWS = whole(1, ROWS)  # of one example at once, at the least
 
 
 @dataclasses.dataclass(frozen=True)
 class RunSettings:
     """One run. It ends with the first of its budgets that is spent; one at least must be given.
 
-    case                 model, data set, K, estimator, minibatch, seed, device, threads
-    recipe               how it is trained
-    labels_only          trains q(y|a,x) on the labels alone; the case's estimator has no part in it
-    epochs, steps        budgets that say where a run ends to the step
-    seconds              of training, without evaluations: where a run ends depends on the machine
-    evaluate_every       steps between evaluations; None: one epoch
-    validation_images    drawn at random from the validation part; None: all of it
-    validation_draws     of a, over which q(y|a,x) is averaged, on the way
-    test_draws           the same on the test part, which is evaluated once, at the end
+    case          model, data set, K, estimator, minibatch, seed, device, threads, networks
+    recipe        how it is trained
+    labels_only   trains q(y|a,x) on the labels alone; the case's estimator has no part in it
+
+    Budgets of epochs and steps say where a run ends to the step; where one of seconds ends depends on the machine. What
+    is evaluated on the way is a part of the validation images, and at the end, once, the test part.
 
     Raises ValueError that says what is allowed.
     """
@@ -47,22 +38,35 @@ class RunSettings:
     case: Settings
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
     labels_only: bool = False
-    epochs: float | None = None
-    steps: int | None = None
-    seconds: float | None = None
-    evaluate_every: int | None = None
-    validation_images: int | None = None
-    validation_draws: int = 1
-    test_draws: int = 100
+    epochs: float | None = setting(
+        None, "end after so many epochs", Range(above=0, most=1e9),
+        about="budget", record="budget_epochs", caption="{} epochs",
+    )  # fmt: skip
+    steps: int | None = setting(
+        None, "end after so many steps", whole(1), about="budget", record="budget_steps", caption="{} steps"
+    )
+    seconds: float | None = setting(
+        None, "end after so many seconds of training, without evaluations", SECONDS,
+        about="budget", record="budget_seconds", caption="{} s",
+    )  # fmt: skip
+    evaluate_every: int | None = setting(
+        None, "steps between evaluations; default: an epoch", whole(1),
+        about="evaluation", record="evaluate_every_steps",
+    )  # fmt: skip
+    validation_images: int | None = setting(
+        None, "images of the validation part, drawn at random; default: all", whole(1), about="evaluation"
+    )
+    validation_draws: int = setting(
+        1, "draws of a over which q(y|a,x) is averaged on the way", DRAWS, about="evaluation", record="draws_of_a"
+    )
+    test_draws: int = setting(
+        100, "the same on the test part, at the end", DRAWS, about="evaluation", record="test_draws_of_a"
+    )
 
     def __post_init__(self) -> None:
-        if all(getattr(self, name) is None for name in ("epochs", "steps", "seconds")):
+        if all(getattr(self, name) is None for name in _BUDGETS):
             raise SettingError("a run needs a budget: {epochs}, {steps} or {seconds}")
-        for name, allowed in RANGES.items():
-            allowed.check(name, getattr(self, name), or_none=not name.endswith("_draws"))
-        for name in ("epochs", "seconds"):  # one form for each number, as in the recipe
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, float(getattr(self, name)))
+        check_all(self)
         if self.case.dataset == "synthetic":
             why = ": the labels of data set 'synthetic' are random: there is no accuracy to train for"
             raise SettingError("{dataset}", why)
@@ -77,19 +81,8 @@ class RunSettings:
         """All settings, flat, as they stand in a record."""
         case = self.case.record_fields()
         if self.labels_only:
-            case = {key: value for key, value in case.items() if not key.startswith("estimator_")}
-        return {
-            **case,
-            **dataclasses.asdict(self.recipe),
-            "estimator": self.estimator,
-            "budget_epochs": self.epochs,
-            "budget_steps": self.steps,
-            "budget_seconds": self.seconds,
-            "evaluate_every_steps": self.evaluate_every,
-            "validation_images": self.validation_images,
-            "draws_of_a": self.validation_draws,
-            "test_draws_of_a": self.test_draws,
-        }
+            case = {key: value for key, value in case.items() if not key.startswith("estimator_")} | NO_FACTS
+        return {**case, **recorded(self.recipe), "estimator": self.estimator, **recorded(self)}
 
     @property
     def key(self) -> str:
@@ -112,54 +105,20 @@ class RunSettings:
 
 
 def _changed(part: Any) -> dict[str, Any]:
-    """The fields of a dataclass that are not at their defaults, nor dataclasses themselves."""
+    """The fields of a dataclass that are not at their defaults. The parts of a run each have their own.
+
+    Where a plug-in lies has no part in a run's name: what is taken from it is named there.
+    """
     values = {field.name: (getattr(part, field.name), field.default) for field in dataclasses.fields(part)}
-    return {name: v for name, (v, default) in values.items() if v != default and not dataclasses.is_dataclass(v)}
+    return {name: v for name, (v, default) in values.items() if v != default and name not in _PARTS}
 
 
-# Flat options by preset. The networks' sizes are those of the same name in `gsbench.models.PRESETS`.
-PRESETS: dict[str, dict[str, Any]] = {
-    "default": {"epochs": 20.0},
-    # Short runs over many class counts. 3e-3 was the best of 3e-4, 1e-3 and 3e-3 after 300 steps for the sum and three
-    # samplers at K = 50, and after 2,000 for gumbel-softmax.
-    "small": {"learning_rate": 3e-3, "steps": 2000, "evaluate_every": 100},
-    # The 2016 blog post's: α 1, τ from 1 down to 0.5, epochs of 500 steps. Its "clip 10" was never applied, and one
-    # Adam for each network does what one for all does.
-    "blog": {"alpha": 1.0, "tau_decay": 0.999, "tau_floor": 0.5, "steps_per_epoch": 500, "epochs": 20.0},
-    # High accuracy on MNIST with 100 labels in little time. Virtual adversarial training and pseudo-labels are no part
-    # of the published models: without them the same networks end some 5 points lower.
-    "tuned": {
-        "alpha": 300.0,
-        "labelled_batch": 50,
-        "binarize": "none",
-        "shift": 1,
-        "balance": 100.0,
-        "adversarial": 300.0,
-        "pseudo_labels": 300.0,
-        "polyak": 0.99,
-        "learning_rate": 4e-3,
-        "learning_rate_decay": 0.8,
-        "epochs": 15.0,
-    },
-    # Maaløe et al. 2016's published code, of the ADGM in place of its SDGM: α = 0.1·60,000/100.
-    "paper": {
-        "alpha": 60.0,
-        "learning_rate_decay": 0.75,
-        "learning_rate_every": 200.0,
-        "learning_rate_floor": 3e-5,
-        "clip_norm": 5.0,
-        "clip_element": 1.0,
-        "weight_prior": True,
-        "epochs": 1000.0,
-        "validation_draws": 1,
-    },
-}
-
-_OF_CASE, _OF_RECIPE, _OWN = (
-    frozenset(field.name for field in dataclasses.fields(kind)) for kind in (Settings, Recipe, RunSettings)
-)
-OPTIONS = (_OF_CASE | _OF_RECIPE | _OWN) - {"case", "recipe", "labels_only"}
-_BUDGETS = ("epochs", "steps", "seconds")
+_PARTS = ("case", "recipe", "networks", "plugins")
+# Every setting of a run by its name.
+SETTINGS: dict[str, Setting] = {
+    **settings_of(Settings), **NETWORKS, **settings_of(Recipe), **settings_of(RunSettings)
+}  # fmt: skip
+_BUDGETS = tuple(name for name, s in settings_of(RunSettings).items() if s.about == "budget")
 
 
 def spelling(text: str) -> str:
@@ -169,17 +128,15 @@ def spelling(text: str) -> str:
 
 
 def make_run(options: Mapping[str, Any]) -> RunSettings:
-    """The run of a preset with changes: `options` are the fields of Settings, Recipe and RunSettings in one mapping.
+    """The run of a preset with changes: `options` are of `SETTINGS`, in one mapping.
 
     A budget that is named takes the place of the preset's. The estimator may be "labels-only". Raises ValueError that
     says what is known or allowed.
     """
-    if unknown := sorted(set(options) - OPTIONS):
-        raise SettingError("", f"unknown setting {not_known(unknown[0], sorted(OPTIONS))}")
-    preset = options.get("preset", "default")
-    if preset not in PRESETS:
-        raise SettingError("unknown {preset}", f" {not_known(preset, PRESETS)}")
-    of_preset = dict(PRESETS[preset])
+    if unknown := sorted(set(options) - set(SETTINGS)):
+        raise SettingError("", f"unknown setting {not_known(unknown[0], sorted(SETTINGS))}")
+    preset = SETTINGS["preset"].checked(options.get("preset", "default"))
+    of_preset = dict(PRESETS[preset].run)
     if any(options.get(name) is not None for name in _BUDGETS):
         of_preset = {key: value for key, value in of_preset.items() if key not in _BUDGETS}
     merged = {**of_preset, **options}
@@ -191,7 +148,5 @@ def make_run(options: Mapping[str, Any]) -> RunSettings:
     labels_only = merged.get("estimator") == LABELS_ONLY
     if labels_only:
         merged["estimator"] = "marginalize"
-    case, recipe, own = (
-        {key: value for key, value in merged.items() if key in names} for names in (_OF_CASE, _OF_RECIPE, _OWN)
-    )
-    return RunSettings(Settings(**case), Recipe(**recipe), labels_only, **own)
+    recipe, own = ({n: merged.pop(n) for n in settings_of(kind) if n in merged} for kind in (Recipe, RunSettings))
+    return RunSettings(Settings.of(merged), Recipe(**recipe), labels_only, **own)

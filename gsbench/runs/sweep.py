@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from gsbench.machine import machine_fields_of_driver
 from gsbench.records import Record, new_run_id
+from gsbench.registry import load_plugins
 from gsbench.runs.cluster import check_workers, need, workers_offers
 from gsbench.runs.run import run_training
 from gsbench.runs.settings import RunSettings
@@ -154,6 +155,7 @@ def _make(
     settings: RunSettings, folder: Path, data_dir: Path | None, run_id: str, checkpoint_seconds: float
 ) -> dict[str, Any]:
     """A run, on a worker. One whose worker was thought lost may still be at it: then this waits, and finds it done."""
+    load_plugins(settings.case.plugins)
     store = Store(folder)
     before = store.record(settings.key)
     try:

@@ -1,0 +1,39 @@
+"""Facts of estimators in records from before they stood there: the one place where a name says what an estimator is."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from gsbench.estimators import NO_FACTS, Estimator, baseline_fields, parse_estimator
+from gsbench.report.reading import Record
+from gsbench.runs.settings import LABELS_ONLY
+
+
+def with_facts(record: Record) -> Record:
+    """The record with `Estimator.facts` and, where it has a baseline, `baseline_exact_sum`.
+
+    What a record says stands. A fact of a name that this gsbench does not know stays null.
+    """
+    facts = {**_facts(record.get("estimator"), record.get("n_classes")), **_facts_of_baseline(record.get("baseline"))}
+    return {**record, **{name: value for name, value in facts.items() if record.get(name) is None}}
+
+
+@functools.cache
+def _facts(name: str | None, n_classes: float | None) -> dict[str, Any]:
+    if name == LABELS_ONLY:
+        return NO_FACTS
+    estimator = _parsed(name or "")
+    return estimator.facts(int(n_classes)) if estimator and n_classes else {}
+
+
+@functools.cache
+def _facts_of_baseline(name: str | None) -> dict[str, Any]:
+    return baseline_fields(name) if name and _parsed(name) else {}
+
+
+def _parsed(name: str) -> Estimator | None:
+    try:
+        return parse_estimator(name)
+    except ValueError:
+        return None

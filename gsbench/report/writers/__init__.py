@@ -1,0 +1,1 @@
+"""Blocks → Markdown, HTML, LaTeX, and text for a terminal."""

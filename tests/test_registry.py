@@ -1,0 +1,161 @@
+"""A user's own file adds an estimator, a model and a data set, here, in child processes and on a sweep's workers."""
+
+import pytest
+
+from gsbench import registry
+from gsbench.data import DATASETS, load_dataset
+from gsbench.estimators import ESTIMATORS, parse_estimator
+from gsbench.estimators.marginalize import Marginalize
+from gsbench.limits import available_bytes
+from gsbench.meters.child import run_in_child
+from gsbench.models import MODELS
+from gsbench.registry import Registry, load_plugins, loaded_plugins
+from gsbench.runs import Store, cluster, make_run
+from gsbench.runs.sweep import run_sweep
+from gsbench.settings import Settings
+
+PLUGIN = """
+from dataclasses import dataclass, replace
+
+from gsbench.data import DATASETS, DataSource, Whereabouts, load_dataset
+from gsbench.estimators import ESTIMATORS
+from gsbench.estimators.marginalize import Marginalize
+from gsbench.models import MODELS
+from gsbench.models.m2 import M2
+
+
+@ESTIMATORS.register
+@dataclass(frozen=True)
+class Enumerate(Marginalize):
+    name = "enumerate"
+
+
+@MODELS.register
+class Own(M2):
+    name = "own"
+
+
+DATASETS.register(
+    DataSource(
+        name="mirrored",
+        load=lambda k, folder, seed: mirrored(load_dataset("glyphs", k)),
+        count=lambda folder: 1000,
+        default=lambda folder: 10,
+        find=lambda folder: Whereabouts("made", "made here"),
+        doc="Glyphs in a mirror.",
+        licence="as the glyphs",
+    )
+)
+
+
+def mirrored(glyphs):
+    return replace(glyphs, name="mirrored", images=glyphs.images[:, :, ::-1].copy())
+"""
+NAMES = {"estimator": "enumerate", "model": "own", "dataset": "mirrored"}
+
+
+@pytest.fixture
+def registries(monkeypatch):
+    """What a test registers is gone after it."""
+    monkeypatch.setattr(registry, "_loaded", [])
+    before = [(things, dict(things)) for things in (ESTIMATORS, MODELS, DATASETS)]
+    yield
+    for things, own in before:
+        things.clear()
+        things.update(own)
+
+
+@pytest.fixture
+def plugin(tmp_path, registries):
+    path = tmp_path / "plugin.py"
+    path.write_text(PLUGIN)
+    return str(path)
+
+
+def test_names_of_a_plugin_are_known_once_it_is_loaded_and_travel_in_settings(plugin):
+    with pytest.raises(ValueError, match="unknown model 'own'; known: adgm, m2"):
+        Settings(**NAMES, threads=1)
+    settings = Settings(**NAMES, threads=1, plugins=(plugin,))
+    assert settings.plugins == loaded_plugins() == Settings(threads=1).plugins == (plugin,)
+    assert load_plugins([plugin, plugin]) == (plugin, plugin)  # once loaded, it is not loaded again
+    assert settings.record_fields()["plugins"] == ["plugin.py"]
+    assert settings.record_fields()["exact_sum"]
+    mirrored, glyphs = load_dataset("mirrored", 3), load_dataset("glyphs", 3)
+    assert (mirrored.images == glyphs.images[:, :, ::-1]).all()
+
+
+def test_without_plugins_records_and_names_of_runs_are_what_they_were(registries):
+    assert "plugins" not in Settings(threads=1).record_fields()
+
+
+def test_where_a_plugin_lies_has_no_part_in_the_name_of_a_run(plugin, tmp_path):
+    key = make_run({"preset": "small", "threads": 1}).key
+    load_plugins([plugin])
+    assert make_run({"preset": "small", "threads": 1}).key == key
+
+
+def test_a_case_of_a_plugin_is_measured_in_a_child_process(plugin):
+    settings = Settings(**NAMES, preset="small", batch=10, threads=1, plugins=(plugin,))
+    result = run_in_child(settings, limit_bytes=available_bytes())
+    assert result.status == "ok", result.reason
+    assert result.process_peak_bytes > result.process_start_bytes > 0
+
+
+@pytest.mark.slow
+def test_a_sweep_of_a_plugin_is_made_by_two_workers(plugin, tmp_path):
+    load_plugins([plugin])
+    tiny = {"preset": "small", "batch": 10, "labelled_per_class": 2, "n_classes": 2, "steps": 3, "evaluate_every": 2,
+            "validation_images": 20, "test_draws": 1, "threads": 1}  # fmt: skip
+    runs = [make_run({**NAMES, **tiny, "seed": seed}) for seed in range(2)]
+    with cluster.local_client(2, 2) as client:
+        records = run_sweep(runs, Store(tmp_path / "runs"), client, checkpoint_seconds=1e9)
+    assert [(record["status"], record["reason"]) for record in records] == [("ok", "")] * 2
+    assert {record["estimator"] for record in records} == {"enumerate"}
+    assert {record["dataset_version"] for record in records} == {load_dataset("glyphs", 2).version}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("import nowhere_to_be_found", "ModuleNotFoundError: No module named 'nowhere_to_be_found'"),
+        ("1/0", "ZeroDivisionError: division by zero"),
+        ("from gsbench.models import MODELS\n@MODELS.register\nclass Nameless: pass", "needs a name"),
+        (
+            "from gsbench.models import MODELS\n@MODELS.register\nclass Taken: name = 'm2'",
+            "the model 'm2' is there already; register another name than adgm, m2",
+        ),
+    ],
+)
+def test_a_plugin_that_fails_is_named_with_what_was_wrong(text, told, tmp_path, registries):
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"the plug-in .*mine\.py cannot be loaded: ") as raised:
+        load_plugins([str(path)])
+    assert told in str(raised.value)
+    assert loaded_plugins() == ()
+
+
+@pytest.mark.parametrize("name", ["nowhere/mine.py", "nowhere_to_be_found"])
+def test_a_plugin_that_is_not_there_is_named(name, registries):
+    with pytest.raises(ValueError, match=f"the plug-in .*{name} cannot be loaded: .*"):
+        load_plugins([name])
+
+
+def test_a_module_that_can_be_imported_is_a_plugin(plugin, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    load_plugins(["plugin"])
+    assert loaded_plugins() == ("plugin",)
+    assert isinstance(parse_estimator("enumerate"), Marginalize)
+
+
+def test_a_registry_keeps_the_order_in_which_things_were_registered():
+    class Thing:
+        name = "b"
+
+    things = Registry("thing", (Thing,))
+
+    @things.register
+    class Other:
+        name = "a"
+
+    assert list(things.items()) == [("b", Thing), ("a", Other)]
