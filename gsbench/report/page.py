@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
@@ -19,7 +20,7 @@ from gsbench.report.gradient_table import gradient_section
 from gsbench.report.peer_table import peer_table
 from gsbench.report.reading import TRAINING
 from gsbench.report.records_table import records_table
-from gsbench.report.style import Plot
+from gsbench.report.style import Plot, figure_settings
 from gsbench.report.training_table import training_section
 
 GLANCE_NOTE = (
@@ -165,7 +166,14 @@ def _gallery(frame: pd.DataFrame) -> Section | None:
     """What Gumbel-Softmax draws look like, where the records have an estimator that draws them."""
     if not (frame["gumbel_softmax"] == 1).any():
         return None
-    return of_plot("gallery", draw_gallery(make_gallery()), "more")
+    return of_plot("gallery", _gallery_plot(), "more")
+
+
+@functools.cache
+def _gallery_plot() -> Plot:
+    """The same in all reports."""
+    with figure_settings():
+        return draw_gallery(make_gallery())
 
 
 def _files(curves: pd.DataFrame) -> Section:
