@@ -60,6 +60,16 @@ def cache_folder(tmp_path_factory):
         os.environ["GSBENCH_CACHE"] = before
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures are made and saved, but not drawn, which is most of a report's work: for tests of what stands beside them."""
+
+    def savefig(self, file, *, format, **_):
+        file.write({"png": b"\x89PNG", "svg": b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"/>'}[format])
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", savefig)
+
+
 @pytest.fixture(scope="session")
 def imported_once():
     """What a session imports is forgotten at its end. Anew it would be slow, and matplotlib would be broken.
