@@ -14,8 +14,9 @@ from gsbench.data import count_classes, load_dataset, split
 from gsbench.estimators import ESTIMATORS, Estimator, parse_estimators
 from gsbench.estimators.marginalize_streamed import MarginalizeStreamed
 from gsbench.fields import settings_of
-from gsbench.limits import available_bytes, available_cores
+from gsbench.limits import available_cores
 from gsbench.machine import CLOCK, blas
+from gsbench.meters.measure import memory_limit
 from gsbench.models import MODELS, ModelConfig
 from gsbench.presets import PRESETS
 from gsbench.settings import NETWORKS, Settings, check_class_count
@@ -325,7 +326,7 @@ def read_options(config: pytest.Config) -> Options:
             _estimators(get("estimators"), DEFAULT_GRADED, configs),
             get("models"),
             get("data_dir"),
-            get("memory_limit") or int(0.8 * (bk.free_memory_bytes() or available_bytes())),
+            get("memory_limit") or memory_limit(bk),
             get("accuracy_seconds"),
             get("accuracy_preset"),
             get("gradient_draws"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import gc
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +12,17 @@ from options import TRAINING_ESTIMATOR, Options
 from peers.child import command as peer_command
 
 from gsbench.backends import load_backend
-from gsbench.case import Case
+from gsbench.case import Case, make_training
 from gsbench.data import Dataset, load_dataset, split
-from gsbench.estimators import NO_FACTS
 from gsbench.machine import machine_fields
 from gsbench.meters.child import ChildResult, own_command, run_in_child
 from gsbench.meters.estimate import classes_at_once, estimate_step_bytes
 from gsbench.meters.gradient_quality import Point
-from gsbench.meters.memory import live_peak, peak_figures
+from gsbench.meters.measure import Fit, step_peak
 from gsbench.meters.others import OtherPrograms
-from gsbench.minibatches import Batches
 from gsbench.recipe import Recipe
 from gsbench.records import Record, RecordFile, new_run_id
 from gsbench.settings import Settings
-from gsbench.training import Trainer, Training, papers_alpha
 
 # A case whose estimate is above this share of the limit runs first in a child, for the estimate may be off by a half.
 TRIAL_SHARE = 0.5
@@ -71,25 +67,17 @@ class Run:
 
     def _point(self, settings: Settings, state: str) -> Point:
         dataset = self.dataset(settings.dataset, settings.n_classes)
-        case = Case(settings, dataset)
-        if steps := self.options.training_of(state)["training_steps"]:
-            parts = split(dataset, settings.labelled_per_class, seed=settings.seed)
-            recipe = Recipe(alpha=papers_alpha(parts))
-            trainer = Trainer(case.model, case.estimator, recipe, settings.n_mc, settings.seed)
-            batches = Batches(self.bk, dataset, parts, settings.batch, settings.seed, settings.binarize)
-            training = Training(trainer, batches, settings.seed)
-            for _ in range(steps):
-                training.advance()
-            trainer.optimizer.clear_gradients()
-        return Point(case.model, case.batch.x_unlabelled, settings.n_mc, settings.seed)
+        parts = split(dataset, settings.labelled_per_class, seed=settings.seed)
+        training = make_training(settings, Recipe(), dataset, parts)
+        for _ in range(self.options.training_of(state)["training_steps"]):
+            training.advance()
+        training.trainer.optimizer.clear_gradients()
+        return Point(training.model, training.batches.at(0).x_unlabelled, settings.n_mc, settings.seed)
 
     def _step_peak(self, settings: Settings) -> dict[str, Any]:
         """The figures of peak memory of a full training step."""
         dataset = self.dataset(settings.dataset, settings.n_classes)
-        gc.collect()  # what was measured before is no part of this
-        device_peak = self.bk.device_memory_peak()
-        peak = live_peak(lambda: Case(settings, dataset).step, device_peak)
-        return peak_figures(peak, on_device=device_peak is not None)
+        return step_peak(self.bk, lambda: Case(settings, dataset).step)
 
     def add(self, record: Record) -> dict[str, Any]:
         self.records.append(record.flat())
@@ -108,14 +96,10 @@ class Recorder:
             self.fields["chunk"] = classes_at_once(settings)
         self.written = False
 
-    def drop_estimator_settings(self) -> None:
-        """For a case without an estimator."""
-        self.fields = {key: v for key, v in self.fields.items() if not key.startswith("estimator_")} | NO_FACTS
-
     def dataset(self) -> Dataset:
         """The data set of the case, whose version and checksum go into the record."""
         dataset = self.run.dataset(self.settings.dataset, self.settings.n_classes)
-        self.fields.update(dataset_version=dataset.version, dataset_checksum=dataset.checksum)
+        self.fields.update(dataset.record_fields)
         return dataset
 
     def write(self, figures: dict[str, Any], status: str = "ok", reason: str = "") -> dict[str, Any]:
@@ -139,14 +123,15 @@ class Recorder:
         self.write(figures, status, reason)
         pytest.skip(f"{status}: {reason}")
 
-    def require_bytes(self, learner: str, settings: Settings, estimate: int) -> dict[str, int]:
+    def fit(self, estimate: int) -> Fit:
+        return Fit(estimate, self.run.options.memory_limit)
+
+    def require_bytes(self, learner: str, settings: Settings, estimate: int) -> dict[str, Any]:
         """Skips, recorded, where what is estimated does not fit the memory limit; else the two figures."""
-        limit = self.run.options.memory_limit
-        figures = {"estimate_bytes": estimate, "memory_limit_bytes": limit}
-        if estimate > limit:
-            what = f"{learner} at K = {settings.n_classes}"
-            self.skip("too-large", f"{what} needs about {estimate:.3g} bytes, the limit is {limit:.3g}", **figures)
-        return figures
+        fit = self.fit(estimate)
+        if fit.problem:
+            self.skip("too-large", f"{learner} at K = {settings.n_classes} {fit.problem}", **fit.figures)
+        return fit.figures
 
     def require_memory(self, *cases: Settings, besides: int = 0) -> None:
         """Skips, recorded, where a case does not fit the memory limit: by its estimate, or in a trial in a child.

@@ -1,11 +1,8 @@
 """The streamed sum by the classes in its chunk (`--chunks`): time beside that of the default chunk, and memory."""
 
-import gc
-
 from timing import out_of_memory_recorded, time_pairs
 
 from gsbench.case import Case
-from gsbench.meters.memory import live_peak, peak_figures
 
 
 def test_chunk(benchmark, record, options, run, model, n_classes, chunk):
@@ -17,8 +14,5 @@ def test_chunk(benchmark, record, options, run, model, n_classes, chunk):
     with out_of_memory_recorded(recorder):
         dataset = recorder.dataset()
         figures = time_pairs(benchmark, recorder, *(Case(case, dataset).bound for case in (baseline, settings)))
-        gc.collect()  # what was timed is no part of what is metered
-        device_peak = run.bk.device_memory_peak()
-        peak = live_peak(lambda: Case(settings, dataset).step, device_peak)
-    figures |= {"bound_seconds": figures["candidate_seconds"], **peak_figures(peak, device_peak is not None)}
+        figures |= {"bound_seconds": figures["candidate_seconds"], **run.step_peak(settings)}
     benchmark.extra_info.update(recorder.write(figures))

@@ -2,9 +2,10 @@
 
 from statistics import fmean
 
-from timing import once_where_disabled, out_of_memory_recorded, rounds_for, take_rounds
+from timing import once_where_disabled, out_of_memory_recorded, take_rounds
 
 from gsbench.case import Case
+from gsbench.meters.measure import rounds_for
 from gsbench.meters.operations import products
 from gsbench.meters.products import LEAST_RUNS, SQUARES, CaseAmongProducts, largest_product, product_call
 
@@ -27,7 +28,7 @@ def largest_product_of(case, timed, calls_of_f):
 def rounds_of(run, call):
     """No more rounds than runs of the products, which are what takes the time of a small case."""
     least = run.min_rounds + MORE_ROUNDS
-    return max(least, min(LEAST_RUNS, rounds_for(call, run, run.max_time, least)))
+    return max(least, min(LEAST_RUNS, rounds_for(call, run.max_time, least, run.warmup_calls)))
 
 
 def test_roofline(benchmark, record, options, run, model, n_classes, estimator, roofline):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from gsbench.backends import load_backend
 from gsbench.backends.base import Array, Backend, Generator
-from gsbench.data import Dataset, split
+from gsbench.data import Dataset, Split, split
 from gsbench.estimators import Estimator
 from gsbench.minibatches import FIXED_NOISE, PARAMETERS, Batch, Batches, stream_seed
 from gsbench.models import MODELS, CountedClassBound, Model, Noise
 from gsbench.objective import loss, unlabelled_bound
+from gsbench.recipe import Recipe
 from gsbench.settings import N_PIXELS, Settings
-from gsbench.training import Trainer
+from gsbench.training import Trainer, Training, papers_alpha
 
 
 def random_batch(settings: Settings) -> Batch:
@@ -33,6 +36,31 @@ def dataset_batch(bk: Backend, settings: Settings, dataset: Dataset) -> Batch:
     return Batches(bk, dataset, parts, settings.batch, settings.seed, settings.binarize).at(0)
 
 
+def make_model(bk: Backend, settings: Settings) -> Model:
+    """The model of a case, whose parameters depend on the seed, the model's settings and K alone."""
+    return MODELS[settings.model](bk, settings.make_config(), stream_seed(settings.seed, PARAMETERS))
+
+
+def make_training(
+    settings: Settings, recipe: Recipe, dataset: Dataset, parts: Split, labels_only: bool = False
+) -> Training:
+    """A run of the case at its first step. A recipe without α gets the papers'.
+
+    labels_only   trains q(y|a,x) alone, on the labels alone
+    """
+    bk = load_backend(settings.backend, settings.device, settings.dtype)
+    if recipe.alpha is None:
+        recipe = dataclasses.replace(recipe, alpha=papers_alpha(parts))
+    estimator = None if labels_only else settings.make_estimator()
+    examples = len(parts.labelled) + len(parts.unlabelled)
+    trainer = Trainer(make_model(bk, settings), estimator, recipe, settings.n_mc, settings.seed, examples)
+    batches = Batches(
+        bk, dataset, parts, settings.batch, settings.seed, settings.binarize, recipe.labelled_batch, recipe.shift,
+        recipe.distortion if recipe.pseudo_labels and estimator else 0.0,
+    )  # fmt: skip
+    return Training(trainer, batches, settings.seed)
+
+
 def count_calls(model: Model, x: Array, estimator: Estimator, rng: Generator, noise: Noise) -> float:
     """Calls of f for an example and draw of a in one unlabelled bound of x [B, D_x], without a backward pass."""
     with model.bk.no_gradient():
@@ -46,15 +74,13 @@ class Case:
     """`bound` is the unlabelled bound's forward and backward pass, `unlabelled_step` that and Adam's update, `step` the
     full training step with its update.
 
-    `dataset` None: random pixels. Parameters depend on the seed, the model and K alone, so that all estimators start
-    from the same ones.
+    `dataset` None: random pixels. All estimators start from the same parameters.
     """
 
     def __init__(self, settings: Settings, dataset: Dataset | None = None) -> None:
         self.settings = settings
         self.bk = load_backend(settings.backend, settings.device, settings.dtype)
-        seed = stream_seed(settings.seed, PARAMETERS)
-        self.model = MODELS[settings.model](self.bk, settings.make_config(), seed)
+        self.model = make_model(self.bk, settings)
         self.estimator = settings.make_estimator()
         self.trainer = Trainer(self.model, self.estimator, n_mc=settings.n_mc, seed=settings.seed)
         if dataset is None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from gsbench.backends import load_backend
 from gsbench.categorical import LEAST_TAU, gumbel, gumbel_softmax
-from gsbench.limits import available_bytes
+from gsbench.meters.measure import memory_limit
 from gsbench.values import SEED as SEEDS
 from gsbench.values import Range, SettingError, shown, whole
 
@@ -26,7 +26,6 @@ CLASSES = 6
 SEED = 212  # at six classes, `random_logits` then give the likeliest a probability of 0.80, as in the source's figures
 INPUTS, SCALE = 10, 3.0
 MOST_TAUS = 100  # each has panels of its own
-MEMORY_SHARE = 0.8  # of what is free, as the benchmark's own limit
 ARRAYS = 6  # numbers for each draw and class that are live at once: the noise, a draw, and what is made on the way
 ROW_BYTES = 700  # of a row of the table of numbers, which has one for each class in each panel
 SUM_TOLERANCE = 0.01  # within which probabilities must sum to 1: 0.33,0.33,0.33 will do
@@ -171,7 +170,7 @@ def _check(taus: Sequence[float], draws: int, seed: int) -> None:
 def _check_size(n_classes: int, draws: int, n_taus: int) -> None:
     """Raises SettingError where the numbers would not fit into memory."""
     needed = 8 * ARRAYS * draws * n_classes + ROW_BYTES * n_classes * (1 + SHOWN + 2 * n_taus)
-    limit = int(MEMORY_SHARE * available_bytes())
+    limit = memory_limit()
     if needed > limit:
         got = f" = {draws:,} × {n_classes:,} need about {needed / 2**30:.3g} GiB, the limit is {limit / 2**30:.3g} GiB"
         raise SettingError("{draws} × {classes}", got)

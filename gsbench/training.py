@@ -50,9 +50,7 @@ class Trainer:
         self.model, self.estimator, self.recipe, self.n_mc = model, estimator, recipe, n_mc
         self.alpha = recipe.alpha
         self.rng = model.bk.generator(stream_seed(seed, NOISE))
-        parameters = model.parameters
-        if estimator is None:
-            parameters = {k: p for k, p in parameters.items() if k.startswith(("q_a_x/", "q_y_"))}
+        parameters = model.classifier_parameters if estimator is None else model.parameters
         self.optimizer = model.bk.adam(parameters, recipe.learning_rate, recipe.beta1)
         self.optimizer.constrain(self._weight_decay(examples), recipe.clip_norm, recipe.clip_element)
 
@@ -270,33 +268,11 @@ class Progress:
 
 
 def evaluation_steps() -> Iterator[int]:
-    """The steps after which every run is evaluated, about a quarter apart: 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 19, …"""
+    """The steps after which a short run is evaluated, about a quarter apart: 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 19, …"""
     step = 1
     while True:
         yield step
         step = max(step + 1, round(step * 1.25))
-
-
-def train(training: Training, validation: Evaluation, seconds: float, max_steps: int) -> Iterator[Progress]:
-    """Trains for `seconds` of training time or `max_steps`, whichever comes first (one step at least).
-
-    Yields the log: before the first step, at `evaluation_steps`, and after the last step.
-    Raises FloatingPointError where the loss is not finite.
-    """
-    planned = evaluation_steps()
-    next_evaluation = next(planned)
-    yield training_progress(training, validation, None)
-    while True:
-        value = training.advance()
-        if not np.isfinite(value):
-            raise FloatingPointError(f"the loss is {value} at step {training.steps}: the run diverged")
-        last = training.train_seconds >= seconds or training.steps == max_steps
-        if last or training.steps == next_evaluation:
-            yield training_progress(training, validation, value)
-        if last:
-            return
-        if training.steps == next_evaluation:
-            next_evaluation = next(planned)
 
 
 def training_progress(training: Training, validation: Evaluation, loss_value: float | None, n_a: int = 1) -> Progress:

@@ -62,7 +62,7 @@ def cache_folder(tmp_path_factory):
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    """Figures are made and saved, but not drawn, which is most of a report's work: for tests of what stands beside them."""
+    """Figures are made, but not drawn when saved, which is most of a report's work: for tests that look at none."""
 
     def savefig(self, file, *, format, **_):
         file.write({"png": b"\x89PNG", "svg": b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"/>'}[format])

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import recording
 import saving
@@ -31,6 +32,7 @@ from gsbench.estimators import ESTIMATORS
 from gsbench.machine import CLOCK
 from gsbench.meters.child import ChildResult
 from gsbench.meters.operations import MatrixProduct
+from gsbench.training import Training
 
 pytestmark = pytest.mark.slow
 
@@ -42,6 +44,7 @@ SHORT = [
 TINY = ["--preset", "small", "--batch", "5", "--threads", "1", *SHORT]
 GRID = ["--models", "adgm,m2", "--estimators", "marginalize,gumbel-softmax(tau=0.5)"]
 ENDS = ("_low", "", "_high")
+EXACT = {"marginalize": True, "gumbel-softmax(tau=0.5)": False, "labels-only": False}
 NO_CACHE = ["-p", "no:cacheprovider"]
 
 
@@ -137,7 +140,10 @@ def test_every_measurement_is_a_record(finished):
         assert row["curve_step"][-1] == row["step"]
         assert len(row["curve_seconds"]) == len(row["curve_accuracy"]) == len(row["curve_epoch"])
         assert row["dataset_checksum"]
-        assert row["budget_seconds"] == 0.1 < row["train_seconds"]
+        assert row["budget_seconds"] == 0.1 < row["train_seconds"] < row["wall_seconds"]
+        assert (row["budget_epochs"], row["budget_steps"], row["learning_rate"]) == (None, None, 3e-4)
+        assert (row["curve_draws_of_a"], row["exact_sum"]) == (1, EXACT[row["estimator"]])
+        assert 0 < row["state_bytes"] < row["live_peak_bytes"] < row["memory_limit_bytes"]
         assert row["draws_of_a"] == {"adgm": 100, "m2": 1}[row["model"]]
     assert {r["estimator"] for r in by_group["accuracy"]} == {
         "marginalize",
@@ -338,6 +344,16 @@ def test_a_failed_case_is_recorded(bench, tmp_path, monkeypatch):
     (only,) = records(tmp_path)
     assert only["status"] == "failed"
     assert only["reason"] == "RuntimeError: it broke"
+
+
+def test_an_accuracy_run_that_diverges_is_recorded_with_its_curve(bench, tmp_path, monkeypatch):
+    advance = Training.advance
+    monkeypatch.setattr(Training, "advance", lambda self: np.nan * advance(self))
+    run = bench("--classes", "2", "--estimators", "marginalize", "-k", "test_accuracy and not labels-only")
+    assert run.ret == pytest.ExitCode.TESTS_FAILED
+    (record,) = records(tmp_path)
+    assert (record["status"], record["reason"]) == ("diverged", "the loss is nan at step 1")
+    assert (record["step"], record["curve_step"]) == (1, [0])
 
 
 def test_damaged_data_is_refused_before_anything_runs(bench, tmp_path):
@@ -563,14 +579,6 @@ def test_a_profiler_gets_calls_of_its_own():
     assert made == ["measured"] * 3 + ["profiled"] * 2
 
 
-@pytest.mark.parametrize(("warmup", "seconds", "calls"), [(0, 1e9, 2), (7, 1e9, 8), (7, 0, 2)])
-def test_a_warm_up_is_as_long_as_asked_for(warmup, seconds, calls):
-    made = []
-    run = SimpleNamespace(warmup_calls=warmup)
-    timing.rounds_for(lambda: made.append(1), run, seconds, 3)
-    assert len(made) == calls
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -606,7 +614,7 @@ def test_ctrl_c_within_a_case_saves_what_was_measured(bench, tmp_path, monkeypat
     def stopped(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gsbench.meters.memory.live_peak", stopped)
+    monkeypatch.setattr("gsbench.meters.measure.live_peak", stopped)
     which = ["-k", "test_bound or test_memory", f"--benchmark-json={tmp_path}/all.json", "--benchmark-autosave"]
     run = bench(*ONE[:-2], *which)
     assert run.ret == pytest.ExitCode.INTERRUPTED

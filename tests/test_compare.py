@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from records_fixture import MACHINE, make_record, make_run, speedup_figures, timing_figures, write_lines
+from records_fixture import ESTIMATORS, MACHINE, make_record, make_run, speedup_figures, timing_figures, write_lines
 
 from gsbench.cli import main
-from gsbench.report.drawn import drawn
-from gsbench.report.estimator_styles import by_estimator
+from gsbench.report.drawing.sheet import figure_settings
+from gsbench.report.drawing.styles import by_estimator, make_look
+from gsbench.report.figures.regression import MOST, REGRESSION
 from gsbench.report.frame import make_curves, make_frame
 from gsbench.report.regression import COLUMNS, compare, regression_table
 from gsbench.report.regression_conditions import parse_condition
-from gsbench.report.regression_figure import MOST, draw_regression, regression
 from gsbench.report.regression_intervals import (
     METRICS,
     Measured,
@@ -28,7 +28,6 @@ from gsbench.report.regression_intervals import (
     ratio_interval,
     verdict,
 )
-from gsbench.report.style import figure_settings, make_look
 
 OTHER = {"run_id": "20260202T030405-fedcba", "gsbench_commit": "ba9876543210"}
 Z99 = 2.5758293
@@ -153,7 +152,7 @@ def test_a_condition_that_cannot_be_told_has_an_exit_code_of_its_own(tmp_path, c
 
 def test_the_figure_shows_pale_what_cannot_be_told():
     with figure_settings():
-        plot = draw_regression(table_of([busy(0.0, 0.1)], [busy(1.5, 0.5, **OTHER)]))
+        plot = REGRESSION.draw_rows(table_of([busy(0.0, 0.1)], [busy(1.5, 0.5, **OTHER)]), make_look([], []))
     assert "Pale: other programs took cores in one of the two runs, and nothing can be told." in plot.caption
 
 
@@ -349,7 +348,7 @@ def test_one_run_has_no_table_and_no_figure():
     look = make_look(by_estimator(frame["estimator"].dropna()), frame["series"])
     assert regression_table(frame).empty
     assert list(regression_table(frame).columns) == [*COLUMNS]
-    assert regression(frame, make_curves(records, frame), look) is None
+    assert REGRESSION.draw(frame, make_curves(records, frame), look) is None
 
 
 def test_the_page_of_two_runs_has_the_table_and_the_figure():
@@ -358,13 +357,16 @@ def test_the_page_of_two_runs_has_the_table_and_the_figure():
     table = regression_table(frame)
     look = make_look(by_estimator(frame["estimator"].dropna()), frame["series"])
     with figure_settings():
-        plot = regression(frame, make_curves(records, frame), look)
-    points = drawn(plot.figure)
+        plot = REGRESSION.draw(frame, make_curves(records, frame), look)
+    points = plot.points
     shown = points[points["panel"] == "step_seconds"]
     assert len(shown) == 16
     assert shown["x"].to_numpy() == pytest.approx(2.0)
     own = table[(table["metric"] == "step_seconds") & (table["group"] == "step")]
     assert sorted(shown["x_low"]) == pytest.approx(sorted(own["ratio_low"]))
+    assert set(shown["y"]) == {
+        f"{name}, {model}, K = {k}" for name in ESTIMATORS for model in ("ADGM", "M2") for k in (10, 20)
+    }
     assert "commit 0123456789ab" in plot.title
 
 
@@ -372,9 +374,9 @@ def test_a_long_figure_keeps_the_cases_furthest_from_1():
     base = [steps(0.1, n_classes=k) for k in range(2, 52)]
     new = [steps(0.1 * (1 + k / 100), n_classes=k, **OTHER) for k in range(2, 52)]
     with figure_settings():
-        plot = draw_regression(table_of(base, new))
+        plot = REGRESSION.draw_rows(table_of(base, new), make_look([], []))
     assert f"The {MOST} cases furthest from 1 of 50." in plot.caption
-    assert min(drawn(plot.figure)["x"]) == pytest.approx(1.12)
+    assert min(plot.points["x"]) == pytest.approx(1.12)
 
 
 @pytest.mark.parametrize(

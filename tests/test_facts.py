@@ -13,7 +13,8 @@ from records_fixture import gradient_records, make_record, make_run, peer_record
 import gsbench
 from gsbench.estimators import ESTIMATORS, NO_FACTS, parse_estimator
 from gsbench.estimators.marginalize_streamed import MarginalizeStreamed
-from gsbench.report import estimator_styles, make_report
+from gsbench.report import make_report
+from gsbench.report.drawing import styles
 from gsbench.report.facts import with_facts
 from gsbench.report.frame import make_frame, names_with
 from gsbench.runs import make_run as make_training_run
@@ -103,8 +104,8 @@ def told(folder, name):
 @pytest.mark.slow
 def test_an_exact_sum_under_any_name_is_one_in_the_answer_the_tables_and_the_figures(tmp_path, monkeypatch):
     expected = told(tmp_path, KNOWN_SUM)
-    places = {NEW_SUM if name == KNOWN_SUM else name: style for name, style in estimator_styles.KNOWN.items()}
-    monkeypatch.setattr(estimator_styles, "KNOWN", places)  # in the same place of every table
+    places = {NEW_SUM if name == KNOWN_SUM else name: style for name, style in styles.KNOWN.items()}
+    monkeypatch.setattr(styles, "KNOWN", places)  # in the same place of every table
     assert told(tmp_path, NEW_SUM) == expected
 
 

@@ -10,8 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from gsbench.cli import gallery as command
 from gsbench.cli import main
 from gsbench.gallery import SEED, TAUS, logits_of, make_gallery, random_logits, rows, total_variation
-from gsbench.report.gallery_figure import draw_gallery
-from gsbench.report.style import figure_settings
+from gsbench.report.drawing.sheet import figure_settings
+from gsbench.report.figures.gallery import draw_gallery
 
 
 def softmax(x):

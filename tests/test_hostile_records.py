@@ -23,12 +23,13 @@ from records_fixture import (
 
 from gsbench.cli import main
 from gsbench.report import make_report
+from gsbench.report.drawing.sheet import figure_settings, make_sheet
+from gsbench.report.drawing.styles import make_look
 from gsbench.report.frame import OWN, make_curves, make_frame, without_unknown
 from gsbench.report.glance import glance_text
 from gsbench.report.page import make_page
 from gsbench.report.reading import read_files
 from gsbench.report.regression import compare
-from gsbench.report.style import figure_settings, make_look, make_sheet
 from gsbench.report.text import csv_cell, csv_text, one_line
 from gsbench.report.writers import latex, markdown
 from gsbench.schema import FIELDS

@@ -18,9 +18,10 @@ from gsbench.estimators import ESTIMATORS
 from gsbench.limits import available_bytes
 from gsbench.meters.child import run_in_child
 from gsbench.meters.estimate import class_rows_bytes, estimate_step_bytes
+from gsbench.meters.measure import Fit, memory_limit, pair_figures, rounds_for, time_figures
 from gsbench.meters.memory import live_peak
 from gsbench.meters.others import OtherPrograms
-from gsbench.meters.seconds import Pairs, bootstrap_median
+from gsbench.meters.seconds import Pairs, bootstrap_median, paired_ratio
 from gsbench.models import MODELS
 from gsbench.settings import Settings
 
@@ -70,14 +71,43 @@ def test_a_program_that_computes_is_seen_while_it_runs():
 
 
 def test_ratio_is_the_median_of_the_pairs_with_its_interval():
-    pairs = Pairs(lambda: None, lambda: None)
-    pairs.baseline_seconds.extend([2.0, 4.0, 6.0, 8.0, 100.0])
-    pairs.candidate_seconds.extend([1.0, 2.0, 3.0, 4.0, 1.0])
-    ratio = pairs.ratio()
-    assert ratio.median == pytest.approx(2)
-    assert ratio.low == pytest.approx(2)
-    assert ratio.high == pytest.approx(100)
-    assert (ratio.confidence, ratio.pairs) == (0.99, 5)
+    assert pair_figures([2.0, 4.0, 6.0, 8.0, 100.0], [1.0, 2.0, 3.0, 4.0, 1.0]) == pytest.approx(
+        {"speedup": 2, "speedup_low": 2, "speedup_high": 100, "confidence": 0.99, "pairs": 5,
+         "baseline_seconds": 6, "candidate_seconds": 2}
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("timed", "more"), [("bound", {}), ("step", {"steps_per_second": 0.25})])
+def test_the_figures_of_a_time_are_its_quartiles_and_rates(timed, more):
+    assert time_figures(timed, 100, 7, (1.0, 2.0, 4.0, 5.0)) == {
+        f"{timed}_seconds_min": 1.0,
+        f"{timed}_seconds_q1": 2.0,
+        f"{timed}_seconds": 4.0,
+        f"{timed}_seconds_q3": 5.0,
+        "rounds": 7,
+        "examples_per_second": 25.0,
+        **more,
+    }
+
+
+@pytest.mark.parametrize(("estimate", "problem"), [(80, ""), (81, "needs about 81 bytes, the limit is 80")])
+def test_what_fits_is_what_takes_no_more_than_the_limit(estimate, problem):
+    assert Fit(estimate, 80).problem == problem
+    assert Fit(estimate, 80).figures == {"estimate_bytes": estimate, "memory_limit_bytes": 80}
+
+
+@pytest.mark.parametrize(("on_device", "limit"), [(None, 80), (1000, 800)])
+def test_the_limit_is_four_fifths_of_what_is_free_on_the_device_or_else_on_the_host(monkeypatch, on_device, limit):
+    monkeypatch.setattr("gsbench.meters.measure.available_bytes", lambda: 100)
+    assert memory_limit(SimpleNamespace(free_memory_bytes=lambda: on_device)) == limit
+    assert memory_limit() == 80
+
+
+@pytest.mark.parametrize(("warmup", "seconds", "calls"), [(0, 1e9, 2), (7, 1e9, 8), (7, 0, 2)])
+def test_a_warm_up_is_as_long_as_asked_for(warmup, seconds, calls):
+    made = []
+    assert rounds_for(lambda: made.append(1), seconds, 3, warmup) == (200 if seconds else 3)
+    assert len(made) == calls
 
 
 @pytest.mark.parametrize("pairs", [9, 15, 40])
@@ -101,7 +131,7 @@ def test_an_estimator_is_as_fast_as_itself():
         pairs = Pairs(a.bound, b.bound)
         for _ in range(9):  # the fewest that the benchmark takes
             pairs()
-        ratio = pairs.ratio(seed=seed)
+        ratio = paired_ratio(pairs.baseline_seconds, pairs.candidate_seconds, seed=seed)
         inside += ratio.low <= 1 <= ratio.high
     assert inside >= 34
 

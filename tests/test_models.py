@@ -11,7 +11,8 @@ from core_fixtures import BATCH, SIZES, backend, make_model, make_pixels, noise_
 from oracles import Oracle
 
 from gsbench.backends.chainer import functions
-from gsbench.estimators import ESTIMATORS
+from gsbench.estimators import ESTIMATORS, parse_estimator
+from gsbench.meters.gradient_quality import Point
 from gsbench.models import MODELS, AllClasses, Labels, ModelConfig, Points, make_config
 from gsbench.objective import unlabelled_bound
 from gsbench.presets import PRESETS
@@ -176,6 +177,41 @@ def test_parameters_are_named_and_shaped_as_documented():
     assert {key.split("/")[0] for key in shapes} == {"q_a_x", "q_y_ax", "q_z_axy", "p_x_yz", "p_a_xyz"}
     m2 = MODELS["m2"](backend("float32"), ModelConfig(n_classes=7))
     assert {key.split("/")[0] for key in m2.parameters} == {"q_y_x", "q_z_xy", "p_x_yz"}
+
+
+class Renamed(MODELS["m2"]):
+    """M2 with networks whose names say nothing of what they are for, or say something else."""
+
+    def _network(self, name, *arguments, **inputs):
+        return super()._network({"q_y_x": "classifier", "q_z_xy": "p_encoder", "p_x_yz": "q_y_decoder"}[name],
+                                *arguments, **inputs)  # fmt: skip
+
+
+def test_a_network_has_a_role_whatever_its_name():
+    config = ModelConfig(n_classes=3, n_pixels=6, d_z=4, units=5, classifier_units=9)
+    bk = backend("float64")
+    adgm, m2, renamed = (kind(bk, config) for kind in (*MODELS.values(), Renamed))
+    assert {network.name: network.role.value for network in adgm.networks} == {
+        "q_a_x": "other recognition",
+        "q_y_ax": "recognition of y",
+        "q_z_axy": "other recognition",
+        "p_x_yz": "generative",
+        "p_a_xyz": "generative",
+    }
+    assert list(renamed.roles.values()) == list(m2.roles.values())
+    assert list(renamed.roles) == list(renamed.parameters)
+    assert [p.shape for p in renamed.parameters.values()] == [p.shape for p in m2.parameters.values()]
+    assert {key.split("/")[0] for key in renamed.classifier_parameters} == {"classifier"}
+    assert {key.split("/")[0] for key in adgm.classifier_parameters} == {"q_a_x", "q_y_ax"}
+    gradients = []
+    for model in (m2, renamed):
+        point = Point(model, bk.array(make_pixels(2)), total_draws=1)
+        gradients.append(point.gradient(parse_estimator("marginalize"), None, point.noise))
+    ours, theirs = gradients
+    assert [len(ours[part]) for part in ("logits", "phi", "theta")] == [1, 7, 7]
+    for part, arrays in ours.items():
+        for array, other in zip(arrays, theirs[part], strict=True):
+            np.testing.assert_array_equal(array, other)
 
 
 @pytest.mark.parametrize(("n_classes", "y_share"), [(50, 50), (100, 100), (3000, 100)])

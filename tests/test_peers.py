@@ -12,14 +12,13 @@ from peers import PEERS, PeerOutOfMemory, kind, memory_errors, peer_cases
 from peers.child import command as child_command
 from peers.child import take_steps
 from peers.plain_chainer import PlainADGM
-from recording import peak_figures
 
 from gsbench.backends import load_backend
 from gsbench.case import Case, random_batch
 from gsbench.categorical import gumbel
 from gsbench.estimators import ESTIMATORS, parse_estimator
 from gsbench.meters.child import ChildResult, run_in_child
-from gsbench.meters.memory import LivePeak
+from gsbench.meters.memory import LivePeak, peak_figures
 from gsbench.minibatches import Batch
 from gsbench.models import ADGM, make_config
 from gsbench.objective import labelled_bound, loss, training_loss, unlabelled_bound

@@ -1,5 +1,6 @@
 """The report as a whole: its folder, its page and its CSV files."""
 
+import dataclasses
 import re
 
 import matplotlib
@@ -18,10 +19,9 @@ from records_fixture import (
 )
 
 from gsbench.report import FIGURES, ReportError, gaps, make_report
-from gsbench.report.figures import ON_REQUEST, OPTIONAL
+from gsbench.report.drawing.styles import make_look
 from gsbench.report.frame import make_curves, make_frame
 from gsbench.report.peer_table import versions
-from gsbench.report.style import make_look
 from gsbench.report.writers import markdown
 
 pytestmark = pytest.mark.slow
@@ -31,8 +31,7 @@ RUN = [
     *peer_records((10, 100)),
     *chunk_records((10, 100), (1, 5, 10, 100)),
 ]
-TRAINING_FIGURES = [name for name, group in OPTIONAL.items() if group == "training"]
-TRAINING_FIGURES += ["accuracy_by_classes", "time_to_accuracy", "training_memory", "image_grids"]
+TRAINING_FIGURES = [name for name, figure in FIGURES.items() if figure.group == "training"]
 BENCH_FIGURES = [name for name in FIGURES if name not in (*TRAINING_FIGURES, "regression")]  # that is of two runs
 FILES = ("report.html", "report.md", "summary.md", "tables.tex", "records.csv", "records.parquet")
 STEPS = [record for record in RUN if record["group"] == "step"]  # one figure, quickly drawn
@@ -307,7 +306,7 @@ def test_a_missing_group_is_named_and_the_rest_is_drawn(group):
     records = [record for record in run if record["group"] != group]
     frame = make_frame(records)
     look = make_look(frame["estimator"], frame["series"])
-    plots = {name: draw(frame, make_curves(records, frame), look) for name, draw in FIGURES.items()}
+    plots = {name: figure.draw(frame, make_curves(records, frame), look) for name, figure in FIGURES.items()}
     undrawn = {
         "bound": [],
         "step": ["steps_per_second"],
@@ -317,7 +316,7 @@ def test_a_missing_group_is_named_and_the_rest_is_drawn(group):
         "roofline": ["fraction_of_peak"],
         "gradient": ["gradient_bias", "gradient_variance", "gradient_price", "gradient_pareto"],
     }[group]
-    optional = (*OPTIONAL, *ON_REQUEST)
+    optional = [name for name, figure in FIGURES.items() if figure.missed != "always"]
     assert [name for name, plot in plots.items() if plot is None and name not in optional] == undrawn
     assert not any(f"figure `{name}`" in missing(frame, plots) for name in optional)
     lines = missing(frame, plots).splitlines()
@@ -394,7 +393,7 @@ def test_a_report_that_fails_leaves_the_older_one_whole(tmp_path, monkeypatch):
     def fail(*_):
         raise RuntimeError("no ink")
 
-    monkeypatch.setitem(FIGURES, "accuracy_curves", fail)
+    monkeypatch.setitem(FIGURES, "accuracy_curves", dataclasses.replace(FIGURES["image_grids"], draw=fail))
     for name in ("a", "new"):
         with pytest.raises(RuntimeError, match="no ink"):
             make_report([write_lines(tmp_path / "b.jsonl", STEPS[:2])], name=name, output=tmp_path / "out")

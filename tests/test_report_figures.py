@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from records_fixture import (
@@ -17,9 +18,14 @@ from records_fixture import (
     true_speedup,
 )
 
+from gsbench.report.drawing.figure import Figure
+from gsbench.report.drawing.forest import Forest
+from gsbench.report.drawing.pareto import pareto_front
+from gsbench.report.drawing.shapes import AgainstNumber, Metric
+from gsbench.report.drawing.sheet import figure_settings
+from gsbench.report.drawing.styles import make_look
 from gsbench.report.figures import FIGURES
 from gsbench.report.frame import make_curves, make_frame
-from gsbench.report.style import figure_settings, make_look
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +37,7 @@ def draw(name, records):
     frame = make_frame(records)
     look = make_look(frame["estimator"].dropna(), frame["series"])
     with figure_settings():
-        return FIGURES[name](frame, make_curves(records, frame), look)
+        return FIGURES[name].draw(frame, make_curves(records, frame), look)
 
 
 def lines_in(axes):
@@ -64,6 +70,68 @@ def test_the_figures_draw_the_figures():
     by_epoch, by_second = draw("accuracy_curves", RUN).figure.axes[:2]
     np.testing.assert_allclose(lines_in(by_epoch)["#0072B2"][-1], (20, 100 * 0.9187), atol=0.1)
     np.testing.assert_allclose(lines_in(by_second)["#D55E00"][:, 0], 0.02 * 500 * np.arange(1, 21))
+
+
+TRAINED = training_records((10, 100, 1000), seeds=(0, 1))
+
+
+UPRIGHT = [n for n, f in FIGURES.items() if isinstance(f, Figure) and not isinstance(f.shape, Forest)]
+
+
+@pytest.mark.parametrize("name", UPRIGHT)
+def test_the_points_are_what_is_drawn_and_moved_markers_are_not_joined(name):
+    """A line through markers that stand beside their K would show an order that the numbers have not."""
+    plot = draw(name, [*RUN, *TRAINED])
+    drawn = [line for ax in plot.figure.axes for line in ax.lines if line.get_marker() not in ("None", "_", "|", "x")]
+    heights = np.concatenate([line.get_ydata() for line in drawn]).astype(float)
+    measured = plot.points.dropna(subset=["x", "y"])
+    measured = measured[~measured["name"].str.contains(": |exact sum|labels-only")]
+    assert np.isclose(measured["y"].to_numpy()[:, None], heights).any(axis=1).all()
+    assert np.isclose(heights[:, None], plot.points["y"].dropna().to_numpy()).any(axis=1).all()
+    for line in drawn:
+        if line.get_linestyle() != "None" and len(line.get_xdata()) > 1:
+            assert np.isin(line.get_xdata(), plot.points["x"]).all()
+
+
+def test_accuracies_side_by_side_have_their_measured_k_in_the_csv_and_no_line():
+    plot = draw("accuracy_by_classes", TRAINED)
+    lines = [line for line in plot.figure.axes[0].lines if line.get_marker() in ("o", "s", "D")]
+    assert {line.get_linestyle() for line in lines} == {"None"}
+    assert {len(line.get_xdata()) for line in lines} == {3}
+    assert not np.isin(lines[0].get_xdata(), (10, 100, 1000)).any()
+    assert set(plot.points["x"]) == {10, 100, 1000}
+    assert "Points of one K stand side by side." in plot.caption
+
+
+def test_a_figure_is_its_declaration():
+    """Its files, its place, its question and whether it can be missed follow from it."""
+    rows = [{"K": 10, "seconds": 2.0}, {"K": 100, "seconds": 20.0}]
+    figure = Figure(
+        5, "mine", "fast", "step", "My figure", rows=lambda frame, curves: frame,
+        points=lambda rows: rows.assign(panel="P", estimator="marginalize", x=rows["K"], y=rows["seconds"]),
+        shape=AgainstNumber(Metric("classes"), Metric("seconds", better=-1)), caption=lambda rows, points: "Mine.",
+    )  # fmt: skip
+    with figure_settings():
+        plot = figure.draw(pd.DataFrame(rows), pd.DataFrame(), make_look([], []))
+    assert (plot.title, plot.caption) == ("My figure", "Mine.")
+    np.testing.assert_allclose(lines_in(plot.figure.axes[0])["#0072B2"], [(10, 2), (100, 20)])
+    assert plot.points.to_dict("list") == {
+        "panel": ["P", "P"], "name": ["marginalize"] * 2, "x_axis": ["classes"] * 2, "x": [10, 100],
+        "y_axis": ["seconds"] * 2, "y": [2.0, 20.0],
+    }  # fmt: skip
+    places = [figure.place for figure in FIGURES.values()]
+    assert places == sorted(set(places))
+    assert all(name == figure.name for name, figure in FIGURES.items())
+
+
+@pytest.mark.parametrize(("better_x", "better_y"), [(1, 1), (-1, -1), (1, -1), (-1, 1)])
+def test_the_pareto_front_is_what_nothing_beats_in_both_whatever_is_better(better_x, better_y):
+    speeds, accuracies = np.array([1.0, 2.0, 3.0, 3.0, 0.5, 2.0]), np.array([0.9, 0.8, 0.7, 0.6, 0.9, 0.8])
+    points = pd.DataFrame({"x": better_x * speeds, "y": better_y * accuracies, "work": list("abcdef")})
+    assert pareto_front(points, better_x, better_y).index.tolist() == [0, 1, 2]
+    assert pareto_front(points[:1], better_x, better_y).empty
+    assert pareto_front(points.assign(work="a"), better_x, better_y).empty
+    assert pareto_front(points.assign(work=list("abacef")), better_x, better_y).index.tolist() == [0, 1, 3]
 
 
 def bars_in(axes, number):
@@ -124,7 +192,7 @@ def test_what_is_left_out_of_a_figure_is_told():
     for name, left in (("pareto", "2 of 14"), ("accuracy_curves", "8 of 14")):
         plot = draw(name, many)
         assert f"{left} panels are left out; see the CSV files." in plot.caption
-        titles = " ".join(ax.get_title() for ax in plot.figure.axes)
+        titles = " ".join(ax.get_title(loc=side) for ax in plot.figure.axes for side in ("left", "center"))
         assert "K = 2" in titles
         assert "K = 15" in titles
 
@@ -141,7 +209,7 @@ def test_of_several_cases_that_do_not_fit_the_smallest_says_what_it_needs():
     lost = [make_record("memory", n_classes=k, status="too-large", estimate_bytes=k * 2**20) for k in ks[3:]]
     streamed = [make_record("memory", n_classes=k, estimator="marginalize-streamed", live_peak_bytes=1e8) for k in ks]
     (live,) = draw("peak_memory", [*streamed, *lost]).figure.axes
-    assert [line.get_xdata()[0] for line in live.lines if line.get_marker() == "x"] == [1000, 2000, 5000]
+    assert [line.get_xdata().tolist() for line in live.lines if line.get_marker() == "x"] == [[1000, 2000, 5000]]
     assert [written.get_text() for written in live.texts] == ["needs 1,000 MiB"]
     assert live.texts[0].xy[0] == 1000
 
@@ -220,7 +288,11 @@ def points_of(axes, label):
     """(x, low end, high end) of the points beside each tick label that follows a heading, by heading and label."""
     found, heading = {}, ""
     labels = [tick.get_text() for tick in axes.get_yticklabels()]
-    bars = [(c.lines[0].get_xydata()[0], c.lines[2][0].get_segments()[0][:, 0]) for c in axes.containers]
+    bars = [
+        (point, segment[:, 0])
+        for c in axes.containers
+        for point, segment in zip(c.lines[0].get_xydata(), c.lines[2][0].get_segments(), strict=True)
+    ]
     for y, name in enumerate(labels):
         heading = name if name.startswith("K = ") else heading
         near = [(x, *ends) for (x, at), ends in bars if abs(at - y) < 0.5]
@@ -297,7 +369,7 @@ ODD = {
     "no-time": ([make_record("accuracy", step=1, train_seconds=0.0, validation_accuracy=0.0)], ""),
     "no-curve": (
         [make_record("accuracy", step=1, train_seconds=1.0, validation_accuracy=0.5, curve_accuracy=[0.5])],
-        "pareto accuracy_curves",
+        "pareto",
     ),
     "labels-only": (
         [make_record("accuracy", estimator="labels-only", step=1, train_seconds=1.0, validation_accuracy=0.5)],

@@ -18,12 +18,11 @@ from records_fixture import (
 )
 
 from gsbench.report import text
-from gsbench.report.accuracy import equal_readouts, pareto_front
-from gsbench.report.estimator_styles import KNOWN, by_estimator
+from gsbench.report.accuracy import equal_readouts
+from gsbench.report.drawing.styles import KNOWN, by_estimator, make_look
 from gsbench.report.frame import FIELDS, make_curves, make_frame
 from gsbench.report.glance import glance_blocks, glance_cells, glance_text
 from gsbench.report.reading import ReportError
-from gsbench.report.style import make_look
 from gsbench.report.writers import markdown
 
 RUN = make_run()
@@ -355,13 +354,6 @@ def test_seeds_are_averaged_and_what_was_not_evaluated_yet_is_not_a_number():
     assert readouts.loc[("step", "gumbel-softmax"), ["accuracy", "seeds"]].tolist() == [0.5, 2]
     assert readouts.loc[("second", "gumbel-softmax"), "accuracy"] == pytest.approx((0.4 + 0.5) / 2)
     assert pd.isna(readouts.loc[("second", "marginalize"), "accuracy"])
-
-
-def test_the_pareto_front_is_what_nothing_beats_in_both():
-    speeds = [1.0, 2.0, 3.0, 3.0, 0.5, 2.0]
-    accuracies = [0.9, 0.8, 0.7, 0.6, 0.9, 0.8]
-    assert pareto_front(speeds, accuracies) == [0, 1, 2]
-    assert pareto_front([1.0], [0.5]) == [0]
 
 
 def test_the_streamed_sum_follows_the_sum_and_a_name_with_settings_its_name_without():

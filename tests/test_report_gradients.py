@@ -22,10 +22,10 @@ from records_fixture import (
 )
 
 from gsbench.report import gaps
-from gsbench.report.axes import plain_number, side_by_side
 from gsbench.report.blocks import Fold
-from gsbench.report.drawn import drawn
-from gsbench.report.estimator_styles import KNOWN, estimator_styles
+from gsbench.report.drawing.axes import plain_number, side_by_side
+from gsbench.report.drawing.sheet import figure_settings
+from gsbench.report.drawing.styles import KNOWN, estimator_styles, make_look
 from gsbench.report.figures import FIGURES
 from gsbench.report.frame import make_curves, make_frame
 from gsbench.report.glance import glance_cells, glance_text
@@ -33,7 +33,6 @@ from gsbench.report.gradient_table import bias_text, gradient_section
 from gsbench.report.gradients import gradient_rows, of_part, state_title, states_of
 from gsbench.report.page import make_page
 from gsbench.report.records_table import records_table
-from gsbench.report.style import figure_settings, make_look
 from gsbench.report.writers import markdown
 
 pytestmark = pytest.mark.slow
@@ -50,7 +49,7 @@ PANELS = [(part, state) for part in PART_SHARE for state in STATES]  # in the or
 def draw(name, records):
     frame = make_frame(records)
     with figure_settings():
-        return FIGURES[name](frame, make_curves(records, frame), make_look(frame["estimator"], frame["series"]))
+        return FIGURES[name].draw(frame, make_curves(records, frame), make_look(frame["estimator"], frame["series"]))
 
 
 @functools.cache
@@ -255,23 +254,43 @@ def test_the_faster_exact_sum_is_the_yardstick():
     assert dashed(plot.figure.axes[0])[:, 1].tolist() == [2000, 2000]
 
 
+def fronts_in(axes):
+    return [line.get_xydata() for line in axes.lines if line.get_drawstyle() == "steps-pre"]
+
+
 def test_the_pareto_front_is_that_of_brute_force():
+    """Of those that differ in the temperature alone, and so do the same work, the one with the least error counts."""
     rng = np.random.default_rng(3)
     records = gradient_records([10])
     for r in records:
         r["bound_seconds"] *= rng.uniform(0.3, 3)
-    figure = draw("gradient_pareto", records).figure
-    for ax, state in zip(figure.axes, STATES, strict=True):
+    plot = draw("gradient_pareto", records)
+    for ax, state in zip(plot.figure.axes, STATES, strict=True):
         own = in_state(of_part(gradient_rows(make_frame(records)), "logits"), state)
         own = own[own["elsewhere"] == 0]
-        given = own[["milliseconds", "error"]].to_numpy()
-        beaten = [any((o <= p).all() and (o < p).any() for o in given) for p in given]
-        expected = sorted(map(tuple, given[~np.array(beaten)]))
-        (stairs,) = [line.get_xydata() for line in ax.lines if line.get_drawstyle() == "steps-post"]
+        assert {"gumbel-softmax(tau=0.1)", "gumbel-rao(tau=0.1)"} < set(own["estimator"])
+        work = own["estimator"].replace({f"{name}(tau=0.1)": name for name in ("gumbel-softmax", "gumbel-rao")})
+        rivals = own.loc[own.groupby(work)["error"].idxmin(), ["milliseconds", "error"]].to_numpy()
+        beaten = [any((o <= p).all() and (o < p).any() for o in rivals) for p in rivals]
+        expected = sorted(map(tuple, rivals[~np.array(beaten)]), reverse=True)  # from the exact sum to the fastest
+        (stairs,) = fronts_in(ax)
         np.testing.assert_allclose(stairs[1:-1], expected)
-        np.testing.assert_allclose(stairs[0], (expected[0][0], ax.get_ylim()[1]))
-        np.testing.assert_allclose(stairs[-1], (ax.get_xlim()[1], 0))
+        np.testing.assert_allclose(stairs[0], (ax.get_xlim()[1], 0))
+        np.testing.assert_allclose(stairs[-1], (expected[-1][0], ax.get_ylim()[1]))
+        given = own[["milliseconds", "error"]].to_numpy()
         np.testing.assert_allclose(points(ax, "gumbel-softmax"), given[own["estimator"] == "gumbel-softmax"])
+    assert "the grey line is the Pareto front" in plot.caption
+    assert "Estimators that differ in the temperature alone do the same work" in plot.caption
+
+
+def test_points_of_the_same_work_have_no_front():
+    """Their times differ by noise."""
+    fast = record("gumbel-softmax(tau=0.1)", bound_seconds=1.0, logits_variance=2.0)
+    good = record("gumbel-softmax", bound_seconds=2.0, logits_variance=1.0)
+    plot = draw("gradient_pareto", [fast, good])
+    assert not fronts_in(plot.figure.axes[0])
+    assert plot.caption.startswith("Down and to the left is better. ")
+    assert len(plot.points) == 2
 
 
 def test_the_exact_sums_stand_at_0_and_another_bound_is_left_out_of_the_errors():
@@ -338,7 +357,7 @@ def test_the_points_of_one_k_take_less_room_than_there_is_to_the_next(ks):
 
 def test_two_series_are_two_lines():
     other = [{**r, "run_id": "other", "machine_gpu": "NVIDIA H200"} for r in gradient_records([10, 100])]
-    figure = draw("gradient_bias", [*RECORDS, *other]).figure
+    figure = draw("gradient_variance", [*RECORDS, *other]).figure
     dashes = {line.get_linestyle() for line in figure.axes[0].lines if line.get_color() == STYLES["gumbel-rao"][0]}
     assert {"-", "--"} < dashes
     assert any("NVIDIA H200" in entry.get_text() for entry in figure.legends[0].get_texts())
@@ -490,15 +509,15 @@ def test_an_interval_without_an_upper_end_is_told_and_drawn_without_one():
     assert f"{sentence}there is no upper end." in told
     plot = draw("gradient_variance", records)
     assert f"{sentence}there is no bar above the point." in plot.caption
-    shown = drawn(plot.figure)
+    shown = plot.points
     own = shown[(shown["name"] == "straight-through") & shown["panel"].str.contains("initial")]
     assert own["y"].tolist() == pytest.approx([0.04] * 3)
-    assert own["y_low"].tolist() == pytest.approx([low] * 3)
-    assert own["y_high"].isna().all()
-    biases = drawn(draw("gradient_bias", records).figure)
+    assert own["low"].tolist() == pytest.approx([low] * 3)
+    assert own["high"].isna().all()
+    biases = draw("gradient_bias", records).points
     own = biases[(biases["name"] == "straight-through") & biases["panel"].str.contains("initial")]
     assert own["y"].tolist() == [0.0] * 3
-    assert own["y_high"].isna().all()
+    assert own["high"].isna().all()
 
 
 def test_records_from_before_gradients_were_measured_make_a_report_that_says_so():

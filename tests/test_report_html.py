@@ -28,14 +28,14 @@ from gsbench.report import blocks, make_report
 from gsbench.report.answer import answer, least_learnt
 from gsbench.report.blocks import Code, Fold, Heading, Items, Link, Notice, Paragraph, Section, Table, titled
 from gsbench.report.busy import busy_notice
-from gsbench.report.drawn import drawn
+from gsbench.report.drawing.points import alt_text
+from gsbench.report.drawing.points import csv as csv_of
+from gsbench.report.drawing.sheet import Plot
+from gsbench.report.figures import FIGURES
 from gsbench.report.frame import make_frame
 from gsbench.report.glance import glance_tables
-from gsbench.report.page import MORE, QUESTION_OF, QUESTIONS, of_plot
-from gsbench.report.style import Plot
+from gsbench.report.page import MORE, QUESTIONS, of_plot
 from gsbench.report.writers import html, latex, markdown, terminal
-from gsbench.report.writers.html import alt_text
-from gsbench.report.writers.html import csv as csv_of
 from gsbench.report.writers.html.svg import PAPER, contrast, in_the_dark
 
 RUN = [*make_run(ks=(10, 100), accuracy_ks=(100,)), *peer_records((10,)), *chunk_records((100,), (1, 10, 100))]
@@ -229,31 +229,21 @@ def test_all_csv_files_are_whole(page):
         assert not [row for row in rows if row[1].startswith("_")]
 
 
-def test_every_panel_of_a_column_has_the_title_above_it():
-    figure = Figure()
-    axes = figure.subplots(2, 2, sharex=True)
-    axes[0, 0].set(title="left", ylabel="up")
-    axes[1, 0].set(xlabel="along")
-    axes[1, 1].plot([1, 2], [3, 4], label="_hidden")
-    axes[1, 0].errorbar([1.5], [2], xerr=[[0.5], [1]], yerr=[[0.1], [0.2]], label="point")
-    axes[0, 0].fill_between([1, 2, 4], [1, 1, 2], [3, 4, 3], label="band")
-    table = drawn(figure)
-    assert table[["panel", "name", "x_axis", "y_axis"]].drop_duplicates().values.tolist() == [
-        ["left", "band", "along", "up"],
-        ["left", "point", "along", ""],
-    ]
-    assert table[table["name"] == "band"][["x", "y_low", "y_high"]].values.tolist() == [[1, 1, 3], [2, 1, 4], [4, 2, 3]]
-    point = table[table["name"] == "point"].iloc[0]
-    assert point[["x", "x_low", "x_high", "y", "y_low", "y_high"]].tolist() == pytest.approx([1.5, 1, 2.5, 2, 1.9, 2.2])
-    assert csv_of(table).splitlines()[0] == "panel,name,along,along low,along high,y_axis,y,y_low,y_high"
-    bars = Figure()
-    bars.subplots().bar([1, 2], [0.25, 0.75])
-    assert drawn(bars)[["x", "y"]].values.tolist() == [[1, 0.25], [2, 0.75]]
-    lines = Figure()
-    lines.subplots().vlines([1, 2], 0, [0.25, 0.75])
-    assert drawn(lines)[["x", "y"]].values.tolist() == [[1, 0.25], [2, 0.75]]
-    assert drawn(Figure()).empty
-    assert alt_text("Digits", drawn(Figure())).startswith("Digits. Images")
+def test_points_are_published_with_the_name_of_an_axis_that_all_panels_share():
+    points = pd.DataFrame(
+        [("left", "a", "along", 1.5, "up", 2.0, 1.9), ("right", "a", "along", 3.0, "down", 4.0, None)],
+        columns=["panel", "name", "x_axis", "x", "y_axis", "y", "low"],
+    )
+    assert csv_of(points).splitlines() == [
+        "panel,name,along,y_axis,y,low", "left,a,1.5,up,2,1.9", "right,a,3,down,4,",
+    ]  # fmt: skip
+    one = points.assign(y_axis="up")
+    assert csv_of(one).splitlines()[0] == "panel,name,along,up,up low"
+    told = alt_text("Title", one)
+    assert told.startswith("Title. 2 panels: left, right. Drawn are a. along: from 1.5 to 3. up: from 2 to 4.")
+    named = one.assign(y=["first", "second"])  # as the lines of a forest are
+    assert "up. The numbers are in the CSV." in alt_text("Title", named)
+    assert alt_text("Digits", pd.DataFrame()).startswith("Digits. Images")
 
 
 def test_all_records_are_in_a_table(page):
@@ -448,7 +438,7 @@ def test_a_section_more_is_a_line_and_has_its_figure_saved_and_inlined(tmp_path,
 
 
 def test_every_figure_belongs_to_a_question():
-    assert set(QUESTION_OF.values()) <= set(QUESTIONS)
+    assert {figure.question for figure in FIGURES.values()} <= set(QUESTIONS)
 
 
 def told(records):

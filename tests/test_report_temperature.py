@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from records_fixture import gradient_records
 
+from gsbench.report.drawing.sheet import figure_settings
+from gsbench.report.drawing.styles import make_look, without_temperature
 from gsbench.report.figures import FIGURES
 from gsbench.report.frame import make_curves, make_frame
-from gsbench.report.gradient_temperature import _without_tau
-from gsbench.report.style import figure_settings, make_look
 
 TAUS = (0.1, 0.5, 1.0, 2.0)
 
@@ -36,7 +36,7 @@ def draw(rows):
     frame = make_frame(rows)
     with figure_settings():
         look = make_look(frame["estimator"], frame["series"])
-        return FIGURES["gradient_temperature"](frame, make_curves(rows, frame), look)
+        return FIGURES["gradient_temperature"].draw(frame, make_curves(rows, frame), look)
 
 
 def drawn_lines(axes):
@@ -88,4 +88,4 @@ def test_each_relaxation_has_its_colour_and_each_k_its_line():
     ],
 )
 def test_a_relaxation_is_the_estimator_without_its_temperature(spelled, without):
-    assert _without_tau(spelled) == without
+    assert without_temperature(spelled) == without

@@ -22,9 +22,10 @@ from records_fixture import (
 from gsbench.images import write_images
 from gsbench.report import gaps, make_report, read_runs
 from gsbench.report.accuracy import equal_readouts
+from gsbench.report.drawing.sheet import figure_settings
+from gsbench.report.drawing.styles import make_look
 from gsbench.report.figures import FIGURES
 from gsbench.report.frame import make_curves, make_frame
-from gsbench.report.style import figure_settings, make_look
 from gsbench.report.training_runs import crossing, mean_curve, over_seeds, seeds_sentence, subject_title, targets
 from gsbench.report.training_table import against_the_sum, training_section
 from gsbench.report.writers import markdown
@@ -40,7 +41,7 @@ def draw(name, records):
     frame = make_frame(records)
     look = make_look(frame["estimator"].dropna(), frame["series"])
     with figure_settings():
-        return FIGURES[name](frame, make_curves(records, frame), look)
+        return FIGURES[name].draw(frame, make_curves(records, frame), look)
 
 
 def curve_in(axes, colour):

@@ -387,8 +387,8 @@ def test_a_data_file_that_is_damaged_on_resume_leaves_the_curve(copied, monkeypa
 
 @pytest.mark.parametrize(
     ("where", "status"),
-    [("load_dataset", "failed"), ("split", "failed"), ("Batches", "out-of-memory"),
-     ("estimate_step_bytes", "too-large")],
+    [("runs.run.load_dataset", "failed"), ("runs.training_run.split", "failed"), ("case.Batches", "out-of-memory"),
+     ("runs.training_run.estimate_step_bytes", "too-large")],
 )  # fmt: skip
 def test_whatever_else_fails_before_a_step_leaves_the_curve(copied, monkeypatch, where, status):
     store, settings, _, before = copied
@@ -399,7 +399,7 @@ def test_whatever_else_fails_before_a_step_leaves_the_curve(copied, monkeypatch,
         raise MemoryError("no more") if status == "out-of-memory" else OSError("the disk is gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"gsbench.runs.run.{where}", fail)
+        patch.setattr(f"gsbench.{where}", fail)
         if status == "failed":
             with pytest.raises(OSError, match="the disk is gone"):
                 run_training(settings, store)

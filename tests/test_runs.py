@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import json
 import os
 import random
@@ -19,12 +20,12 @@ import gsbench.runs.run as run_module
 from gsbench.cli import main
 from gsbench.cli import sweep as sweep_command
 from gsbench.data import DataFileError, load_dataset, split
-from gsbench.meters.memory import live_peak
 from gsbench.presets import PRESETS
 from gsbench.recipe import Recipe
 from gsbench.runs import RunSettings, Store, make_run, run_training
+from gsbench.runs.training_run import Diverged, TrainingRun, run_step_bytes
 from gsbench.settings import Settings
-from gsbench.training import Evaluation, Training
+from gsbench.training import Evaluation, Training, evaluation_steps
 
 pytestmark = pytest.mark.slow
 
@@ -147,19 +148,18 @@ def test_a_run_of_a_negative_zero_is_that_of_zero():
     ],
     ids=str,
 )
-def test_the_estimate_of_a_step_counts_the_labelled_batch(tmp_path, changes):
+def test_the_estimate_of_a_step_counts_the_labelled_batch(changes):
     """Within 15 % of what tracemalloc sees, where the case's own estimate is off by up to the tenth of it."""
     settings = tiny(**changes)
-    made = run_module._Run(settings, Store(tmp_path), "a run", None)
-    dataset, parts = made._data()
-    peak = live_peak(lambda: made._make_training(dataset, parts).advance).peak_bytes
-    assert run_module.run_step_bytes(settings) == pytest.approx(peak, rel=0.15)
+    run = TrainingRun(settings)
+    run.begin(load_dataset("glyphs", settings.case.n_classes))
+    assert run_step_bytes(settings) == pytest.approx(run.figures["live_peak_bytes"], rel=0.15)
 
 
 @pytest.mark.parametrize("estimator", ["marginalize", "labels-only"])
 @pytest.mark.parametrize("labelled_batch", [300_000_000, 10**12, 2**63 - 1])
 def test_a_labelled_batch_that_nothing_can_hold_is_too_large(tmp_path, monkeypatch, estimator, labelled_batch):
-    monkeypatch.setattr(run_module, "available_bytes", lambda: 64 * 2**30)
+    monkeypatch.setattr("gsbench.meters.measure.available_bytes", lambda: 64 * 2**30)
     monkeypatch.setattr(run_module._Run, "_make", lambda *arguments: pytest.fail("it was begun"))
     settings = tiny(estimator=estimator, labelled_batch=labelled_batch)
     record = run_training(settings, Store(tmp_path))
@@ -319,6 +319,53 @@ def test_a_run_ends_when_its_seconds_are_spent(tmp_path):
     assert record["curve_step"][-1] == record["step"]
 
 
+def begun(**changes):
+    run = TrainingRun(tiny(**changes))
+    run.begin(load_dataset("glyphs", 2))
+    return run
+
+
+def test_a_run_logs_from_before_the_first_step_to_the_last():
+    run = begun(steps=9)
+    taken = [run.training.steps for _ in run.steps(evaluation_steps())]
+    assert taken == list(range(1, 10))
+    assert [point["step"] for point in run.log] == [0, 1, 2, 3, 4, 5, 6, 8, 9]
+    assert (run.log[0]["train_seconds"], run.log[0]["loss"]) == (0, None)
+    assert all(a["train_seconds"] < b["train_seconds"] for a, b in itertools.pairwise(run.log))
+    assert run.log[-1]["epoch"] == 9 / run.training.batches.steps_per_epoch
+    assert all(0 <= point["validation_accuracy"] <= 1 for point in run.log)
+    progress = run.progress()
+    assert progress["curve_step"] == [point["step"] for point in run.log]
+    assert progress["validation_accuracy"] == progress["curve_accuracy"][-1] == run.accuracy(run.validation, 1)
+
+
+def test_a_run_takes_no_step_after_its_seconds_are_spent():
+    run = begun(steps=None, seconds=0.05)
+    assert sum(1 for _ in run.steps(evaluation_steps())) == run.training.steps
+    assert run.log[-2]["train_seconds"] < 0.05 <= run.log[-1]["train_seconds"]
+    assert run.progress()["steps_per_second"] == run.training.steps / run.training.train_seconds
+
+
+def test_a_run_whose_loss_is_no_number_says_so():
+    run = begun()
+    run.training.model.parameters["p_x_yz/b3"].array[...] = np.nan
+    with pytest.raises(Diverged, match="the loss is nan at step 1"):
+        next(run.steps())
+    assert len(run.log) == 1
+
+
+def test_a_run_is_evaluated_by_its_estimator_s_distribution(monkeypatch):
+    seen, accuracy = [], Evaluation.accuracy
+    monkeypatch.setattr(
+        Evaluation,
+        "accuracy",
+        lambda self, model, n_a=1, estimator=None: seen.append(estimator) or accuracy(self, model, n_a),
+    )
+    run = begun(estimator="sparsemax", steps=1)
+    list(run.steps())
+    assert seen == [run.training.trainer.estimator] * 2
+
+
 def test_a_run_that_diverges_keeps_its_curve(tmp_path, capsys):
     options = ["train", "--preset", "small", "--classes", "2", "--labels", "3", "--threads", "1", "--steps", "9"]
     options += ["--evaluate-every", "1", "--validation-images", "30", "--learning-rate", "1e30"]
@@ -335,7 +382,7 @@ def test_a_run_that_diverges_keeps_its_curve(tmp_path, capsys):
 
 
 def test_what_does_not_fit_is_recorded(tmp_path, monkeypatch):
-    monkeypatch.setattr("gsbench.runs.run.available_bytes", lambda: 1000)
+    monkeypatch.setattr("gsbench.meters.measure.available_bytes", lambda: 1000)
     record = run_training(tiny(), Store(tmp_path))
     assert record["status"] == "too-large"
     assert record["estimate_bytes"] > record["memory_limit_bytes"] == 800

@@ -14,7 +14,7 @@ from gsbench.minibatches import Batches
 from gsbench.models import MODELS, ModelConfig
 from gsbench.recipe import Recipe
 from gsbench.settings import Settings
-from gsbench.training import Evaluation, Trainer, Training, evaluation_steps, train
+from gsbench.training import Evaluation, Trainer, evaluation_steps
 
 K = 3
 
@@ -124,20 +124,6 @@ def test_accuracy_is_the_same_whenever_asked_and_of_all_examples_in_any_chunks(b
     assert sizes[10**6].calls == 1
 
 
-def test_a_run_is_evaluated_by_its_estimator_s_distribution(bk, data, monkeypatch):
-    dataset, parts = data
-    validation, seen = Evaluation.of(dataset, parts.validation[:20]), []
-    accuracy = Evaluation.accuracy
-    monkeypatch.setattr(
-        Evaluation,
-        "accuracy",
-        lambda self, model, n_a=1, estimator=None: seen.append(estimator) or accuracy(self, model, n_a),
-    )
-    trainer = make_trainer(bk, "sparsemax")
-    list(train(Training(trainer, Batches(bk, *data, batch=5)), validation, seconds=1e9, max_steps=1))
-    assert seen == [trainer.estimator] * 2
-
-
 def test_calls_of_a_case_are_counted_with_the_parameters_as_they_are():
     case = Case(Settings("sparsemax", "m2", "small", n_classes=40, batch=5, threads=1))
     noise = case.model.draw_noise(case.bk.generator(0), 5)  # which M2's logits do not depend on
@@ -153,36 +139,6 @@ def test_evaluation_steps_are_a_quarter_apart():
     first = [next(steps) for _ in range(30)]
     assert first[:6] == [1, 2, 3, 4, 5, 6]
     assert all(a < b <= round(a * 1.25) + 1 for a, b in itertools.pairwise(first))
-
-
-def test_a_run_logs_from_before_the_first_step_to_the_last(bk, data):
-    dataset, parts = data
-    batches = Batches(bk, dataset, parts, batch=10)
-    validation = Evaluation.of(dataset, parts.validation)
-    log = list(train(Training(make_trainer(bk), batches), validation, seconds=1e9, max_steps=9))
-    assert [point.step for point in log] == [0, 1, 2, 3, 4, 5, 6, 8, 9]
-    assert (log[0].train_seconds, log[0].loss) == (0, None)
-    assert all(a.train_seconds < b.train_seconds for a, b in itertools.pairwise(log))
-    assert log[-1].epoch == 9 / batches.steps_per_epoch
-    assert all(0 <= point.validation_accuracy <= 1 for point in log)
-
-
-def test_a_run_ends_when_its_seconds_are_spent(bk, data):
-    dataset, parts = data
-    validation = Evaluation.of(dataset, parts.validation[:50])
-    training = Training(make_trainer(bk), Batches(bk, *data, batch=10))
-    log = list(train(training, validation, seconds=0.05, max_steps=10**6))
-    assert log[-1].train_seconds >= 0.05
-    assert log[-2].train_seconds < 0.05
-
-
-def test_a_run_that_diverges_says_so(bk, data):
-    dataset, parts = data
-    trainer = make_trainer(bk)
-    trainer.model.parameters["p_x_yz/b3"].array[...] = np.nan
-    validation = Evaluation.of(dataset, parts.validation[:10])
-    with pytest.raises(FloatingPointError, match="the loss is nan at step 1: the run diverged"):
-        list(train(Training(trainer, Batches(bk, *data, batch=10)), validation, seconds=1, max_steps=5))
 
 
 def test_estimators_of_a_case_start_from_the_same_parameters_and_minibatch():

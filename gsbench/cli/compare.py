@@ -143,11 +143,12 @@ def _keys(paths: Sequence[Path]) -> list[str]:
 
 def _save_figure(table: pd.DataFrame, path: Path) -> None:
     from gsbench.cli.remarks import remark
-    from gsbench.report.regression_figure import draw_regression
-    from gsbench.report.style import figure_settings, write_figure
+    from gsbench.report.drawing.sheet import figure_settings, write_figure
+    from gsbench.report.drawing.styles import make_look
+    from gsbench.report.figures.regression import REGRESSION
 
     with figure_settings():
-        plot = draw_regression(table)
+        plot = REGRESSION.draw_rows(table, make_look([], []))
         if plot is None:
             return remark("no figure: the runs have no time, memory, speed-up or accuracy in common")
         write_figure(plot.figure, path)

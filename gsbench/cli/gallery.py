@@ -92,8 +92,8 @@ def write_gallery(gallery: Gallery, folder: Path) -> list[Path]:
 
     from gsbench.files import write_all_whole
     from gsbench.gallery import rows
-    from gsbench.report.gallery_figure import draw_gallery
-    from gsbench.report.style import figure_settings, save_figure
+    from gsbench.report.drawing.sheet import figure_settings, save_figure
+    from gsbench.report.figures.gallery import draw_gallery
 
     numbers = pd.DataFrame(rows(gallery)).astype({"draw": "Int64"}).to_csv(index=False, float_format="%.15g")
     png, svg, csv = (folder / name for name in FILES)

@@ -55,6 +55,11 @@ class Dataset:
         digest.update(np.ascontiguousarray(self.part).data)
         return digest.hexdigest()[:16]
 
+    @property
+    def record_fields(self) -> dict[str, str]:
+        """What records say of the data beside their name."""
+        return {"dataset_version": self.version, "dataset_checksum": self.checksum}
+
     def first_classes(self, n_classes: int) -> Dataset:
         """The part of the data set that the classes 0 … n_classes − 1 make up."""
         check_n_classes(self.name, n_classes, self.n_classes)

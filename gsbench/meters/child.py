@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import psutil
 from threadpoolctl import threadpool_limits
@@ -46,6 +47,11 @@ class ChildResult:
     process_peak_bytes: int | None = None
     process_meter: str = "not measured"
     process_start_bytes: int | None = None
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """Those of its peak, by their names in records."""
+        return {"process_peak_bytes": self.process_peak_bytes, "process_meter": self.process_meter}
 
 
 def _watch(process: subprocess.Popen[bytes], limit_bytes: int | None, timeout_seconds: float) -> ChildResult | None:

@@ -22,10 +22,11 @@ from gsbench.estimators import Estimator
 from gsbench.estimators.marginalize_streamed import MarginalizeStreamed
 from gsbench.meters.gradients import GradientMoments, TotalVariance
 from gsbench.minibatches import DRAWS_OF_Y, FIXED_NOISE, stream_seed
-from gsbench.models import Model, Noise
+from gsbench.models import Model, Noise, Role
 from gsbench.objective import bound_given_noise, loss
 
 PARTS = ("logits", "phi", "theta")
+OF_ROLE = {Role.OTHER_RECOGNITION: "phi", Role.GENERATIVE: "theta"}
 TIMED_AT_LEAST = 9
 
 Gradient = dict[str, list[Array]]  # by part
@@ -58,11 +59,11 @@ class Point:
         """That of −mean U by the estimator, which draws from `rng`."""
         model, bk = self.model, self.model.bk
         f = model.class_bound(self.x, noise)
-        by = {"logits": f.logits_y, **model.parameters}
-        found = bk.gradients_by(loss(model, bound_given_noise(f, estimator, rng)), list(by.values()))
-        parts: Gradient = {part: [] for part in PARTS}
-        for name, gradient in zip(by, found, strict=True):
-            if part := _part(name):
+        value = loss(model, bound_given_noise(f, estimator, rng))
+        logits, *found = bk.gradients_by(value, [f.logits_y, *model.parameters.values()])
+        parts: Gradient = {"logits": [logits], "phi": [], "theta": []}
+        for role, gradient in zip(model.roles.values(), found, strict=True):
+            if part := OF_ROLE.get(role):
                 parts[part].append(gradient)
         bk.synchronize()
         return parts
@@ -107,16 +108,6 @@ class Point:
         with bk.no_gradient():
             log_q = bk.stop_gradient(bk.log_softmax(self.model.class_logits(self.x, self.noise)))
         return float(np.exp(bk.to_numpy(-(bk.xp.exp(log_q) * log_q).sum(axis=-1)).mean()))
-
-
-def _part(name: str) -> str | None:
-    """The part to which a gradient by `name` belongs; None for the parameters of q(y|a,x)."""
-    if name == "logits":
-        return name
-    network = name.split("/")[0]
-    if network.startswith("q_y_"):
-        return None
-    return "phi" if network.startswith("q_") else "theta"
 
 
 def gradient_quality(point: Point, estimator: Estimator, blocks: int = 20, per_block: int = 5) -> dict[str, Any]:

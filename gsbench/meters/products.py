@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import time
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
@@ -12,7 +11,7 @@ from array_api_compat import device
 
 from gsbench.backends.base import Array, Backend
 from gsbench.meters.operations import MatrixProduct
-from gsbench.meters.seconds import CONFIDENCE, bootstrap_median
+from gsbench.meters.seconds import CONFIDENCE, bootstrap_median, seconds_of
 
 SQUARES = (MatrixProduct(1024, 1024, 1024), MatrixProduct(2048, 2048, 2048))
 LEAST_RUNS = 20
@@ -86,11 +85,11 @@ class CaseAmongProducts:
 
     def __call__(self) -> None:
         before = len(self.case_seconds)
-        self.case_seconds.append(_seconds(self._case))
+        self.case_seconds.append(seconds_of(self._case))
         due = max(before + 1, math.ceil(LEAST_RUNS * (before + 1) / self.rounds))
         for product, call in self._products.items():
             seconds = self.product_seconds[product]
-            seconds.extend(_seconds(call) for _ in range(due - len(seconds)))
+            seconds.extend(seconds_of(call) for _ in range(due - len(seconds)))
 
     @property
     def median_seconds(self) -> float:
@@ -112,9 +111,3 @@ class CaseAmongProducts:
             rates[best],
             best.operations / float(np.median(self.product_seconds[best])),
         )
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start

@@ -11,6 +11,13 @@ import numpy as np
 from scipy import stats
 
 
+def seconds_of(call: Callable[[], object]) -> float:
+    """Wall time of a call, which must wait for its device before it returns."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
 @dataclass(frozen=True)
 class Ratio:
     """Baseline time over candidate time: the median over pairs and its bootstrap interval."""
@@ -68,9 +75,7 @@ class Pairs:
         order = (0, 1) if len(self._seconds[0]) % 2 == 0 else (1, 0)
         measured = [0.0, 0.0]
         for i in order:
-            start = time.perf_counter()
-            self._calls[i]()
-            measured[i] = time.perf_counter() - start
+            measured[i] = seconds_of(self._calls[i])
         for seconds, value in zip(self._seconds, measured, strict=True):
             seconds.append(value)
 
@@ -81,7 +86,3 @@ class Pairs:
     @property
     def candidate_seconds(self) -> list[float]:
         return self._seconds[1]
-
-    def ratio(self, confidence: float = CONFIDENCE, seed: int = 0) -> Ratio:
-        """baseline / candidate: above 1 where the candidate is faster."""
-        return paired_ratio(self.baseline_seconds, self.candidate_seconds, confidence, seed)

@@ -7,6 +7,7 @@ from gsbench.models.base import ClassBound, CountedClassBound, Model, Noise
 from gsbench.models.config import ModelConfig, make_config
 from gsbench.models.labels import AllClasses, ClassValues, Draws, HardPoints, Labels, Points
 from gsbench.models.m2 import M2
+from gsbench.models.network import Role
 from gsbench.registry import Registry
 
 MODELS: Registry[type[Model]] = Registry("model", (ADGM, M2))
@@ -24,5 +25,6 @@ __all__ = [
     "ModelConfig",
     "Noise",
     "Points",
+    "Role",
     "make_config",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gsbench.backends.base import Array, Tensor
 from gsbench.models.base import ClassBound, Model, Noise
 from gsbench.models.labels import ClassValues
+from gsbench.models.network import Role
 
 
 class ADGM(Model):
@@ -15,11 +16,11 @@ class ADGM(Model):
 
     def _make_networks(self) -> None:
         c = self.config
-        self.q_a_x = self._network("q_a_x", 2 * c.d_a, x=c.n_pixels)
-        self.q_y_ax = self._network("q_y_ax", c.n_classes, a=c.d_a, x=c.n_pixels)
-        self.q_z_axy = self._network("q_z_axy", 2 * c.d_z, a=c.d_a, x=c.n_pixels, y=c.n_classes)
-        self.p_x_yz = self._network("p_x_yz", c.n_pixels, y=c.n_classes, z=c.d_z)
-        self.p_a_xyz = self._network("p_a_xyz", 2 * c.d_a, x=c.n_pixels, y=c.n_classes, z=c.d_z)
+        self.q_a_x = self._network("q_a_x", Role.OTHER_RECOGNITION, 2 * c.d_a, x=c.n_pixels)
+        self.q_y_ax = self._network("q_y_ax", Role.RECOGNITION_OF_Y, c.n_classes, a=c.d_a, x=c.n_pixels)
+        self.q_z_axy = self._network("q_z_axy", Role.OTHER_RECOGNITION, 2 * c.d_z, a=c.d_a, x=c.n_pixels, y=c.n_classes)
+        self.p_x_yz = self._network("p_x_yz", Role.GENERATIVE, c.n_pixels, y=c.n_classes, z=c.d_z)
+        self.p_a_xyz = self._network("p_a_xyz", Role.GENERATIVE, 2 * c.d_a, x=c.n_pixels, y=c.n_classes, z=c.d_z)
 
     def _draw_a(self, x: Array, noise: Noise) -> tuple[Tensor, Tensor]:
         """a [N, 1, B, D_a] and log q(a|x) [N, 1, B] for x [1, 1, B, D_x]"""

@@ -14,7 +14,7 @@ import numpy as np
 from gsbench.backends.base import Array, Backend, Generator, Parameter, Tensor
 from gsbench.models.config import ModelConfig
 from gsbench.models.labels import ClassValues
-from gsbench.models.network import Network
+from gsbench.models.network import Network, Role
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,11 +177,11 @@ class Model(abc.ABC):
         """Whether batch norm takes the minibatch's statistics, and pixels are dropped: not within `evaluating`."""
         return self.networks[0].training
 
-    def _network(self, name: str, n_out: int, **inputs: int) -> Network:
+    def _network(self, name: str, role: Role, n_out: int, **inputs: int) -> Network:
         config, n_layers = self.config, self.config.class_layers if "y" in inputs else self.config.layers
-        if name.startswith("q_y") and config.classifier_units:
+        if role is Role.RECOGNITION_OF_Y and config.classifier_units:
             config = dataclasses.replace(config, units=config.classifier_units)
-        network = Network(self.bk, name, inputs, n_out, n_layers, config, self._rng)
+        network = Network(self.bk, name, role, inputs, n_out, n_layers, config, self._rng)
         self.networks.append(network)
         return network
 
@@ -239,6 +239,17 @@ class Model(abc.ABC):
     def parameters(self) -> dict[str, Parameter]:
         """All parameters by name, such as "q_y_ax/W_x"."""
         return {key: p for network in self.networks for key, p in network.parameters.items()}
+
+    @property
+    def roles(self) -> dict[str, Role]:
+        """The role of each parameter, by the parameter's name."""
+        return {key: network.role for network in self.networks for key in network.parameters}
+
+    @property
+    def classifier_parameters(self) -> dict[str, Parameter]:
+        """The parameters of which q(y|x) is a function: of the recognition networks that do not take y."""
+        networks = (net for net in self.networks if net.role is not Role.GENERATIVE and not net.takes_y)
+        return {key: p for network in networks for key, p in network.parameters.items()}
 
     @property
     def statistics(self) -> dict[str, Array]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gsbench.backends.base import Array, Tensor
 from gsbench.models.base import ClassBound, Model, Noise
 from gsbench.models.labels import ClassValues
+from gsbench.models.network import Role
 
 
 class M2(Model):
@@ -14,9 +15,9 @@ class M2(Model):
 
     def _make_networks(self) -> None:
         c = self.config
-        self.q_y_x = self._network("q_y_x", c.n_classes, x=c.n_pixels)
-        self.q_z_xy = self._network("q_z_xy", 2 * c.d_z, x=c.n_pixels, y=c.n_classes)
-        self.p_x_yz = self._network("p_x_yz", c.n_pixels, y=c.n_classes, z=c.d_z)
+        self.q_y_x = self._network("q_y_x", Role.RECOGNITION_OF_Y, c.n_classes, x=c.n_pixels)
+        self.q_z_xy = self._network("q_z_xy", Role.OTHER_RECOGNITION, 2 * c.d_z, x=c.n_pixels, y=c.n_classes)
+        self.p_x_yz = self._network("p_x_yz", Role.GENERATIVE, c.n_pixels, y=c.n_classes, z=c.d_z)
 
     def class_logits(self, x: Array, noise: Noise) -> Tensor:
         n_mc = noise.eps_z.shape[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import enum
 import math
 from collections.abc import Callable, Mapping
 
@@ -16,9 +17,18 @@ from gsbench.models.labels import ClassValues
 Y_FAN_IN_LIMIT = 100
 
 
+class Role(enum.Enum):
+    """What a network is for, whatever its name."""
+
+    RECOGNITION_OF_Y = "recognition of y"  # q(y|a,x)
+    OTHER_RECOGNITION = "other recognition"  # q(a|x), q(z|a,x,y)
+    GENERATIVE = "generative"  # p(x|y,z), p(a|x,y,z)
+
+
 class Network:
     """h = φ(norm(Σ_i W_i u_i + b)), further hidden layers likewise, output W h + b.
 
+    role      of which its parameters are, see `Model.roles`
     inputs    name → dimension of each input u_i. W_i is [units, D_i]; for "y" it is [K, units], so that a constant
               class is a contiguous row
     n_out     output dimension
@@ -31,6 +41,7 @@ class Network:
         self,
         bk: Backend,
         name: str,
+        role: Role,
         inputs: Mapping[str, int],
         n_out: int,
         n_layers: int,
@@ -44,7 +55,7 @@ class Network:
         self.takes_y = "y" in inputs
         self.parameters: dict[str, Parameter] = {}
         self.running: list[tuple[Array, Array]] = []
-        self.name = name
+        self.name, self.role = name, role
         self._phi = {"relu": bk.relu, "elu": bk.elu}[config.nonlinearity]
         widths = [config.units] * n_layers
         fan_in = sum(min(d, Y_FAN_IN_LIMIT) if u == "y" else d for u, d in inputs.items())

@@ -6,7 +6,6 @@ Its records are ordinary ones, which `gsbench report` reads as well.
 from __future__ import annotations
 
 import dataclasses
-import gc
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,12 +20,12 @@ from gsbench.backends import load_backend
 from gsbench.case import Case
 from gsbench.data import load_dataset
 from gsbench.estimators import baseline_fields, parse_estimator
-from gsbench.limits import available_bytes, available_cores
+from gsbench.limits import available_cores
 from gsbench.machine import machine_fields
 from gsbench.meters.child import run_in_child
 from gsbench.meters.estimate import estimate_step_bytes
-from gsbench.meters.memory import live_peak, peak_figures
-from gsbench.meters.seconds import paired_ratio
+from gsbench.meters.measure import Fit, memory_limit, pair_figures, step_peak, time_figures
+from gsbench.meters.seconds import seconds_of
 from gsbench.planner.work import Shape, columns
 from gsbench.records import Record, RecordFile, new_run_id
 from gsbench.settings import Settings
@@ -88,7 +87,7 @@ class _Run:
     def __init__(self, bk: Any, file: RecordFile, bar: Any) -> None:
         self.bk, self.file, self.bar = bk, file, bar
         self.machine = machine_fields(bk)
-        self.limit = int(0.8 * (bk.free_memory_bytes() or available_bytes()))
+        self.limit = memory_limit(bk)
 
     def measure(self, cases: Sequence[Settings], baseline: str) -> None:
         """The times of all cases, then their memory one by one."""
@@ -102,13 +101,11 @@ class _Run:
             self.bar.update()
 
     def _fits(self, case: Settings) -> bool:
-        needed = estimate_step_bytes(case)
-        if needed <= self.limit:
+        fit = Fit(estimate_step_bytes(case), self.limit)
+        if not fit.problem:
             return True
-        figures = {"estimate_bytes": needed, "memory_limit_bytes": self.limit}
-        reason = f"needs about {needed:.3g} bytes, the limit is {self.limit:.3g}"
         for group in (*TIMED, "memory"):
-            self._write(group, case, figures, {}, "too-large", reason)
+            self._write(group, case, fit.figures, {}, "too-large", fit.problem)
         self.bar.update(2)
         return False
 
@@ -116,12 +113,12 @@ class _Run:
         seconds = self._in_turn({case: Case(case, datasets[case.n_classes]) for case in cases})
         levels = _levels(seconds)
         for (case, timed), own in seconds.items():
-            fields = _fields(datasets[case.n_classes])
+            fields = datasets[case.n_classes].record_fields
             self._write(timed, case, _figures(timed, own, levels[case, timed], case.batch), fields)
             other = dataclasses.replace(case, estimator=baseline), timed
             if other in seconds and case.estimator != baseline:
                 medians = {"baseline_seconds": levels[other], "candidate_seconds": levels[case, timed]}
-                figures = {**_speedup(seconds[other], own, case.seed), **medians}
+                figures = {**pair_figures(seconds[other], own, case.seed), **medians}
                 self._write("speedup", case, figures, {**fields, "timed": timed, **baseline_fields(baseline)})
 
     def _in_turn(self, made: dict[Settings, Case]) -> dict[tuple[Settings, str], list[float]]:
@@ -136,9 +133,7 @@ class _Run:
                 for timed in TIMED:
                     call = getattr(made[case], timed)
                     call()  # the first after another case is a slow one; a training run's steps follow one another
-                    start = time.perf_counter()
-                    call()
-                    seconds[case, timed].append(time.perf_counter() - start)
+                    seconds[case, timed].append(seconds_of(call))
             rounds += 1
             elapsed = time.perf_counter() - begun
             share = min(rounds / LEAST_ROUNDS, max(elapsed / SECONDS, rounds / MOST_ROUNDS), 1.0)
@@ -146,14 +141,10 @@ class _Run:
         return seconds
 
     def _memory(self, case: Settings, dataset: Any) -> None:
-        gc.collect()  # what earlier cases left is no part of this one
-        device_peak = self.bk.device_memory_peak()
-        peak = live_peak(lambda: Case(case, dataset).step, device_peak)
-        figures: dict[str, Any] = {"estimate_bytes": estimate_step_bytes(case), "memory_limit_bytes": self.limit}
-        figures |= peak_figures(peak, on_device=device_peak is not None)
-        child = run_in_child(case, None)
-        figures |= {"process_peak_bytes": child.process_peak_bytes, "process_meter": child.process_meter}
-        self._write("memory", case, figures, _fields(dataset))
+        figures = Fit(estimate_step_bytes(case), self.limit).figures
+        figures |= step_peak(self.bk, lambda: Case(case, dataset).step)
+        figures |= run_in_child(case, None).figures
+        self._write("memory", case, figures, dataset.record_fields)
 
     def _write(
         self, group: str, case: Settings, figures: Any, fields: Any, status: str = "ok", reason: str = ""
@@ -162,21 +153,6 @@ class _Run:
         name = f"calibrate_{group}[{case.model}-{case.n_classes}-{case.estimator}{more}]"
         settings = {**case.record_fields(), **fields}
         self.file.append(Record(self.file.path.stem, group, name, settings, self.machine, figures, status, reason))
-
-
-def _fields(dataset: Any) -> dict[str, Any]:
-    return {"dataset_version": dataset.version, "dataset_checksum": dataset.checksum}
-
-
-def _speedup(baseline: Sequence[float], candidate: Sequence[float], seed: int) -> dict[str, Any]:
-    ratio = paired_ratio(baseline, candidate, seed=seed)
-    return {
-        "speedup": ratio.median,
-        "speedup_low": ratio.low,
-        "speedup_high": ratio.high,
-        "confidence": ratio.confidence,
-        "pairs": ratio.pairs,
-    }
 
 
 def _levels(seconds: Mapping[Any, Sequence[float]]) -> dict[Any, float]:
@@ -195,14 +171,9 @@ def _levels(seconds: Mapping[Any, Sequence[float]]) -> dict[Any, float]:
 
 def _figures(timed: str, seconds: Sequence[float], level: float, batch: int) -> dict[str, Any]:
     """The spread stays what it was, about the level: another measurement meets the machine at any speed."""
-    low, q1, median, q3 = map(float, np.percentile(seconds, (0, 25, 50, 75)))
-    figures = {
-        f"{timed}_seconds": level,
-        f"{timed}_seconds_q1": level * q1 / median,
-        f"{timed}_seconds_q3": level * q3 / median,
-        f"{timed}_seconds_min": level * low / median,
-        f"{timed}_seconds_as_timed": median,
-        "rounds": len(seconds),
-        "examples_per_second": batch / level,
+    quartiles = np.percentile(seconds, (0, 25, 50, 75))
+    levelled = (quartiles / quartiles[2] * level).tolist()
+    return {
+        **time_figures(timed, batch, len(seconds), levelled),
+        f"{timed}_seconds_as_timed": float(quartiles[2]),
     }
-    return {**figures, "steps_per_second": 1 / level} if timed == "step" else figures

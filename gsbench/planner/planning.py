@@ -19,7 +19,7 @@ from gsbench.planner.result import Plan, Training
 from gsbench.planner.work import METRICS, OF_NETWORKS, Shape
 from gsbench.recipe import steps_of
 from gsbench.report import make_frame, read_runs
-from gsbench.report.estimator_styles import by_estimator
+from gsbench.report.drawing.styles import by_estimator
 from gsbench.report.reading import ReportError, read_files
 
 DEFAULT_CLASSES = (10, 20, 50, 100, 200, 500, 1000)

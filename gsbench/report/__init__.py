@@ -13,13 +13,14 @@ import pandas as pd
 from gsbench.files import folder_written_whole
 from gsbench.report.blocks import Figure
 from gsbench.report.busy import busy_notice
+from gsbench.report.drawing.sheet import Plot, figure_settings, save_figure
+from gsbench.report.drawing.styles import make_look
 from gsbench.report.figures import FIGURES
+from gsbench.report.figures.images import without_damaged_images
 from gsbench.report.frame import make_curves, make_frame, without_unknown
 from gsbench.report.glance import glance_text
-from gsbench.report.image_figure import without_damaged_images
 from gsbench.report.page import MORE, make_page
 from gsbench.report.reading import IMAGES, TRAINING, Reading, ReportError, read_files, read_newest, recorded_at
-from gsbench.report.style import Plot, figure_settings, make_look, save_figure
 from gsbench.report.text import csv_text, plain
 from gsbench.report.writers import html, latex, markdown
 from gsbench.values import shown
@@ -138,7 +139,7 @@ def _draw(frame: pd.DataFrame, curves: pd.DataFrame) -> dict[str, Plot | None]:
     # The streamed sum with each of its chunks is no estimator of its own: their figure tells them apart.
     named = frame.loc[frame["group"] != "chunk", "estimator"].dropna()
     look = make_look(named, frame.loc[frame["group"] != TRAINING, "series"])
-    return {name: draw(frame, curves, look) for name, draw in FIGURES.items()}
+    return {name: figure.draw(frame, curves, look) for name, figure in FIGURES.items()}
 
 
 def _save(figure: Figure, folder: Path) -> str:

@@ -1,12 +1,8 @@
-"""Accuracy read at equal steps and at equal seconds, and the Pareto front of accuracy against speed."""
+"""Accuracy read at equal steps and at equal seconds."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pandas as pd
-
-from gsbench.report.frame import measured
 
 BASELINE = "labels-only"
 PANEL = ["series", "model", "task", "n_classes"]
@@ -42,26 +38,3 @@ def _common_point(curves: pd.DataFrame, column: str) -> float:
 def _last_until(run: pd.DataFrame, column: str, at: float) -> float:
     reached = run[run[column] <= at]
     return reached.loc[reached[column].idxmax(), "accuracy"] if len(reached) else float("nan")
-
-
-def speed_and_accuracy(frame: pd.DataFrame) -> pd.DataFrame:
-    """The accuracy rows that have both coordinates, with `training_steps_per_second` = step / train_seconds.
-
-    Both come from the one training run, so that the baselines, which no other group times, have a speed too.
-    """
-    rows = measured(frame, "accuracy", "step", "train_seconds", "validation_accuracy")
-    rows = rows[(rows["train_seconds"] > 0) & (rows["step"] > 0)]
-    return rows.assign(training_steps_per_second=rows["step"] / rows["train_seconds"])
-
-
-def pareto_front(speeds: Sequence[float], accuracies: Sequence[float]) -> list[int]:
-    """The points that no other one beats in both, by ascending speed; of equal points the first one.
-
-    Returns indices into the two sequences, which are of one length.
-    """
-    order = sorted(range(len(speeds)), key=lambda i: (-speeds[i], -accuracies[i], i))
-    front: list[int] = []
-    for i in order:
-        if not front or accuracies[i] > accuracies[front[-1]]:
-            front.append(i)
-    return front[::-1]

@@ -17,7 +17,7 @@ import pandas as pd
 
 from gsbench.report import text
 from gsbench.report.accuracy import BASELINE
-from gsbench.report.estimator_styles import by_estimator
+from gsbench.report.drawing.styles import by_estimator
 from gsbench.report.frame import names_with
 from gsbench.report.glance import ACCURACY, KEY, glance_cells, rows_of
 from gsbench.report.training_runs import SUBJECT, finished_runs, over_seeds, subject_title

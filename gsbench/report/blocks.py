@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from gsbench.report.style import Plot
+from gsbench.report.drawing.sheet import Plot
 
 
 @dataclass(frozen=True)

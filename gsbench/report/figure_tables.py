@@ -10,11 +10,11 @@ import pandas as pd
 from gsbench.report import text
 from gsbench.report.accuracy import PANEL, equal_readouts
 from gsbench.report.blocks import Block, Columns, Paragraph, Section, Table
-from gsbench.report.estimator_styles import by_estimator, in_order
+from gsbench.report.drawing.styles import by_estimator, in_order
+from gsbench.report.figures.speedup import HELD_AGAINST_JANG, JANG, jang
 from gsbench.report.frame import measured
 from gsbench.report.regression_figure import case_label, of_benchmarks
 from gsbench.report.roofline_figure import roofline_rows
-from gsbench.report.speedup_figure import HELD_AGAINST_JANG, JANG, jang
 
 ROOFLINE_NOTE = (
     "Operations: the floating-point operations of the matrix products that must be done, reckoned from the shapes of "

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from gsbench.fields import about, settings_of
-from gsbench.report.estimator_styles import by_estimator
+from gsbench.report.drawing.styles import by_estimator
 from gsbench.report.facts import with_facts
 from gsbench.report.reading import IMAGES, TRAINING, Record, ReportError
 from gsbench.report.runs import label_runs
@@ -169,6 +169,9 @@ def _points(record: Record) -> list[dict[str, float]]:
     if len(set(lengths.values())) > 1:
         raise ReportError(f"the curves of case {record['case']!r} must be of one length, got {lengths}")
     return [dict(zip(lists, point, strict=True)) for point in zip(*lists.values(), strict=True)]
+
+
+LOST = ("too-large", "out-of-memory")  # how a case ended that did not fit in memory
 
 
 def measured(frame: pd.DataFrame, group: str, *needed: str) -> pd.DataFrame:

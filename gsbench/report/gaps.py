@@ -9,11 +9,11 @@ import pandas as pd
 
 from gsbench.report import text
 from gsbench.report.blocks import Block, Code, Columns, Items, Paragraph, Table, Text
-from gsbench.report.estimator_styles import by_estimator
-from gsbench.report.figures import ON_REQUEST, OPTIONAL
+from gsbench.report.drawing.sheet import Plot
+from gsbench.report.drawing.styles import by_estimator
+from gsbench.report.figures import FIGURES
 from gsbench.report.frame import FIELDS, MACHINE, SETTINGS
 from gsbench.report.reading import MAKE_A_RUN, TRAINING
-from gsbench.report.style import Plot
 from gsbench.report.training_settings import BUDGETS, OTHERS
 
 GROUPS = {
@@ -42,13 +42,15 @@ def missing(frame: pd.DataFrame, plots: Mapping[str, Plot | None]) -> list[Block
     """A list of the groups, cases and figures that are not there; training runs let one expect none of the others."""
     bench = frame[frame["group"] != TRAINING]
     lines = [line for run in text.values(bench, "joint_run") for line in _missing_of_run(bench, run)]
-    not_asked_for = {name for name, group in OPTIONAL.items() if not (frame["group"] == group).any()}
-    not_asked_for.update(ON_REQUEST)
-    if bench.empty:
-        not_asked_for.update(set(plots) - set(OPTIONAL))
-    undrawn = [name for name, plot in plots.items() if not plot and name not in not_asked_for]
+    measured = set(frame["group"])
+    expected = {"always": len(bench) > 0, "never": False}
+    undrawn = [
+        name for name, plot in plots.items()
+        if not plot and expected.get(FIGURES[name].missed, FIGURES[name].group in measured)
+    ]  # fmt: skip
     lines += [("figure ", Code(name), ": the records have nothing to draw it from") for name in undrawn]
-    others = frame[~frame["group"].isin([*GROUPS, *OPTIONAL.values()])]["group"].value_counts(sort=False)
+    drawn = {figure.group for figure in FIGURES.values()}
+    others = frame[~frame["group"].isin([*GROUPS, *drawn])]["group"].value_counts(sort=False)
     lines += [
         ("group ", Code(g), f": its {n} records stand in records.csv and in no figure") for g, n in others.items()
     ]

@@ -9,7 +9,7 @@ import pandas as pd
 
 from gsbench.report import text
 from gsbench.report.blocks import Block, Heading, Table
-from gsbench.report.estimator_styles import by_estimator
+from gsbench.report.drawing.styles import by_estimator
 from gsbench.report.frame import make_frame, measured
 from gsbench.report.gradient_table import short_gradients
 from gsbench.report.peer_table import peer_ratios

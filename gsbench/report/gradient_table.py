@@ -8,7 +8,7 @@ import pandas as pd
 
 from gsbench.report import text
 from gsbench.report.blocks import Code, Columns, Fold, Paragraph, Section, Table, Text
-from gsbench.report.estimator_styles import by_estimator, in_order
+from gsbench.report.drawing.styles import by_estimator, in_order
 from gsbench.report.frame import names_with
 from gsbench.report.gradients import (
     KEY,

@@ -187,7 +187,3 @@ def _named_points(points: pd.DataFrame) -> str:
     """`reinmax (K = 10 and 20) and straight-through (K = 10)`."""
     own = points.groupby("estimator", sort=True)["n_classes"]
     return text.listed(f"{name} (K = {text.listed(text.in_order(ks.unique()))})" for name, ks in own)
-
-
-def caption_end(rows: pd.DataFrame, *notes: str) -> str:
-    return " ".join(filter(None, [*notes, open_ends(rows), medians(rows), text.conditions(rows)]))

@@ -11,16 +11,17 @@ from gsbench.gallery import make_gallery
 from gsbench.report import gaps, text
 from gsbench.report.answer import answer
 from gsbench.report.blocks import Block, Figure, Items, Link, Notice, Page, Paragraph, Section, Table
-from gsbench.report.estimator_styles import by_estimator
+from gsbench.report.drawing.sheet import Plot, figure_settings
+from gsbench.report.drawing.styles import by_estimator
 from gsbench.report.figure_tables import jang_table, ratio_table, readouts_section, roofline_table
+from gsbench.report.figures import FIGURES
+from gsbench.report.figures.gallery import draw_gallery
 from gsbench.report.frame import MACHINE, measured
-from gsbench.report.gallery_figure import draw_gallery
 from gsbench.report.glance import glance_blocks
 from gsbench.report.gradient_table import gradient_section
 from gsbench.report.peer_table import peer_table
 from gsbench.report.reading import TRAINING
 from gsbench.report.records_table import records_table
-from gsbench.report.style import Plot, figure_settings
 from gsbench.report.training_table import training_section
 
 GLANCE_NOTE = (
@@ -42,16 +43,6 @@ QUESTIONS = {
     "whom": "Against whom?",
     "more": "What else?",
     "machine": "On what machine?",
-}
-# Which question a figure helps to answer; else "more".
-QUESTION_OF = {
-    **dict.fromkeys(("steps_per_second", "speedup", "time_per_class", "fraction_of_peak", "chunk_sizes"), "fast"),
-    **dict.fromkeys(("peak_memory", "training_memory"), "memory"),
-    **dict.fromkeys(("pareto", "training_pareto", "accuracy_curves", "training_curves"), "accurate"),
-    **dict.fromkeys(("accuracy_by_classes", "time_to_accuracy", "image_grids"), "accurate"),
-    **dict.fromkeys(("gradient_bias", "gradient_variance", "gradient_price"), "gradients"),
-    **dict.fromkeys(("gradient_pareto", "gradient_temperature"), "gradients"),
-    **dict.fromkeys(("peers", "regression"), "whom"),
 }
 # What stands under a figure.
 TABLES: dict[str, Callable[[pd.DataFrame], list[Block]]] = {
@@ -89,7 +80,7 @@ def make_sections(frame: pd.DataFrame, curves: pd.DataFrame, plots: Mapping[str,
     sections: list[Section | None] = [] if (frame["group"] == TRAINING).all() else [_glance(frame)]
     for key, plot in plots.items():
         body = TABLES[key](frame) if plot and key in TABLES else []
-        sections.append(of_plot(key, plot, QUESTION_OF.get(key, "more"), body))
+        sections.append(of_plot(key, plot, FIGURES[key].question, body))
         sections += [write(frame, curves) for write in SECTIONS.get(key, ())]
     sections += [write(frame, curves) for write in MORE.values()]
     return [

@@ -9,8 +9,8 @@ import pandas as pd
 
 from gsbench.report import text
 from gsbench.report.blocks import Block, Columns, Paragraph, Table
-from gsbench.report.class_figures import LOST
-from gsbench.report.estimator_styles import in_order
+from gsbench.report.drawing.styles import in_order
+from gsbench.report.frame import LOST
 
 TITLE = "Beside other formulations"
 TIMED = {"unlabelled-step": "unlabelled step", "step": "full step", "bound": "bound"}

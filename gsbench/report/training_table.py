@@ -9,7 +9,7 @@ import pandas as pd
 
 from gsbench.report import text
 from gsbench.report.blocks import Block, Columns, Heading, Items, Paragraph, Section, Table
-from gsbench.report.estimator_styles import in_order
+from gsbench.report.drawing.styles import in_order
 from gsbench.report.frame import names_with
 from gsbench.report.reading import TRAINING
 from gsbench.report.training_runs import SUBJECT, finished_runs, over_seeds, subject_title, training_rows

@@ -1,51 +1,29 @@
-"""One training run, from its settings to its record: stops at any step, and goes on where it stopped."""
+"""A training run that keeps its record in a store: it stops at any step, and goes on where it stopped."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import hashlib
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 from filelock import Timeout
 from threadpoolctl import threadpool_limits
 
 from gsbench.allocator import keep_memory
-from gsbench.backends import load_backend
-from gsbench.data import DataFileError, Dataset, Split, find_dataset, load_dataset, split
+from gsbench.data import DataFileError, Dataset, find_dataset, load_dataset
 from gsbench.images import image_grids, write_images
-from gsbench.limits import available_bytes
 from gsbench.machine import machine_fields
-from gsbench.meters.estimate import estimate_step_bytes, wide_bytes
-from gsbench.meters.memory import live_peak, peak_figures
-from gsbench.minibatches import PARAMETERS, Batches, stream_seed
-from gsbench.models import MODELS
+from gsbench.meters.measure import Fit, memory_limit
 from gsbench.records import Record, new_run_id
 from gsbench.runs.settings import RunSettings
 from gsbench.runs.store import BEGIN_ANEW, CHECKPOINT, IMAGES, Store
-from gsbench.training import Evaluation, Progress, Trainer, Training, papers_alpha, training_progress
+from gsbench.runs.training_run import Diverged, TrainingRun, Watcher, run_step_bytes
+from gsbench.training import Progress
 from gsbench.values import LONGEST_SECONDS, Range
 
-MEMORY_SHARE = 0.8  # of what is free, as the benchmark's own limit
 CHECKPOINT_SECONDS = Range(least=0, most=LONGEST_SECONDS)
-
-
-class Watcher(Protocol):
-    """Who follows a run."""
-
-    def start(self, settings: RunSettings, last_step: int | None, progress: Progress) -> None:
-        """The run begins, or goes on, with `progress`."""
-
-    def step(self, training: Training, loss: float) -> None:
-        """A step was taken."""
-
-    def evaluation(self, progress: Progress) -> None:
-        """The run was evaluated."""
 
 
 def never() -> bool:
@@ -84,60 +62,39 @@ def run_training(
                 return store.record(key) or {}
             keep_memory()
             with threadpool_limits(settings.case.threads):
-                run = _Run(settings, store, run_id or new_run_id(), data_dir)
-                return run.make(watcher, stop, checkpoint_seconds)
+                run = _Run(settings, store, run_id or new_run_id(), data_dir, watcher)
+                return run.make(stop, checkpoint_seconds)
     except Timeout:
         raise TimeoutError(f"another process is making the run {key} in {store.folder}") from None
 
 
-MAKING_BYTES, KEPT_BYTES = 10, 4  # of a pixel of a minibatch: while it is made, with its random number, and as x
-
-
-def run_step_bytes(settings: RunSettings) -> int:
-    """Estimated peak bytes of live arrays over one step of a run.
-
-    That is `estimate_step_bytes` of its case, with the minibatch as it is made and kept in a run. A run on the labels
-    alone has the classifier alone, all of it live at once. A minibatch itself takes most where the networks are small.
-    tests/test_runs.py compares it with tracemalloc.
+class _Run(TrainingRun):
+    """A run under way whose record, checkpoint and images are in a store. `meta` is what the checkpoint holds beside
+    the arrays.
     """
-    case, c = settings.case, settings.case.make_config()
-    labelled = settings.recipe.labelled_batch or case.batch
-    itemsize, of_logits = np.dtype(case.dtype).itemsize, c.n_classes * wide_bytes(case)
-    hidden = c.layers * (c.units + (c.classifier_units or c.units))
-    kept = KEPT_BYTES * c.n_pixels * (labelled + case.batch)
-    making = (MAKING_BYTES - KEPT_BYTES) * c.n_pixels * max(labelled, case.batch)  # one part after the other
-    if settings.labels_only:
-        of_step = case.n_mc * labelled * (2 * hidden * itemsize + 4 * of_logits)
-    else:
-        of_step = estimate_step_bytes(case, labelled) - itemsize * c.n_pixels * (labelled + case.batch)
-    return kept + max(making, of_step)
 
+    def __init__(
+        self,
+        settings: RunSettings,
+        store: Store,
+        run_id: str,
+        data_dir: str | Path | None,
+        watcher: Watcher | None = None,
+    ) -> None:
+        super().__init__(settings, watcher)
+        self.store, self.key, self.run_id, self.data_dir = store, settings.key, run_id, data_dir
 
-class _Run:
-    """A run under way. `meta` is what its checkpoint holds beside the arrays; `log` its evaluations."""
-
-    def __init__(self, settings: RunSettings, store: Store, run_id: str, data_dir: str | Path | None) -> None:
-        self.settings, self.store, self.key = settings, store, settings.key
-        self.run_id, self.data_dir = run_id, data_dir
-        case = settings.case
-        self.bk = load_backend(case.backend, case.device, case.dtype)
-        self.fields = settings.record_fields()
-        self.figures: dict[str, Any] = {}
-        self.log: list[dict[str, Any]] = []
-        self.loss: float | None = None
-        self.resumed = 0
-        self.wall_before, self.started = 0.0, time.perf_counter()
-        self.training: Training | None = None
-
-    @property
-    def wall_seconds(self) -> float:
-        return self.wall_before + time.perf_counter() - self.started
-
-    def make(self, watcher: Watcher | None, stop: Callable[[], bool], checkpoint_seconds: float) -> dict[str, Any]:
-        if problem := self._too_large():
-            return self._write("too-large", problem)
+    def make(self, stop: Callable[[], bool], checkpoint_seconds: float) -> dict[str, Any]:
+        fit = Fit(run_step_bytes(self.settings), memory_limit(self.bk))
+        self.figures.update(fit.figures)
+        if fit.problem:
+            return self._write("too-large", f"a step {fit.problem}")
         try:
-            return self._make(watcher, stop, checkpoint_seconds)
+            return self._make(stop, checkpoint_seconds)
+        except Diverged as error:
+            record = self._write("diverged", str(error))
+            self.store.drop_checkpoint(self.key)
+            return record
         except Exception as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
             if self.bk.is_out_of_memory(error):
@@ -145,89 +102,49 @@ class _Run:
             self._write("failed", reason)
             raise
 
-    def _too_large(self) -> str:
-        """Why the run would not fit into memory, or ""."""
-        needed, free = run_step_bytes(self.settings), self.bk.free_memory_bytes() or available_bytes()
-        limit = int(MEMORY_SHARE * free)
-        self.figures.update(estimate_bytes=needed, memory_limit_bytes=limit)
-        return f"a step needs about {needed:.3g} bytes, the limit is {limit:.3g}" if needed > limit else ""
-
-    def _make(self, watcher: Watcher | None, stop: Callable[[], bool], checkpoint_seconds: float) -> dict[str, Any]:
-        settings = self.settings
-        dataset, parts = self._data()
-        training = self._begin(dataset, parts)
-        validation = self._evaluation(dataset, parts.validation, settings.validation_images)
-        last_step = settings.last_step(training.steps_per_epoch)
-        every = settings.evaluate_every or max(1, round(training.steps_per_epoch))
-        self.figures["validation_examples"] = len(validation.labels)
-        evaluate = functools.partial(self._evaluate, validation, watcher)
-        if not self.log:
-            evaluate()
-        if watcher:
-            watcher.start(settings, last_step, Progress(**{k: self.log[-1][k] for k in _PROGRESS}))
+    def _make(self, stop: Callable[[], bool], checkpoint_seconds: float) -> dict[str, Any]:
+        self._begin_or_go_on(self._data())
         written = time.perf_counter()
-        while not self._spent(last_step):
-            self.loss = training.advance()
-            if not math.isfinite(self.loss):
-                return self._diverged()
-            if watcher:
-                watcher.step(training, self.loss)
-            if training.steps % every == 0 or self._spent(last_step):
-                evaluate()
+        for _ in self.steps():
             stopping = stop()
             if stopping or time.perf_counter() - written >= checkpoint_seconds:
-                self._checkpoint(dataset.checksum)
+                self._checkpoint()
                 written = time.perf_counter()
-            if stopping and not self._spent(last_step):
+            if stopping and not self.spent:
                 return self._write("unfinished", "stopped")
-        return self._finish(dataset, parts)
+        return self._finish()
 
-    def _spent(self, last_step: int | None) -> bool:
-        assert self.training is not None
-        seconds = self.settings.seconds
-        return self.training.steps == last_step or (seconds is not None and self.training.train_seconds >= seconds)
-
-    def _data(self) -> tuple[Dataset, Split]:
+    def _data(self) -> Dataset:
         case = self.settings.case
         try:
-            dataset = load_dataset(case.dataset, case.n_classes, data_dir=self.data_dir, seed=case.seed)
+            return load_dataset(case.dataset, case.n_classes, data_dir=self.data_dir, seed=case.seed)
         except DataFileError as error:
             checkpoint = self.store.run(self.key) / CHECKPOINT
             if not checkpoint.exists():
                 raise
             advice = f"put the former file back, and the same command goes on from {checkpoint}"
             raise DataFileError(f"{error}; {advice}") from error
-        self.fields.update(dataset_version=dataset.version, dataset_checksum=dataset.checksum)
-        return dataset, split(dataset, case.labelled_per_class, seed=case.seed)
 
-    def _begin(self, dataset: Dataset, parts: Split) -> Training:
-        """The run at its first step, with the memory that a step takes measured; or where its checkpoint was."""
-        make = functools.partial(self._make_training, dataset, parts)
+    def _begin_or_go_on(self, dataset: Dataset) -> None:
+        """The run before its first step, or where its checkpoint was."""
         found = self.store.checkpoint(self.key)
         if found is None:
-            self._measure_memory(make)
-        else:
-            self._check_meta(found[1], dataset)
-        training = make()
-        self.fields.update(
-            alpha=training.trainer.alpha,
-            steps_per_epoch=training.steps_per_epoch,
-            **training.trainer.optimizer.settings,
-        )
-        if found is not None:
-            arrays, meta = found
-            try:
-                training.restore(arrays)
-            except ValueError as error:
-                raise self.store.refusal(self.key, str(error)) from error
-            last_step = self.settings.last_step(training.steps_per_epoch)
-            if last_step is not None and training.steps > last_step:
-                raise self.store.refusal(self.key, f"it is of step {training.steps}, and the run has {last_step}")
-            self.log, self.loss = meta["log"], meta["loss"]
-            self.run_id, self.wall_before, self.resumed = meta["run_id"], meta["wall_seconds"], meta["resumed"] + 1
-            self.figures.update(meta["figures"])
-        self.training = training
-        return training
+            self.begin(dataset)
+            return
+        arrays, meta = found
+        self._check_meta(meta, dataset)
+        self.begin(dataset, measured=True)
+        try:
+            self.training.restore(arrays)
+        except ValueError as error:
+            raise self.store.refusal(self.key, str(error)) from error
+        if self.last_step is not None and self.training.steps > self.last_step:
+            raise self.store.refusal(
+                self.key, f"it is of step {self.training.steps}, and the run has {self.last_step}"
+            )
+        self.log, self.loss = meta["log"], meta["loss"]
+        self.run_id, self.wall_before, self.resumed = meta["run_id"], meta["wall_seconds"], meta["resumed"] + 1
+        self.figures.update(meta["figures"])
 
     def _check_meta(self, meta: dict[str, Any], dataset: Dataset) -> None:
         """Raises DataFileError where the run cannot go on from a checkpoint with these data beside its arrays."""
@@ -246,42 +163,8 @@ class _Run:
                 f"began; put the former data back, and the same command goes on; or {BEGIN_ANEW}"
             )
 
-    def _make_training(self, dataset: Dataset, parts: Split) -> Training:
-        case, recipe = self.settings.case, self.settings.recipe
-        if recipe.alpha is None:
-            recipe = dataclasses.replace(recipe, alpha=papers_alpha(parts))
-        model = MODELS[case.model](self.bk, case.make_config(), stream_seed(case.seed, PARAMETERS))
-        estimator = None if self.settings.labels_only else case.make_estimator()
-        examples = len(parts.labelled) + len(parts.unlabelled)
-        trainer = Trainer(model, estimator, recipe, case.n_mc, case.seed, examples)
-        batches = Batches(
-            self.bk, dataset, parts, case.batch, case.seed, case.binarize, recipe.labelled_batch, recipe.shift,
-            recipe.distortion if recipe.pseudo_labels and estimator else 0.0,
-        )  # fmt: skip
-        return Training(trainer, batches, case.seed)
-
-    def _measure_memory(self, make: Callable[[], Training]) -> None:
-        device_peak = self.bk.device_memory_peak()
-        peak = live_peak(lambda: make().advance, device_peak)
-        self.figures.update(peak_figures(peak, on_device=device_peak is not None))
-
-    def _evaluation(self, dataset: Dataset, index: np.ndarray, most: int | None = None) -> Evaluation:
-        case = self.settings.case
-        if most is not None and most < len(index):
-            index = np.sort(np.random.default_rng(case.seed).permutation(index)[:most])
-        return Evaluation.of(dataset, index, case.seed, case.binarize)
-
-    def _evaluate(self, validation: Evaluation, watcher: Watcher | None) -> None:
-        assert self.training is not None
-        draws = self.settings.validation_draws
-        progress = training_progress(self.training, validation, self.loss, draws)
-        self.log.append({**dataclasses.asdict(progress), "wall_seconds": self.wall_seconds})
-        if watcher:
-            watcher.evaluation(progress)
-
-    def _checkpoint(self, dataset_checksum: str) -> None:
+    def _checkpoint(self) -> None:
         """The checkpoint, and a record of what there is so far."""
-        assert self.training is not None
         meta = {
             "run_id": self.run_id,
             "log": self.log,
@@ -289,72 +172,39 @@ class _Run:
             "wall_seconds": self.wall_seconds,
             "resumed": self.resumed,
             "figures": self.figures,
-            "dataset_checksum": dataset_checksum,
+            "dataset_checksum": self.dataset.checksum,
         }
         self.store.write_checkpoint(self.key, self.training.state(), meta)
         self._write("unfinished", "not at its end yet")
 
-    def _diverged(self) -> dict[str, Any]:
-        assert self.training is not None
-        record = self._write("diverged", f"the loss is {self.loss} at step {self.training.steps}")
-        self.store.drop_checkpoint(self.key)
-        return record
-
-    def _finish(self, dataset: Dataset, parts: Split) -> dict[str, Any]:
+    def _finish(self) -> dict[str, Any]:
         """The test part, once; the images; the record."""
-        assert self.training is not None
-        training, settings = self.training, self.settings
-        if len(parts.test):
-            test = self._evaluation(dataset, parts.test)
-            accuracy = test.accuracy(training.evaluated, settings.test_draws, estimator=training.trainer.estimator)
-            self.figures.update(test_accuracy=accuracy, test_examples=len(test.labels))
+        settings = self.settings
+        if len(self.parts.test):
+            test = self.evaluation(self.parts.test)
+            self.figures.update(
+                test_accuracy=self.accuracy(test, settings.test_draws), test_examples=len(test.labels)
+            )
         if not settings.labels_only:
-            held_out = self._evaluation(dataset, parts.validation)
-            grids = image_grids(training.evaluated, held_out.x, held_out.labels, settings.case.seed)
+            held_out = self.evaluation(self.parts.validation)
+            grids = image_grids(self.training.evaluated, held_out.x, held_out.labels, settings.case.seed)
             write_images(self.store.run(self.key) / IMAGES, grids)
-        self.figures["parameters_checksum"] = checksum(training)
+        self.figures["parameters_checksum"] = self.checksum()
         record = self._write("ok")
         self.store.drop_checkpoint(self.key)
         return record
 
     def _write(self, status: str, reason: str = "") -> dict[str, Any]:
         """Replaces the run's record."""
-        figures = {**self.figures, **self._progress()}
-        record = Record(
-            self.run_id, "training", self.key, self.fields, machine_fields(self.bk), figures, status, reason
-        ).flat()
+        figures, machine = {**self.figures, **self.progress()}, machine_fields(self.bk)
+        record = Record(self.run_id, "training", self.key, self.fields, machine, figures, status, reason).flat()
         if not self.log:
             record = self.store.with_figures_kept(self.key, record)
         self.store.write_record(self.key, record)
         return record
 
-    def _progress(self) -> dict[str, Any]:
-        if self.training is None or not self.log:
-            return {}
-        seconds = self.training.train_seconds
-        curves = {f"curve_{name}": [point[key] for point in self.log] for name, key in _CURVES.items()}
-        return {
-            "step": self.training.steps,
-            "epoch": self.training.epoch,
-            "train_seconds": seconds,
-            "wall_seconds": self.wall_seconds,
-            "steps_per_second": self.training.steps / seconds if seconds else None,
-            "validation_accuracy": self.log[-1]["validation_accuracy"],
-            "resumed": self.resumed,
-            **curves,
-        }
 
-
-def checksum(training: Training) -> str:
-    """First 16 hex digits of the SHA-256 over all parameters: runs that agree in it agree in every number."""
-    digest = hashlib.sha256()
-    for key, parameter in sorted(training.evaluated.parameters.items()):
-        digest.update(key.encode())
-        digest.update(np.ascontiguousarray(training.model.bk.to_numpy(parameter)).data)
-    return digest.hexdigest()[:16]
-
-
-_PROGRESS = tuple(field.name for field in dataclasses.fields(Progress))
+_OF_A_POINT = {*(field.name for field in dataclasses.fields(Progress)), "wall_seconds"}
 _META: dict[str, tuple[type, ...]] = {
     "run_id": (str,), "log": (list,), "loss": (int, float), "wall_seconds": (int, float), "resumed": (int,),
     "figures": (dict,), "dataset_checksum": (str,),
@@ -364,17 +214,7 @@ _META: dict[str, tuple[type, ...]] = {
 def _is_point(point: Any) -> bool:
     """Whether this is an entry of a log: the fields of a `Progress` and the wall-clock seconds, all of them numbers,
     but for the loss before the first step."""
-    if not isinstance(point, dict) or set(point) != {*_PROGRESS, "wall_seconds"}:
+    if not isinstance(point, dict) or set(point) != _OF_A_POINT:
         return False
     numbers = [value for name, value in point.items() if name != "loss" or value is not None]
     return all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in numbers)
-
-
-_CURVES = {
-    "step": "step",
-    "epoch": "epoch",
-    "seconds": "train_seconds",
-    "wall_seconds": "wall_seconds",
-    "accuracy": "validation_accuracy",
-    "loss": "loss",
-}

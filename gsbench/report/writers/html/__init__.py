@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import pandas as pd
 from markupsafe import Markup, escape
 
 from gsbench.report.blocks import Block, Code, Link, Page, Section, Text, titled
-from gsbench.report.drawn import drawn
+from gsbench.report.drawing.points import alt_text, csv
 from gsbench.report.page import GLANCE, QUESTIONS
-from gsbench.report.text import csv_text, one_line
+from gsbench.report.text import one_line
 from gsbench.report.writers.html.svg import colours_of, inline_svg
 from gsbench.shown import visible
 from gsbench.version import __version__
@@ -53,7 +52,7 @@ def whole(page: Page, svgs: Mapping[str, str]) -> str:
     end all records.
     """
     figures = [section.figure for section in page.sections if section.figure]
-    tables = {figure.name: drawn(figure.plot.figure) for figure in figures}
+    tables = {figure.name: figure.plot.points for figure in figures}
     drawings = {
         figure.name: Drawing(
             Markup(inline_svg(figure.name, svgs[figure.name], figure.plot)),
@@ -86,17 +85,6 @@ def _finalize(value: Any) -> Any:
     return value if isinstance(value, Markup) else one_line(value)
 
 
-def csv(table: pd.DataFrame) -> str:
-    """With a name for each axis that is the same in all panels in place of x and y."""
-    for axis in ("x", "y"):
-        labels = set(table[f"{axis}_axis"])
-        label = next(iter(labels), "")
-        if len(labels) == 1 and label and label not in table:
-            names = {f"{axis}{end}": f"{label}{end.replace('_', ' ')}" for end in ("", "_low", "_high")}
-            table = table.drop(columns=f"{axis}_axis").rename(columns=names)
-    return csv_text(table)
-
-
 def _json(content: Any) -> Markup:
     """JSON that cannot end the <script> in which it stands."""
     written = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -114,43 +102,6 @@ def _piece(piece: str | Code | Link) -> Markup:
     if isinstance(piece, Link):
         return Markup('<a href="{0}">{0}</a>').format(piece.file)
     return Markup("<code>{}</code>").format(visible(piece.text)) if isinstance(piece, Code) else escape(visible(piece))
-
-
-def alt_text(title: str, table: pd.DataFrame) -> str:
-    """What the figure shows, for who does not see it: its panels, what is drawn in them, and from where to where."""
-    if table.empty:
-        return f"{title}. Images; what they are is said in the caption."
-    panels = [panel for panel in dict.fromkeys(table["panel"]) if panel]
-    names = [name for name in dict.fromkeys(table["name"]) if name not in ("", "Pareto front")]
-    axes = {axis: [label for label in dict.fromkeys(table[f"{axis}_axis"]) if label] for axis in ("x", "y")}
-    ranges = ". ".join(_range(table, axis, label) for axis, labels in axes.items() for label in labels[:2])
-    many = f"{len(panels)} panels: {_few(panels)}" if len(panels) > 1 else ": ".join(["One panel", *panels])
-    of = f" Drawn are {_few(names)}." if names else ""
-    return f"{title}. {many}.{of} {ranges}.{_courses(table)} The numbers are in the CSV."
-
-
-def _courses(table: pd.DataFrame, most: int = 8) -> str:
-    """From where to where the lines of the last panel go."""
-    panel = table["panel"].iloc[-1]
-    own = table[(table["panel"] == panel)].dropna(subset=["x", "y"])
-    lines = [(name, line) for name, line in own.groupby("name", sort=False) if line["x"].nunique() > 1]
-    told = [
-        f"{name} from {line['y'].iloc[0]:.3g} at {line['x'].iloc[0]:.4g} to {line['y'].iloc[-1]:.3g} at "
-        f"{line['x'].iloc[-1]:.4g}"
-        for name, line in lines[:most]
-        if name not in ("", "Pareto front")
-    ]
-    return f" In {panel or 'it'}: {', '.join(told)}." if told else ""
-
-
-def _few(names: Sequence[str], most: int = 12) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
-def _range(table: pd.DataFrame, axis: str, label: str) -> str:
-    own = table.loc[table[f"{axis}_axis"] == label, axis].dropna()
-    return f"{label}: from {own.min():.3g} to {own.max():.3g}" if len(own) else label
 
 
 Question = tuple[str, str, list[Part]]  # its id, its title, and the sections that answer it

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from matplotlib.colors import to_hex, to_rgb
 
-from gsbench.report.style import CAPTION_ID, CAPTION_LINE, TITLE, TITLE_ID, Plot
+from gsbench.report.drawing.sheet import CAPTION_ID, CAPTION_LINE, TITLE, TITLE_ID, Plot
 
 POINTS = 72  # units of an SVG in an inch
 FONT = "DejaVu Sans,Verdana,sans-serif"

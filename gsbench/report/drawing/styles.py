@@ -6,10 +6,14 @@ apart; a marker stands beside each.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 from matplotlib.colors import to_hex, to_rgb
+from matplotlib.lines import Line2D
 
 Style = tuple[str, str]  # colour, marker
 
@@ -36,6 +40,11 @@ OTHER_MARKERS = ("P", "X", "h", "<", "p", ">", "d", "*")
 def family(name: str) -> str:
     """The name without its settings."""
     return name.split("(")[0]
+
+
+def without_temperature(name: str) -> str:
+    """`gumbel-softmax(tau=0.5,draws=2)` → `gumbel-softmax(draws=2)`: the temperature changes nothing of the work."""
+    return re.sub(r"\(\)$", "", re.sub(r"(?<=\()tau=[^,)]*,?", "", name))  # τ is the first of the settings
 
 
 def by_estimator(names: Iterable[str]) -> list[str]:
@@ -82,3 +91,52 @@ def _mixed(colour: str, end: float, share: float) -> str:
     """The colour with this share of a grey: 0 black, 1 white."""
     red, green, blue = ((1 - share) * channel + share * end for channel in to_rgb(colour))
     return to_hex((red, green, blue))
+
+
+LINES = ("-", "--", ":", "-.")
+FILLS = ("full", "none", "left", "top")
+GREY = "#555555"
+
+
+@dataclass(frozen=True)
+class Look:
+    """How each estimator and each series is drawn in every figure of one report, in the order of legends."""
+
+    estimators: dict[str, Style]
+    series: dict[str, tuple[str, Any]]  # label → (line style, fill of the marker)
+
+    def marker(self, estimator: str, series: str) -> dict[str, Any]:
+        colour, marker = self.estimators[estimator]
+        return {
+            "color": colour, "marker": marker, "fillstyle": self._of(series)[1], "markeredgecolor": colour,
+            "linestyle": "",
+        }  # fmt: skip
+
+    def line(self, estimator: str, series: str) -> dict[str, Any]:
+        return {**self.marker(estimator, series), "linestyle": self.dash(series)}
+
+    def dash(self, series: str) -> str:
+        return self._of(series)[0]
+
+    def _of(self, series: str) -> tuple[str, Any]:
+        """Of a series that is not told apart in this report, as those of training runs are not, the first."""
+        return self.series.get(series) or next(iter(self.series.values()))
+
+    def handles(self, estimators: Iterable[str], series: Iterable[str], lines: bool = True) -> list[Line2D]:
+        """Legend entries: one for each estimator, and one for each series where there are several."""
+        names, labels = set(estimators), set(series)
+        show, first = self.line if lines else self.marker, next(iter(self.series))
+        entries = [Line2D([], [], label=name, **show(name, first)) for name in self.estimators if name in names]
+        for label, (line, fill) in self.series.items():
+            if label in labels and len(labels) > 1:
+                style = {"color": GREY, "marker": "o", "fillstyle": fill, "linestyle": line if lines else ""}
+                entries.append(Line2D([], [], label=label, **style))
+        return entries
+
+
+def make_look(estimators: Iterable[str], series: Iterable[str]) -> Look:
+    """The styles of the known estimators and of these; series take theirs in their order."""
+    styles = estimator_styles(estimators)
+    labels = list(dict.fromkeys(series)) or [""]
+    lines = {label: (LINES[i % 4], FILLS[i % 4]) for i, label in enumerate(labels)}
+    return Look({name: styles[name] for name in by_estimator(styles)}, lines)

@@ -12,8 +12,11 @@ from matplotlib.axes import Axes
 from gsbench.data import DataFileError
 from gsbench.images import read_images
 from gsbench.report import text
+from gsbench.report.drawing.figure import Pictures
+from gsbench.report.drawing.shapes import spread
+from gsbench.report.drawing.sheet import Plot, make_sheet
+from gsbench.report.drawing.styles import Look
 from gsbench.report.reading import IMAGES, TRAINING, Reading
-from gsbench.report.style import Look, Plot, make_sheet
 
 MOST_RUNS = 4
 MOST_ROWS = {"originals": 5, "reconstructions": 5, "analogies": 5, "samples": 4}
@@ -56,12 +59,9 @@ def _best_runs(frame: pd.DataFrame) -> tuple[list[tuple[pd.Series, Grids]], str]
         return [], ""
     rows = frame[(frame["group"] == TRAINING) & (frame["status"] == "ok") & frame[IMAGES].notna()]
     rows = rows.sort_values(["validation_accuracy", "case"], ascending=[False, True], kind="stable")
-    found = [(own.iloc[0], _read(own.iloc[0])) for _, own in rows.groupby(["model", "task", "n_classes"], sort=True)]
-    notes = []
-    if len(found) > MOST_RUNS:
-        notes.append(f"{MOST_RUNS} of {len(found)} are shown.")
-        found = [found[round(i * (len(found) - 1) / (MOST_RUNS - 1))] for i in range(MOST_RUNS)]
-    return found, "".join(f" {note}" for note in notes)
+    best = [own.iloc[0] for _, own in rows.groupby(["model", "task", "n_classes"], sort=True)]
+    note = f" {MOST_RUNS} of {len(best)} are shown." if len(best) > MOST_RUNS else ""
+    return [(row, _read(row)) for row in spread(best, MOST_RUNS)], note
 
 
 def without_damaged_images(reading: Reading) -> Reading:
@@ -86,12 +86,7 @@ def _read(row: pd.Series) -> Grids:
     """The run's images, at most MOST_ROWS of each kind."""
     grids = read_images(Path(row[IMAGES]))
     classes = grids.pop("classes")
-    return {"classes": classes} | {n: images[_evenly(len(images), MOST_ROWS[n])] for n, images in grids.items()}
-
-
-def _evenly(n: int, most: int) -> np.ndarray:
-    """At most `most` of 0, …, n − 1, from the first to the last."""
-    return np.linspace(0, n - 1, min(n, most)).round().astype(int)
+    return {"classes": classes} | {n: np.array(spread(images, MOST_ROWS[n])) for n, images in grids.items()}
 
 
 def _wide(n_classes: int) -> float:
@@ -134,3 +129,6 @@ def _block_title(row: pd.Series) -> str:
     case = f"{text.model_name(row['model'])} on {row['task']}, K = {row['n_classes']:,.0f}"
     run = f"{row['estimator']}, seed {text.plain(row['seed'])}"
     return f"{case}\n{run}: {text.percent(row['validation_accuracy'])} on the validation part"
+
+
+FIGURES = (Pictures(210, "image_grids", "accurate", TRAINING, image_grids, missed="never"),)

@@ -1,30 +1,26 @@
-"""The look that all figures share: lines for names, settings of matplotlib, and one sheet of panels."""
+"""What all figures share: settings of matplotlib, and one sheet of panels."""
 
 from __future__ import annotations
 
 import math
 import textwrap
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 from gsbench.files import write_whole
-from gsbench.report.estimator_styles import Style, by_estimator, estimator_styles
 from gsbench.shown import printable
-
-LINES = ("-", "--", ":", "-.")
-FILLS = ("full", "none", "left", "top")
 
 SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "gsbench",  # the same data give the same file
@@ -85,57 +81,6 @@ class SheetFigure(Figure):
             super().savefig(*args, **kwargs)
 
 
-@dataclass(frozen=True)
-class Look:
-    """How each estimator and each series is drawn in every figure of one report."""
-
-    estimators: dict[str, Style]
-    series: dict[str, tuple[str, Any]]  # label → (line style, fill of the marker)
-
-    def marker(self, estimator: str, series: str) -> dict[str, Any]:
-        """With the label under which `drawn` publishes what is drawn so."""
-        colour, marker = self.estimators[estimator]
-        return {
-            "label": as_label(" · ".join(filter(None, [estimator, series]))),
-            "color": colour,
-            "marker": marker,
-            "fillstyle": self.series[series][1],
-            "markeredgecolor": colour,
-        }
-
-    def line(self, estimator: str, series: str) -> dict[str, Any]:
-        return {**self.marker(estimator, series), "linestyle": self.series[series][0]}
-
-    def plain_line(self, estimator: str) -> dict[str, Any]:
-        """The line of an estimator where no series are told apart."""
-        return self.line(estimator, next(iter(self.series)))
-
-    def handles(self, estimators: Iterable[str], series: Iterable[str], lines: bool = True) -> list[Line2D]:
-        """Legend entries: one for each estimator, and one for each series where there are several."""
-        first = next(iter(self.series))
-        show = self.line if lines else lambda *names: {**self.marker(*names), "linestyle": ""}
-        entries = [Line2D([], [], **{**show(name, first), "label": name}) for name in by_estimator(estimators)]
-        of_series = [label for label in self.series if label in set(series)]
-        if len(of_series) > 1:
-            for label in of_series:
-                line, fill = self.series[label]
-                style = {
-                    "color": "#555555",
-                    "marker": "o",
-                    "fillstyle": fill,
-                    "linestyle": line if lines else "",
-                }
-                entries.append(Line2D([], [], label=label, **style))
-        return entries
-
-
-def make_look(estimators: Iterable[str], series: Iterable[str]) -> Look:
-    """The styles of the known estimators and of these; series take theirs in their order."""
-    names = list(dict.fromkeys(series)) or [""]
-    lines = {s: (LINES[i % 4], FILLS[i % 4]) for i, s in enumerate(names)}
-    return Look(estimator_styles(estimators), lines)
-
-
 # Inches around and between the panels.
 LEFT, RIGHT, GAP_X, GAP_Y, X_LABEL = 0.8, 0.25, 0.35, 0.5, 0.55
 TITLE, LEGEND_LINE, CAPTION_LINE, PANEL_TITLE = 0.42, 0.22, 0.155, 0.42
@@ -147,13 +92,14 @@ CAPTION_SIZE = 7.5
 
 @dataclass(frozen=True)
 class Plot:
-    """What a figure function gives: the figure, with the title and the caption that stand on the page as
-    well.
+    """A figure that was drawn, with the title and the caption that stand on the page as well, and its `points`: see
+    `points.published`. A sheet of images has none.
     """
 
     title: str
     caption: str
     figure: Figure
+    points: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 @dataclass(frozen=True)

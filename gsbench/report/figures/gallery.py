@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from gsbench.gallery import Gallery
-from gsbench.report.estimator_styles import KNOWN
-from gsbench.report.style import Plot, Sheet, make_sheet
+from gsbench.report.drawing.sheet import Plot, Sheet, make_sheet
+from gsbench.report.drawing.styles import KNOWN
 
 COLUMNS = 5
 PANEL = (1.3, 1.05)  # inches
@@ -27,43 +28,48 @@ def draw_gallery(gallery: Gallery) -> Plot:
     All panels have the y axis from 0 to 1.
     """
     title = f"Gumbel-Softmax draws of one categorical over {gallery.n_classes:,} classes, by temperature"
-    caption = _caption(gallery)
-    of_taus = -(-len(gallery.taus) // COLUMNS)
-    of_shown = -(-len(gallery.shown) // COLUMNS)
+    caption, parts = _caption(gallery), _parts(gallery)
+    rows = [-(-len(panels) // COLUMNS) for panels in parts.values()]
     sheet = make_sheet(
-        1 + 2 * of_taus + of_shown, COLUMNS, title=title, handles=(), caption=caption, panel=PANEL, gaps=GAPS,
-        at_left=0.5,
-    )  # fmt: skip
-    lowest = f"τ = {gallery.taus[0]:g}"
-    first, shown, means = 1, 1 + of_taus, 1 + of_taus + of_shown
-    _heading(sheet, 0, "The categorical π")
-    _heading(sheet, first, "One draw at each τ, with the same noise")
-    _heading(sheet, shown, f"{len(gallery.shown)} draws at {lowest}")
-    mark = "line is" if gallery.n_classes <= NAMED else "dots are"
-    _heading(sheet, means, f"The mean of {gallery.draws:,} draws at each τ; the {mark} π")
-    filled = [sheet.axes[0, 0]]
-    _bars(filled[0], gallery.probabilities, PI, f"largest {gallery.probabilities.max():.2f}")
-
-    def panel(row: int, i: int) -> Axes:
-        """Panel number i of those that begin with a row."""
-        filled.append(sheet.axes[row + i // COLUMNS, i % COLUMNS])
-        return filled[-1]
-
-    for i, tau in enumerate(gallery.taus):
-        s = gallery.first[i]
-        _bars(panel(first, i), s, DRAW, f"τ = {tau:g}: largest {s.max():.2f}")
-        ax = panel(means, i)
-        _bars(ax, gallery.means[i], DRAW, f"τ = {tau:g}: off π by {gallery.from_categorical[i]:.2f}")
-        _beside(ax, gallery.probabilities)
-    for i, s in enumerate(gallery.shown):
-        _bars(panel(shown, i), s, DRAW, f"class {s.argmax()}: {s.max():.2f}")
+        sum(rows), COLUMNS, title=title, handles=(), caption=caption, panel=PANEL, gaps=GAPS, at_left=0.5
+    )
+    points = []
+    for ax in sheet.axes.flat:
+        ax.set_visible(False)
+    for number, (heading, panels) in enumerate(parts.items()):
+        first, name = sum(rows[:number]), "draws" if number else "π"
+        _heading(sheet, first, heading)
+        for i, (told, values) in enumerate(panels):
+            ax = sheet.axes[first + i // COLUMNS, i % COLUMNS]
+            ax.set_visible(True)
+            ax.set_xlabel("class", fontsize=7, labelpad=1)
+            _bars(ax, values, DRAW if number else PI, told)
+            if number == len(parts) - 1:
+                _beside(ax, gallery.probabilities)
+            for k in np.flatnonzero(values >= (UNSEEN if len(values) > THIN else 0)):
+                points.append((f"{heading}: {told}", name, "class", k, "share", values[k]))
     _table(sheet, gallery)
     for row in sheet.axes:
         row[0].set_ylabel("share", fontsize=7, labelpad=2)
-        for ax in row:
-            ax.set_visible(ax in filled)
-            ax.set_xlabel("class", fontsize=7, labelpad=1)
-    return Plot(title, caption, sheet.figure)
+    columns = ["panel", "name", "x_axis", "x", "y_axis", "y"]
+    return Plot(title, caption, sheet.figure, pd.DataFrame(points, columns=columns))
+
+
+def _parts(gallery: Gallery) -> dict[str, list[tuple[str, np.ndarray]]]:
+    """By its heading, of each part the titles of its panels and what they show."""
+    pi, taus = gallery.probabilities, [f"τ = {tau:g}" for tau in gallery.taus]
+    mark = "line is" if gallery.n_classes <= NAMED else "dots are"
+    means = zip(taus, gallery.from_categorical, gallery.means, strict=True)
+    return {
+        "The categorical π": [(f"largest {pi.max():.2f}", pi)],
+        "One draw at each τ, with the same noise": [
+            (f"{tau}: largest {s.max():.2f}", s) for tau, s in zip(taus, gallery.first, strict=True)
+        ],
+        f"{len(gallery.shown)} draws at {taus[0]}": [(f"class {s.argmax()}: {s.max():.2f}", s) for s in gallery.shown],
+        f"The mean of {gallery.draws:,} draws at each τ; the {mark} π": [
+            (f"{tau}: off π by {off:.2f}", mean) for tau, off, mean in means
+        ],
+    }
 
 
 def _caption(gallery: Gallery) -> str:
@@ -87,7 +93,7 @@ def _heading(sheet: Sheet, row: int, text: str) -> None:
 
 def _bars(ax: Axes, values: np.ndarray, colour: str, title: str) -> None:
     """A bar a class, from 0; with its value where there is room for it."""
-    n_classes, name = len(values), "π" if colour == PI else "draws"
+    n_classes = len(values)
     ax.set_title(title, fontsize=7.5, pad=5)
     ax.set(xlim=(-0.6, n_classes - 0.4), ylim=(0, 1), yticks=[0, 0.5, 1])
     ax.tick_params(labelsize=6.5, length=2)
@@ -95,9 +101,9 @@ def _bars(ax: Axes, values: np.ndarray, colour: str, title: str) -> None:
     if n_classes > THIN:
         (seen,) = np.nonzero(values >= UNSEEN)
         width = max(0.9, 72 * PANEL[0] / n_classes)  # points
-        ax.vlines(seen, 0, values[seen], color=colour, linewidth=width, label=name)
+        ax.vlines(seen, 0, values[seen], color=colour, linewidth=width)
     else:
-        ax.bar(np.arange(n_classes), values, width=0.8, color=colour, label=name)
+        ax.bar(np.arange(n_classes), values, width=0.8, color=colour)
     if n_classes > NAMED:
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         return
@@ -118,10 +124,10 @@ def _value(ax: Axes, k: int, value: float, upright: bool) -> None:
 def _beside(ax: Axes, probabilities: np.ndarray) -> None:
     """π, to hold bars against: a line around where its bars would be, or a dot on each that can be seen."""
     if len(probabilities) <= NAMED:
-        ax.stairs(probabilities, np.arange(len(probabilities) + 1) - 0.5, color=PI, linewidth=0.8, label="π")
+        ax.stairs(probabilities, np.arange(len(probabilities) + 1) - 0.5, color=PI, linewidth=0.8)
         return
     (seen,) = np.nonzero(probabilities >= 10 * UNSEEN)
-    ax.plot(seen, probabilities[seen], linestyle="", marker="o", markersize=1.8, color=PI, markeredgewidth=0, label="π")
+    ax.plot(seen, probabilities[seen], linestyle="", marker="o", markersize=1.8, color=PI, markeredgewidth=0)
 
 
 def _table(sheet: Sheet, gallery: Gallery) -> None:

@@ -1,0 +1,165 @@
+"""Small helpers on matplotlib axes: the scales that a metric may have, and room for marks and for points of one K.
+
+A scale is a function (axis, values): it is called when all is drawn, with all values and ends of intervals on the axis.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis, XAxis
+from matplotlib.ticker import (
+    FixedLocator,
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    MultipleLocator,
+    NullLocator,
+    PercentFormatter,
+)
+
+from gsbench.report.drawing.styles import by_estimator
+
+DIGIT = 0.07  # inches of a digit of a tick's label
+DEEPEST = 1e6  # how far below the largest value the axis of `from_zero` is logarithmic, at most
+SPREAD = 0.5  # the most that `side_by_side` takes, in units of log K
+WIDEST_LINEAR = 8  # largest over smallest value that still reads well on an axis from 0
+FEW = [1, 2, 2.5, 5, 10]  # steps of ticks
+
+
+def plain_log(axis: Axis) -> None:
+    """Ticks that suit the span of a logarithmic axis, written as plain numbers. Call it when all is drawn."""
+    low, high = axis.get_view_interval()
+    widest = 100 if isinstance(axis, XAxis) else 1000  # numbers side by side need more room
+    if high / low < 6:
+        axis.set_major_locator(MaxNLocator(5, steps=FEW))
+    else:
+        axis.set_major_locator(LogLocator(subs=(1.0,) if high / low > widest else (1.0, 2.0, 5.0)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(plain_number))
+
+
+def plain_number(value: float, _: object = None) -> str:
+    """A tick's label without powers of ten: 0.00001, 0.25, 5,000."""
+    if 0 < value < 1e-4:
+        return f"{value:.12f}".rstrip("0")
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.6g}"
+
+
+# The scales.
+
+
+def linear(axis: Axis, values: np.ndarray) -> None:
+    axis.set_major_locator(MaxNLocator(6, steps=FEW))
+
+
+def log(axis: Axis, values: np.ndarray) -> None:
+    _set(axis, scale="log")
+    plain_log(axis)
+
+
+def log_with_room(axis: Axis, values: np.ndarray) -> None:
+    """With a factor of room around the values."""
+    factor = max(1.3, (values.max() / values.min()) ** 0.15)
+    _set(axis, scale="log", lim=(values.min() / factor, values.max() * factor))
+    plain_log(axis)
+
+
+def log_around_one(axis: Axis, values: np.ndarray) -> None:
+    """With the 1 in the middle; never so narrow that noise looks like news."""
+    reach = min(max(1.15, 1.05 * values.max(), 1.05 / values.min()), 20.0)
+    _set(axis, scale="log")
+    _set(axis, lim=(1 / reach, reach))
+    plain_log(axis)
+
+
+def from_zero(axis: Axis, values: np.ndarray) -> None:
+    """From 0 on: linear up to the power of ten at or below the smallest value, logarithmic from there."""
+    found = values[values > 0]
+    most = found.max() if found.size else 0.1
+    least = max(found.min(), most / DEEPEST) if found.size else 0.01
+    first = math.floor(math.log10(least))
+    decades = [10.0**power for power in range(first, math.ceil(math.log10(most)) + 2)]
+    axis.axes.set_yscale("symlog", linthresh=decades[0], linscale=0.5)
+    _set(axis, lim=(-0.35 * decades[0], max(1.6 * most, 1.6 * decades[0])))
+    axis.set_major_locator(FixedLocator([0.0, *decades]))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(plain_number))
+
+
+def linear_from_zero(axis: Axis, values: np.ndarray) -> None:
+    """So that what is small looks small."""
+    _set(axis, lim=(0.0, 1.08 * values.max()))
+    axis.set_major_locator(MaxNLocator(6, steps=FEW))
+
+
+def linear_or_log(axis: Axis, values: np.ndarray) -> None:
+    """From 0 on, so that level looks level; logarithmic where the values lie too far apart for that."""
+    wide = values.max() > WIDEST_LINEAR * values.min()
+    (log if wide else linear_from_zero)(axis, values)
+
+
+def percents(axis: Axis, values: np.ndarray) -> None:
+    """Over two percentage points at least, so that points that lie close by are not blown up."""
+    span = values.max() - values.min()
+    room = max(0.1 * span, 1 - span / 2)
+    _set(axis, lim=(values.min() - room, values.max() + room))
+    axis.set_major_locator(MaxNLocator(7, steps=FEW))
+
+
+def shares(axis: Axis, values: np.ndarray) -> None:
+    """From 0 to 1, written in percent."""
+    _set(axis, lim=(0.0, max(1.0, 1.05 * values.max())))
+    axis.set_major_locator(MultipleLocator(0.2))
+    axis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+
+
+def _set(axis: Axis, **settings: object) -> None:
+    """Calls `set_xlim`, `set_yscale` and so on, whichever axis it is."""
+    for what, value in settings.items():
+        getattr(axis.axes, f"set_{'x' if isinstance(axis, XAxis) else 'y'}{what}")(value)
+
+
+# An axis of numbers that were chosen, such as class counts.
+
+
+def class_axis(ax: Axes, counts: Iterable[float], margin: float = 1.25) -> None:
+    """x is logarithmic, with ticks at the numbers measured, as many of them as are legible: the ends first, then powers
+    of ten, then the others. The axis ends a factor of `margin` beyond the ends.
+    """
+    ks = sorted(set(counts))
+    ax.set_xlim(ks[0] / margin, ks[-1] * margin)  # before the scale, which would look for limits in points at one K
+    ax.set_xscale("log")
+    inches = ax.bbox.width / ax.figure.dpi / np.log(margin**2 * ks[-1] / ks[0])
+    legible: list[float] = []
+    for k in sorted(ks, key=lambda k: (k not in (ks[0], ks[-1]), np.log10(k) % 1 != 0, k)):
+        needed = [0.08 + DIGIT * (len(plain_number(k)) + len(plain_number(other))) / 2 for other in legible]
+        if all(abs(np.log(k / o)) * inches >= n for o, n in zip(legible, needed, strict=True)):
+            legible.append(k)
+    ax.xaxis.set_major_locator(FixedLocator(sorted(legible)))
+    ax.xaxis.set_major_formatter(FuncFormatter(plain_number))
+    ax.xaxis.set_minor_locator(NullLocator())
+
+
+def side_by_side(estimators: Iterable[str], counts: Iterable[float]) -> dict[str, float]:
+    """Factors by which the points of each estimator stand left or right of their K, so that bars do not hide another.
+
+    Together they take no more room than the two K that are nearest to one another leave.
+    """
+    names, ks = by_estimator(estimators), sorted(set(counts))
+    nearest = min(np.diff(np.log(ks)), default=SPREAD)
+    step = min(0.8 * nearest, SPREAD) / max(len(names), 6)
+    return {name: float(np.exp(step * (i - (len(names) - 1) / 2))) for i, name in enumerate(names)}
+
+
+def leave_room(ax: Axes, marks: int, *, top: bool) -> None:
+    """Widens a logarithmic y axis so that `marks` lines of marks stand above, or below, all that is drawn."""
+    if not marks or ax.get_yscale() != "log":
+        return
+    low, high = ax.get_ylim()
+    share = 0.03 + 0.075 * marks
+    more = (high / low) ** (share / (1 - share))
+    ax.set_ylim(low if top else low / more, high * more if top else high)

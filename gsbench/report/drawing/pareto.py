@@ -1,0 +1,83 @@
+"""Accuracy against speed, error against time: points and the front of those that no other beats in both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from gsbench.report.drawing.axes import log_with_room
+from gsbench.report.drawing.points import TOLD
+from gsbench.report.drawing.shapes import Panels, Shape, lines_of, numbers, reach, write_notes
+from gsbench.report.drawing.styles import Look
+
+FRONT: dict[str, Any] = {"color": "#999999", "linewidth": 1.2, "drawstyle": "steps-pre", "zorder": 1}
+
+
+@dataclass(frozen=True)
+class Pareto(Shape):
+    """A point for each estimator, bars where it has intervals, and the front of those that no other beats in both.
+
+    Of points whose `work` is the same, the one with the best y stands for all: their x differ by noise alone. Where all
+    of a panel are of the same work there is no front.
+    """
+
+    @property
+    def lines(self) -> bool:
+        return False
+
+    def note(self, points: pd.DataFrame) -> str:
+        sizes = points[points["kind"] == ""].groupby(["row", "column", "series", "work"]).size()
+        if not (sizes > 1).any():
+            return ""
+        return (
+            " Estimators that differ in the temperature alone do the same work, and their times differ by noise: no "
+            "front is drawn between them."
+        )
+
+    def draw_panel(self, ax: Axes, own: pd.DataFrame, points: pd.DataFrame, look: Look) -> None:
+        for estimator, series, of_line in lines_of(own, look):
+            ends = [reach(of_line, *names) for names in (("x", "x_low", "x_high"), ("y", "low", "high"))]
+            xerr, yerr = (bars if bars is not None and bars.any() else None for bars in ends)
+            style = {**look.marker(estimator, series), "markersize": 7}
+            ax.errorbar(of_line["x"], of_line["y"], xerr=xerr, yerr=yerr, **style)
+
+    def set_scales(self, panels: Panels, points: pd.DataFrame) -> None:
+        super().set_scales(panels, points)
+        for ax, own in panels.items():
+            log_with_room(ax.xaxis, numbers(own, "x", "x_low", "x_high"))
+
+    def finish(self, ax: Axes, own: pd.DataFrame, look: Look) -> None:
+        super().finish(ax, own, look)
+        x, y = own["x_axis"].iloc[0].better, own["y_axis"].iloc[0].better
+        for series, of_series in own[own["kind"] == ""].groupby("series"):
+            front = pareto_front(of_series, x, y)
+            if len(front):
+                worst_x, worst_y = ax.get_xlim()[x < 0], ax.get_ylim()[y < 0]
+                xs, ys = [worst_x, *front["x"], front["x"].iloc[-1]], [front["y"].iloc[0], *front["y"], worst_y]
+                ax.plot(xs, ys, linestyle=look.dash(series), **FRONT)
+        write_notes(ax, own[own["kind"] != TOLD], xytext=(-7, 0), ha="right", va="center")
+
+
+def about_front(points: pd.DataFrame, better: str, of: str = "") -> str:
+    """`Up and to the right is better; the grey line is the Pareto front.`, as far as there is one."""
+    works = points[points["kind"] == ""].groupby(["row", "column", "series"])["work"].nunique()
+    front = f"; the grey line is the Pareto front{of}" if (works > 1).any() else ""
+    return f"{better} is better{front}."
+
+
+def pareto_front(points: pd.DataFrame, better_x: int, better_y: int) -> pd.DataFrame:
+    """The points that no other one beats in both x and y, from the best y to the best x; of equal ones the first.
+
+    `better_x` and `better_y` are 1 where higher is better, -1 where lower is. Of points of the same `work` the one with
+    the best y counts alone; where all are of the same, there is no front, and the result has no rows.
+    """
+    keys = points.assign(x_key=-better_x * points["x"], y_key=-better_y * points["y"])
+    rivals = keys.sort_values(["y_key", "x_key"], kind="stable").drop_duplicates("work")
+    if len(rivals) < 2:
+        return points.iloc[:0]
+    ahead = rivals["x_key"] < rivals["x_key"].cummin().shift(fill_value=np.inf)
+    return points.loc[rivals.index[ahead]]

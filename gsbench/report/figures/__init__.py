@@ -1,0 +1,14 @@
+"""The figures by name, in the page's order. Adding one is its declaration, in a file of this folder."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from gsbench.report.drawing.figure import Figure, Pictures
+
+_MODULES = [importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
+_DECLARED = [figure for module in _MODULES for figure in getattr(module, "FIGURES", ())]
+FIGURES: dict[str, Figure | Pictures] = {
+    figure.name: figure for figure in sorted(_DECLARED, key=lambda figure: figure.place)
+}

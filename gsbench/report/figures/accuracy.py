@@ -1,0 +1,194 @@
+"""Accuracy as training goes on, and against speed: of the short runs of the benchmark, and of training runs."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gsbench.report import text
+from gsbench.report.accuracy import BASELINE
+from gsbench.report.drawing.curves import Curves
+from gsbench.report.drawing.figure import Figure
+from gsbench.report.drawing.pareto import Pareto, about_front
+from gsbench.report.drawing.points import TOLD
+from gsbench.report.drawing.shapes import Metric
+from gsbench.report.drawing.styles import without_temperature
+from gsbench.report.figures.metrics import ACCURACY, EPOCH, STEPS_PER_SECOND, TRAINING_TIME
+from gsbench.report.frame import measured
+from gsbench.report.reading import TRAINING
+from gsbench.report.training_runs import (
+    SUBJECT,
+    Points,
+    finished_runs,
+    mean_curve,
+    over_seeds,
+    seeds_sentence,
+    subject_title,
+    training_rows,
+)
+
+WENT_ON = 1.15  # how far beyond the end of the others a run must go to be shown by itself
+LEAST_SHOWN = 4.0  # percentage points of the axis below the lowest end
+ONE_SEED, DIVERGED = "one seed", "diverged"
+KINDS: dict[str, dict[str, Any]] = {
+    ONE_SEED: {"linewidth": 0.8, "alpha": 0.7, "color": "#555555"},
+    DIVERGED: {"marker": "x", "linestyle": "", "markersize": 7, "markeredgewidth": 2, "zorder": 4, "color": "#555555"},
+}
+SPEEDS = Pareto(
+    STEPS_PER_SECOND.with_direction(), ACCURACY.with_direction(), panel=(2.7, 2.3), gaps=(0.6, 0.95), columns=3, most=12
+)
+CURVES = Curves(
+    EPOCH, ACCURACY, panel=(3.5, 2.0), gaps=(0.3, 0.9), most=12, share={"sharey": "row"}, kinds=KINDS, title_at="left"
+)
+UP = "Up and to the right"
+
+
+def _case_title(row: pd.Series) -> str:
+    return f"{text.model_name(row['model'])}, K = {row['n_classes']:,.0f}\n{row['task']}"
+
+
+def _accuracy_rows(frame: pd.DataFrame, _: pd.DataFrame) -> pd.DataFrame:
+    """With both coordinates of the one training run, so that the baselines, which nothing else times, have a speed."""
+    rows = measured(frame, "accuracy", "step", "train_seconds", "validation_accuracy")
+    rows = rows[(rows["train_seconds"] > 0) & (rows["step"] > 0)]
+    return rows.assign(steps_per_second=rows["step"] / rows["train_seconds"])
+
+
+def _finished(frame: pd.DataFrame, _: pd.DataFrame) -> pd.DataFrame:
+    rows = finished_runs(frame, "steps_per_second")
+    return rows[rows["steps_per_second"] > 0]
+
+
+def speeds(rows: pd.DataFrame, title: Callable[[pd.Series], str], told: str = "") -> pd.DataFrame:
+    """A panel for each (model, task, K) with the mean over seeds and its ends; the estimator `told` in words alone."""
+    found = []
+    for _, own in rows.assign(percent=100 * rows["validation_accuracy"]).groupby(SUBJECT, sort=True):
+        points = over_seeds(own, ["series", "estimator"], ["steps_per_second", "percent"])
+        in_words, ends = points["estimator"] == told, points.where(points["runs"] > 1)
+        if not in_words.all():
+            found.append(points.assign(
+                panel=title(own.iloc[0]), x=points["steps_per_second"], x_low=ends["steps_per_second_low"],
+                x_high=ends["steps_per_second_high"], y=points["percent"], low=ends["percent_low"],
+                high=ends["percent_high"], work=points["estimator"].map(without_temperature),
+                kind=in_words.map({True: TOLD, False: ""}),
+                note=[f"{told}: {mean:.1f} %" if said else ""
+                      for mean, said in zip(points["percent"], in_words, strict=True)],
+            ))  # fmt: skip
+    return pd.concat(found) if found else pd.DataFrame()
+
+
+def _evaluations(rows: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    """A row an evaluation, with the fields of its run."""
+    key = ["group", "run_id", "case"]
+    points = curves.dropna(subset=["accuracy"])[[*key, "epoch", "seconds", "accuracy"]]
+    found = points.merge(rows.drop(columns="epoch").drop_duplicates(key), on=key).copy()  # in one piece
+    return found.assign(percent=100 * found["accuracy"], run=found["run_id"] + " " + found["case"])
+
+
+def curves_of(rows: pd.DataFrame, title: Callable[[pd.Series], str], from_end: bool) -> pd.DataFrame:
+    """By epoch (left) and by second (right), a row for each (model, task, K): for each estimator the mean of its runs,
+    the band between them, and what single runs have beyond it. `from_end`: accuracies begin not far below the ends.
+    """
+    found = []
+    for i, (_, own) in enumerate(rows.groupby(SUBJECT, sort=True)):
+        is_baseline = own["estimator"] == BASELINE
+        floor = _lowest_shown(own) if from_end else np.nan
+        end = 100 * own[is_baseline].drop_duplicates("run")["validation_accuracy"].mean()
+        points = [*_lines(own, "epoch", 0, EPOCH), *_lines(own, "seconds", 1, TRAINING_TIME)]
+        if end < floor:
+            told = {"kind": TOLD, "note": f"{BASELINE}: {end:.1f} %", "x_axis": EPOCH}
+            points.append({"estimator": BASELINE, "y": end, "column": 0, **told})
+        head = {"panel": title(own.iloc[0]), "row": i, "floor": floor, "x_end": 1.5 * own["epoch"][~is_baseline].max()}
+        found += [{**head, **point} for point in points]
+    return pd.DataFrame(found)
+
+
+def _lowest_shown(rows: pd.DataFrame) -> float:
+    """The lower limit of the accuracies of one subject, in percent."""
+    runs = rows.drop_duplicates("run")
+    for preferred in (runs["estimator"] != BASELINE, runs["status"] == "ok"):
+        runs = runs[preferred[runs.index]] if preferred[runs.index].any() else runs
+    low, high = (100 * runs["validation_accuracy"].agg(end) for end in ("min", "max"))
+    return float(low - max(LEAST_SHOWN, 2 * (high - low)))
+
+
+def _lines(rows: pd.DataFrame, field: str, column: int, axis: Metric) -> Iterator[dict[str, Any]]:
+    """The points of a column of panels: by epoch, or by second."""
+    for (estimator, series), own in rows.dropna(subset=[field]).groupby(["estimator", "series"]):
+        runs = _runs(own, field)
+        mean, ends = mean_curve(runs), ("low", "high") if len(runs) > 1 else ()
+        end = mean["x"].max()
+        head = {"estimator": estimator, "series": series, "column": column, "x_axis": axis}
+        for point in mean.to_dict("records"):
+            yield {**head, "kind": "", "x": point["x"], "y": point["mean"], **{name: point[name] for name in ends}}
+        for i, (x, y) in enumerate(runs):
+            if x[-1] > WENT_ON * end:
+                beyond = zip(x[x >= end], y[x >= end], strict=True)
+                yield from ({**head, "kind": ONE_SEED, "line": str(i), "x": at, "y": percent} for at, percent in beyond)
+        for x, y in _runs(own[own["status"] == "diverged"], field):
+            yield {**head, "kind": DIVERGED, "x": x[-1], "y": y[-1]}
+
+
+def _runs(points: pd.DataFrame, field: str) -> Points:
+    """x and percents of each run; those that were evaluated but once, at their start, only where no others are."""
+    runs = [
+        (own[field].to_numpy(), own["percent"].to_numpy())
+        for _, own in points.sort_values(field, kind="stable").groupby("run")
+    ]
+    return [run for run in runs if len(run[0]) > 1] or runs
+
+
+def _about_curves(rows: pd.DataFrame, _: pd.DataFrame) -> str:
+    beyond = " By epoch, labels-only may go on beyond the panel." if BASELINE in set(rows["estimator"]) else ""
+    return f"Seconds of training, without the evaluations.{beyond}"
+
+
+def _about_training_curves(rows: pd.DataFrame, _: pd.DataFrame) -> str:
+    """With what became of the runs that did not come to their end."""
+    told = [seeds_sentence(rows, "lines: mean", "bands")]
+    told.append("The axis of accuracies begins not far below where the estimators end.")
+    if (rows.groupby([*SUBJECT, "estimator"])["run"].nunique() > 1).any():
+        told.append("Where a seed ended before the others the mean ends too, and thin lines are those that went on.")
+    told += ["×: diverged."] if (rows["status"] == "diverged").any() else []
+    told += ["Some runs are unfinished: see the table."] if (rows["status"] == "unfinished").any() else []
+    return " ".join([*told, "Seconds of training, without the evaluations."])
+
+
+def _about_training_speeds(rows: pd.DataFrame, points: pd.DataFrame) -> str:
+    told = f" What {BASELINE} came to is written at the bottom." if BASELINE in set(rows["estimator"]) else ""
+    return (
+        f"{about_front(points, UP, ' of the means')} Final validation accuracy, and steps per second without the "
+        f"evaluations. {seeds_sentence(rows)}{told}"
+    )
+
+
+FIGURES = (
+    Figure(
+        10, "pareto", "accurate", "accuracy", "Accuracy against speed", rows=_accuracy_rows,
+        points=lambda rows: speeds(rows, _case_title), shape=SPEEDS,
+        caption=lambda rows, points: f"{about_front(points, UP)} Last validation accuracy of each training run, and "
+        "its steps per second without the evaluations.",
+    ),
+    Figure(
+        150, "accuracy_curves", "accurate", "accuracy", "Validation accuracy as training goes on",
+        rows=lambda frame, curves: _evaluations(frame[frame["group"] == "accuracy"].dropna(subset=SUBJECT), curves),
+        points=lambda rows: curves_of(rows, _case_title, from_end=False), shape=replace(CURVES, most=6),
+        caption=_about_curves,
+    ),
+    Figure(
+        160, "training_curves", "accurate", TRAINING, "Training runs: validation accuracy as training goes on",
+        rows=lambda frame, curves: _evaluations(training_rows(frame), curves),
+        points=lambda rows: curves_of(rows, subject_title, from_end=True), shape=CURVES,
+        caption=_about_training_curves, missed="if its group was measured",
+    ),
+    Figure(
+        190, "training_pareto", "accurate", TRAINING, "Training runs: accuracy against speed", rows=_finished,
+        points=lambda rows: speeds(rows, lambda row: textwrap.fill(subject_title(row), 38), told=BASELINE),
+        shape=SPEEDS, caption=_about_training_speeds, missed="if its group was measured",
+    ),
+)  # fmt: skip

@@ -1,0 +1,161 @@
+"""Speed and memory against the number of classes K."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from gsbench.report import text
+from gsbench.report.drawing.figure import Figure
+from gsbench.report.drawing.shapes import UNFIT, AgainstNumber
+from gsbench.report.figures.metrics import CLASSES, MEMORY, SHARE_OF_PEAK, STEPS_PER_SECOND, TIME_PER_CLASS
+from gsbench.report.frame import LOST, measured
+from gsbench.report.roofline_figure import PANELS, roofline_rows
+
+METERS = {
+    "live_peak_bytes": "live arrays",
+    "device_peak_bytes": "device",
+    "process_peak_bytes": "whole process",
+}
+UNITS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6}
+BESIDE = {"sharey": "row"}
+GRID = {"sharey": "row", "sharex": "col"}
+
+
+def with_lost(rows: pd.DataFrame, frame: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
+    """The rows that were measured, if there are any, and the cases of these groups that did not fit in memory."""
+    lost = frame[frame["group"].isin(groups) & frame["status"].isin(LOST)]
+    lost = lost.dropna(subset=["estimator", "model", "n_classes"])
+    return frame[frame.index.isin([*rows.index, *lost.index])] if len(rows) else rows
+
+
+def by_model(rows: pd.DataFrame) -> pd.DataFrame:
+    """Against K, a column of panels for each model; what did not fit in memory is of a kind of its own."""
+    lost = rows["status"].isin(LOST)
+    return rows.assign(
+        x=rows["n_classes"], panel=rows["model"].map(text.model_name), column=rows["model"], row=0,
+        kind=lost.map({True: UNFIT, False: ""}), series=rows["series"].mask(lost, ""),
+    )  # fmt: skip
+
+
+def medians(points: pd.DataFrame) -> pd.DataFrame:
+    """Where several rows (data sets, seeds) are of one point, their median; in the order of x."""
+    known = ("row", "column", "panel", "kind", "estimator", "series", "x", "y_axis", "note")
+    values = [name for name in ("y", "low", "high") if name in points]
+    groups = points.groupby([name for name in known if name in points], sort=False, as_index=False, dropna=False)
+    return groups[values].median().sort_values("x", kind="stable")
+
+
+def _rates(rows: pd.DataFrame) -> pd.DataFrame:
+    rates = {"y": "step_seconds", "low": "step_seconds_q3", "high": "step_seconds_q1"}
+    return medians(by_model(rows).assign(**{name: 1 / rows[field] for name, field in rates.items()}))
+
+
+def _steps(frame: pd.DataFrame, _: pd.DataFrame) -> pd.DataFrame:
+    rows = measured(frame, "step", "step_seconds")
+    return with_lost(rows[rows["step_seconds"] > 0], frame, ["step"])
+
+
+def _memories(frame: pd.DataFrame, _: pd.DataFrame) -> pd.DataFrame:
+    rows = measured(frame, "memory")
+    return with_lost(rows[(rows[[*METERS]] > 0).any(axis=1)], frame, ["memory", "step", "bound"])
+
+
+def _meters(rows: pd.DataFrame) -> list[str]:
+    return [meter for meter in METERS if (rows.loc[rows["status"] == "ok", meter] > 0).any()]
+
+
+def _peaks(rows: pd.DataFrame) -> pd.DataFrame:
+    """A row of panels for each meter; above the first stands what the smallest K that does not fit is said to need."""
+    parts = []
+    for i, meter in enumerate(_meters(rows)):
+        points = by_model(rows).assign(row=i, y=rows[meter] / 2**20, note="")
+        points["panel"] += f": {METERS[meter]}"
+        points["y_axis"] = MEMORY.named(f"peak memory, {METERS[meter]} (MiB)")
+        parts.append(points[(points["y"] > 0) & (points["kind"] == "")])
+        if i == 0:
+            lost = points[points["kind"] == UNFIT]
+            needs = lost.groupby(["model", "estimator", "x"])["estimate_bytes"].transform("max")
+            notes = needs.map(lambda size: f"needs {text.size(size)}", na_action="ignore").fillna("")
+            parts.append(lost.assign(note=notes))
+    return medians(pd.concat(parts))
+
+
+def _meter_names(rows: pd.DataFrame, _: pd.DataFrame) -> str:
+    """`…, by tracemalloc (live arrays) and VmHWM (whole process).`"""
+    rows = rows[rows["status"] == "ok"]
+    names = {meter: text.values(rows, meter.replace("peak_bytes", "meter")) for meter in _meters(rows)}
+    read = [f"{text.listed(found)} ({METERS[meter]})" for meter, found in names.items() if found]
+    return f"Peak memory of one full training step{f', by {text.listed(read)}' if read else ''}."
+
+
+def _bounds(frame: pd.DataFrame, _: pd.DataFrame) -> pd.DataFrame:
+    """The exact sums' rows of group "bound"; where there are none, those that "roofline" timed."""
+    for group in ("bound", "roofline"):
+        rows = measured(frame, group, "bound_seconds")
+        rows = rows[(rows["exact_sum"] == 1) & (rows["bound_seconds"] > 0)]
+        if len(rows):
+            break
+    rows = with_lost(rows, frame, ["bound"])
+    return rows[rows["exact_sum"] == 1]
+
+
+def _per_class(rows: pd.DataFrame) -> pd.DataFrame:
+    """In the unit that suits the largest."""
+    fields = {"y": "bound_seconds", "low": "bound_seconds_q1", "high": "bound_seconds_q3"}
+    most = (rows["bound_seconds"] / rows["n_classes"]).max()
+    unit = next((unit for unit, seconds in UNITS.items() if most >= seconds), "µs")
+    times = {name: rows[field] / rows["n_classes"] / UNITS[unit] for name, field in fields.items()}
+    axis = TIME_PER_CLASS.named(f"time of the bound per class ({unit})")
+    return medians(by_model(rows).assign(**times, y_axis=axis))
+
+
+def _about_times(rows: pd.DataFrame, points: pd.DataFrame) -> str:
+    bars = "; bars from quartile to quartile" if points[["low", "high"]].notna().all(axis=1).any() else ""
+    return (
+        f"The unlabelled bound, forward and backward, over K: median{bars}. The exact sums "
+        "alone: a sampling estimator takes a few calls of f whatever K is, so that its time per class falls as 1/K."
+    )
+
+
+def _shares(rows: pd.DataFrame) -> pd.DataFrame:
+    points = by_model(rows).assign(row=rows["model"], column=[[*PANELS].index(timed) for timed in rows["timed"]])
+    points["panel"] += ": " + rows["timed"].map(PANELS)
+    ends = {"y": "", "low": "_low", "high": "_high"}
+    return medians(points.assign(**{name: rows[f"fraction_of_peak{end}"] for name, end in ends.items()}))
+
+
+def _about_shares(rows: pd.DataFrame, _: pd.DataFrame) -> str:
+    products = sorted(text.values(rows, "peak_product"))
+    named = f" ({text.listed(products)})" if 0 < len(products) <= 3 else ""
+    return (
+        "The floating-point operations of the matrix products that must be done, over median time × peak; the peak is "
+        f"that of the best matrix product{named}, measured in turn with the case. Bars: {text.interval_name(rows)} "
+        "interval."
+    )
+
+
+FIGURES = (
+    Figure(
+        20, "steps_per_second", "fast", "step", "Training steps per second against the number of classes",
+        rows=_steps, points=_rates, shape=AgainstNumber(CLASSES, STEPS_PER_SECOND, share=BESIDE),
+        caption="Full training step: labelled and unlabelled bound, forward and backward, and the optimiser's update. "
+        "Median; bars from quartile to quartile.",
+    ),
+    Figure(
+        40, "time_per_class", "fast", "bound", "Time per class against the number of classes",
+        rows=_bounds, points=_per_class, shape=AgainstNumber(CLASSES, TIME_PER_CLASS, share=BESIDE),
+        caption=_about_times,
+    ),
+    Figure(
+        50, "peak_memory", "memory", "memory", "Peak memory against the number of classes",
+        rows=_memories, points=_peaks, shape=AgainstNumber(CLASSES, MEMORY, share=GRID, lost_at_top=True),
+        caption=_meter_names,
+    ),
+    Figure(
+        80, "fraction_of_peak", "fast", "roofline", "Share of the machine's own matrix-product peak",
+        rows=lambda frame, _: roofline_rows(frame), points=_shares,
+        shape=AgainstNumber(CLASSES, SHARE_OF_PEAK, share={"sharey": True, "sharex": "col"}), caption=_about_shares,
+    ),
+)  # fmt: skip

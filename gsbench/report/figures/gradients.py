@@ -1,0 +1,233 @@
+"""Bias, variance, price and error of the estimators' gradients, against K, their cost and their temperature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gsbench.report import gradients as told
+from gsbench.report import text
+from gsbench.report.drawing.figure import Figure
+from gsbench.report.drawing.pareto import Pareto, about_front
+from gsbench.report.drawing.shapes import AgainstNumber, Metric, spread
+from gsbench.report.drawing.styles import Look, by_estimator, make_look, without_temperature
+from gsbench.report.figures.metrics import BIAS, BOUND_TIME, CLASSES, DEVIATION, ERROR, PRICE, TEMPERATURE, VARIANCE
+from gsbench.report.gradients import PARTS, gradient_rows, of_part, state_title, states_of
+
+YARDSTICK: dict[str, Any] = {"color": "#777777", "linestyle": "--", "linewidth": 1.6}
+ANEW, TIME_OF_SUM = "exact sum, a and z drawn anew", "time of the exact sum"
+GRID: dict[str, Any] = {
+    "panel": (3.6, 2.2), "gaps": (0.35, 0.6), "at_left": 1.1, "share": {"sharex": True, "sharey": "row"},
+}  # fmt: skip
+MOST_K = 4
+LEAST_TEMPERATURES = 3  # of one estimator at one K: fewer make no line worth a figure
+LINE = ["subject", "series", "relaxation", "n_classes", "state"]  # what has a line of its own
+
+
+def _in_grid(rows: pd.DataFrame, points: pd.DataFrame, place: int, of: int) -> pd.DataFrame:
+    """For each subject `of` rows of panels, of which these are the one at `place`; a column for each state."""
+    subjects, states = sorted(set(rows["subject"])), states_of(rows)
+    titles = {(subject, state): state_title(rows, subject, state) for subject in subjects for state in states}
+    return points.assign(
+        row=points["subject"].map(lambda subject: of * subjects.index(subject) + place),
+        column=points["state"].map(states.index),
+        panel=[titles[key] for key in zip(points["subject"], points["state"], strict=True)],
+    )
+
+
+def _by_part(
+    rows: pd.DataFrame, parts: Sequence[str], metric: Metric, name: str, beside: tuple[str, str] = ("", "")
+) -> pd.DataFrame:
+    """The figure `name` of each part against K; and beside it, of the kind `beside[0]`, the least that the exact sums
+    have of the figure `beside[1]`.
+    """
+    found = []
+    for i, part in enumerate(parts):
+        points = of_part(rows, part)
+        prices = {f"price{end}": points[f"variance{end}"] * points["milliseconds"] for end in ("", "_low", "_high")}
+        points = _in_grid(rows, points.assign(**prices), i, len(parts))
+        points = points.assign(x=points["n_classes"], y_axis=metric.named(f"{PARTS[part]}:\n{metric.label}"))
+        ends = {"y": points[name], "low": points[f"{name}_low"], "high": points[f"{name}_high"]}
+        own = points.assign(kind="", **ends)
+        found.append(own if metric is BIAS else own[own["y"] > 0])
+        if beside[0]:
+            sums = points[(points["exact_sum"] == 1) & (points[beside[1]] > 0)].assign(kind=beside[0], estimator="")
+            key = ["subject", "state", "series", "x"]
+            least = sums.assign(y=sums.groupby(key)[beside[1]].transform("min"), low=np.nan, high=np.nan)
+            found.append(least.drop_duplicates(key))
+    return pd.concat(found)
+
+
+def _about(rows: pd.DataFrame, *sentences: str) -> str:
+    return " ".join(filter(None, [*sentences, told.open_ends(rows), told.medians(rows)]))
+
+
+def _about_bias(rows: pd.DataFrame, _: pd.DataFrame) -> str:
+    return _about(
+        rows,
+        "How far the mean gradient is from the exact one, over the exact one's norm: ‖E g − g*‖ / ‖g*‖, of the loss "
+        f"with all fixed but the draws of y; {told.repetitions(rows)}, bars: {told.intervals(rows)}. The points on the "
+        "line at 0 show no bias: their interval reaches to 0 or below, and their bar up to its end, so far as a bias "
+        "may have been missed.",
+        told.held_against(rows),
+    )
+
+
+def _about_variance(rows: pd.DataFrame, points: pd.DataFrame) -> str:
+    without = by_estimator(set(rows["estimator"][~rows["draws_y"]]) - set(points["estimator"]))
+    repeated = told.repetitions(rows)
+    return _about(
+        rows,
+        "tr cov(g) / ‖g*‖² of the gradient of the loss with all fixed but the draws of y; at 1 the noise is as large "
+        f"as the exact gradient. {repeated[0].upper()}{repeated[1:]}, bars: {told.intervals(rows)}. What draws no y "
+        f"has no variance and no point{f': {text.listed(without)}' if without else ''}. The dashed line is the "
+        f"variance that the exact sum has when a and ε_z are drawn anew, {told.of_total(rows)}: an estimator well "
+        "below it adds little to the noise that there is anyway.",
+    )
+
+
+def _about_price(rows: pd.DataFrame, _: pd.DataFrame) -> str:
+    return _about(
+        rows,
+        "Relative variance × milliseconds of the unlabelled bound, forward and backward: how many milliseconds of "
+        "independent draws it takes until the noise of their mean is as large as the exact gradient (relative "
+        "variance 1); ten times the milliseconds, a tenth of the variance. Lower is better. The dashed line is the "
+        "time of one exact sum, the faster one: spent on draws, it leaves a relative variance of price / time, so that "
+        "on the line it is 1, and a tenth of the line 0.1. Averaging takes away no bias, which is not in the price. "
+        "Each draw is priced as a bound of its own; several draws in one step (draws=…) share part of the cost.",
+    )
+
+
+# The error against its cost.
+
+
+def _timed_errors(rows: pd.DataFrame) -> pd.DataFrame:
+    points = of_part(rows[~rows["elsewhere"]], "logits")
+    return points[(points["milliseconds"] > 0) & points["error"].notna()]
+
+
+def _errors(rows: pd.DataFrame) -> pd.DataFrame:
+    """A row of panels for each K, a column for each state.
+
+    What is compared with another exact sum than q's has no place here: its error is of another gradient.
+    """
+    rows = rows[~rows["elsewhere"]]
+    points = _timed_errors(rows)
+    points = points[points["n_classes"].isin(spread(sorted(set(points["n_classes"])), MOST_K))]
+    panel = ["subject", "n_classes", "state"]
+    titles = {}
+    for key, own in rows.groupby(panel):
+        of_q = told.perplexity(own)
+        titles[key] = f"{key[0]}, K = {key[1]:,.0f}, {key[2]}" + (f"\nperplexity of q: {of_q}" if of_q else "")
+    exact = points[(points["draws_y"] == 0) & (points["error"] == 0)].groupby(panel)["milliseconds"].idxmin()
+    return points.assign(
+        row=[*zip(points["subject"], points["n_classes"], strict=True)],
+        column=points["state"].map(states_of(rows).index),
+        panel=[titles[key] for key in points[panel].itertuples(index=False, name=None)],
+        x=points["milliseconds"], y=points["error"], work=points["estimator"].map(without_temperature),
+        note=["exact: 0" if i in set(exact) else "" for i in points.index],
+    )  # fmt: skip
+
+
+def _about_errors(rows: pd.DataFrame, points: pd.DataFrame) -> str:
+    elsewhere = sorted(set(rows["estimator"][rows["elsewhere"]]))
+    rows = rows[~rows["elsewhere"]]
+    known, shown = _timed_errors(rows)["n_classes"].nunique(), points["n_classes"].nunique()
+    return _about(
+        rows,
+        about_front(points, "Down and to the left"),
+        "Error: √(squared bias + variance) of one gradient, relative to the exact one's norm, with all fixed but the "
+        f"draws of y; {told.repetitions(rows)}. That of the exact sums is 0. Time: the unlabelled bound, forward and "
+        "backward, median.",
+        f"{shown} of {known} class counts are shown; see the tables." if shown < known else "",
+        f"Left out: {text.listed(elsewhere)}, whose exact gradient is that of another bound." if elsewhere else "",
+    )
+
+
+# What the temperature does.
+
+
+def _tempered(frame: pd.DataFrame, _: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the estimators that were measured at some temperatures."""
+    rows = gradient_rows(frame)
+    points = _by_temperature(rows)
+    return rows[rows["estimator"].isin(points["estimator"]) & rows["n_classes"].isin(points["n_classes"])]
+
+
+def _by_temperature(rows: pd.DataFrame) -> pd.DataFrame:
+    """The points of the logits with `tau`, and `relaxation`, the estimator but for τ, as far as there are some τ."""
+    taus = rows.assign(tau=pd.to_numeric(rows["estimator_tau"], errors="coerce")).groupby("estimator")["tau"].first()
+    points = of_part(rows, "logits")
+    points = points.assign(
+        tau=points["estimator"].map(taus), relaxation=points["estimator"].map(without_temperature)
+    ).dropna(subset=["tau"])
+    if points.empty:
+        return points
+    return points[points.groupby(LINE)["tau"].transform("nunique") >= LEAST_TEMPERATURES]
+
+
+def _temperatures(rows: pd.DataFrame) -> pd.DataFrame:
+    """Above the bias, below the standard deviation, a line for each relaxation and K."""
+    points = _by_temperature(rows)
+    labels = [" · ".join(filter(None, [f"K = {k:,.0f}", series]))
+              for k, series in zip(points["n_classes"], points["series"], strict=True)]  # fmt: skip
+    points = points.assign(x=points["tau"], estimator=points["relaxation"], series=labels).sort_values("n_classes")
+    bias = {"y": points["bias"], "low": points["bias_low"], "high": points["bias_high"], "y_axis": BIAS}
+    ends = {"y": "variance", "low": "variance_low", "high": "variance_high"}
+    deviation = {name: np.sqrt(points[variance]) for name, variance in ends.items()}
+    both = (bias, {**deviation, "y_axis": DEVIATION})
+    placed = [_in_grid(rows, points.assign(**values), i, 2) for i, values in enumerate(both)]
+    drawn = pd.concat([placed[0], placed[1][placed[1]["y"] > 0]])
+    return drawn.sort_values("tau", kind="stable")
+
+
+def _look_of_temperatures(points: pd.DataFrame, _: Look) -> Look:
+    return make_look(points["estimator"], sorted(set(points["series"]), key=lambda label: (len(label), label)))
+
+
+def _about_temperatures(rows: pd.DataFrame, _: pd.DataFrame) -> str:
+    return _about(
+        rows,
+        "Of the gradient by the logits of q(y|a,x), with all fixed but the draws of y, over the exact one's norm: "
+        f"above the bias ‖E g − g*‖, below the standard deviation √tr cov(g) of one draw; {told.repetitions(rows)}, "
+        f"bars: {told.intervals(rows)}. Where the interval of the bias reaches to 0 or below, its point is on the line "
+        "at 0 and its bar reaches up to its end, so far as a bias may have been missed.",
+    )
+
+
+def _figure(place: int, name: str, title: str, **declared: Any) -> Figure:
+    rows: Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame] = lambda frame, _: gradient_rows(frame)  # noqa: E731
+    return Figure(place, name, "gradients", "gradient", title, **{"rows": rows, **declared})
+
+
+FIGURES = (
+    _figure(
+        100, "gradient_bias", "Bias of the gradients", caption=_about_bias,
+        points=lambda rows: _by_part(rows, [*PARTS], BIAS, "bias"),
+        shape=AgainstNumber(CLASSES, BIAS, apart=True, **GRID),
+    ),
+    _figure(
+        110, "gradient_variance", "Variance of the gradients by the draws of y", caption=_about_variance,
+        points=lambda rows: _by_part(rows, [*PARTS], VARIANCE, "variance", (ANEW, "total_variance")),
+        shape=AgainstNumber(CLASSES, VARIANCE, kinds={ANEW: YARDSTICK}, **GRID),
+    ),
+    _figure(
+        120, "gradient_price", "The price of a good gradient", caption=_about_price,
+        points=lambda rows: _by_part(rows, ["logits", "theta"], PRICE, "price", (TIME_OF_SUM, "milliseconds")),
+        shape=AgainstNumber(CLASSES, PRICE, kinds={TIME_OF_SUM: YARDSTICK}, **GRID),
+    ),
+    _figure(
+        130, "gradient_pareto", "Error of the logits' gradient against its cost", caption=_about_errors, points=_errors,
+        shape=Pareto(
+            BOUND_TIME.with_direction(), ERROR, panel=(3.6, 2.2), gaps=(0.35, 0.85), share={"sharey": "row"}
+        ),
+    ),
+    _figure(
+        140, "gradient_temperature", "The temperature of relaxed draws", caption=_about_temperatures, rows=_tempered,
+        points=_temperatures, shape=AgainstNumber(TEMPERATURE, BIAS, **GRID), look=_look_of_temperatures,
+        missed="never",
+    ),
+)  # fmt: skip

@@ -1,0 +1,74 @@
+"""The ratios of a comparison with their intervals, by case."""
+
+from __future__ import annotations
+
+import textwrap
+
+import numpy as np
+import pandas as pd
+
+from gsbench.report.drawing.figure import Figure
+from gsbench.report.drawing.forest import Forest
+from gsbench.report.drawing.shapes import Metric
+from gsbench.report.drawing.styles import Look
+from gsbench.report.figures.metrics import RATIO
+from gsbench.report.regression_figure import case_label, of_benchmarks
+from gsbench.report.regression_intervals import CANNOT_TELL, METRICS
+
+SHOWN = ("step_seconds", "bound_seconds", "speedup", "peak_bytes", "test_accuracy", "validation_accuracy")
+GROUPS = ("step", "bound", "speedup", "memory", "accuracy", "training")
+MOST = 40  # cases that one can still read
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000")
+MARKERS = ("o", "s", "^", "D", "v")
+
+
+def _drawn(table: pd.DataFrame) -> pd.DataFrame:
+    """The axis is logarithmic."""
+    fits = (table["ratio"] > 0) & (table["ratio"] < np.inf)
+    return table[table["metric"].isin(SHOWN) & table["group"].isin(GROUPS) & fits]
+
+
+def _points(table: pd.DataFrame) -> pd.DataFrame:
+    """A panel for each metric and what is timed, a line a case, a point for each run: the cases furthest from 1."""
+    rows = _drawn(table).reset_index(drop=True)
+    timed = rows["timed"].where(rows["metric"] == "speedup", "")
+    axes = {m: RATIO.named(f"← {METRICS[m].smaller}   ratio   {METRICS[m].larger} →") for m in set(rows["metric"])}
+    points = rows.assign(
+        panel=rows["metric"] + timed.map(lambda what: f" ({what})" if what else ""), row=0,
+        column=[(SHOWN.index(metric), what) for metric, what in zip(rows["metric"], timed, strict=True)],
+        estimator=rows["run"], y=[case_label(row) for row in rows.to_dict("records")], x=rows["ratio"].astype(float),
+        x_low=rows["ratio_low"].astype(float), x_high=rows["ratio_high"].astype(float),
+        x_axis=rows["metric"].map(axes), pale=rows["verdict"] == CANNOT_TELL,
+    )  # fmt: skip
+    furthest = np.log(points["x"]).abs().groupby(points["y"]).max().sort_values(kind="stable")
+    return points[points["y"].isin(furthest.index[-MOST:])]
+
+
+def _look(points: pd.DataFrame, _: Look) -> Look:
+    runs = dict.fromkeys(points["estimator"])
+    return Look({run: (COLOURS[i % 5], MARKERS[i % 5]) for i, run in enumerate(runs)}, {"": ("-", "full")})
+
+
+def _title(table: pd.DataFrame) -> str:
+    return "\n".join(textwrap.wrap(f"Ratio to {table['base_run'].iloc[0]}, by case", 110))
+
+
+def _caption(table: pd.DataFrame, _: pd.DataFrame) -> str:
+    rows = _drawn(table)
+    caption = (
+        "New figure over that of the base, with the interval that follows from what the records keep; a bare point "
+        "has one reading and no interval. Runs are not paired: intervals of times have the spread between sessions in "
+        "them. The speed-up was measured in pairs in each run, and is the figure that survives other programs."
+    )
+    if (rows["verdict"] == CANNOT_TELL).any():
+        caption += " Pale: other programs took cores in one of the two runs, and nothing can be told."
+    cases = {case_label(row) for row in rows.to_dict("records")}
+    return caption + (f" The {MOST} cases furthest from 1 of {len(cases)}." if len(cases) > MOST else "")
+
+
+REGRESSION = Figure(
+    70, "regression", "whom", "", _title, rows=lambda frame, _: of_benchmarks(frame), points=_points,
+    shape=Forest(RATIO, Metric("case"), panel=(2.1, 0), gaps=(0.25, 0.5), share={"sharey": True}),
+    caption=_caption, look=_look, missed="never",
+)  # fmt: skip
+FIGURES = (REGRESSION,)

@@ -1,0 +1,196 @@
+"""A training run, from its settings to the figures of its record, wherever these are kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import itertools
+import math
+import time
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+
+from gsbench.backends import load_backend
+from gsbench.case import make_training
+from gsbench.data import Dataset, split
+from gsbench.meters.estimate import estimate_step_bytes, wide_bytes
+from gsbench.meters.measure import step_peak
+from gsbench.runs.settings import RunSettings
+from gsbench.training import Evaluation, Progress, Training, training_progress
+
+MAKING_BYTES, KEPT_BYTES = 10, 4  # of a pixel of a minibatch: while it is made, with its random number, and as x
+# The curves of a record, each by the entry of the log that it has.
+CURVES = {
+    "curve_step": "step",
+    "curve_epoch": "epoch",
+    "curve_seconds": "train_seconds",
+    "curve_wall_seconds": "wall_seconds",
+    "curve_accuracy": "validation_accuracy",
+    "curve_loss": "loss",
+}
+
+
+class Watcher(Protocol):
+    """Who follows a run."""
+
+    def start(self, settings: RunSettings, last_step: int | None, progress: Progress) -> None:
+        """The run begins, or goes on, with `progress`."""
+
+    def step(self, training: Training, loss: float) -> None:
+        """A step was taken."""
+
+    def evaluation(self, progress: Progress) -> None:
+        """The run was evaluated."""
+
+
+class Diverged(ArithmeticError):
+    """The loss is no finite number."""
+
+
+def run_step_bytes(settings: RunSettings) -> int:
+    """Estimated peak bytes of live arrays over one step of a run.
+
+    That is `estimate_step_bytes` of its case, with the minibatch as it is made and kept in a run. A run on the labels
+    alone has the classifier alone, all of it live at once. A minibatch itself takes most where the networks are small.
+    tests/test_runs.py compares it with tracemalloc.
+    """
+    case, c = settings.case, settings.case.make_config()
+    labelled = settings.recipe.labelled_batch or case.batch
+    itemsize, of_logits = np.dtype(case.dtype).itemsize, c.n_classes * wide_bytes(case)
+    hidden = c.layers * (c.units + (c.classifier_units or c.units))
+    kept = KEPT_BYTES * c.n_pixels * (labelled + case.batch)
+    making = (MAKING_BYTES - KEPT_BYTES) * c.n_pixels * max(labelled, case.batch)  # one part after the other
+    if settings.labels_only:
+        of_step = case.n_mc * labelled * (2 * hidden * itemsize + 4 * of_logits)
+    else:
+        of_step = estimate_step_bytes(case, labelled) - itemsize * c.n_pixels * (labelled + case.batch)
+    return kept + max(making, of_step)
+
+
+class TrainingRun:
+    """A run under way.
+
+    fields    the settings, as they stand in its record
+    figures   what was measured beside `progress`
+    log       its evaluations, each a `Progress` with the `wall_seconds`
+    """
+
+    training: Training
+    dataset: Dataset
+
+    def __init__(self, settings: RunSettings, watcher: Watcher | None = None) -> None:
+        self.settings, self.watcher = settings, watcher
+        case = settings.case
+        self.bk = load_backend(case.backend, case.device, case.dtype)
+        self.fields = settings.record_fields()
+        self.figures: dict[str, Any] = {}
+        self.log: list[dict[str, Any]] = []
+        self.loss: float | None = None
+        self.resumed = 0
+        self.wall_before, self.started = 0.0, time.perf_counter()
+
+    @property
+    def wall_seconds(self) -> float:
+        return self.wall_before + time.perf_counter() - self.started
+
+    def begin(self, dataset: Dataset, measured: bool = False) -> None:
+        """Makes the run as it is before its first step.
+
+        measured   whether the memory of a step is known already; else it is measured
+        """
+        self.dataset, settings, case = dataset, self.settings, self.settings.case
+        self.fields.update(dataset.record_fields)
+        self.parts = parts = split(dataset, case.labelled_per_class, seed=case.seed)
+        make = functools.partial(make_training, case, settings.recipe, dataset, parts, settings.labels_only)
+        if not measured:
+            self.figures.update(step_peak(self.bk, lambda: make().advance))
+        self.training = make()
+        trainer = self.training.trainer
+        self.fields.update(
+            alpha=trainer.alpha, steps_per_epoch=self.training.steps_per_epoch, **trainer.optimizer.settings
+        )
+        self.validation = self.evaluation(parts.validation, settings.validation_images)
+        self.figures["validation_examples"] = len(self.validation.labels)
+
+    def evaluation(self, index: np.ndarray, most: int | None = None) -> Evaluation:
+        """Examples of the data set; of more than `most` of them as many, drawn at random."""
+        case = self.settings.case
+        if most is not None and most < len(index):
+            index = np.sort(np.random.default_rng(case.seed).permutation(index)[:most])
+        return Evaluation.of(self.dataset, index, case.seed, case.binarize)
+
+    @property
+    def last_step(self) -> int | None:
+        return self.settings.last_step(self.training.steps_per_epoch)
+
+    @property
+    def spent(self) -> bool:
+        """Whether one of the run's budgets is."""
+        seconds = self.settings.seconds
+        return self.training.steps == self.last_step or (
+            seconds is not None and self.training.train_seconds >= seconds
+        )
+
+    def steps(self, planned: Iterator[int] | None = None) -> Iterator[None]:
+        """Takes the steps that are left, and yields after each. Evaluates before the first, and after the last.
+
+        planned   the steps after which the run is evaluated besides, ascending; None: as the settings say
+
+        Raises Diverged where the loss is not finite.
+        """
+        every = self.settings.evaluate_every or max(1, round(self.training.steps_per_epoch))
+        planned = planned or itertools.count(every, every)
+        due = next(step for step in planned if step > self.training.steps)
+        if not self.log:
+            self._evaluate()
+        if self.watcher:
+            progress = Progress(**{field.name: self.log[-1][field.name] for field in dataclasses.fields(Progress)})
+            self.watcher.start(self.settings, self.last_step, progress)
+        while not self.spent:
+            self.loss = self.training.advance()
+            if not math.isfinite(self.loss):
+                raise Diverged(f"the loss is {self.loss} at step {self.training.steps}")
+            if self.watcher:
+                self.watcher.step(self.training, self.loss)
+            if self.training.steps == due or self.spent:
+                self._evaluate()
+            if self.training.steps == due:
+                due = next(planned)
+            yield
+
+    def _evaluate(self) -> None:
+        progress = training_progress(self.training, self.validation, self.loss, self.settings.validation_draws)
+        self.log.append({**dataclasses.asdict(progress), "wall_seconds": self.wall_seconds})
+        if self.watcher:
+            self.watcher.evaluation(progress)
+
+    def accuracy(self, evaluation: Evaluation, n_a: int) -> float:
+        """That of the model as it is, over `n_a` draws of a."""
+        return evaluation.accuracy(self.training.evaluated, n_a, estimator=self.training.trainer.estimator)
+
+    def progress(self) -> dict[str, Any]:
+        """The figures of how far the run is, with its curves; none before its first evaluation."""
+        if not self.log:
+            return {}
+        seconds = self.training.train_seconds
+        return {
+            "step": self.training.steps,
+            "epoch": self.training.epoch,
+            "train_seconds": seconds,
+            "wall_seconds": self.wall_seconds,
+            "steps_per_second": self.training.steps / seconds if seconds else None,
+            "validation_accuracy": self.log[-1]["validation_accuracy"],
+            "resumed": self.resumed,
+            **{curve: [point[name] for point in self.log] for curve, name in CURVES.items()},
+        }
+
+    def checksum(self) -> str:
+        """First 16 hex digits of the SHA-256 over all parameters: runs that agree in it agree in every number."""
+        digest = hashlib.sha256()
+        for key, parameter in sorted(self.training.evaluated.parameters.items()):
+            digest.update(key.encode())
+            digest.update(np.ascontiguousarray(self.bk.to_numpy(parameter)).data)
+        return digest.hexdigest()[:16]
