@@ -4,6 +4,7 @@ For some of them: sessions of the benchmark within this process.
 """
 
 import contextlib
+import functools
 import gc
 import importlib
 import io
@@ -16,6 +17,8 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 from threadpoolctl import threadpool_limits
+
+from gsbench.data import load_dataset
 
 pytest_plugins = ["pytester"]
 
@@ -58,6 +61,14 @@ def cache_folder(tmp_path_factory):
         del os.environ["GSBENCH_CACHE"]
     else:
         os.environ["GSBENCH_CACHE"] = before
+
+
+@pytest.fixture(scope="module")
+def loaded_once():
+    """Runs of one process share what they read of the disk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gsbench.runs.run.load_dataset", functools.cache(load_dataset))
+        yield
 
 
 @pytest.fixture
