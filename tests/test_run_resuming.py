@@ -21,6 +21,8 @@ from gsbench.runs import Store, make_run, run_training
 from gsbench.runs.settings import SETTINGS
 from gsbench.training import Evaluation, Trainer, Training
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 TINY = {
     "preset": "small",
     "n_classes": 2,

@@ -25,7 +25,7 @@ from gsbench.runs.cluster import check_workers
 from gsbench.runs.grid import make_runs, read_grids
 from gsbench.runs.sweep import run_sweep
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("loaded_once")]
 
 # The smallest runs there are.
 TINY = {
