@@ -4,6 +4,8 @@ For some of them: sessions of the benchmark within this process.
 """
 
 import contextlib
+import functools
+import gc
 import importlib
 import io
 import os
@@ -16,6 +18,8 @@ import pandas as pd
 import pytest
 from threadpoolctl import threadpool_limits
 
+from gsbench.data import load_dataset
+
 pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parent.parent
@@ -26,6 +30,15 @@ def one_thread():
     """The matrices of tests are small: threads would only wait for each other."""
     with threadpool_limits(1):
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def a_small_heap():
+    """What is there before a module's tests stays until the end. So the many measurements that collect garbage first
+    need not look through it, which would take them longer than what they measure.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -48,6 +61,24 @@ def cache_folder(tmp_path_factory):
         del os.environ["GSBENCH_CACHE"]
     else:
         os.environ["GSBENCH_CACHE"] = before
+
+
+@pytest.fixture(scope="module")
+def loaded_once():
+    """Runs of one process share what they read of the disk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gsbench.runs.run.load_dataset", functools.cache(load_dataset))
+        yield
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures are made, but not drawn when saved, which is most of a report's work: for tests that look at none."""
+
+    def savefig(self, file, *, format, **_):
+        file.write({"png": b"\x89PNG", "svg": b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"/>'}[format])
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", savefig)
 
 
 @pytest.fixture(scope="session")

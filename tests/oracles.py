@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -210,12 +209,12 @@ class Oracle:
         """The network on the concatenation of its inputs, in the order given: [R, ΣD] → [R, n_out]"""
         P = self.parameters
         W = np.concatenate([P[f"{name}/W_{u}"].T if u == "y" else P[f"{name}/W_{u}"] for u in inputs], axis=1)
-        n_layers = sum(re.fullmatch(rf"{name}/W\d+", key) is not None for key in P)
         h = np.concatenate(list(inputs.values()), axis=1) @ W.T
-        for layer in range(1, n_layers + 1):
-            h = self.nonlinearity(self.normalised(h, name, layer))
-            h = h @ P[f"{name}/W{layer + 1}"].T
-        return h + P[f"{name}/b{n_layers + 1}"]
+        layer = 1
+        while (W_next := P.get(f"{name}/W{layer + 1}")) is not None:
+            h = self.nonlinearity(self.normalised(h, name, layer)) @ W_next.T
+            layer += 1
+        return h + P[f"{name}/b{layer}"]
 
     def normalised(self, h: np.ndarray, name: str, layer: int) -> np.ndarray:
         b = self.parameters[f"{name}/b{layer}"]

@@ -12,6 +12,7 @@ from gsbench.cli import train as command
 from gsbench.presets import PRESETS
 from gsbench.recipe import Recipe
 from gsbench.runs import Store, make_run
+from gsbench.settings import NETWORKS
 from gsbench.training import Progress
 
 TINY = ["train", "--preset", "small", "--classes", "2", "--labels", "2", "--batch", "10", "--threads", "1",
@@ -121,6 +122,14 @@ def test_options_reach_the_settings(tmp_path, asked):
     assert (store.folder, given["checkpoint_seconds"], given["data_dir"]) == (tmp_path, 8, None)
 
 
+def test_options_of_the_networks_take_the_place_of_the_preset_s(tmp_path, asked):
+    options = ["--preset", "tuned", "--drop-x", "0.1", "--norm", "none", "--d-z", "9", "--log-var-limits=-4.5,2"]
+    assert main(["train", *options, "--runs", str(tmp_path)]) == 0
+    config = asked[0][0].case.make_config()
+    assert (config.drop_x, config.norm, config.d_z, config.log_var_limits) == (0.1, "none", 9, (-4.5, 2.0))
+    assert (config.units, config.drop_hidden) == (128, 0.3)  # the preset's
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_without_options_is_itself(tmp_path, asked, preset):
     assert main(["train", "--preset", preset, "--seed", "3", "--runs", str(tmp_path)]) == 0
@@ -138,7 +147,7 @@ def test_help_names_every_option(capsys):
         main(["train", "--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
-    for name in (*OF_CASE, *OF_EVALUATION, *OF_BUDGET, *vars(Recipe())):
+    for name in (*OF_CASE, *OF_EVALUATION, *OF_BUDGET, *vars(Recipe()), *NETWORKS):
         assert f"--{name.replace('_', '-')}" in text, name
     for preset in PRESETS:
         assert preset in text
@@ -159,6 +168,10 @@ def test_help_names_every_option(capsys):
         (["--dataset", "mnits"], "unknown --dataset 'mnits'; known: "),
         (["--dataset", "mnits"], "; did you mean 'mnist'?"),
         (["--classes", "0"], "--classes must be >= 2, got 0"),
+        (["--drop-x", "1"], "--drop-x must be >= 0 and < 1, got 1.0"),
+        (["--norm", "layer"], "unknown --norm 'layer'; known: none, batch"),
+        (["--log-var-limits=2,1"], "--log-var-limits must be (low, high) with low < high, got (2.0, 1.0)"),
+        (["--log-var-limits", "2;1"], "must be (low, high) with low < high, such as -4.6,2.3, got '2;1'"),
         (["--shift", "100"], "--shift must be >= 0 and <= 27, got 100"),
         (["--epochs", "1e308"], "--epochs must be > 0 and <= 1000000000, got 1e+308"),
         (["--learning-rate-every", "1e-320"], "--learning-rate-every must be >= 1e-09, got 1e-320"),

@@ -290,6 +290,7 @@ def test_a_field_called_as_a_column_of_the_frame_keeps_its_values():
     assert frame["run"].tolist() == ["Example Xample, 2026-01-02 03:04"]
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.slow
 def test_the_report_of_the_newest_session_says_what_it_left_out(tmp_path, capsys):
     """After an unreadable newest file an older session is shown: the terminal says so."""

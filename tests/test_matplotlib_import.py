@@ -54,7 +54,7 @@ def test_all_that_draws_does_so_without_a_backend(tmp_path, backend):
 from gsbench.cli import doctor, main
 doctor.PROBES = [probe for probe in doctor.PROBES if probe.name == "matplotlib"]
 codes = [main(command.split()) for command in (
-    "doctor", "gallery --draws 2", "compare a.jsonl b.jsonl --figure c.svg", "plan p.jsonl --figure p.png",
+    "doctor", "gallery --draws 2 --taus 1", "compare a.jsonl b.jsonl --figure c.svg", "plan p.jsonl --figure p.png",
     "report a.jsonl --name r",
 )]
 sys.exit(str(codes))

@@ -152,7 +152,7 @@ def test_an_option_that_cannot_be_read_is_exit_code_2(arguments, why, capsys):
         (["--epochs", "2", "run.jsonl"], "--epochs needs --examples"),
         (["--preset", "huge", "run.jsonl"], "unknown --preset 'huge'"),
         (["--model", "m3", "run.jsonl"], "unknown --model 'm3'; known: adgm, m2"),
-        (["--preset", "smal", "run.jsonl"], "tuned, paper; did you mean 'small'?"),
+        (["--preset", "smal", "run.jsonl"], "; did you mean 'small'?"),
         (["--dtype", "float64", "run.jsonl"], "no record of time or memory in run.jsonl, dtype float64"),
         (["--model", "m2", "run.jsonl"], "was measured at two class counts; measure with --calibrate"),
         (["--figure", "none/plan.png", "run.jsonl"], "there is no folder 'none'"),

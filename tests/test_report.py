@@ -138,6 +138,7 @@ def test_on_a_gpu_no_library_of_the_cpu_is_named():
     assert versions(rows) == "Chainer 7.8.1, PyTorch 2.13.0+cpu, Pyro 1.9.1."
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_page_says_whose_speedup_is_the_bounds_alone(tmp_path):
     def glance(records):
         page = page_of(make_report([write_lines(tmp_path / "a.jsonl", records)], name="a", output=tmp_path).parent)
@@ -286,6 +287,7 @@ def test_what_one_of_two_joint_runs_measured_is_not_missing():
     assert "- group `bound` (time of the unlabelled bound): no record in run Other, 2026-02-03 03:04" in apart
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_page_names_the_runs_that_are_read_as_one_and_their_commits(tmp_path):
     other = later([r for r in STEPS if r["n_classes"] == 10], gsbench_commit="ba9876543210", threads=2)
     kept = [r for r in STEPS if r["n_classes"] != 10] + STEPS[:1]
@@ -374,6 +376,7 @@ def test_a_case_that_failed_before_it_was_known_is_listed(tmp_path):
     assert "early" in page_of(folder)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_newer_report_replaces_an_older_one_and_nothing_else(tmp_path):
     first = make_report([write_lines(tmp_path / "a.jsonl", STEPS)], name="a", output=tmp_path / "out").parent
     assert (first / "steps_per_second.png").exists()
@@ -382,6 +385,7 @@ def test_a_newer_report_replaces_an_older_one_and_nothing_else(tmp_path):
     assert {path.name for path in first.iterdir()} == {*FILES, "notes.txt"}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_report_that_fails_leaves_the_older_one_whole(tmp_path, monkeypatch):
     folder = make_report([write_lines(tmp_path / "a.jsonl", STEPS)], name="a", output=tmp_path / "out").parent
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
@@ -404,6 +408,7 @@ def test_a_name_that_is_no_folders_is_refused(tmp_path, name):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_peers_have_a_table_of_their_own_and_are_not_missed_where_nobody_asked(tmp_path):
     figures = {"baseline": "plain-chainer", "timed": "bound", "speedup": 1.5, "speedup_low": 1.4, "speedup_high": 1.75}
     records = [make_record("peer", n_classes=k, **figures) for k in (100, 10)]
@@ -429,6 +434,7 @@ def test_a_report_on_runs_with_several_baselines_names_them_all(tmp_path):
     assert ">times as fast as the exact sum</text>" in (tmp_path / "two" / "speedup.svg").read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_peers_that_did_not_fit_stand_in_the_table_and_those_that_were_skipped_do_not(tmp_path):
     records = peer_records([10])
     for record, status in zip(records, ("too-large", "out-of-memory", "skipped"), strict=False):

@@ -448,6 +448,7 @@ def test_the_csv_files_have_the_figures_and_the_curves_and_no_path(report):
     assert own["loss"].isna().tolist() == [True, False, False, False, False]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_beside_a_benchmark_the_training_runs_stand_under_its_accuracies_and_in_none_of_its_tables(tmp_path):
     bench = [r for r in make_run(models=["m2"], ks=(10,), accuracy_ks=(10,), gradients=False) if r["status"] == "ok"]
     trained = training_records((10,), seeds=(0,), model="m2", recorded_at="2026-01-02T05:00:00Z")

@@ -1,7 +1,6 @@
 """Training runs: settings, store, and that a run that was stopped or killed ends as one that was not."""
 
 import dataclasses
-import functools
 import itertools
 import json
 import os
@@ -27,7 +26,7 @@ from gsbench.runs.training_run import Diverged, TrainingRun, run_step_bytes
 from gsbench.settings import Settings
 from gsbench.training import Evaluation, Training, evaluation_steps
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("loaded_once")]
 
 TINY = {
     "preset": "small",
@@ -45,14 +44,6 @@ TIMES = {
     "run_id", "recorded_at", "train_seconds", "wall_seconds", "steps_per_second", "curve_seconds", "curve_wall_seconds",
     "resumed", "memory_limit_bytes", "live_peak_bytes", "state_bytes",
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True, scope="module")
-def loaded_once():
-    """Runs of one process share what they read of the disk."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gsbench.runs.run.load_dataset", functools.cache(load_dataset))
-        yield
 
 
 def tiny(**changes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
@@ -10,7 +11,7 @@ from gsbench.gallery import make_gallery
 from gsbench.report import gaps, text
 from gsbench.report.answer import answer
 from gsbench.report.blocks import Block, Figure, Items, Link, Notice, Page, Paragraph, Section, Table
-from gsbench.report.drawing.sheet import Plot
+from gsbench.report.drawing.sheet import Plot, figure_settings
 from gsbench.report.drawing.styles import by_estimator
 from gsbench.report.figure_tables import jang_table, ratio_table, readouts_section, roofline_table
 from gsbench.report.figures import FIGURES
@@ -156,7 +157,14 @@ def _gallery(frame: pd.DataFrame) -> Section | None:
     """What Gumbel-Softmax draws look like, where the records have an estimator that draws them."""
     if not (frame["gumbel_softmax"] == 1).any():
         return None
-    return of_plot("gallery", draw_gallery(make_gallery()), "more")
+    return of_plot("gallery", _gallery_plot(), "more")
+
+
+@functools.cache
+def _gallery_plot() -> Plot:
+    """The same in all reports."""
+    with figure_settings():
+        return draw_gallery(make_gallery())
 
 
 def _files(curves: pd.DataFrame) -> Section:
