@@ -1,8 +1,8 @@
-"""The C library's memory allocator, which keeps what arrays free as CuPy's pool does on a card.
+"""Makes the C library's allocator keep freed memory, as CuPy's memory pool does on a card.
 
-glibc hands arrays beyond 32 MiB, of K · B rows from K of some 170 on, back to the system as soon as they are freed. The
-next step has to have the same pages cleared and mapped anew: at K = 500 a quarter to a third of the time of
-`marginalize`, and most of its wandering. Its highest memory is the same.
+glibc returns an array above 32 MiB to the system as soon as it is freed; arrays of K · B rows are so large from about
+K = 170 on. The next step must clear and map the same pages again. At K = 500 this takes a quarter to a third of the
+time of `marginalize` and causes most of its noise. The peak memory is the same in both cases.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _kept = False
 
 @functools.cache
 def _libc() -> ctypes.CDLL | None:
-    """None where the C library is not glibc."""
+    """The C library, or None if it is not glibc."""
     try:
         libc = ctypes.CDLL(None)
         return libc if libc.mallopt and libc.malloc_trim else None
@@ -26,9 +26,9 @@ def _libc() -> ctypes.CDLL | None:
 
 
 def keep_memory() -> bool:
-    """From now on this process keeps what its arrays free, for those that follow; what it kept before is released.
+    """From now on this process keeps the memory of freed arrays for later arrays. Memory kept so far is released.
 
-    Whether it does: with glibc alone.
+    Returns whether the process keeps memory: only glibc can.
     """
     global _kept
     libc = _libc()
@@ -39,12 +39,12 @@ def keep_memory() -> bool:
 
 
 def freed_memory() -> str:
-    """What becomes of it, in a record: "kept", or "returned" as the C library sees fit."""
+    """For records: "kept", or "returned" if the C library decides."""
     return "kept" if _kept else "returned"
 
 
 def release_memory() -> None:
-    """Gives back to the system what is kept and not in use: another process may need it."""
+    """Returns unused kept memory to the system, because another process may need it."""
     gc.collect()
     libc = _libc()
     if libc is not None:

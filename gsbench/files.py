@@ -1,8 +1,8 @@
-"""Files and folders that are written whole or not at all, and what a killed process leaves of them.
+"""Files and folders that are written whole or not at all, even if a process is killed.
 
-What is being written lies in a draft: a folder `.gsbench-…` beside its target. Its writer holds the lock in it for as
-long as it lives, and the system takes the lock back from a process that is killed. So a draft whose lock can be had is
-litter, and whoever writes into the same folder next removes it; a live writer's is left alone, on any machine.
+A writer first writes to a draft: a folder `.gsbench-…` beside the target, in which the writer holds a lock. The system
+releases the lock when the process is killed. So a draft whose lock is free is litter, and the next process that writes
+to the same folder removes it. The draft of a live writer stays, also if that writer runs on another machine.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from typing import BinaryIO
 from filelock import FileLock
 
 DRAFT = ".gsbench-"
-LOCK, FILE, NEW, ASIDE, LEFT, PLAN = "lock", "file", "new", "aside", "left", "plan.json"  # in a draft
-TRIES = 20  # where another process writes the same folder at the same time
+LOCK, FILE, NEW, ASIDE, LEFT, PLAN = "lock", "file", "new", "aside", "left", "plan.json"  # names in a draft
+TRIES = 20  # attempts, if another process writes the same folder at the same time
 
 Writer = Callable[[BinaryIO], object]
 
@@ -33,23 +33,23 @@ ADVICE = {
     errno.EFBIG: f"raise the limit on the size of files (ulimit -f), {_ELSEWHERE}",
     errno.EACCES: f"change its permissions, {_ELSEWHERE}",
     errno.EPERM: f"change its permissions, {_ELSEWHERE}",
-    errno.EROFS: "name a place on another disk: this one can only be read",
-    errno.EIO: "name a place on another disk: this one has a fault",
+    errno.EROFS: "name a place on another disk: this one is read-only",
+    errno.EIO: "name a place on another disk: this one reports an error",
     errno.ENAMETOOLONG: "give it a shorter name",
-    errno.EISDIR: "a folder has this name: take it away, or give another name",
-    errno.ENOTDIR: f"a file stands where a folder is needed: take it away, {_ELSEWHERE}",
-    errno.EEXIST: f"a file stands where a folder is needed: take it away, {_ELSEWHERE}",
+    errno.EISDIR: "a folder has this name: remove it, or give another name",
+    errno.ENOTDIR: f"a file has the name of a folder that is needed: remove it, {_ELSEWHERE}",
+    errno.EEXIST: f"a file has the name of a folder that is needed: remove it, {_ELSEWHERE}",
     errno.EBUSY: "it is in use, or a disk is mounted there: give another name",
 }
 
 
 class WriteError(OSError):
-    """Something cannot be written. The message names it, and says why and what to do."""
+    """A file or folder cannot be written. The message names it and says why and what to do."""
 
 
 @contextlib.contextmanager
 def writing(path: str | Path, hint: str = "") -> Iterator[None]:
-    """Turns errors of the disk into WriteError on `path`."""
+    """Turns every OSError inside the block into a WriteError that names `path`."""
     try:
         yield
     except WriteError:
@@ -61,25 +61,25 @@ def writing(path: str | Path, hint: str = "") -> Iterator[None]:
 
 
 def is_of_the_disk(error: Exception) -> bool:
-    """Whether the disk is at fault: not the network, nor what was read."""
+    """Whether the error comes from writing to the disk, not from the network or from damaged input."""
     return isinstance(error, OSError) and error.errno in ADVICE
 
 
 def explain(error: OSError) -> str:
-    """What happened to which file, and what to do, as far as the error says."""
+    """The error in words: the file, the reason and what to do, as far as they are known."""
     if error.errno is None or error.strerror is None:
         return str(error)
     return f"{error.filename}: {_reason(error)}" if error.filename else _reason(error)
 
 
 def _reason(error: OSError) -> str:
-    if error.errno in ADVICE:  # a library's own text about it says no more
+    if error.errno in ADVICE:  # the text of a library adds nothing to this
         return f"{os.strerror(error.errno)}; {ADVICE[error.errno]}"
     return error.strerror or str(error)
 
 
 def check_place(path: Path) -> None:
-    """Raises WriteError where a file cannot be written at `path`, before long work is begun for it."""
+    """Raises WriteError if a file cannot be written at `path`. Call it before long work."""
     with writing(path):
         if not path.parent.is_dir():
             raise WriteError(f"{path} cannot be written: there is no folder {str(path.parent)!r}")
@@ -88,16 +88,16 @@ def check_place(path: Path) -> None:
 
 
 def write_whole(path: Path, write: Writer) -> None:
-    """Writes a file, whole or not at all: `write` fills a draft, which then takes the place of what was there.
+    """Writes a file whole or not at all: `write` fills a draft, which then replaces the old file.
 
-    No reader ever sees a part of it. The file has the permissions that opening it for writing would give it, and a
+    No reader ever sees a partial file. The file gets the same permissions as if it were opened for writing. A symbolic
     link is followed. Raises WriteError.
     """
     write_all_whole({path: write})
 
 
 def write_all_whole(writers: Mapping[Path, Writer]) -> None:
-    """Writes several files, each as `write_whole` does; none of them where one cannot be written."""
+    """Writes several files as `write_whole` does. If one of the drafts cannot be written, no file changes."""
     with contextlib.ExitStack() as stack:
         drafts = []
         for path, write in writers.items():
@@ -119,7 +119,7 @@ def write_all_whole(writers: Mapping[Path, Writer]) -> None:
 
 
 def _check_file(path: Path) -> int | None:
-    """The permissions of the file that is there, None where there is none. Raises as opening it for writing does."""
+    """The permissions of the file, or None if it does not exist. Raises the errors of opening it for writing."""
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
@@ -133,13 +133,13 @@ def _check_file(path: Path) -> int | None:
 
 @contextlib.contextmanager
 def folder_written_whole(folder: Path, ours: Collection[str]) -> Iterator[Path]:
-    """A new folder for the block to fill, which then takes the place of `folder`.
+    """Yields a new folder for the block to fill. At the end of the block it replaces `folder`.
 
-    ours    the names that such a folder has files of
+    ours    the names of all files that such a folder may have
 
-    What is in `folder` and not named in `ours` stays in it. When the block raises, nothing has changed. A process that
-    is killed leaves the old folder or the new one; or, between two renames, none, until the next process that writes
-    beside it puts back what was there. Raises WriteError.
+    Other files in the old folder are kept. If the block raises, nothing changes. If the process is killed, the old or
+    the new folder is there. Between two renames neither is there; then the next process that writes beside it restores
+    the old one. Raises WriteError.
     """
     place = Path(os.path.realpath(folder))
     with writing(folder):
@@ -159,14 +159,14 @@ def folder_written_whole(folder: Path, ours: Collection[str]) -> Iterator[Path]:
 
 
 def _check_folder(folder: Path, ours: Collection[str]) -> None:
-    """Raises where the folder is a file, or has a folder of a name that is ours: that is somebody else's."""
+    """Raises if `folder` is a file, or if it has a folder with one of our names, which gsbench did not make."""
     try:
         names = os.listdir(folder)
     except FileNotFoundError:
         return
     for name in sorted(set(names) & set(ours)):
         if (folder / name).is_dir():
-            raise WriteError(f"{folder / name} cannot be written: it is a folder; take it away, or give another name")
+            raise WriteError(f"{folder / name} cannot be written: it is a folder; remove it, or give another name")
 
 
 def _swap(new: Path, folder: Path, aside: Path) -> None:
@@ -177,14 +177,14 @@ def _swap(new: Path, folder: Path, aside: Path) -> None:
             os.rename(folder, aside / str(i))
         try:
             return os.rename(new, folder)
-        except OSError as error:  # another process has put its own there, between our two renames
+        except OSError as error:  # another process has made the folder between our two renames
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or i == TRIES - 1:
                 raise
 
 
 @contextlib.contextmanager
 def draft_folder(beside: Path) -> Iterator[Path]:
-    """A draft in the folder `beside`, for what is to be moved from there into it. It is removed at the end."""
+    """A draft in the folder `beside`, whose files are then moved to `beside`. The draft is removed at the end."""
     clear_drafts(beside)
     draft, lock = _new_draft(beside)
     try:
@@ -194,21 +194,21 @@ def draft_folder(beside: Path) -> Iterator[Path]:
 
 
 def clear_drafts(folder: Path) -> None:
-    """Removes the drafts in a folder that killed processes left. What one of them had moved aside is put back."""
+    """Removes the drafts that killed processes left in a folder. Files that they had moved aside are restored."""
     with contextlib.suppress(OSError):
         for draft in folder.glob(f"{DRAFT}*"):
-            # What cannot be read or removed is left: it stands in nobody's way.
+            # A draft that cannot be read or removed stays: it does no harm.
             with contextlib.suppress(OSError, ValueError, NotImplementedError):
                 if (draft / LOCK).exists():
                     lock = FileLock(draft / LOCK, timeout=0)
                     lock.acquire()
                     _end(draft, lock)
                 else:
-                    draft.rmdir()  # its writer was killed before it made the lock, or is about to make it
+                    draft.rmdir()  # its writer has not made the lock yet, or was killed before
 
 
 def _new_draft(beside: Path) -> tuple[Path, FileLock]:
-    """Another process may take a draft for litter that is not locked yet. Then there is another one."""
+    """A new draft and its lock. Another process may remove a draft before it is locked, so there are several tries."""
     for _ in range(TRIES):
         draft = beside / f"{DRAFT}{uuid.uuid4().hex}"
         draft.mkdir()
@@ -217,7 +217,7 @@ def _new_draft(beside: Path) -> tuple[Path, FileLock]:
             lock.acquire()
         except (FileNotFoundError, TimeoutError):
             continue
-        except NotImplementedError:  # a file system without locks: nobody can have this one, and the draft is left
+        except NotImplementedError:  # without locks on this file system, no process can clear this draft
             (draft / LOCK).touch()
             return draft, lock
         except OSError:
@@ -226,11 +226,11 @@ def _new_draft(beside: Path) -> tuple[Path, FileLock]:
         if (draft / LOCK).exists():
             return draft, lock
         lock.release()
-    raise OSError(f"{beside} has lost {TRIES} drafts")
+    raise OSError(f"other processes removed {TRIES} drafts in {beside}")
 
 
 def _end(draft: Path, lock: FileLock) -> None:
-    """Removes a draft whose lock is held. The lock is the last that goes: without it a draft is taken for a new one."""
+    """Removes a draft whose lock is held. The lock file goes last: a draft without it counts as a new one."""
     try:
         _put_back(draft)
         for path in draft.iterdir():
@@ -244,7 +244,7 @@ def _end(draft: Path, lock: FileLock) -> None:
 
 
 def _put_back(draft: Path) -> None:
-    """Folders that were moved aside: back where nothing has taken their place, else what is in them and not ours."""
+    """Restores folders that were moved aside, or only the files that are not ours if a new folder is in their place."""
     if not (draft / ASIDE).is_dir():
         return
     plan = json.loads((draft / PLAN).read_text(encoding="utf-8"))
@@ -257,11 +257,11 @@ def _put_back(draft: Path) -> None:
         for path in sorted(old.iterdir()):
             if not (replaced and path.name in ours):
                 _move(path, folder)
-    os.rename(draft / ASIDE, draft / LEFT)  # what is left there is to go: a killed process's successor must know
+    os.rename(draft / ASIDE, draft / LEFT)  # a later process must not restore the rest again
 
 
 def _move(path: Path, folder: Path) -> None:
-    """Moves a file or folder into a folder. What is there by its name, as of a moment ago, stays too."""
+    """Moves a file or folder into a folder. An existing file of the same name stays; the moved one gets a ~."""
     target = folder / path.name
     if path.is_dir() and target.is_dir() and not path.is_symlink():
         for part in sorted(path.iterdir()):

@@ -1,7 +1,7 @@
-"""What Gumbel-Softmax draws look like, in numbers: single draws, and their mean, against the temperature.
+"""Gumbel-Softmax draws at several temperatures: single draws and their mean, as numbers.
 
 Jang et al. 2017 (arXiv 1611.01144), eq. 2: s = softmax((log π + g)/τ), g Gumbel noise. At a low temperature a draw is
-nearly one-hot, and the mean of draws is near the categorical π; at a high one both are near uniform.
+nearly one-hot and the mean of the draws is near the categorical π. At a high temperature both are near uniform.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from gsbench.values import Range, SettingError, shown, whole
 
 TAUS = (0.1, 1.0, 5.0, 100.0)
 DRAWS = 100
-SHOWN = 10  # draws at the lowest temperature that are kept one by one
+SHOWN = 10  # number of single draws at the lowest temperature that are kept
 CLASSES = 6
-SEED = 212  # at six classes, `random_logits` then give the likeliest a probability of 0.80, as in the source's figures
+SEED = 212  # with this seed and six classes, the likeliest class has a probability of 0.80, as in the source's figures
 INPUTS, SCALE = 10, 3.0
-MOST_TAUS = 100  # each has panels of its own
-ARRAYS = 6  # numbers for each draw and class that are live at once: the noise, a draw, and what is made on the way
-ROW_BYTES = 700  # of a row of the table of numbers, which has one for each class in each panel
-SUM_TOLERANCE = 0.01  # within which probabilities must sum to 1: 0.33,0.33,0.33 will do
+MOST_TAUS = 100  # each temperature has its own panels
+ARRAYS = 6  # live arrays of draws × classes: the noise, the draws, and intermediate results
+ROW_BYTES = 700  # per row of the table of numbers; there is a row for each class in each panel
+SUM_TOLERANCE = 0.01  # allowed error of the sum of probabilities: 0.33,0.33,0.33 is allowed
 
 
 @dataclass(frozen=True, eq=False)
 class Gallery:
-    """The numbers of the figures. One noise serves all temperatures, so that what differs is the temperature's doing.
+    """The numbers of the figures. All temperatures share one noise, so that only the temperature makes a difference.
 
     probabilities    [K], π
     taus             [T], rising
     first            [T, K], the first draw at each temperature
-    shown            [S, K], the first draws at the lowest temperature, ten at most
+    shown            [S, K], up to ten draws at the lowest temperature
     means            [T, K], the mean of all draws at each temperature
-    mean_largest     [T], the mean over the draws of their largest entry: 1 where they are one-hot, 1/K where uniform
+    mean_largest     [T], the mean of the largest entry of a draw: 1 if all draws are one-hot, 1/K if uniform
     """
 
     logits: np.ndarray
@@ -75,13 +75,13 @@ def make_gallery(
     draws: int = DRAWS,
     seed: int = SEED,
 ) -> Gallery:
-    """Draws at each temperature of the categorical softmax(logits), in float64. The same seed gives the same numbers.
+    """Gumbel-Softmax draws of the categorical softmax(logits), in float64. The same seed gives the same numbers.
 
-    logits    [K], −inf for a class that has no probability; None: `random_logits` of six classes
+    logits    [K], −inf for a class of probability 0; None: `random_logits` of six classes
     taus      temperatures >= LEAST_TAU, in any order
-    draws     independent draws at each, all with the same noise
+    draws     number of independent draws; all temperatures use the same noise
 
-    Raises ValueError that says what is allowed, also where the draws would not fit into memory.
+    Raises ValueError, which says what is allowed, also if the draws would not fit into memory.
     """
     _check(taus, draws, seed)
     logits = random_logits(CLASSES, seed) if logits is None else _checked_logits(logits)
@@ -113,21 +113,21 @@ def make_gallery(
 def random_logits(n_classes: int, seed: int = SEED) -> np.ndarray:
     """A random linear layer at a random input: W x [K], W_kd ~ N(0, 3²/10) [K, 10], x ~ N(0, I) [10].
 
-    So a logit has a standard deviation of about 3, and one class stands out. Raises ValueError below two classes and
-    for a negative seed.
+    A logit has a standard deviation of about 3, so that one class stands out. Raises ValueError for fewer than two
+    classes or a negative seed.
     """
     SEEDS.check("seed", seed)
     whole(2).check("classes", n_classes)
     _check_size(n_classes, 1, 1)
-    rng = np.random.default_rng([seed, 1])  # a stream beside the noise's
+    rng = np.random.default_rng([seed, 1])  # not the stream of the noise
     W = rng.standard_normal((n_classes, INPUTS)) * (SCALE / math.sqrt(INPUTS))
     return np.asarray(W @ rng.standard_normal(INPUTS))
 
 
 def logits_of(probabilities: Sequence[float] | np.ndarray) -> np.ndarray:
-    """log π [K] of probabilities [K], −inf for 0; they are divided by their sum.
+    """log π [K] of probabilities [K], which are first divided by their sum. log 0 is −inf.
 
-    Raises ValueError unless all are >= 0 and they sum to 1, or nearly so.
+    Raises ValueError unless all are >= 0 and their sum is 1 within SUM_TOLERANCE.
     """
     pi = np.asarray(probabilities, np.float64)
     if pi.ndim != 1 or len(pi) < 2 or not (np.isfinite(pi) & (pi >= 0)).all():
@@ -144,7 +144,7 @@ def total_variation(p: np.ndarray, q: np.ndarray) -> np.ndarray:
 
 
 def rows(gallery: Gallery) -> list[dict[str, Any]]:
-    """All numbers that are drawn, a row an entry: panel, tau, draw (from 1), class (from 0), value."""
+    """All numbers of the figure, a dict for each: panel, tau, draw (from 1), class (from 0), value."""
     panels: list[tuple[str, float | None, int | None, np.ndarray]] = [
         ("categorical", None, None, gallery.probabilities)
     ]
@@ -168,7 +168,7 @@ def _check(taus: Sequence[float], draws: int, seed: int) -> None:
 
 
 def _check_size(n_classes: int, draws: int, n_taus: int) -> None:
-    """Raises SettingError where the numbers would not fit into memory."""
+    """Raises SettingError if the numbers would not fit into memory."""
     needed = 8 * ARRAYS * draws * n_classes + ROW_BYTES * n_classes * (1 + SHOWN + 2 * n_taus)
     limit = memory_limit()
     if needed > limit:

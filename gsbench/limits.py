@@ -1,9 +1,9 @@
-"""What this process may have of its machine: the least that machine, affinity and control groups allow.
+"""The cores and the memory that this process may use: the minimum over machine, affinity and control groups.
 
 A batch system or a container limits a process by control groups, of version 2, version 1 or both. A process belongs to
-a group of each hierarchy, and what any ancestor of that group is limited to limits the process too.
+one group of each hierarchy, and the limits of all ancestors of this group apply to the process too.
 
-`root` is the folder below which /proc and the mounted hierarchies are looked for.
+`root` is the folder with /proc and the mounted hierarchies.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ROOT = Path("/")
 
 
 def available_cores(root: Path = ROOT) -> int:
-    """The processor cores that this process may use: whole ones within the quotas, and one at least."""
+    """The number of processor cores that this process may use: the quota rounded down, but at least 1."""
     cores = [os.cpu_count() or 1]
     if hasattr(os, "sched_getaffinity"):
         cores.append(len(os.sched_getaffinity(0)))
@@ -29,12 +29,12 @@ def available_cores(root: Path = ROOT) -> int:
 
 
 def available_bytes(root: Path = ROOT) -> int:
-    """Host memory that can still be had."""
+    """The host memory that this process can still allocate."""
     return max(0, min([int(psutil.virtual_memory().available), *_free_bytes(root)]))
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """Cores, as a share of time, that each control group of this process may use."""
+    """The number of cores, as a share of time, that each control group of this process allows."""
     for group in _groups(root, None):
         quota, _, period = _text(group / "cpu.max").partition(" ")
         yield from _share(quota, period)
@@ -43,27 +43,27 @@ def _quotas(root: Path) -> Iterator[float]:
 
 
 def _share(quota: str, period: str) -> Iterator[float]:
-    """quota/period, both in microseconds, where they are numbers. No limit is "max" in version 2, -1 in version 1."""
+    """quota/period, both in microseconds, if they are numbers: "max" in version 2 and -1 in version 1 mean no limit."""
     if quota.isdecimal() and period.isdecimal() and int(period):
         yield int(quota) / int(period)
 
 
 def _free_bytes(root: Path) -> Iterator[int]:
-    """Bytes that each control group of this process may still take. Above memory.high, processes are slowed down."""
+    """The bytes that each control group still allows. memory.high counts too: above it, processes are slowed down."""
     for group in _groups(root, None):
         limits = [_text(group / "memory.max"), _text(group / "memory.high")]
         yield from _left(limits, _text(group / "memory.current"), _counts(group).get("inactive_file", "0"))
     for group in _groups(root, "memory"):
         counts = _counts(group)
-        # The second is the least of this group's limit and of its ancestors', some of which may not be mounted here.
+        # The second is the minimum over this group and its ancestors, some of which may not be mounted here.
         limits = [_text(group / "memory.limit_in_bytes"), counts.get("hierarchical_memory_limit", "")]
         yield from _left(limits, _text(group / "memory.usage_in_bytes"), counts.get("total_inactive_file", "0"))
 
 
 def _left(limits: list[str], used: str, inactive: str) -> Iterator[int]:
-    """The least of the limits that are numbers ("max" is none), less what is used.
+    """The smallest numeric limit ("max" means none) minus the used bytes.
 
-    What files were read into is counted as used, and given back on demand: `inactive`.
+    The used bytes include the `inactive` file cache, which the system frees on demand, so that is added again.
     """
     if numbers := [int(limit) for limit in limits if limit.isdecimal()]:
         yield min(numbers) - int(used if used.isdecimal() else 0) + int(inactive if inactive.isdecimal() else 0)
@@ -77,16 +77,16 @@ def _counts(group: Path) -> dict[str, str]:
 
 @functools.cache
 def _groups(root: Path, controller: str | None) -> tuple[Path, ...]:
-    """The folders of this process's group and of its ancestors, as far as they are mounted. They are looked up once.
+    """The mounted folders of this process's group and of its ancestors. They are looked up once.
 
-    controller   one of version 1's, such as "memory"; None: version 2, whose hierarchy has all
+    controller   a controller of version 1, such as "memory"; None: version 2, which has all controllers
     """
     own, mount = _own_group(root, controller), _mount(root, controller)
     if own is None or mount is None:
         return ()
     top, mounted = mount
-    # Where the mount shows another part of the hierarchy than the one that the process is in, as in some containers,
-    # its top is the container's own group.
+    # In some containers the mount shows a part of the hierarchy that does not contain the process's path. The top of
+    # the mount is then the container's own group.
     visible = own.is_relative_to(top) and ".." not in own.parts
     parts = own.relative_to(top).parts if visible else ()
     folder = root / mounted.lstrip("/")
@@ -94,7 +94,7 @@ def _groups(root: Path, controller: str | None) -> tuple[Path, ...]:
 
 
 def _own_group(root: Path, controller: str | None) -> PurePosixPath | None:
-    """The path of this process's group in its hierarchy. A line is `4:cpu,cpuacct:/batch/job7`, or `0::/batch/job7`."""
+    """This process's group in its hierarchy. A line is like `4:cpu,cpuacct:/batch/job7` or `0::/batch/job7`."""
     for line in _text(root / "proc/self/cgroup").splitlines():
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
@@ -104,7 +104,7 @@ def _own_group(root: Path, controller: str | None) -> PurePosixPath | None:
 
 
 def _mount(root: Path, controller: str | None) -> tuple[str, str] | None:
-    """Which group is at the top of the mounted hierarchy, and where that is mounted.
+    """The group at the top of the mounted hierarchy, and the folder where it is mounted.
 
     A line is `31 23 0:26 /top /where rw,… - cgroup2 cgroup2 rw`, with optional fields before the dash.
     """
@@ -118,12 +118,12 @@ def _mount(root: Path, controller: str | None) -> tuple[str, str] | None:
 
 
 def _unescaped(path: str) -> str:
-    """A path of mountinfo, where a space is written as \\040."""
+    """A path of mountinfo, which writes a space as \\040."""
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), path)
 
 
 def _text(path: Path) -> str:
-    """The file's text, or "" where there is none that can be read."""
+    """The file's text, or "" if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:

@@ -16,15 +16,15 @@ from gsbench.allocator import freed_memory
 from gsbench.backends.base import Backend
 from gsbench.version import __version__
 
-# All seconds of all records, of single calls, pairs and training runs, are of this clock: wall time. Time of the
-# processor would leave out what a call waits for, count threads one by one, and tell nothing of a device.
+# All seconds in all records are wall time of this clock. Processor time would omit waiting, add up the threads, and say
+# nothing about a device.
 CLOCK = "time.perf_counter"
 
 
 def blas() -> tuple[str, int | None]:
-    """The library behind NumPy's matrix products, such as "openblas 0.3.29 SkylakeX" (its kernel), and its threads."""
+    """The library of NumPy's matrix products with its kernel, such as "openblas 0.3.29 SkylakeX", and its threads."""
     pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
-    # SciPy and others bring libraries of their own. NumPy's lies beside NumPy, or is the system's only one.
+    # SciPy and others ship their own libraries. NumPy's lies beside NumPy, or is the only one of the system.
     for pool in sorted(pools, key=lambda pool: "numpy" not in Path(pool["filepath"]).parent.name):
         parts = (pool["internal_api"], pool.get("version"), pool.get("architecture"))
         return " ".join(str(part) for part in parts if part), pool["num_threads"]
@@ -32,7 +32,6 @@ def blas() -> tuple[str, int | None]:
 
 
 def processor() -> str:
-    """The processor's name."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text().splitlines():
@@ -42,7 +41,7 @@ def processor() -> str:
 
 
 def commit() -> str | None:
-    """The commit of the source tree that gsbench is imported from, with "-dirty" where it was changed; else None."""
+    """The commit of the clone that gsbench is imported from, with "-dirty" if files changed. None outside a clone."""
     folder = Path(__file__).resolve().parent.parent
     if not (folder / ".git").exists():
         return None
@@ -77,12 +76,12 @@ def _unchanging() -> dict[str, Any]:
 
 
 def machine_fields_of_driver() -> dict[str, Any]:
-    """The same where no backend is at hand, as in the record of what failed elsewhere."""
+    """`machine_fields` without a backend, as for the record of a case that failed in another process."""
     return dict(_unchanging())
 
 
 def machine_fields(bk: Backend) -> dict[str, Any]:
-    """Everything about the machine and the software that stands in a record, flat."""
+    """All fields of a record about the machine and the software, as a flat dict."""
     library, threads = blas()
     changing = {"machine_blas": library, "machine_blas_threads": threads, "freed_memory": freed_memory()}
     return {**_unchanging(), **changing, **bk.versions()}

@@ -1,9 +1,9 @@
-"""Makes matplotlib importable whatever MPLBACKEND says. Import this module before matplotlib.
+"""Imports matplotlib with any value of MPLBACKEND. Import this module before matplotlib.
 
-matplotlib refuses to be imported where that variable names a backend that is not installed: a notebook hands
-`module://matplotlib_inline.backend_inline` down to every program that it starts, into whatever environment. gsbench
-draws with Agg alone and needs no backend. So matplotlib is imported without the variable. Then the variable is put
-back, and matplotlib gets the backend that it names, as its own import would have done, for the user's other code.
+The import of matplotlib fails if this variable names a backend that is not installed. A notebook, for example, passes
+`module://matplotlib_inline.backend_inline` on to every program that it starts, in any environment. gsbench draws with
+Agg only and needs no other backend, so this module imports matplotlib without the variable. Then it restores the
+variable and sets the backend that it names, as matplotlib's own import does, for the user's other code.
 """
 
 from __future__ import annotations
@@ -22,5 +22,5 @@ if "matplotlib" not in sys.modules:
         if _backend is not None:
             os.environ[VARIABLE] = _backend
     if _backend:
-        with suppress(ValueError):  # one that is not installed: matplotlib looks for one itself where one is needed
+        with suppress(ValueError):  # if it is not installed, matplotlib chooses a backend when it needs one
             matplotlib.rcParams["backend"] = _backend

@@ -1,4 +1,4 @@
-"""The process of a command: a Ctrl-C at any moment, and standard streams that are closed or that nobody reads."""
+"""The process of a command: it handles Ctrl-C at any moment, and standard streams that are closed or unread."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-TYPE_CHECKING = False  # typing's, which takes long to import
+TYPE_CHECKING = False  # as in typing, which is slow to import
 if TYPE_CHECKING:
     from typing import Any
 
-STOPPED, NO_READER = 130, 141  # the shell's own exit codes: of a Ctrl-C, and of a pipe that was closed
+STOPPED, NO_READER = 130, 141  # exit codes as in the shell: after Ctrl-C, and after a closed pipe
 SIGNALS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C, and what a batch system sends
 
 
 def run(command: Callable[[], int]) -> int:
-    """Runs a command, the last thing that this process does, and returns its exit code."""
+    """Runs a command and returns its exit code. Call it last: it changes how the process ends."""
     try:
         code = command()
     except SystemExit as stop:  # argparse's
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     finally:
         if signal.getsignal(signal.SIGINT) in (_end_at_once, signal.default_int_handler):
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # what Python does at its end would answer with a traceback
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a Ctrl-C while Python ends would print a traceback
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -40,24 +40,24 @@ def run(command: Callable[[], int]) -> int:
 
 
 def begin() -> None:
-    """Prepares the process. Until `hear_ctrl_c`, a Ctrl-C ends it at once.
+    """Prepares the process. Until `hear_ctrl_c` is called, Ctrl-C ends the process at once.
 
-    In that time modules are imported, and an exception in the middle of an import is lost, or comes out as another.
+    Modules are imported in this time. An exception during an import can get lost or turn into another one.
     """
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a background job's shell has it ignored
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # it is ignored in a background job
         signal.signal(signal.SIGINT, _end_at_once)
     _open_streams()
 
 
 def hear_ctrl_c() -> None:
-    """From now on a Ctrl-C is a KeyboardInterrupt, so that what was begun can be ended."""
+    """From now on, Ctrl-C raises KeyboardInterrupt, so that the command can clean up."""
     if signal.getsignal(signal.SIGINT) is _end_at_once:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Within, the first Ctrl-C or SIGTERM is a KeyboardInterrupt. The second one ends the process at once."""
+    """Inside the block, the first Ctrl-C or SIGTERM raises KeyboardInterrupt. The second ends the process at once."""
 
     def stop(number: int, frame: object) -> None:
         end_at_once()
@@ -69,9 +69,9 @@ def stoppable() -> Iterator[None]:
 
 @contextmanager
 def later() -> Iterator[None]:
-    """A Ctrl-C or SIGTERM within is heard at the end: for what is left in disorder when its start is interrupted.
+    """Delays a Ctrl-C or SIGTERM to the end of the block, for code that an interrupt would leave in disorder.
 
-    Threads that are started within, and processes that these start, never hear one of their own.
+    Threads that start inside the block, and the processes that they start, never receive these signals.
     """
     came: list[int] = []
     with _handled(lambda number, frame: came.append(number)):
@@ -80,7 +80,7 @@ def later() -> Iterator[None]:
         else:
             from multiprocessing import resource_tracker
 
-            resource_tracker.ensure_running()  # where a process is started first, this would end the blocking
+            resource_tracker.ensure_running()  # its later start would unblock the signals
             before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
             try:
                 yield
@@ -91,7 +91,7 @@ def later() -> Iterator[None]:
 
 
 def end_at_once() -> None:
-    """From now on a Ctrl-C or SIGTERM ends the process at once: all that counts is on the disk."""
+    """From now on, Ctrl-C or SIGTERM ends the process at once: everything of value is on the disk."""
     for number in SIGNALS:
         if callable(signal.getsignal(number)):
             signal.signal(number, _end_at_once)
@@ -99,9 +99,9 @@ def end_at_once() -> None:
 
 @contextmanager
 def _handled(handler: Callable[[int, object], object]) -> Iterator[None]:
-    """Within, SIGNALS call the handler, but for those that are ignored, as in a shell's background job."""
+    """Inside the block, SIGNALS call the handler, except ignored ones, as in a background job of a shell."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+    if threading.current_thread() is not threading.main_thread():  # only the main thread can handle signals
         before = {}
     heard = {number: old for number, old in before.items() if old is not signal.SIG_IGN}
     for number in heard:
@@ -114,7 +114,7 @@ def _handled(handler: Callable[[int, object], object]) -> Iterator[None]:
 
 
 def drop_stdout() -> None:
-    """What is left in the buffer of standard output would be written when Python ends, and fail again."""
+    """Drops standard output: Python would write the rest of its buffer at the end, and fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -126,17 +126,16 @@ def _end_at_once(number: int, frame: object) -> None:
 
 
 def _open_streams() -> None:
-    """Opens what is closed of standard input, output and error to nowhere, and makes remarks that cannot be written end
-    nothing.
+    """Connects closed standard streams to the null device, and ignores write errors of standard error.
 
-    A closed one is None to Python, and its number would go to the next file that is opened: children, and C libraries,
-    would write their messages into that.
+    Python sets a closed stream to None. The next file that is opened would get its number, and child processes and C
+    libraries would write their messages to that file.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            nowhere = os.open(os.devnull, os.O_RDWR)  # of the free numbers it gets the smallest
+            nowhere = os.open(os.devnull, os.O_RDWR)  # it gets the smallest free number
             if nowhere != number:
                 os.dup2(nowhere, number)
                 os.close(nowhere)
@@ -151,7 +150,7 @@ def _open_streams() -> None:
 
 
 class _Remarks(io.FileIO):
-    """Standard error. Nobody may read it, and its disk may be full: what was asked for is done all the same."""
+    """Standard error. The command continues if nobody reads it or if its disk is full."""
 
     def write(self, data: Any, /) -> int:
         try:

@@ -1,4 +1,4 @@
-"""What one measurement says, and the file that has it at once."""
+"""The record of one measurement, and the file to which it is written at once."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ def now() -> str:
 
 
 def new_run_id() -> str:
-    """A name for one run that sorts by time, such as 20261122T161500-3f9a1c."""
+    """A new name of a run, such as 20261122T161500-3f9a1c. Names sort by time."""
     return f"{datetime.datetime.now(datetime.timezone.utc):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """One measurement with its conditions, or the reason why there is none.
+    """One measurement with its conditions, or the reason for its absence.
 
-    group      what was measured, one of `GROUPS`
-    case       its name, unique within the run
+    group      the kind of measurement, one of `GROUPS`
+    case       the name of the case, unique within the run
     status     one of `STATUSES`; `reason` says why it is not "ok"
     settings   the case (`Settings.record_fields`)
     machine    the conditions (`machine_fields`)
-    figures    what was measured, units in the names
+    figures    the measured values, with units in their names
     """
 
     run_id: str
@@ -64,10 +64,10 @@ class Record:
 
 
 class RecordFile:
-    """A JSON-lines file to which each record is written as it comes: a whole line, flushed to the disk.
+    """A JSON-lines file. Each record is written at once, as a whole line, and flushed to the disk.
 
-    A disk that takes no more ends nothing and costs no record. What could not be written is kept in `waiting`, as
-    lines, and tried again with the next record; `problem` says what the system said, and is "" where nothing waits.
+    A full disk neither stops the run nor loses a record. Lines that could not be written stay in `waiting` and are
+    tried again with the next record. `problem` is the system's error message, or "" if nothing waits.
     """
 
     def __init__(self, path: Path) -> None:
@@ -81,7 +81,7 @@ class RecordFile:
         self.write_waiting()
 
     def write_waiting(self) -> None:
-        """Writes what could not be written before, as far as the disk takes it now."""
+        """Tries again to write the waiting lines."""
         if not self.waiting:
             return
         try:
@@ -93,34 +93,34 @@ class RecordFile:
             self.problem = ""
 
     def unwritten(self) -> str:
-        """What to tell of the records that could not be written, with the records themselves; "" where there are none.
+        """A message with all records that could not be written, or "" if there are none.
 
-        Where no file takes them, the terminal's text is the only place in which they last.
+        If no file can take the records, the text in the terminal is their only copy.
         """
         if not self.waiting:
             return ""
         count = f"{len(self.waiting)} record{'s' if len(self.waiting) > 1 else ''}"
         return (
             f"{count} could not be written to {self.path}: {self.problem}\n"
-            "Here as lines, which `gsbench report` reads from a file whose name ends in .jsonl:\n"
+            "Here are their lines; `gsbench report` reads them from a file whose name ends in .jsonl:\n"
         ) + "".join(self.waiting)
 
 
 def _append_whole(path: Path, lines: bytes) -> None:
     """Appends lines to a file and flushes them to the disk, or leaves the file as it was. Raises OSError.
 
-    Where the end of an earlier line could not be cut off, a new line is begun first, so that no other is spoilt.
+    If an earlier partial line is still at the end of the file, a new line begins first, so that only that one is lost.
     """
-    with path.open("a+b", buffering=0) as file:  # what a buffer holds back would be written when the file is closed
+    with path.open("a+b", buffering=0) as file:  # a buffer would write its rest when the file is closed
         end = file.seek(0, os.SEEK_END)
         if end:
             file.seek(end - 1)
             if file.read(1) != b"\n":
                 lines = b"\n" + lines
         try:
-            while lines:  # a disk that fills up takes a part of them
+            while lines:  # a disk that fills up writes only a part
                 lines = lines[file.write(lines) or 0 :]
             os.fsync(file.fileno())
-        except BaseException:  # a Ctrl-C too
+        except BaseException:  # also Ctrl-C
             file.truncate(end)
             raise

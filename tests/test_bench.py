@@ -32,6 +32,7 @@ from gsbench.estimators import ESTIMATORS
 from gsbench.machine import CLOCK
 from gsbench.meters.child import ChildResult
 from gsbench.meters.operations import MatrixProduct
+from gsbench.settings import NETWORKS
 from gsbench.training import Training
 
 pytestmark = pytest.mark.slow
@@ -681,7 +682,7 @@ def test_a_disk_that_stays_full_ends_nothing_and_the_records_stand_on_the_termin
         (["--classes", ""], "class counts are integers >= 2"),
         (["--classes", "1201"], "data set 'glyphs' has 1200 classes, got 1201; --dataset synthetic"),
         (["--dataset", "mnist", "--classes", "11"], "data set 'mnist' has 10 classes, got 11"),
-        (["--dataset", "minst"], "argument --dataset: unknown data set 'minst'; known: glyphs, mnist, fashion-mnist"),
+        (["--dataset", "minst"], "unknown --dataset 'minst'; known: glyphs, mnist, fashion-mnist"),
         (["--dataset", "minst"], "; did you mean 'mnist'?"),
         (["--data-dir", "/nonexistent", "--dataset", "omniglot"], "/nonexistent"),
         (["--estimators", "gumble"], "unknown estimator 'gumble'; known: marginalize"),
@@ -692,24 +693,28 @@ def test_a_disk_that_stays_full_ends_nothing_and_the_records_stand_on_the_termin
         ),
         (["--estimators", ""], "no estimator in ''"),
         (["--models", "vae"], "unknown model 'vae'; known: adgm, m2"),
-        (["--preset", "huge"], "argument --preset: unknown preset 'huge'; known: default, blog"),
-        (["--batch", "0"], "must be an integer >= 1, got '0'"),
-        (["--n-mc", "1.5"], "must be an integer >= 1, got '1.5'"),
-        (["--labels", "-3"], "must be an integer >= 1, got '-3'"),
-        (["--dtype", "float8"], "argument --dtype: unknown dtype 'float8'; known: float32, float64, float16"),
+        (["--preset", "huge"], "unknown --preset 'huge'; known: default, small, blog"),
+        (["--batch", "0"], "--batch must be >= 1, got 0"),
+        (["--n-mc", "1.5"], "argument --n-mc: must be an integer, got '1.5'"),
+        (["--labels", "-3"], "--labels must be >= 1, got -3"),
+        (["--dtype", "float8"], "unknown --dtype 'float8'; known: float32, float64, float16"),
         (["--dtype", "float16"], "dtype float16 needs a CUDA device, got device 'cpu'"),
         (["--device", "tpu"], "unknown --device 'tpu'; allowed: cpu, cuda:N"),
-        (["--threads", "0"], "must be an integer >= 1, got '0'"),
+        (["--threads", "0"], "--threads must be >= 1, got 0"),
         (["--threads", "9999"], "--threads must be <="),
-        (["--seed", "-1"], "must be an integer >= 0, got '-1'"),
+        (["--seed", "-1"], "--seed must be >= 0, got -1"),
+        (["--drop-x", "1"], "--drop-x must be >= 0 and < 1, got 1.0"),
+        (["--norm", "layer"], "unknown --norm 'layer'; known: none, batch"),
+        (["--estimators", "marginalize-streamed", "--norm", "batch"], "use marginalize, or norm='none'"),
+        (["--peers", "plain-chainer", "--drop-x", "0.2"], "n_mc 1, preset default, drop_x 0.2"),
         (
             ["--memory-limit", "lots"],
             "must be a size of at least 1MB, such as 500MB, 8GiB or 8000000000, got 'lots'",
         ),
         (["--memory-limit", "8"], "must be a size of at least 1MB"),
-        (["--binarize", "static"], "argument --binarize: unknown binarize 'static'; known: dynamic, none"),
+        (["--binarize", "static"], "unknown --binarize 'static'; known: dynamic, none"),
         (["--accuracy-seconds", "0"], "argument --accuracy-seconds: must be a number > 0 and <= 1000000000, got '0'"),
-        (["--accuracy-preset", "tiny"], "argument --accuracy-preset: unknown preset 'tiny'; known: default, blog"),
+        (["--accuracy-preset", "tiny"], "argument --accuracy-preset: unknown preset 'tiny'; known: default, small"),
         (["--peers", "jax"], "unknown peer 'jax'; known: plain-chainer, plain-torch, pyro-parallel, pyro-sequential"),
         (["--peers", "pyro-parallel", "--estimators", "gumbel-softmax"], "--peers pyro-parallel do none of"),
         (["--chunks", "0"], "chunk sizes are integers >= 1 such as 1,10,100, got '0'"),
@@ -723,8 +728,8 @@ def test_a_disk_that_stays_full_ends_nothing_and_the_records_stand_on_the_termin
         (["--gradient-draws", "20"], "must be an integer >= 40, got '20'"),
         (["--classes", "１０"], "class counts are integers >= 2 such as 10,50,333, got '１０'"),
         (["--classes", "10,"], "class counts are integers >= 2 such as 10,50,333, got '10,'"),
-        (["--batch", "1_0"], "argument --batch: must be an integer >= 1, got '1_0'"),
-        (["--batch", "9" * 400], "must be an integer >= 1 and <= 9223372036854775807, got '9999"),
+        (["--batch", "1_0"], "argument --batch: must be an integer, got '1_0'"),
+        (["--batch", "9" * 400], "must be an integer <= 9223372036854775807, got '9999"),
         (["--memory-limit", "9" * 400], "must be a size of at least 1MB and at most 8EiB, such as 500MB"),
         (["--accuracy-seconds", "nan"], "must be a number > 0 and <= 1000000000, got 'nan'"),
         (["--estimators", f"gumbel-softmax(tau={'-' * 3000}1)"], "tau must be >= 1e-10 and finite, got '---"),
@@ -815,8 +820,16 @@ def test_every_option_has_help(session):
         "classes estimators models preset dataset data-dir batch n-mc labels binarize dtype backend device threads "
         "seed memory-limit accuracy-seconds accuracy-preset gradient-draws gradient-steps roofline chunks peers"
     )
-    for option in names.split():
+    for option in (*names.split(), *(name.replace("_", "-") for name in NETWORKS)):
         assert f"  --{option}=" in shown, option
+
+
+def test_networks_of_a_session_are_the_preset_s_with_changes(bench, tmp_path):
+    run = bench(*ONE, "--preset", "small", "--drop-x", "0.1", "--units", "24", "--log-var-limits=-4.5,2")
+    assert run.ret == 0, run.stdout[-3000:]
+    (record,) = records(tmp_path)
+    assert (record["preset"], record["drop_x"], record["units"], record["d_a"]) == ("small", 0.1, 24, 16)
+    assert record["log_var_limits"] == [-4.5, 2.0]
 
 
 def test_default_class_counts_are_cut_to_the_data_set(collect):

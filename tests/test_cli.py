@@ -165,7 +165,7 @@ def test_help_is_quick_and_imports_nothing_that_is_slow():
     assert done.stderr == "[]\n"
     for name in NAMES:
         assert f"\n    {name} " in done.stdout
-    codes = "exit codes: 0 done, 1 a check failed or a run did not end well, 2 cannot be used, 130 stopped"
+    codes = "exit codes: 0 done, 1 a check or a run failed, 2 unusable arguments or files, 130 stopped"
     assert codes in done.stdout
 
 
@@ -406,7 +406,7 @@ def test_a_folder_in_place_of_a_file_is_told_and_nothing_is_written(tmp_path, ru
     assert code == 2
     assert re.match(rf"gsbench: error: \S*{place}( cannot be written)?: ", err)
     assert "folder" in err
-    assert "take it away" in err
+    assert "remove it" in err
     assert "Traceback" not in err
     left = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert left - {f"{KEY}/lock"} == set()
@@ -419,5 +419,5 @@ def test_a_file_in_place_of_a_folder_is_told(tmp_path, run_on, name):
     code, _, err = run_on(name)
     assert code == 2
     assert re.match(r"gsbench: error: out\S*( cannot be written)?: ", err)
-    assert "there is no folder 'out'" in err or "a file stands where a folder is needed" in err
+    assert "there is no folder 'out'" in err or "a file has the name of a folder that is needed" in err
     assert (tmp_path / "out").read_text() == "mine"

@@ -12,6 +12,7 @@ from gsbench.cli import train as command
 from gsbench.presets import PRESETS
 from gsbench.recipe import Recipe
 from gsbench.runs import Store, make_run
+from gsbench.settings import NETWORKS
 from gsbench.training import Progress
 
 TINY = ["train", "--preset", "small", "--classes", "2", "--labels", "2", "--batch", "10", "--threads", "1",
@@ -48,13 +49,13 @@ def test_a_run_prints_one_line_of_results_and_its_folder(tmp_path, capsys):
     assert printed.err.startswith(f"run {KEY} in {tmp_path}\n")
     assert "3/3 steps" in printed.err
     assert "steps/s, loss " in printed.err
-    assert "finished before" not in printed.err
+    assert "already finished" not in printed.err
 
     assert main(options) == 0
     again = capsys.readouterr()
     assert again.out == printed.out
     assert again.err == (
-        f"run {KEY} in {tmp_path}\nThis run was finished before; delete its folder to make it again.\n"
+        f"run {KEY} in {tmp_path}\nThis run is already finished; delete its folder to repeat it.\n"
     )
     assert main(["--quiet", *options]) == 0
     assert capsys.readouterr() == (printed.out, "")
@@ -83,7 +84,7 @@ def test_the_exit_code_is_the_status(tmp_path, monkeypatch, capsys, status, code
     assert main([*TINY, "--runs", str(tmp_path)]) == code
     printed = capsys.readouterr()
     assert printed.out.splitlines()[0] == line
-    assert ("the same command goes on from there" in printed.err) == (status == "unfinished")
+    assert ("the same command resumes from there" in printed.err) == (status == "unfinished")
 
 
 def test_a_run_s_budget_of_seconds_is_followed_in_seconds(capsys):
@@ -121,6 +122,14 @@ def test_options_reach_the_settings(tmp_path, asked):
     assert (store.folder, given["checkpoint_seconds"], given["data_dir"]) == (tmp_path, 8, None)
 
 
+def test_options_of_the_networks_take_the_place_of_the_preset_s(tmp_path, asked):
+    options = ["--preset", "tuned", "--drop-x", "0.1", "--norm", "none", "--d-z", "9", "--log-var-limits=-4.5,2"]
+    assert main(["train", *options, "--runs", str(tmp_path)]) == 0
+    config = asked[0][0].case.make_config()
+    assert (config.drop_x, config.norm, config.d_z, config.log_var_limits) == (0.1, "none", 9, (-4.5, 2.0))
+    assert (config.units, config.drop_hidden) == (128, 0.3)  # the preset's
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_without_options_is_itself(tmp_path, asked, preset):
     assert main(["train", "--preset", preset, "--seed", "3", "--runs", str(tmp_path)]) == 0
@@ -138,11 +147,11 @@ def test_help_names_every_option(capsys):
         main(["train", "--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
-    for name in (*OF_CASE, *OF_EVALUATION, *OF_BUDGET, *vars(Recipe())):
+    for name in (*OF_CASE, *OF_EVALUATION, *OF_BUDGET, *vars(Recipe()), *NETWORKS):
         assert f"--{name.replace('_', '-')}" in text, name
     for preset in PRESETS:
         assert preset in text
-    assert "exit codes: 0 done, 2 cannot be used, 3 diverged, 4 does not fit into memory, 130 stopped" in text
+    assert "codes: 0 done, 2 unusable arguments or files, 3 diverged, 4 does not fit into memory, 130 stopped" in text
 
 
 # Refusals
@@ -159,6 +168,10 @@ def test_help_names_every_option(capsys):
         (["--dataset", "mnits"], "unknown --dataset 'mnits'; known: "),
         (["--dataset", "mnits"], "; did you mean 'mnist'?"),
         (["--classes", "0"], "--classes must be >= 2, got 0"),
+        (["--drop-x", "1"], "--drop-x must be >= 0 and < 1, got 1.0"),
+        (["--norm", "layer"], "unknown --norm 'layer'; known: none, batch"),
+        (["--log-var-limits=2,1"], "--log-var-limits must be (low, high) with low < high, got (2.0, 1.0)"),
+        (["--log-var-limits", "2;1"], "must be (low, high) with low < high, such as -4.6,2.3, got '2;1'"),
         (["--shift", "100"], "--shift must be >= 0 and <= 27, got 100"),
         (["--epochs", "1e308"], "--epochs must be > 0 and <= 1000000000, got 1e+308"),
         (["--learning-rate-every", "1e-320"], "--learning-rate-every must be >= 1e-09, got 1e-320"),
@@ -272,7 +285,7 @@ def test_a_run_that_is_asked_to_stop_says_how_to_go_on(tmp_path, monkeypatch, ca
     assert main(options) == 130
     printed = capsys.readouterr()
     assert printed.out.startswith("unfinished (stopped); step 2,")
-    assert "Stopped with a checkpoint: the same command goes on from there." in printed.err
+    assert "Stopped with a checkpoint: the same command resumes from there." in printed.err
     assert (tmp_path / KEY / "checkpoint.npz").exists()
     monkeypatch.undo()
     assert main(options) == 0

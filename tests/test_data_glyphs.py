@@ -281,7 +281,7 @@ def test_a_folder_in_place_of_the_cached_file_is_a_warning(own_cache):
     (path,) = own_cache.iterdir()
     path.unlink()
     path.mkdir()
-    with pytest.warns(RuntimeWarning, match="not kept in the cache: .*a folder has this name: take it away"):
+    with pytest.warns(RuntimeWarning, match="not kept in the cache: .*a folder has this name: remove it"):
         assert small().checksum == made.checksum
     assert [p.name for p in own_cache.iterdir()] == [path.name]
 

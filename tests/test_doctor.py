@@ -139,7 +139,7 @@ def test_an_optional_library_that_is_not_there_is_missing_and_one_that_is_broken
         assert (found.mark, found.needed) == (mark, False)
         assert found.advice == {
             MISSING: "for this and that: in the clone, pip install '.[peers]'",
-            PROBLEM: "install it anew, or take it away: pip uninstall it",
+            PROBLEM: "reinstall it, or remove it: pip uninstall it",
         }[mark]
 
 

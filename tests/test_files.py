@@ -93,9 +93,9 @@ def test_a_disk_that_fails_leaves_what_was_there_and_is_an_error_that_says_what_
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("folder", "Is a directory; a folder has this name: take it away, or give another name"),
-        ("file/a", "a file stands where a folder is needed: take it away, or name another place"),
-        ("file/a/b", "a file stands where a folder is needed: take it away, or name another place"),
+        ("folder", "Is a directory; a folder has this name: remove it, or give another name"),
+        ("file/a", "a file has the name of a folder that is needed: remove it, or name another place"),
+        ("file/a/b", "a file has the name of a folder that is needed: remove it, or name another place"),
         ("a" * 300, "File name too long; give it a shorter name"),
     ],
 )
@@ -240,10 +240,10 @@ def test_a_folder_that_cannot_be_written_is_left_whole(tmp_path, monkeypatch, fa
 def test_a_folder_in_place_of_a_file_of_ours_is_refused_before_any_work(tmp_path):
     folder = fill(tmp_path / "report", {"page/inside": "mine", "stale": "old"})
     begun = []
-    with pytest.raises(WriteError, match=r"report.page cannot be written: it is a folder; take it away, or give"):
+    with pytest.raises(WriteError, match=r"report.page cannot be written: it is a folder; remove it, or give"):
         replace(folder, NEW, then=lambda: begun.append(1))
     assert content(tmp_path) == {"report/page/inside": "mine", "report/stale": "old"}
-    with pytest.raises(WriteError, match=r"stale cannot be written: .*a file stands where a folder is needed"):
+    with pytest.raises(WriteError, match=r"stale cannot be written: .*a file has the name of a folder that is needed"):
         replace(folder / "stale", NEW, then=lambda: begun.append(1))
     assert not begun
 

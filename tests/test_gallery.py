@@ -211,7 +211,7 @@ def test_the_command_writes_figure_and_numbers_and_prints_a_table(tmp_path, caps
     assert "Jang et al. 2017" in lines[0]
     (row,) = [line.split() for line in lines if line.startswith("2 ")]
     assert row == ["2", *(f"{x:.3f}" for x in (gallery.probabilities[2], *gallery.means[:, 2]))]
-    (off,) = [line.split() for line in lines if line.startswith("off the categorical by")]
+    (off,) = [line.split() for line in lines if line.startswith("distance to the categorical")]
     assert off[-4:] == [f"{x:.3f}" for x in gallery.from_categorical]
     table = pd.read_csv(folder / "gallery.csv")
     assert len(table) == 6 * (1 + 4 + 10 + 4)
@@ -269,11 +269,11 @@ def test_what_cannot_be_used_is_exit_code_2_and_writes_nothing(tmp_path, capsys,
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        (["--logits", "1_0,2"], "argument --logits: numbers with commas between them, such as 0.1,1,5, got '1_0,2'"),
+        (["--logits", "1_0,2"], "--logits: must be numbers with commas between them, such as 0.1,1,5, got '1_0,2'"),
         (["--logits", "１,2"], "got '１,2'"),
         (["--taus", "1,"], "got '1,'"),
         (["--draws", "9" * 400], "argument --draws: must be an integer <= 9223372036854775807, got '999"),
-        (["--taus", "a,b"], "argument --taus: numbers with commas between them, such as 0.1,1,5, got 'a,b'"),
+        (["--taus", "a,b"], "argument --taus: must be numbers with commas between them, such as 0.1,1,5, got 'a,b'"),
         (["--classes", "3", "--logits", "1,2"], "not allowed with argument"),
     ],
 )

@@ -375,5 +375,5 @@ def test_presets():
     assert (blog.class_layers, blog.layers, blog.nonlinearity, blog.norm) == (3, 2, "elu", "batch")
     assert blog.init_std == 0.01
     assert blog.log_var_limits == pytest.approx((np.log(0.01), np.log(10)))
-    with pytest.raises(ValueError, match="unknown preset 'huge'; known: default, small, blog, tuned, paper"):
+    with pytest.raises(ValueError, match="unknown preset 'huge'; known: default, small, blog"):
         make_config("huge", 10)

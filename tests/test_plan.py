@@ -214,7 +214,7 @@ def test_a_step_that_was_not_timed_is_its_bound_and_what_a_step_has_besides(tmp_
     bound, step = (predicted(plan, metric, "reinmax", 50).value for metric in ("bound", "step"))
     assert besides > 0.005
     assert step == pytest.approx(bound + besides, rel=0.01)
-    assert any(remark.startswith("Not timed but put together") and "of reinmax." in remark for remark in plan.remarks)
+    assert "The step was not timed but computed, as the bound plus the rest of a step, for: reinmax." in plan.remarks
     assert "reinmax" not in {p.estimator for p in gsbench.plan([path], classes=[50]).predictions}
 
 
@@ -518,7 +518,7 @@ def test_what_cannot_be_used_is_refused_before_anything_is_read(options, why):
 
 
 def test_an_unknown_argument_is_an_error():
-    with pytest.raises(TypeError, match="no argument 'unit'; of the shape there are model, preset"):
+    with pytest.raises(TypeError, match="no argument 'unit'; the arguments of the shape are model, preset"):
         gsbench.plan(["nowhere.jsonl"], unit=3)
 
 

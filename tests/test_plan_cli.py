@@ -39,12 +39,12 @@ def test_the_sentence_of_the_help_prints_its_tables(records_file, capsys):
     assert "step: gumbel-softmax is 2.00 times cheaper than marginalize-streamed from K = " in out
     assert "marginalize-streamed: up to K = " in out
     assert re.search(r"training step +gumbel-softmax +10, 20, 50, 100 +0.0 % at K = ", out)
-    assert "These records are of another machine than this one." in err
+    assert "These records come from another machine than this one." in err
 
 
 def test_the_mark_of_what_extrapolates_is_explained_wherever_it_stands(records_file, capsys):
     """Here on what fits alone, far below the predictions, none of which has it."""
-    for more, last in ((["--memory", "8GiB"], "* extrapolated: beyond the class counts or sizes measured"), ([], None)):
+    for more, last in ((["--memory", "8GiB"], "* extrapolated: beyond the measured class counts or sizes"), ([], None)):
         names = ["--estimators", "marginalize-streamed"]
         assert main(["plan", "--classes", "50", *names, *more, records_file]) == 0
         out = capsys.readouterr().out
@@ -152,7 +152,7 @@ def test_an_option_that_cannot_be_read_is_exit_code_2(arguments, why, capsys):
         (["--epochs", "2", "run.jsonl"], "--epochs needs --examples"),
         (["--preset", "huge", "run.jsonl"], "unknown --preset 'huge'"),
         (["--model", "m3", "run.jsonl"], "unknown --model 'm3'; known: adgm, m2"),
-        (["--preset", "smal", "run.jsonl"], "tuned, paper; did you mean 'small'?"),
+        (["--preset", "smal", "run.jsonl"], "; did you mean 'small'?"),
         (["--dtype", "float64", "run.jsonl"], "no record of time or memory in run.jsonl, dtype float64"),
         (["--model", "m2", "run.jsonl"], "was measured at two class counts; measure with --calibrate"),
         (["--figure", "none/plan.png", "run.jsonl"], "there is no folder 'none'"),
@@ -179,7 +179,7 @@ def test_help_has_examples(capsys):
     assert stop.value.code == 0
     told = capsys.readouterr().out
     assert "gsbench plan --classes 500 --estimators marginalize-streamed,gumbel-softmax" in told
-    assert "exit codes: 0 done, 2 cannot be used" in told
+    assert "exit codes: 0 done, 2 unusable arguments or files" in told
 
 
 # Sentences
@@ -195,10 +195,10 @@ def test_sentences_of_crossovers():
     assert told("from", 12, 11, 14) == " from K = 12 on [11, 14]"
     assert told("from", 12, 11, None, ("K",)) == " from K = 12 on [11, beyond 1,000] *"
     assert told("always", 2, 2, 2) == ": always for K = 2 to 1,000"
-    assert told("always", 2, 2, 9) == ": always for K = 2 to 1,000; surely from K = 9"
-    assert told("always", 2, 2, None) == ": always for K = 2 to 1,000; surely nowhere"
+    assert told("always", 2, 2, 9) == ": always for K = 2 to 1,000; certain from K = 9"
+    assert told("always", 2, 2, None) == ": always for K = 2 to 1,000; certain nowhere"
     assert told("never", None, None, None) == ": never for K = 2 to 1,000"
-    assert told("never", None, 900, None) == ": never for K = 2 to 1,000; at the best from K = 900"
+    assert told("never", None, 900, None) == ": never for K = 2 to 1,000; at best from K = 900"
 
 
 def test_sentences_of_what_fits():

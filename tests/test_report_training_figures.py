@@ -14,8 +14,6 @@ from gsbench.report.figures import FIGURES
 from gsbench.report.figures.images import without_damaged_images
 from gsbench.report.frame import make_curves, make_frame
 from gsbench.report.reading import IMAGES, Reading
-from gsbench.report.training_settings import BUDGETS, OF_TASK, OTHERS
-from gsbench.runs.settings import make_run
 
 COLOURS = {"marginalize": "#0072B2", "gumbel-softmax": "#D55E00", "labels-only": "#000000"}
 BY_CLASSES = ("accuracy_by_classes", "time_to_accuracy", "training_memory")
@@ -53,12 +51,6 @@ def test_final_accuracies_are_means_over_seeds_with_bars_from_the_least_to_the_g
         np.testing.assert_allclose(lines_in(panel)[colour], 100 * (middle + np.mean(SEEDS)))
         np.testing.assert_allclose(bars_in(panel, colour), 100 * np.stack([middle - 0.01, middle + 0.02], axis=1))
     assert "Mean over 3 seeds; bars from the least to the greatest of them." in plot.caption
-
-
-def test_every_setting_of_a_run_tells_tasks_apart():
-    """A new one that the report did not know would put runs that differ in it into one mean."""
-    settings = {name for name in make_run({"preset": "small"}).record_fields() if not name.startswith("estimator")}
-    assert settings - {*OF_TASK, *BUDGETS, *OTHERS} == {"n_classes", "seed"}
 
 
 def test_only_runs_that_came_to_their_end_count():

@@ -1,5 +1,6 @@
 """What a training run goes on from: its name, what it writes whole or not at all, and checkpoints at awkward places."""
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -45,26 +46,24 @@ def steps_then_stop(n):
     return lambda: asked.append(0) or len(asked) == n
 
 
-# A value of each setting that is not the one of `tiny`. The device and the framework are those of the machine.
-OTHERS = {
-    "estimator": "gumbel-softmax", "model": "m2", "preset": "default", "dataset": "mnist", "n_classes": 3, "batch": 11,
-    "n_mc": 2, "dtype": "float64", "seed": 1, "binarize": "none", "labelled_per_class": 3, "device": "cuda:0",
-    "alpha": 2.0, "learning_rate": 0.1, "learning_rate_decay": 0.5, "learning_rate_every": 2.0, "beta1": 0.8,
-    "learning_rate_floor": 0.01, "tau_decay": 0.9, "tau_floor": 0.2, "clip_norm": 3.0, "clip_element": 4.0,
-    "weight_prior": True, "labelled_weight": 0.5, "balance": 1.0, "labelled_batch": 7, "shift": 2, "polyak": 0.9,
-    "steps_per_epoch": 11, "epochs": 1.0, "steps": 5, "seconds": 9.0, "evaluate_every": 3, "validation_images": 21,
-    "validation_draws": 2, "test_draws": 2, "adversarial": 2.0, "adversarial_radius": 1.0, "pseudo_labels": 3.0,
-    "pseudo_threshold": 0.5, "distortion": 0.5,
-    "units": 9, "classifier_units": 65, "layers": 1, "class_layers": 1, "d_a": 4, "d_z": 5, "nonlinearity": "elu",
-    "norm": "batch", "init": "glorot", "init_std": 0.1, "output_std": 0.2, "drop_x": 0.1, "drop_hidden": 0.3,
-    "log_var_limits": (-3.0, 2.0),
-}  # fmt: skip
+# One of these is allowed for each setting, and not what `tiny` has.
+VALUES = (True, False, 3, 5, 0.3, 0.7, (-3.0, 2.0), "gumbel-softmax", "cuda:0")
+
+
+def other_value(setting, value):
+    for candidate in (*setting.names, *VALUES):
+        with contextlib.suppress(ValueError):
+            if setting.checked(candidate) != value:
+                return candidate
+    raise AssertionError(f"no value for {setting.name}")
 
 
 def test_no_two_settings_share_a_key():
-    assert set(OTHERS) == set(SETTINGS) - {"backend", "threads"}  # a new one belongs here
-    keys = {tiny().key, tiny(estimator="labels-only").key, *(tiny(**{k: v}).key for k, v in OTHERS.items())}
-    assert len(keys) == len(OTHERS) + 2
+    fields = tiny().record_fields()
+    asked = [s for name, s in SETTINGS.items() if name not in ("backend", "threads")]  # those of the machine
+    others = {s.name: other_value(s, fields[s.record]) for s in asked}
+    keys = {tiny().key, tiny(estimator="labels-only").key, *(tiny(**{name: v}).key for name, v in others.items())}
+    assert len(keys) == len(others) + 2
 
 
 def test_a_setting_named_at_its_default_leaves_the_key():

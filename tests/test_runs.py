@@ -476,7 +476,7 @@ def test_a_run_killed_at_random_points_and_interrupted_ends_as_one_that_was_not(
         assert interrupt(tmp_path / "killed", signal.SIGKILL)[0] == -signal.SIGKILL
     code, errors = interrupt(tmp_path / "killed", signal.SIGINT)
     assert code == 130
-    assert "Stopped with a checkpoint: the same command goes on from there." in errors
+    assert "Stopped with a checkpoint: the same command resumes from there." in errors
     assert 0 < record_in(tmp_path / "killed")["step"] < LAST
     record = finish(tmp_path / "killed")
     assert record["resumed"] == 3

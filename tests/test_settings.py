@@ -17,7 +17,7 @@ from gsbench.settings import Settings, check_class_count
         ({"estimator": "gumble"}, r"unknown estimator 'gumble'; known: marginalize"),
         ({"estimator": "gumbel-softmax(tau=0)"}, r"tau must be >= 1e-10 and finite, got 0"),
         ({"model": "vae"}, r"unknown model 'vae'; known: adgm, m2"),
-        ({"preset": "huge"}, r"unknown preset 'huge'; known: default, small, blog, tuned, paper"),
+        ({"preset": "huge"}, r"unknown preset 'huge'; known: default, small, blog"),
         ({"dataset": "minst"}, r"unknown dataset 'minst'; known: glyphs, mnist"),
         ({"dtype": "int8"}, r"unknown dtype 'int8'; known: float32"),
         ({"backend": "jax"}, r"unknown backend 'jax'; known: chainer"),

@@ -151,18 +151,18 @@ def test_a_grid_that_is_not_there_or_cannot_be_read_is_named(tmp_path, capsys):
     [
         ({"estimators": "marginalize"}, "unknown setting 'estimators'; known: .*estimator"),
         ({"estimator": ["marginalize", "summ"]}, "unknown estimator 'summ'; known: .*marginalize"),
-        ({"dataset": "letters"}, "unknown data set 'letters'; known: .*glyphs"),
+        ({"dataset": "letters"}, "unknown dataset 'letters'; known: .*glyphs"),
         ({"preset": "tiny"}, "unknown preset 'tiny'; known: .*small"),
         ({"n_classes": [2, 10**6]}, "data set 'glyphs' has .* classes, got 1000000"),
         ({"preset": "blog", "estimator": "marginalize-streamed"}, "rows that do not interact, .* use marginalize"),
         ({"dataset": "synthetic"}, "labels of data set 'synthetic' are random"),
         ({"seed": []}, "seed needs at least one value, got none"),
-        ({"seed": [0, "1"]}, "seed must be of kind int, got '1'"),
-        ({"n_classes": 2.0}, "n_classes must be of kind int, got 2.0"),
-        ({"steps": True}, "steps must be of kind int, got True"),
-        ({"weight_prior": 1}, "weight_prior must be of kind bool, got 1"),
-        ({"learning_rate": "fast"}, "learning_rate must be of kind float, got 'fast'"),
-        ({"dataset": {"name": "glyphs"}}, "dataset must be of kind str, got {'name': 'glyphs'}"),
+        ({"seed": [0, "1"]}, "seed must be an integer >= 0, got '1'"),
+        ({"n_classes": 2.0}, "n_classes must be an integer >= 2, got 2.0"),
+        ({"steps": True}, "steps must be an integer >= 1, got True"),
+        ({"weight_prior": 1}, "weight_prior must be true or false, got 1"),
+        ({"learning_rate": "fast"}, "learning_rate must be a finite number > 0, got 'fast'"),
+        ({"dataset": {"name": "glyphs"}}, "unknown dataset {'name': 'glyphs'}; known: glyphs"),
     ],
 )
 def test_a_grid_with_a_run_that_cannot_be_made_is_refused_at_once(changes, why):
@@ -185,6 +185,15 @@ def test_options_make_a_grid_and_a_dry_run_lists_it(tmp_path, capsys):
     expected = make_runs([{**grid, "estimator": ["gumbel-rao(tau=0.5, conditional_draws=4)", "labels-only"]}])
     assert set(keys_of(capsys)) == {run.key for run in expected}
     assert not (tmp_path / "store").exists()
+
+
+def test_every_option_of_a_run_takes_several_values(tmp_path, capsys):
+    asked = ["--classes", "2", "--drop-x", "0,0.2", "--batch", "10,20", "--runs", str(tmp_path)]
+    pair = "--log-var-limits=-4.5,2"  # one value
+    assert main(["sweep", "--preset", "small", "--threads", "1", *asked, pair, "--dry-run"]) == 0
+    common = {"preset": "small", "n_classes": 2, "threads": 1, "log_var_limits": (-4.5, 2)}
+    keys = [make_run({**common, "drop_x": share, "batch": batch}).key for share in (0, 0.2) for batch in (10, 20)]
+    assert sorted(capsys.readouterr().out.splitlines()) == sorted(f"{key}: not begun" for key in keys)
 
 
 def test_options_take_the_place_of_the_files(tmp_path, capsys):
@@ -236,11 +245,11 @@ def test_the_command_refuses_in_words(arguments, why, capsys):
         ("sede = 1", [], "grid.toml: unknown setting 'sede'; known: "),
         ("sede = 1", [], "; did you mean 'seed'?"),
         ("learning_rat = 1", [], "; did you mean 'learning_rate'?"),
-        ('preset = "smal"', [], "grid.toml: unknown preset 'smal'; known: default, small, blog, tuned, paper"),
-        ('dataset = "minst"', [], "grid.toml: dataset: unknown data set 'minst'; known: "),
+        ('preset = "smal"', [], "grid.toml: unknown preset 'smal'; known: default, small, blog"),
+        ('dataset = "minst"', [], "grid.toml: unknown dataset 'minst'; known: "),
         ('estimator = "gumbel-sofmax"', [], "grid.toml: estimator: unknown estimator 'gumbel-sofmax'; known: "),
         ('estimator = "gumbel-softmax(tau=1,tau=2)"', [], "tau must be given once, got it twice"),
-        ('batch = "1_0"', [], "grid.toml: batch must be of kind int, got '1_0'"),
+        ('batch = "1_0"', [], "grid.toml: batch must be an integer >= 1, got '1_0'"),
         ("epochs = inf", [], "grid.toml: epochs must be > 0 and <= 1000000000 and finite, got inf"),
         (f"steps = {'9' * 400}", [], "grid.toml: steps must be >= 1 and <= 9223372036854775807, got 999"),
         (f"alpha = {'9' * 400}", [], "grid.toml: alpha must be >= 0 and <= 9223372036854775807, got 999"),
@@ -544,12 +553,12 @@ def test_the_command_lists_failures_at_the_end_and_says_so_with_its_exit_code(tm
     assert printed.out == f"{tmp_path}\n"
     last = printed.err.splitlines()[-2:]
     assert last[0].startswith(f"{failing.key}: failed: SettingError: dtype float16 needs a CUDA device")
-    assert last[1] == f"1 of 1 runs failed; for the report: gsbench report {tmp_path}"
+    assert last[1] == f"1 of 1 runs failed; to make the report: gsbench report {tmp_path}"
 
     assert main(options) == 0
     assert "test accuracy" in capsys.readouterr().err
     assert main(options) == 0
-    assert "1 runs, 1 of them finished before" in capsys.readouterr().err
+    assert "1 runs, 1 of them already finished" in capsys.readouterr().err
 
 
 def test_the_command_ends_with_130_when_it_is_interrupted(tmp_path, in_process, monkeypatch, capsys):
@@ -558,7 +567,7 @@ def test_the_command_ends_with_130_when_it_is_interrupted(tmp_path, in_process, 
 
     monkeypatch.setattr(command, "run_sweep", interrupted)
     assert main(["sweep", *OPTIONS, "--classes", "2", "--runs", str(tmp_path)]) == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "the same command resumes" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs the signals of POSIX")
@@ -586,7 +595,7 @@ def test_a_sweep_that_is_stopped_while_its_cluster_starts_or_ends_leaves_no_diso
     assert main(["sweep", *OPTIONS, "--classes", "2", "--runs", str(tmp_path)]) == 130
     assert seen == ["started", _end_at_once]
     assert [signal.getsignal(each) for each in SIGNALS] == before
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "the same command resumes" in capsys.readouterr().err
 
 
 # A real cluster, of which a worker is killed
@@ -719,5 +728,5 @@ def test_a_signal_stops_the_command_with_a_checkpoint_and_leaves_no_process(tmp_
     record, printed = store.record(settings.key), log.read_text()
     assert (record["status"], record["reason"]) == ("unfinished", "stopped")
     assert store.checkpoint(settings.key)[0]["steps"] == record["step"] > 0
-    assert "the same command goes on" in printed
+    assert "the same command resumes" in printed
     assert "Traceback" not in printed

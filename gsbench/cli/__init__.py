@@ -1,7 +1,7 @@
 """The command line. A command is a file with a function that adds its parser, and a line in `COMMANDS`.
 
-A command returns the exit code: 0, or what it says it means. It prints its result on stdout, and all else by
-`gsbench.cli.remarks`.
+A command returns its exit code; its --help explains the codes. It prints its result on stdout and everything else
+through `gsbench.cli.remarks`.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from gsbench.version import __version__
 
 
 def later(name: str, help: str) -> Callable[[Any], None]:
-    """A command whose module, gsbench.cli.NAME, is imported when the command is used: its `fill(parser)` adds the rest.
+    """A command whose module gsbench.cli.NAME is imported when it is used. Its `fill(parser)` adds the options.
 
-    For those whose options are the fields of what they run, which takes NumPy and more to import.
+    Options that come from the settings of a run need slow imports such as NumPy.
     """
 
     def fill(parser: CommandParser) -> None:
@@ -40,11 +40,11 @@ def later(name: str, help: str) -> Callable[[Any], None]:
 
 
 COMMANDS = (
-    later("train", "one training run, which can be stopped and gone on with"),
-    later("sweep", "a grid of training runs, on this machine or on a Dask cluster"),
+    later("train", "make one training run; an interrupted run resumes"),
+    later("sweep", "make a grid of training runs, on this machine or on a Dask cluster"),
     add_report,
     add_compare,
-    later("plan", "predicted time and memory at any class count, from measured records"),
+    later("plan", "predict time and memory at any class count from measured records"),
     add_gallery,
     add_list,
     add_doctor,
@@ -52,18 +52,18 @@ COMMANDS = (
 )
 
 EPILOG = """examples:
-  gsbench doctor                                   what is here, and what to do about what is missing
-  gsbench list estimators                          what can be compared
-  gsbench gallery --classes 20 --taus 0.1,1,10     what a Gumbel-Softmax draw looks like
+  gsbench doctor                                   check this installation
+  gsbench list estimators                          list what can be compared
+  gsbench gallery --classes 20 --taus 0.1,1,10     draw Gumbel-Softmax samples
   gsbench train --dataset mnist --preset blog --estimator gumbel-softmax
-  gsbench report                                   tables and figures of the newest run
-  gsbench COMMAND --help                           more on a command, with examples
+  gsbench report                                   make tables and figures of the newest run
+  gsbench COMMAND --help                           explain a command, with examples
 
-The benchmark itself is run by pytest: pytest bench/ --benchmark-autosave
+pytest runs the benchmark itself: pytest bench/ --benchmark-autosave
 
 Results go to stdout, progress and remarks to stderr.
-exit codes: 0 done, 1 a check failed or a run did not end well, 2 cannot be used, 130 stopped by Ctrl-C; a command that
-has more of them says so in its --help
+exit codes: 0 done, 1 a check or a run failed, 2 unusable arguments or files, 130 stopped by Ctrl-C; a command with more
+exit codes lists them in its --help
 """
 
 
@@ -78,7 +78,7 @@ def make_parser() -> CommandParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command and returns its exit code; 2 where what it was given cannot be used, which is said on stderr."""
+    """Runs a command and returns its exit code. With unusable arguments or files it is 2, and stderr says why."""
     with readable_streams():
         return _main(argv)
 
@@ -118,12 +118,12 @@ def _run(argv: Sequence[str] | None) -> int:
 
 
 def _nobody_reads() -> bool:
-    """Whether our stdout is a pipe that its reader has closed: a broken pipe may be some other connection's, too."""
+    """Whether the reader of our stdout has closed it. A BrokenPipeError may also come from another connection."""
     try:
         poll = select.poll()
-        poll.register(sys.stdout.fileno(), 0)  # that it is closed is reported unasked
+        poll.register(sys.stdout.fileno(), 0)  # poll reports a closed pipe without being asked for it
         return bool(poll.poll(0))
-    except (AttributeError, OSError):  # no poll on Windows; a stdout that is no file
+    except (AttributeError, OSError):  # Windows has no poll; or stdout is not a file
         return False
 
 

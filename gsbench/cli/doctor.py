@@ -1,4 +1,4 @@
-"""`gsbench doctor`: what is here, and what to do about what is missing."""
+"""`gsbench doctor` checks this installation and says what to do about each problem."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ EXAMPLES = """examples:
   gsbench doctor --data-dir ~/data
   gsbench doctor --json
 
-ok: it works; missing: gsbench does without it; problem: see what is said.
-exit codes: 0 gsbench can be used here, 1 something that it needs is broken
+ok: it works. missing: gsbench works without it. problem: the line says what is wrong.
+exit codes: 0 gsbench can be used here, 1 something that gsbench needs is broken
 """
 
 
@@ -28,15 +28,15 @@ def add_doctor(commands: Any) -> None:
     """`gsbench doctor`."""
     parser = commands.add_parser(
         "doctor",
-        help="what is here, and what to do about what is missing",
-        description="Looks at Python, the libraries, the processor, the card and the data sets, and says what to do "
-        "about what is missing. Downloads nothing.",
+        help="check this installation, and say what to do about each problem",
+        description="Checks Python, the libraries, the processor, the GPU and the data sets, and says what to do about "
+        "each problem. It downloads nothing.",
         epilog=EXAMPLES,
     )
     parser.add_argument(
         "--data-dir", type=path, metavar="DIR", help="the data folder (or the environment variable GSBENCH_DATA)"
     )
-    parser.add_argument("--json", action="store_true", help="as JSON: whether gsbench can be used, and the findings")
+    parser.add_argument("--json", action="store_true", help="print JSON: whether gsbench can be used, and the findings")
     parser.set_defaults(run=run_doctor)
 
 
@@ -53,7 +53,7 @@ def run_doctor(arguments: argparse.Namespace) -> int:
 
 
 def examine(data_dir: str | None = None) -> Iterator[Finding]:
-    """All findings, in the order in which they are told."""
+    """All findings, in the order in which they are printed."""
     for probe in PROBES:
         yield from guarded(probe)
     yield from guarded(Probe("data sets", lambda: _of_data(data_dir), remedy=REINSTALL))
@@ -65,10 +65,10 @@ def _of_data(data_dir: str | None) -> Iterator[Finding]:
 
 
 def guarded(probe: Probe) -> Iterator[Finding]:
-    """The findings of a probe. One that fails is a finding itself: whatever is broken, the rest is still told."""
+    """The findings of a probe. An exception of the probe becomes a finding, so that all other probes still run."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of libraries that are imported for a look
+            warnings.simplefilter("ignore")  # imported libraries may warn
             for finding in probe.look():
                 yield dataclasses.replace(finding, needed=finding.needed or probe.needed)
     except Exception as error:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gsbench.gallery import Gallery
 
 FILES = ("gallery.png", "gallery.svg", "gallery.csv")
-LISTED = 12  # classes in the table: beyond, the likeliest ones
+LISTED = 12  # most lines of classes in the table; with more classes, it lists the likeliest ones
 FOLLOWS = "Jang et al. 2017, arXiv 1611.01144: s = softmax((log pi + g) / tau)"
 
 EXAMPLES = """examples:
@@ -24,42 +24,42 @@ EXAMPLES = """examples:
   gsbench gallery --probabilities 0.7,0.2,0.1 --output figures/gallery
   gsbench gallery --logits=-1,0.5,2 --json
 
-A list that begins with a minus needs the equals sign. Without options: a random linear layer of 10 inputs and six
-classes, the likeliest of which has a probability of 0.80, and temperatures 0.1, 1, 5 and 100.
+A list that begins with a minus sign needs an equals sign. Without options, the logits come from a random linear layer
+with 10 inputs and six classes, whose likeliest class has a probability of 0.80. The temperatures are 0.1, 1, 5 and 100.
 """
 
 
 def numbers(text: str) -> list[float]:
-    """Reads `0.1,1,5`, and `-inf`, the logit of a class that has no probability."""
+    """Reads `0.1,1,5`. `-inf` is the logit of a class with probability 0."""
     try:
         return [-math.inf if part == "-inf" else values.number(part) for part in values.parts(text)]
     except ValueError:
         got = f"got {values.shown(text)}"
-        raise argparse.ArgumentTypeError(f"numbers with commas between them, such as 0.1,1,5, {got}") from None
+        raise argparse.ArgumentTypeError(f"must be numbers with commas between them, such as 0.1,1,5, {got}") from None
 
 
 def add_gallery(commands: Any) -> None:
     """`gsbench gallery`."""
     parser = commands.add_parser(
         "gallery",
-        help="what Gumbel-Softmax draws look like, by temperature",
-        description="Draws a categorical distribution, Gumbel-Softmax draws of it at each temperature, and the mean of "
-        "many draws (Jang et al. 2017, arXiv 1611.01144). Writes a figure (PNG, SVG) and its numbers (CSV), and prints "
-        "a table and the figure's path.",
+        help="draw Gumbel-Softmax samples at several temperatures",
+        description="Draws a figure of a categorical distribution, its Gumbel-Softmax draws by temperature and the "
+        "mean of many draws (Jang et al. 2017, arXiv 1611.01144). Writes the figure (PNG, SVG) and its numbers (CSV), "
+        "and prints a table and the figure's path.",
         epilog=EXAMPLES,
     )
     of = parser.add_mutually_exclusive_group()
-    of.add_argument("--logits", type=numbers, metavar="x,x,…", help="the categorical is their softmax")
-    of.add_argument("--probabilities", type=numbers, metavar="p,p,…", help="the categorical itself; they sum to 1")
+    of.add_argument("--logits", type=numbers, metavar="x,x,…", help="logits of the categorical")
+    of.add_argument("--probabilities", type=numbers, metavar="p,p,…", help="its probabilities; their sum is 1")
     of.add_argument("--classes", type=whole, default=6, metavar="K", help="random logits of K classes (default: 6)")
     parser.add_argument("--taus", type=numbers, metavar="τ,τ,…", help="temperatures (default: 0.1,1,5,100)")
-    parser.add_argument("--draws", type=whole, metavar="n", help="of which the mean is taken (default: 100)")
-    parser.add_argument("--seed", type=whole, help="of the random logits and the draws (default: 212)")
+    parser.add_argument("--draws", type=whole, metavar="n", help="number of draws of the mean (default: 100)")
+    parser.add_argument("--seed", type=whole, help="seed of the random logits and of the draws (default: 212)")
     parser.add_argument(
         "--output", type=path, default=Path("gallery"), metavar="DIR",
-        help=f"where {', '.join(FILES)} are written (default: %(default)s)",
+        help=f"folder for {', '.join(FILES)} (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--json", action="store_true", help="print the numbers as JSON in place of the table")
+    parser.add_argument("--json", action="store_true", help="print the numbers as JSON, not the table")
     parser.set_defaults(run=run_gallery)
 
 
@@ -84,9 +84,9 @@ def run_gallery(arguments: argparse.Namespace) -> None:
 
 
 def write_gallery(gallery: Gallery, folder: Path) -> list[Path]:
-    """Writes figure and numbers, and returns their paths. The same gallery gives the same files.
+    """Writes the figure and its numbers, and returns their paths. The same gallery gives the same files.
 
-    Each file is written whole, and none where one of them cannot be. Raises OSError.
+    Either all files are written, or none. Raises OSError.
     """
     import pandas as pd
 
@@ -110,7 +110,7 @@ def write_gallery(gallery: Gallery, folder: Path) -> list[Path]:
 
 
 def table(gallery: Gallery) -> str:
-    """By class: its probability and its share of the mean of draws at each τ; below, how far the means are off."""
+    """A row per class: its probability and its mean over the draws at each τ. The last rows measure the means."""
     from tabulate import tabulate
 
     order = sorted(range(gallery.n_classes), key=lambda k: -gallery.probabilities[k])[: LISTED - 1]
@@ -123,19 +123,19 @@ def table(gallery: Gallery) -> str:
         lines.append([f"{others:,} others", *rest])
     lines.append([""] * (1 + len(columns)))
     for name, figures in (
-        ("off the categorical by", gallery.from_categorical),
-        ("off uniform by", gallery.from_uniform),
+        ("distance to the categorical", gallery.from_categorical),
+        ("distance to uniform", gallery.from_uniform),
         ("mean largest entry", gallery.mean_largest),
     ):
         lines.append([name, "", *(f"{value:.3f}" for value in figures)])
     headers = ["class", "probability", *(f"mean at τ = {tau:g}" for tau in gallery.taus)]
     written = tabulate(lines, headers, disable_numparse=True, colalign=("left", *("right" for _ in columns)))
-    about = "Off by: total variation, from 0 to 1. Mean largest entry: 1 where draws are one-hot."
+    about = "Distance: total variation of the mean, from 0 to 1. Mean largest entry: 1 if all draws are one-hot."
     return f"Mean of {gallery.draws:,} Gumbel-Softmax draws ({FOLLOWS})\n\n{written}\n\n{about}"
 
 
 def as_json(gallery: Gallery) -> dict[str, Any]:
-    """All numbers, null for a logit of −inf."""
+    """All numbers. A logit of −inf is null."""
     return {
         "follows": FOLLOWS,
         "n_classes": gallery.n_classes,

@@ -1,4 +1,4 @@
-"""The parser of a command: what all commands share, and options that are added when they are needed."""
+"""The argument parser of all commands. A command can add its options late, when it is used."""
 
 from __future__ import annotations
 
@@ -12,29 +12,28 @@ from gsbench.values import did_you_mean, not_known, shown
 class CommandParser(argparse.ArgumentParser):
     """An ArgumentParser with --quiet and --verbose, whose epilog is printed as it is written.
 
-    fill   adds the options, once, when the parser is used: a command whose options are those of modules that take long
-           to import keeps the --help of the others quick
+    fill   adds the options, once, when the parser is used, so that the slow imports of one command do not delay the
+           --help of the others
 
-    --quiet and --verbose stand in the result only where they were given, so that they may stand before a subcommand or
-    after it: a default here would undo what the parser above read.
+    --quiet and --verbose have no default, so that they may stand before a subcommand or after it: a default of the
+    subcommand would overwrite the value that the main parser has read.
     """
 
     def __init__(self, *args: Any, fill: Callable[[CommandParser], None] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **{"formatter_class": argparse.RawDescriptionHelpFormatter, **kwargs})
         self._fill = fill
-        self.set_defaults(parser=self)  # in the result, it is the parser of the command that was given
+        self.set_defaults(parser=self)  # in the result: the parser of the command
         loudness = self.add_mutually_exclusive_group()
         loudness.add_argument(
             "-q", "--quiet", action="store_true", default=argparse.SUPPRESS,
-            help="no progress and no remarks on stderr: errors only",
+            help="print errors only, no progress and no remarks",
         )  # fmt: skip
         loudness.add_argument(
             "-v", "--verbose", action="store_true", default=argparse.SUPPRESS,
-            help="more remarks, and where an error came from",
+            help="print more remarks, and the traceback of an error",
         )  # fmt: skip
 
     def fill(self) -> None:
-        """Adds the options that were put off."""
         fill, self._fill = self._fill, None
         if fill is not None:
             fill(self)
@@ -45,12 +44,12 @@ class CommandParser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def spelled(self, field: str) -> str:
-        """The option by which a setting is given, such as --classes of n_classes; the setting where there is none."""
+        """The option of a setting, such as --classes for n_classes, or the setting's own name if it has no option."""
         spellings = (text for a in self._actions if a.dest == field for text in a.option_strings)
         return next((text for text in spellings if text.startswith("--")), field)
 
     def refuse_arguments(self, arguments: Sequence[str]) -> None:
-        """Ends with the message that these are not known, and which option is close to the first of them."""
+        """Exits with an error that names these unknown arguments and the option that is closest to the first one."""
         options = [text for action in self._actions for text in action.option_strings if text.startswith("--")]
         first = next((argument for argument in arguments if argument.startswith("-")), "")
         close = did_you_mean(first.partition("=")[0], options)

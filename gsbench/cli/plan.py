@@ -21,10 +21,10 @@ EXAMPLES = """examples:
   gsbench plan --calibrate --preset small --batch 256 --epochs 20 --examples 60000
   gsbench plan records.jsonl --classes 100,1000 --figure plan.svg --json
 
-Without FILE all records of this machine under --storage are used: one machine, device, backend, number type and number
-of threads at a time. Where there are none, a few small cases are measured first, which takes about a minute.
-The table, or with --json one JSON object, goes to stdout, all else to stderr.
-exit codes: 0 done, 2 cannot be used
+Without FILE, the plan uses all records of this machine under --storage that agree in device, backend, number type and
+number of threads. If there are none, it measures a few small cases first, which takes about a minute.
+The table (with --json one JSON object) goes to stdout, everything else to stderr.
+exit codes: 0 done, 2 unusable arguments or files
 """
 
 _SETTINGS = (*settings_of(Settings).values(), *NETWORKS.values())
@@ -34,8 +34,8 @@ OF_SHAPE, OF_SETUP = ([s for s in _SETTINGS if s.about == about] for about in ("
 def fill(parser: CommandParser) -> None:
     """The options of `gsbench plan`."""
     parser.description = (
-        "Predicts what a training step takes at any class count, batch and model size, with intervals: from records "
-        "that were measured on this machine, or from a quick calibration."
+        "Predicts time and memory of a training step at any class count, batch and model size, with intervals. The "
+        "predictions come from records of this machine, or from a quick calibration."
     )
     parser.epilog = EXAMPLES
     add = parser.add_argument
@@ -46,29 +46,29 @@ def fill(parser: CommandParser) -> None:
     )  # fmt: skip
     add(
         "--estimators", type=option(estimators), metavar="NAME,…",
-        help="such as marginalize,'gumbel-softmax(tau=0.5)' (default: those measured)",
+        help="such as marginalize,'gumbel-softmax(tau=0.5)' (default: all that were measured)",
     )  # fmt: skip
-    add("--memory", type=byte_count, metavar="SIZE", help="also: the largest K that fits, such as 8GiB")
+    add("--memory", type=byte_count, metavar="SIZE", help="predict the largest K that fits, such as into 8GiB")
     add(
         "--ratio", type=number, default=2.0, metavar="r",
-        help="also: from which K on a sampler is r times cheaper than the exact sum (default: %(default)g)",
+        help="predict from which K on a sampler is r times cheaper than the exact sum (default: %(default)g)",
     )  # fmt: skip
-    add("--steps", type=whole, metavar="N", help="also: the time of a training run of N steps")
-    add("--epochs", type=number, metavar="E", help="or of E epochs, of --examples each")
-    add("--examples", type=whole, metavar="n", help="unlabelled examples of the data set")
+    add("--steps", type=whole, metavar="N", help="predict the time of a training run of N steps")
+    add("--epochs", type=number, metavar="E", help="predict the time of a training run of E epochs; needs --examples")
+    add("--examples", type=whole, metavar="n", help="number of unlabelled examples in an epoch")
     add(
         "--calibrate", action=argparse.BooleanOptionalAction, default=None,
-        help="measure a few small cases first, about a minute (default: where there are no records)",
+        help="measure a few small cases first, which takes about a minute (default: if there are no records)",
     )  # fmt: skip
     add(
         "--storage", type=path, default=Path(".benchmarks"), metavar="DIR",
-        help="where records are looked for, and where a calibration keeps its own (default: %(default)s)",
+        help="folder with records; a calibration writes its records there too (default: %(default)s)",
     )  # fmt: skip
-    add("--figure", type=figure_path, metavar="FILE", help="also: time and memory by K as .png or .svg")
-    add("--json", action="store_true", help="print JSON in place of tables")
+    add("--figure", type=figure_path, metavar="FILE", help="draw time and memory against K to this .png or .svg file")
+    add("--json", action="store_true", help="print JSON, not tables")
     for title, settings in (
-        ("planned for (default: as most of the records have it)", OF_SHAPE),
-        ("records of (default: this machine's, the newest)", OF_SETUP),
+        ("what the plan is for (default: as in most of the records)", OF_SHAPE),
+        ("which records to use (default: the newest of this machine)", OF_SETUP),
     ):
         add_settings(parser.add_argument_group(title), settings)
     parser.set_defaults(run=run_plan)
@@ -93,7 +93,7 @@ def run_plan(arguments: argparse.Namespace) -> None:
     try:
         if arguments.figure:
             remark(f"figure: {save_figure(found, arguments.figure)}")
-    finally:  # a figure that cannot be written costs nobody the plan, which may have taken a minute to measure
+    finally:  # print the plan even if the figure cannot be written: it may have taken a minute to measure
         for line in found.remarks:
             remark(line)
         print(json.dumps(plan_dict(found), allow_nan=False, indent=1) if arguments.json else plan_text(found))

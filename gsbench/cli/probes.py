@@ -1,4 +1,4 @@
-"""What `gsbench doctor` looks at. A probe gives findings, or fails, which is one. None downloads anything."""
+"""The probes of `gsbench doctor`. A probe yields findings; an exception counts as one. No probe downloads anything."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ OTHERS = (
     "array_api_compat", "filelock", "jinja2", "markupsafe", "platformdirs", "pooch", "psutil", "pyarrow", "shtab",
     "tabulate", "threadpoolctl", "tqdm",
 )  # fmt: skip
-BUSY = 0.25  # load for each core from which figures are noisy
-# Chainer's build imports pkg_resources, which setuptools 82 dropped: a plain `pip install` of gsbench stops at it. With
-# Chainer there, any `pip install` of gsbench goes through.
+BUSY = 0.25  # load per core above which measured times are noisy
+# Chainer's build imports pkg_resources, which setuptools 82 dropped, so a plain `pip install` of gsbench fails. Once
+# Chainer is installed, `pip install` of gsbench works.
 INSTALL_CHAINER = "pip install 'setuptools<81' wheel, then pip install --no-build-isolation chainer==7.8.1"
-REINSTALL = "make the environment anew, in the clone: pip install tox, tox devenv .venv-dev"
+REINSTALL = "recreate the environment in the clone: pip install tox, tox devenv .venv-dev"
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """What one looked at, how it is, what was found, and what to do; `needed` is what gsbench cannot do without."""
+    """The result of a check: name, mark, text and advice. `needed`: gsbench does not work without it."""
 
     name: str
     mark: str
@@ -43,7 +43,7 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True)
 class Probe:
-    """A look at something; `remedy` is what to do where it fails, `needed` whether gsbench cannot do without it."""
+    """A check. `remedy`: the advice if `look` raises. `needed`: gsbench does not work without it."""
 
     name: str
     look: Callable[[], Iterable[Finding]]
@@ -63,7 +63,7 @@ def _gsbench() -> Iterator[Finding]:
 
 
 def _chainer() -> Iterator[Finding]:
-    """The mends of `gsbench.backends.chainer.importing` are held to give a gradient that is known: ∂Σp²/∂p = 2p."""
+    """Checks the repairs of `gsbench.backends.chainer.importing` with a known gradient: ∂Σp²/∂p = 2p."""
     from gsbench.backends import load_backend
 
     bk = load_backend("chainer", "cpu", "float32")
@@ -86,7 +86,7 @@ def _numpy() -> Iterator[Finding]:
     library, threads = blas()
     found = f"{numpy.__version__}; matrix products by {library}, {threads or 'unknown'} threads"
     if library == "unknown":
-        yield Finding("NumPy", OK, found, "a NumPy from PyPI brings OpenBLAS, whose threads gsbench can set")
+        yield Finding("NumPy", OK, found, "the NumPy from PyPI has OpenBLAS, whose threads gsbench can set")
     elif threads and threads > available_cores():
         advice = f"this process has {available_cores()} cores: set OMP_NUM_THREADS={available_cores()}"
         yield Finding("NumPy", OK, found, advice)
@@ -110,14 +110,14 @@ def _matplotlib() -> Iterator[Finding]:
 
 
 def _others() -> Iterator[Finding]:
-    """The small libraries that gsbench needs, in one line."""
+    """The other libraries that gsbench needs, in one finding."""
     for name in OTHERS:
         importlib.import_module(name)
     yield Finding("other libraries", OK, ", ".join(f"{name} {version(name)}" for name in OTHERS))
 
 
 def extra(name: str, module: str, package: str, of: str, what: str) -> Probe:
-    """A library that gsbench does without."""
+    """A library that gsbench needs for `what` only."""
 
     def look() -> Iterator[Finding]:
         advice = f"for {what}: in the clone, pip install '.[{of}]'"
@@ -130,7 +130,7 @@ def extra(name: str, module: str, package: str, of: str, what: str) -> Probe:
         else:
             yield Finding(name, OK, version(package))
 
-    return Probe(name, look, remedy=f"install it anew, or take it away: pip uninstall {package}")
+    return Probe(name, look, remedy=f"reinstall it, or remove it: pip uninstall {package}")
 
 
 def _processor() -> Iterator[Finding]:
@@ -142,17 +142,17 @@ def _processor() -> Iterator[Finding]:
     cores = f"{psutil.cpu_count(logical=False) or psutil.cpu_count()} cores, {available_cores()} of them for gsbench"
     load = psutil.getloadavg()[0]
     if load > max(0.5, BUSY * available_cores()):
-        advice = "other programs compute, so that figures will be noisy: end them before you measure"
+        advice = "other programs are computing, so measured times will be noisy: end them before you measure"
         yield Finding("processor", PROBLEM, f"{processor()}; {cores}; load {load:.1f}", advice)
     else:
         yield Finding("processor", OK, f"{processor()}; {cores}")
 
 
 def _noise() -> Iterator[Finding]:
-    """A processor whose clock follows the load gives other times to the same work."""
+    """If the clock of the processor follows the load, the same work takes varying times."""
     governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
     if governor.exists() and (name := governor.read_text().strip()) != "performance":
-        yield Finding("clock", OK, f"governor {name}", "for steadier figures: cpupower frequency-set -g performance")
+        yield Finding("clock", OK, f"governor {name}", "for steadier times: cpupower frequency-set -g performance")
 
 
 def _memory() -> Iterator[Finding]:
@@ -163,23 +163,22 @@ def _memory() -> Iterator[Finding]:
     free = available_bytes()
     found = f"{free / 2**30:.1f} GiB free of {psutil.virtual_memory().total / 2**30:.1f} GiB"
     if free < LEAST_BYTES:
-        yield Finding("memory", PROBLEM, found, "end other programs, or give --preset small and few --classes")
+        yield Finding("memory", PROBLEM, found, "end other programs, or use --preset small and few --classes")
     else:
         yield Finding("memory", OK, found)
 
 
 def _card() -> Iterator[Finding]:
-    """The cards that the driver knows, and whether CuPy can use one."""
     cards = _cards()
     for card in cards:
         yield Finding("card", OK, card)
     if not cards:
-        yield Finding("card", MISSING, "no NVIDIA card, or no driver (nvidia-smi)", "gsbench computes on the processor")
+        yield Finding("card", MISSING, "no NVIDIA card, or no driver (nvidia-smi)", "gsbench uses the processor")
     yield _cupy(bool(cards))
 
 
 def _cards() -> list[str]:
-    """Name, memory and driver of each card, by the driver's own program."""
+    """Name, memory and driver of each card, from nvidia-smi."""
     if shutil.which("nvidia-smi") is None:
         return []
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
@@ -198,11 +197,11 @@ def _cupy(with_card: bool) -> Finding:
     except DeviceError as error:
         reason = str(error).split("cannot be used: ")[-1].split("; allowed here")[0]
         if not with_card:
-            return Finding("CuPy", MISSING, reason, "it is of use with a card alone")
+            return Finding("CuPy", MISSING, reason, "it is useful only with a card")
         return Finding("CuPy", PROBLEM, reason, "for --device cuda:0: in the clone, pip install '.[cuda12]'")
     versions = bk.versions()
     found = f"{versions['cupy_version']}, CUDA {versions['cuda_version']}, {versions['machine_gpu']}"
-    return Finding("CuPy", OK if total == 3 else PROBLEM, found, "" if total == 3 else f"1 + 2 is {total} there")
+    return Finding("CuPy", OK if total == 3 else PROBLEM, found, "" if total == 3 else f"it computes 1 + 2 = {total}")
 
 
 def _cache() -> Iterator[Finding]:
@@ -213,16 +212,16 @@ def _cache() -> Iterator[Finding]:
     if there.is_dir() and os.access(there, os.W_OK):
         yield Finding("cache", OK, str(folder))
     else:
-        advice = f"name a folder that can be written by the environment variable {CACHE_VARIABLE}"
+        advice = f"set the environment variable {CACHE_VARIABLE} to a writable folder"
         yield Finding("cache", PROBLEM, f"{folder} cannot be written", advice)
 
 
 def data_probes(data_dir: str | None) -> list[Probe]:
-    """One for the data folder, and one for each data set of the registry."""
+    """One probe for the data folder, and one for each data set of the registry."""
     from gsbench.data import DATASETS
 
     sets = [Probe(f"data set {name}", functools.partial(_data_set, name, data_dir)) for name in DATASETS]
-    return [Probe("data folder", lambda: _data_folder(data_dir), remedy="name one that is there, or none"), *sets]
+    return [Probe("data folder", lambda: _data_folder(data_dir), remedy="name an existing folder, or none"), *sets]
 
 
 def _data_folder(data_dir: str | None) -> Iterator[Finding]:
@@ -230,7 +229,7 @@ def _data_folder(data_dir: str | None) -> Iterator[Finding]:
 
     folder = data_folder(data_dir)
     if folder is None:
-        yield Finding("data folder", MISSING, "none is named", f"where you have data sets: {HOW_TO_NAME}")
+        yield Finding("data folder", MISSING, "no folder is named", f"if you have data sets: {HOW_TO_NAME}")
     else:
         yield Finding("data folder", OK, str(folder))
 
@@ -259,7 +258,7 @@ PROBES = (
     Probe("processor", _processor),
     Probe("clock", _noise),
     Probe("memory", _memory),
-    Probe("card", _card, remedy="gsbench computes on the processor"),
+    Probe("card", _card, remedy="gsbench uses the processor"),
     Probe("cache", _cache),
     extra("pytest-benchmark", "pytest_benchmark", "pytest-benchmark", "bench", "the benchmark"),
     extra("Dask", "distributed", "distributed", "sweep", "gsbench sweep"),

@@ -1,7 +1,6 @@
-"""What is said on stderr besides the result: remarks and progress, so that --quiet and --verbose act in one place.
+"""Remarks and progress bars on stderr. --quiet and --verbose act here and nowhere else.
 
-Remarks go through the logger "gsbench", by which modules below the command line speak too. A command prints its
-result on stdout itself.
+Remarks go through the logger "gsbench", which all modules of gsbench use. A command prints its result on stdout itself.
 """
 
 from __future__ import annotations
@@ -20,16 +19,16 @@ log = logging.getLogger("gsbench")
 
 
 class _Stderr(logging.Handler):
-    """A line of stderr for each message, above a progress bar where there is one. Nothing in it is hidden."""
+    """Writes each message as a line to stderr, above the progress bar. Control characters in it become visible."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        with suppress(BrokenPipeError):  # nobody reads it
+        with suppress(BrokenPipeError):  # nobody reads stderr
             tqdm.write(printable(self.format(record)), file=sys.stderr)
 
 
 @contextmanager
 def heard(quiet: bool = False, verbose: bool = False) -> Iterator[None]:
-    """Remarks are shown while this lasts: errors alone where `quiet`, what is said for the curious too if `verbose`."""
+    """Shows remarks inside the block: only errors if `quiet`, also details if `verbose`."""
     before, handler = log.level, _Stderr()
     log.setLevel(logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO)
     log.addHandler(handler)
@@ -41,25 +40,25 @@ def heard(quiet: bool = False, verbose: bool = False) -> Iterator[None]:
 
 
 def remark(text: str) -> None:
-    """Tells what one may want to know, on stderr."""
+    """A message that the user may want to know."""
     log.info(text)
 
 
 def detail(text: str) -> None:
-    """Tells what only --verbose asks for."""
+    """A message that only --verbose shows."""
     log.debug(text)
 
 
 def failure(text: str) -> None:
-    """Tells what went wrong, which --quiet does not silence."""
+    """An error message, which --quiet shows too."""
     log.error(text)
 
 
 def is_quiet() -> bool:
-    """Whether errors alone are to be shown."""
+    """Whether only errors are shown."""
     return not log.isEnabledFor(logging.WARNING)
 
 
 def progress_bar(**options: Any) -> Any:
-    """A bar of tqdm's on stderr, which --quiet leaves out."""
+    """A tqdm bar on stderr, which --quiet turns off."""
     return tqdm(disable=is_quiet(), dynamic_ncols=True, **options)

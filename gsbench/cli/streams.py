@@ -1,4 +1,4 @@
-"""What is printed where a stream has no Unicode: readable replacements in place of a UnicodeEncodeError."""
+"""Readable replacements for characters that a stream cannot encode, instead of a UnicodeEncodeError."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 HANDLER = "gsbench.readable"
 
-# What neither Unicode's own decompositions nor the names of its letters say. No quotation mark and no backslash:
-# JSON that is printed stays JSON.
+# Characters for which neither Unicode's decompositions nor its letter names give a replacement. No replacement has a
+# double quote or a backslash, so that printed JSON stays valid.
 READABLE = {
     "Σ": "sum", "∂": "d", "∇": "grad ", "√": "sqrt", "∞": "inf", "×": "x", "·": "*", "÷": "/", "±": "+-", "−": "-",
     "–": "-", "—": "-", "‖": "||", "→": "->", "←": "<-", "≥": ">=", "≤": "<=", "≠": "!=", "≈": "~", "∈": " in ",
@@ -22,7 +22,7 @@ READABLE = {
 
 
 def readable(character: str) -> str:
-    """A character in ASCII: `tau` for τ, `->` for →, `e` for é; what has no such form as an escape, `\\u4e00`."""
+    """A character in ASCII: `tau` for τ, `->` for →, `e` for é. Without such a form it is an escape: `\\u4e00`."""
     if character in READABLE:
         return READABLE[character]
     if unicodedata.combining(character):
@@ -38,11 +38,11 @@ def readable(character: str) -> str:
 
 
 def _replace(error: UnicodeError) -> tuple[str | bytes, int]:
-    """The handler: one character at a time. The bytes of a path that are no text are written as they are."""
+    """The error handler: replaces one character. Bytes of a path that are not text are written unchanged."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     character, after = error.object[error.start], error.start + 1
-    is_byte = "\udc80" <= character <= "\udcff"  # as os.fsdecode keeps it
+    is_byte = "\udc80" <= character <= "\udcff"  # os.fsdecode keeps undecodable bytes as these characters
     if is_byte and "a".encode(error.encoding) == b"a":
         return character.encode("ascii", "surrogateescape"), after
     return readable(character), after
@@ -52,10 +52,10 @@ codecs.register_error(HANDLER, _replace)
 
 
 def make_readable(stream: Any) -> bool:
-    """From now on the stream replaces what its encoding lacks; False where it stays as it is.
+    """Makes the stream replace characters that its encoding lacks. Returns False if the stream was left unchanged.
 
-    A handler that the user chose stays: Python's own choices are strict, and escapes for stderr. A notebook's streams
-    have no handlers, and a closed one is None.
+    A handler that the user chose stays. Python's own handlers are strict, surrogateescape and, for stderr,
+    backslashreplace. The streams of a notebook have no handlers, and a closed stream is None.
     """
     own = {"strict", "surrogateescape"} | ({"backslashreplace"} if stream in (sys.stderr, sys.__stderr__) else set())
     if not hasattr(stream, "reconfigure") or stream.errors not in own:
@@ -66,12 +66,12 @@ def make_readable(stream: Any) -> bool:
 
 @contextmanager
 def readable_streams() -> Iterator[None]:
-    """While this lasts, stdout and stderr are readable."""
+    """Applies `make_readable` to stdout and stderr inside the block."""
     before = [(stream, getattr(stream, "errors", None)) for stream in (sys.stdout, sys.stderr)]
     changed: list[tuple[Any, Any]] = [(stream, errors) for stream, errors in before if make_readable(stream)]
     try:
         yield
     finally:
         for stream, errors in changed:
-            with suppress(OSError, ValueError):  # it was closed, or its disk is full, which was told before
+            with suppress(OSError, ValueError):  # it was closed, or its disk is full, which was reported before
                 stream.reconfigure(errors=errors)

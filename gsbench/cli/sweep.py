@@ -30,8 +30,8 @@ EXAMPLES = """examples:
   gsbench sweep grid.toml --workers 2 --dry-run
   gsbench sweep grid.toml --scheduler tcp://host:8786
 
-A TOML file has a table [grid], in which every list is an axis, and may have tables [[also]]: further grids, with
-[grid]'s values where they name none:
+A TOML file has a table [grid], in which every list is an axis of the grid. It may have further grids, the tables
+[[also]], which take the values that they do not name from [grid]:
   [grid]
   preset = "small"
   n_classes = [10, 50, 100]
@@ -41,19 +41,19 @@ A TOML file has a table [grid], in which every list is an axis, and may have tab
   dataset = "omniglot"
   n_classes = 242
 
-Every setting takes several values, such as --drop-x 0,0.2. Workers of a cluster declare what they give a run:
+Every setting takes several values, such as --drop-x 0,0.2. The workers of a cluster declare the resources of a run:
   dask worker ADDRESS --nthreads 1 --resources "threads=4"     (or "card=1", for runs with --device cuda:0)
 
-Runs that are finished are not made again: the same command goes on with a sweep that was stopped.
-exit codes: 0 done, 1 some runs failed, 2 cannot be used, 130 stopped by Ctrl-C or SIGTERM
+Finished runs are not repeated, so the same command resumes an interrupted sweep.
+exit codes: 0 done, 1 some runs failed, 2 unusable arguments or files, 130 stopped by Ctrl-C or SIGTERM
 """
 
 
 def fill(parser: CommandParser) -> None:
     """The options of `gsbench sweep`."""
-    parser.description = "Makes all runs of a grid that are not there yet: estimators × class counts × seeds × budgets."
+    parser.description = "Makes all unfinished runs of a grid: estimators × class counts × seeds × budgets."
     parser.epilog = EXAMPLES
-    parser.add_argument("file", nargs="?", type=path, metavar="FILE.toml", help="the grid; options add to it")
+    parser.add_argument("file", nargs="?", type=path, metavar="FILE.toml", help="the grid; options override its values")
     parser.add_argument(
         "--estimators", dest="estimator", type=option(estimators), metavar="NAME,…",
         help="such as marginalize,gumbel-softmax,labels-only",
@@ -62,12 +62,12 @@ def fill(parser: CommandParser) -> None:
     add_list("--classes", dest="n_classes", type=several_of(whole), metavar="K,…", help="class counts")
     add_list("--seeds", dest="seed", type=several_of(whole), metavar="S,…", help="seeds (default: 0)")
     add_run_options(parser, several=True)
-    parser.add_argument("--workers", type=whole, default=1, metavar="N", help="runs at a time here (default: 1)")
+    parser.add_argument("--workers", type=whole, default=1, metavar="N", help="parallel runs here (default: 1)")
     parser.add_argument(
         "--scheduler", type=option(address), metavar="ADDRESS",
-        help="a Dask scheduler, in place of this machine's cores",
+        help="use the workers of this Dask scheduler, not this machine",
     )  # fmt: skip
-    parser.add_argument("--dry-run", action="store_true", help="list the runs, and which of them are finished")
+    parser.add_argument("--dry-run", action="store_true", help="list the runs and their states, and run nothing")
     parser.set_defaults(run=run_sweep_command)
 
 
@@ -83,7 +83,7 @@ def address(text: str) -> str:
 
 
 def _runs(arguments: argparse.Namespace, threads: int) -> list[RunSettings]:
-    """Options that were given take the place of the file's. What the file has wrong is said with its name."""
+    """The runs of the grid. Options override the values of the file. An error in the file names the file."""
     given = options_of_run(arguments)
     grids = read_grids(arguments.file) if arguments.file else [{}]
     try:
@@ -108,12 +108,12 @@ def run_sweep_command(arguments: argparse.Namespace) -> int:
     try:
         records = _sweep(arguments, runs, store, threads)
     except KeyboardInterrupt:
-        remark("Stopped. What is finished stays; the same command goes on from the checkpoints.")
+        remark("Stopped. Finished runs are kept; the same command resumes from the checkpoints.")
         return STOPPED
     failures = [record for record in records if record["status"] not in FINISHED]
     for record in failures:
         failure(visible(f"{record['case']}: {record['status']}: {record['reason']}"))
-    remark(f"{len(failures)} of {len(runs)} runs failed; for the report: gsbench report {store.folder}")
+    remark(f"{len(failures)} of {len(runs)} runs failed; to make the report: gsbench report {store.folder}")
     print(store.folder)
     return FAILED if failures else 0
 
@@ -123,19 +123,19 @@ def _sweep(
 ) -> list[dict[str, Any]]:
     left = [settings for settings in runs if not store.finished(settings.key)]
     for settings in set(runs) - set(left):
-        store.drop_checkpoint(settings.key)  # a worker that was killed right after its last record left it
+        store.drop_checkpoint(settings.key)  # left by a worker that was killed right after its last record
     for settings in left:
         remark_problem(store, settings)
-    remark(f"{len(runs)} runs, {len(runs) - len(left)} of them finished before; in {store.folder}")
+    remark(f"{len(runs)} runs, {len(runs) - len(left)} of them already finished, in {store.folder}")
     if not left:
         return [store.record(settings.key) or {} for settings in runs]
     with stoppable(), ExitStack() as stack:
         if arguments.scheduler:
             client = stack.enter_context(remote_client(arguments.scheduler))
         else:
-            with later():  # a cluster that is stopped while it starts ends in tracebacks, its own and its workers'
+            with later():  # a cluster that is stopped during its start prints tracebacks, and so do its workers
                 client = stack.enter_context(local_client(arguments.workers, threads))
-        stack.callback(end_at_once)  # and so does one that is stopped while it ends
+        stack.callback(end_at_once)  # and so does a cluster that is stopped during its end
         bar = stack.enter_context(Bar(runs, left))
         return run_sweep(
             runs,
@@ -148,7 +148,7 @@ def _sweep(
 
 
 class Bar:
-    """Follows a sweep on stderr: a line for each run that ended, and how many are left, for about how long."""
+    """Shows a sweep on stderr: a line for each run that ended, and a bar with the time left."""
 
     def __init__(self, runs: Sequence[RunSettings], left: Sequence[RunSettings]) -> None:
         shape = "{percentage:3.0f}%|{bar:10}| {n_fmt}/{total_fmt} runs [{elapsed}{postfix}]"
@@ -174,15 +174,15 @@ class Bar:
         self.bar.update()
 
     def stop(self) -> None:
-        remark("stopping: the runs write their checkpoints; once more: at once")
+        remark("stopping: the runs write their checkpoints; a second Ctrl-C stops at once")
 
 
-# A step of the small networks that many class counts are swept with costs as much besides as so many calls of f.
+# The fixed cost of a step in calls of f, for the small networks of typical sweeps.
 FIXED_CALLS = 10
 
 
 class Pace:
-    """How long the runs that are left will take, from those that ended: each weighs its calls of f."""
+    """Estimates the time left from the runs that ended. The weight of a run is its number of calls of f."""
 
     def __init__(self, runs: Sequence[RunSettings]) -> None:
         self.started = time.monotonic()
@@ -191,7 +191,7 @@ class Pace:
 
     @staticmethod
     def _weight(settings: RunSettings) -> float:
-        """In seconds of training where that is the budget, else in calls of f, with the step's other work."""
+        """Seconds of training if these are the budget, else the calls of f plus the fixed cost of the steps."""
         if settings.last_step(1.0) is None:
             return settings.seconds or 0.0
         calls = 0 if settings.labels_only else settings.case.make_estimator().calls(settings.case.n_classes)
@@ -201,7 +201,7 @@ class Pace:
         self.done += self.weights.pop(settings.key)
 
     def left(self) -> str:
-        """In words, once a run has ended."""
+        """The time left in words, or "" before the first run has ended."""
         if not self.done or not self.weights:
             return ""
         seconds = (time.monotonic() - self.started) / self.done * sum(self.weights.values())

@@ -26,24 +26,24 @@ EXAMPLES = """examples:
   gsbench train --classes 50 --preset small --estimator 'sum-and-sample(m=5)' --steps 5000
   gsbench train --dataset mnist --estimator marginalize --seconds 600 --alpha 50 --learning-rate 1e-3
 
-The same command again goes on with a run that was stopped, or shows one that is finished.
-exit codes: 0 done, 2 cannot be used, 3 diverged, 4 does not fit into memory, 130 stopped
+The same command resumes an interrupted run, or prints the result of a finished one.
+exit codes: 0 done, 2 unusable arguments or files, 3 diverged, 4 does not fit into memory, 130 stopped
 """
 
 
 def fill(parser: CommandParser) -> None:
     """The options of `gsbench train`."""
     parser.description = (
-        "Trains one model and writes its record: accuracy by epoch and by second, on validation images on "
-        "the way and on the test images once, at the end."
+        "Trains one model and writes its record: the accuracy on validation images by epoch and by second, and the "
+        "accuracy on the test images at the end."
     )
     parser.epilog = EXAMPLES
     parser.add_argument(
         "--estimator", default="marginalize", metavar="NAME",
         help="such as marginalize, gumbel-softmax, 'gumbel-softmax(tau=0.5)', or labels-only: the classifier alone",
     )  # fmt: skip
-    parser.add_argument("--classes", dest="n_classes", type=whole, metavar="K", help="default: 10, or what there are")
-    parser.add_argument("--seed", type=whole, default=0, help="of parameters, noise, split and order")
+    parser.add_argument("--classes", dest="n_classes", type=whole, metavar="K", help="classes (default: 10, or all)")
+    parser.add_argument("--seed", type=whole, default=0, help="seed of parameters, noise, split and order")
     add_run_options(parser)
     parser.set_defaults(run=run_train)
 
@@ -64,19 +64,19 @@ def run_train(arguments: argparse.Namespace) -> int:
             checkpoint_seconds=arguments.checkpoint_seconds,
         )
     if known:
-        remark("This run was finished before; delete its folder to make it again.")
+        remark("This run is already finished; delete its folder to repeat it.")
     print(summary(record))
     print(store.run(settings.key))
     codes = {"ok": 0, "unfinished": STOPPED, "diverged": DIVERGED, "too-large": NO_MEMORY, "out-of-memory": NO_MEMORY}
     if record["status"] == "unfinished":
-        remark("Stopped with a checkpoint: the same command goes on from there.")
+        remark("Stopped with a checkpoint: the same command resumes from there.")
     return codes[record["status"]]
 
 
 def remark_problem(store: Store, settings: RunSettings) -> None:
-    """Says why the record of a run cannot be read, where it cannot."""
+    """Reports why the record of a run cannot be read, if so."""
     if problem := store.problem(settings.key):
-        remark(f"{problem}. The run counts as unfinished: it goes on from its checkpoint, or begins anew.")
+        remark(f"{problem}. The run counts as unfinished: it resumes from its checkpoint, or restarts.")
 
 
 def summary(record: dict[str, Any]) -> str:
@@ -93,7 +93,7 @@ def summary(record: dict[str, Any]) -> str:
 
 @contextmanager
 def asked_to_stop() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C or SIGTERM sets; the second one ends the process as usual."""
+    """An event that the first Ctrl-C or SIGTERM sets. The second one ends the process as usual."""
     event = threading.Event()
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.getsignal(number) for number in numbers}
@@ -101,11 +101,11 @@ def asked_to_stop() -> Iterator[threading.Event]:
     def handle(number: int, frame: Any) -> None:
         event.set()
         if not is_quiet():
-            print("\nstopping after this step, with a checkpoint; once more: at once", file=sys.stderr)
+            print("\nstopping after this step, with a checkpoint; a second Ctrl-C stops at once", file=sys.stderr)
         for each in numbers:
             signal.signal(each, before[each])
 
-    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+    if threading.current_thread() is not threading.main_thread():  # only the main thread can handle signals
         yield event
         return
     for number in numbers:
@@ -118,7 +118,7 @@ def asked_to_stop() -> Iterator[threading.Event]:
 
 
 class Bar:
-    """Follows a run on stderr: loss, accuracy, steps per second and time left."""
+    """Shows a run on stderr: loss, accuracy, steps per second and time left."""
 
     def __init__(self) -> None:
         self.bar: Any = None
@@ -136,7 +136,7 @@ class Bar:
         self.of_seconds = last_step is None
         total = settings.seconds if self.of_seconds else last_step
         done = progress.train_seconds if self.of_seconds else progress.step
-        # tqdm tells the pace of what it counts: steps, or seconds of training where these end the run.
+        # The bar counts what ends the run: steps, or seconds of training.
         shape = "{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} " + ("s" if self.of_seconds else "steps")
         shape += " [{elapsed}, left {remaining}{postfix}]"
         self.bar = progress_bar(total=total, initial=done, bar_format=shape, mininterval=0.5)

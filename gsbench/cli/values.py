@@ -1,4 +1,4 @@
-"""The parsers of `gsbench.values` as types of options: for the commands and for the options of the benchmark."""
+"""The parsers of `gsbench.values` as argparse types, for the options of the commands and of the benchmark."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gsbench import values
 
 
 def option(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """The parser with its message as argparse shows it: "argument --classes: " and the message of the ValueError."""
+    """A parser for argparse, which prints "argument --classes: " and the message of the ValueError."""
 
     def read(text: str) -> Any:
         try:
@@ -37,10 +37,10 @@ def integers(what: str, least: int, example: str) -> Callable[[str], tuple[int, 
 
 
 def one_of(what: str, known: Any) -> Callable[[str], str]:
-    """A name out of those that are known."""
+    """One of the known names."""
     return option(values.name(what, known))
 
 
 def some_of(what: str, known: Any) -> Callable[[str], tuple[str, ...]]:
-    """Comma-separated names out of those that are known, each once."""
+    """Comma-separated known names, each at most once."""
     return option(values.names(what, known))

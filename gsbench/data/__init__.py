@@ -1,6 +1,6 @@
 """Data sets, one small file each, and their semi-supervised split.
 
-`DATASETS` names them. Adding one takes a file with a function that gives a `Dataset`, and a line below.
+`DATASETS` names them. A new data set takes a file with a function that returns a `Dataset`, and an entry below.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from gsbench.values import SettingError, not_known
 
 
 def _ten(folder: Folder) -> int:
-    """The classes of a set that the data folder may have, which is asked for: what is wrong with it is said early."""
-    folder()
+    folder()  # raises if the data folder that the user named is not a folder, before any work
     return 10
 
 
@@ -82,32 +81,32 @@ def load_dataset(
 ) -> Dataset:
     """The data set `name` with its first `n_classes` classes.
 
-    `n_classes` None: 10 of glyphs and synthetic, all of the others. `data_dir` None: the folder named by the
-    environment variable GSBENCH_DATA, if any. `seed` matters to `synthetic` only: the others are fixed sets.
-    Raises ValueError for an unknown name or more classes than there are, FileNotFoundError for a missing
-    folder or file, DataFileError for a damaged file, ConnectionError where a download fails.
+    `n_classes` None: 10 classes of glyphs and synthetic, all classes of the other sets. `data_dir` None: the folder
+    that the environment variable GSBENCH_DATA names, if it is set. Only `synthetic` depends on `seed`.
+    Raises ValueError for an unknown name or more classes than the set has, FileNotFoundError for a missing
+    folder or file, DataFileError for a damaged file, ConnectionError if a download fails.
     """
     source, folder = _source(name), _folder(data_dir)
     return source.load(source.default(folder) if n_classes is None else n_classes, folder, seed)
 
 
 def count_classes(name: str, data_dir: str | Path | None = None) -> int | None:
-    """The most classes that `load_dataset` can give, or None where any number can be had.
+    """The largest number of classes that `load_dataset` accepts, or None if it accepts any number.
 
-    No image is read or made. Raises as `load_dataset` does.
+    No image is read or made. Raises the errors of `load_dataset`.
     """
     return _source(name).count(_folder(data_dir))
 
 
 def default_classes(name: str, data_dir: str | Path | None = None) -> int:
-    """How many classes `load_dataset` gives where no number is named. Raises as it does."""
+    """The number of classes that `load_dataset` returns without `n_classes`. Raises the same errors."""
     return _source(name).default(_folder(data_dir))
 
 
 def find_dataset(name: str, data_dir: str | Path | None = None) -> Whereabouts:
     """Where `load_dataset` would take the data set from. Nothing is read, made or downloaded.
 
-    Raises ValueError for an unknown name, FileNotFoundError for a folder that is none.
+    Raises ValueError for an unknown name, FileNotFoundError if the data folder is not a folder.
     """
     return _source(name).find(_folder(data_dir))
 
@@ -119,8 +118,8 @@ def _source(name: str) -> DataSource:
 
 
 def _folder(data_dir: str | Path | None) -> Folder:
-    """A folder that is named in the call is checked at once; one of the environment, which may have been set for other
-    things long ago, where it is read.
+    """`data_dir` is checked at once. The environment's folder is checked only when a data set reads it: the variable
+    may have been set long ago for something else.
     """
     if data_dir is None:
         return data_folder

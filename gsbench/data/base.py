@@ -1,4 +1,4 @@
-"""The record that every data set is handed over in, and the checks that all of them share."""
+"""The `Dataset` record that every data set returns, and the checks that all data sets share."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ TRAIN, VALIDATION, TEST = 0, 1, 2
 
 
 class DataFileError(ValueError):
-    """A data file is truncated, altered, or not of the form it should have. The message names the file."""
+    """A data file is truncated, altered, or has the wrong form. The message names the file."""
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Images with their labels, complete and read-only.
 
-    Every class 0 … K-1 has at least one image in the train part. The arrays handed in are frozen in place.
-    Raises ValueError where a dtype, a shape, a label or a part is not as stated below.
+    Every class 0 … K-1 has at least one image in the train part. The arrays that are passed in become read-only.
+    Raises ValueError if a dtype, a shape, a label or a part is not as stated below.
     """
 
     name: str
@@ -44,12 +44,12 @@ class Dataset:
 
     @property
     def n_classes(self) -> int:
-        """K, the number of classes."""
+        """K."""
         return len(self.class_names)
 
     @cached_property
     def checksum(self) -> str:
-        """First 16 hex digits of the SHA-256 over the bytes of images, labels (little-endian) and part."""
+        """The first 16 hex digits of the SHA-256 over the bytes of images, labels (little-endian) and part."""
         digest = hashlib.sha256(np.ascontiguousarray(self.images).data)
         digest.update(np.ascontiguousarray(self.labels, dtype="<i8").data)
         digest.update(np.ascontiguousarray(self.part).data)
@@ -57,11 +57,11 @@ class Dataset:
 
     @property
     def record_fields(self) -> dict[str, str]:
-        """What records say of the data beside their name."""
+        """The fields of a record about the data, besides their name."""
         return {"dataset_version": self.version, "dataset_checksum": self.checksum}
 
     def first_classes(self, n_classes: int) -> Dataset:
-        """The part of the data set that the classes 0 … n_classes − 1 make up."""
+        """The same data set with the images of the classes 0 … n_classes − 1 only."""
         check_n_classes(self.name, n_classes, self.n_classes)
         if n_classes == self.n_classes:
             return self
@@ -75,16 +75,16 @@ class Dataset:
         )
 
 
-Folder = Callable[[], Path | None]  # gives the data folder, or None where none is named; raises where it is none
+Folder = Callable[[], Path | None]  # returns the data folder, or None if none is named; raises if it is not a folder
 
 
 @dataclass(frozen=True)
 class Whereabouts:
     """Where a data set's images come from on this machine.
 
-    state   "made": here, from nothing; "present": read from files that are there; "download": fetched when it is first
-            read; "missing": it cannot be had until something is done
-    text    where, or what to do
+    state   "made": gsbench makes them here; "present": they are read from files on this machine; "download": they are
+            fetched when they are first read; "missing": the user must do something first
+    text    where they are, or what to do
     """
 
     state: str
@@ -93,18 +93,17 @@ class Whereabouts:
 
 @dataclass(frozen=True)
 class DataSource:
-    """How the registry gets at one data set.
+    """How the registry loads one data set.
 
-    The data folder is asked for where it is read, and not before: who names a folder that is not there can still have
-    the sets that need none.
+    The functions take `Folder`, not a path: a data folder that does not exist must not stop a data set that needs none.
     """
 
     name: str
     load: Callable[[int, Folder, int], Dataset]  # (n_classes, folder, seed)
-    count: Callable[[Folder], int | None]  # most classes to be had, None = any number
-    default: Callable[[Folder], int]  # how many where the user names no number
-    find: Callable[[Folder], Whereabouts]  # without reading, making or downloading it
-    doc: str | None  # its first sentence says what it is
+    count: Callable[[Folder], int | None]  # the most classes that it has, None = any number
+    default: Callable[[Folder], int]  # the number of classes if the user names none
+    find: Callable[[Folder], Whereabouts]  # reads, makes and downloads nothing
+    doc: str | None  # the first sentence says what the data set is
     licence: str
 
 
@@ -117,17 +116,15 @@ def check_n_classes(name: str, n_classes: int, most: int | None) -> None:
 
 
 def check_seed(seed: int) -> None:
-    """Raise ValueError for a negative seed."""
     if seed < 0:
         raise ValueError(f"seed must be >= 0, got {seed}")
 
 
 def raw_bits(purpose: str, *key: int, size: int) -> np.ndarray:
-    """uint64 [size]: raw output of PCG64, the stream that NumPy promises never to change.
+    """uint64 [size]: raw output of PCG64. NumPy promises never to change this stream.
 
-    The purpose and the key name the stream, so that what serves two purposes never comes from the same bits.
-    The methods of `numpy.random.Generator` carry no such promise, so data sets and splits are made from
-    these.
+    The purpose and the key select the stream, so that two purposes never share random bits.
+    The methods of `numpy.random.Generator` carry no such promise, so data sets and splits use these bits instead.
     """
     seed = np.random.SeedSequence([int.from_bytes(purpose.encode(), "big"), *key])
     return np.random.PCG64(seed).random_raw(size)

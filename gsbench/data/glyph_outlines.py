@@ -1,10 +1,10 @@
 """Outlines of the DejaVu fonts → 64×64 images of ink coverage, the same bytes on every machine.
 
-matplotlib ships the DejaVu fonts and can hand out their glyphs in two ways. The *bitmaps* that its FreeType
-draws differ between versions of matplotlib; the *outlines*, unhinted and unscaled, do not: they are the
-integers of the font file. So we draw them ourselves, with nothing but integers and single IEEE operations (+
-− × ÷ floor), which every processor must round alike. No sine, no matrix product, no sum of floats whose order
-a SIMD unit may choose. Hence the checksum in a record proves that two machines trained on the same images.
+matplotlib ships the DejaVu fonts and offers their glyphs in two forms. The *bitmaps* that its FreeType draws differ
+between versions of matplotlib. The unhinted, unscaled *outlines* do not: they are the integers of the font file.
+So gsbench draws the outlines itself, with integers and single IEEE operations only (+ − × ÷ floor), which every
+processor must round alike. It uses no sine, no matrix product, and no sum of floats whose order a SIMD unit may
+choose. Hence the checksum in a record proves that two machines trained on the same images.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-# Named one by one: matplotlib's own search would fall back on LastResort, which draws any character as a box.
+# The faces are listed because matplotlib's own search falls back on LastResort, which draws any character as a box.
 FACES = (
     "DejaVuSans",
     "DejaVuSerif",
@@ -30,20 +30,20 @@ FACES = (
     "DejaVuSerif-BoldItalic",
     "DejaVuSansMono-BoldOblique",
 )
-SIZE = 64  # pixels a side of a drawn glyph
-BOX = 40  # pixels that the longer side of its ink takes
-ROWS = 4  # scan lines a pixel
-STEPS = 64  # steps to which the crossing of an edge and a scan line is rounded, a pixel
-CHORDS = 4  # straight pieces a quadratic curve
+SIZE = 64  # side of a drawn glyph in pixels
+BOX = 40  # longer side of the ink in pixels
+ROWS = 4  # scan lines per pixel
+STEPS = 64  # per pixel: the crossing of an edge and a scan line is rounded to 1/STEPS pixel
+CHORDS = 4  # straight pieces per quadratic curve
 
 MOVE, LINE, CURVE, CLOSE = 1, 2, 3, 79  # the path codes of matplotlib that TrueType outlines use
 NO_SCALE, NO_HINTING = 1, 2  # FreeType's load flags
 
 
 def draw_faces(code_point: int) -> np.ndarray:
-    """uint8 [F, 64, 64]: the character in each of `FACES` that has it, edges softened, peak 255.
+    """uint8 [F, 64, 64]: the character in each of `FACES` that has it, with soft edges and peak 255.
 
-    Raises ValueError where no face has it or where it has no ink.
+    Raises ValueError if no face has the character or if it has no ink.
     """
     outlines = [outline(face, code_point) for face in FACES]
     drawn = [coverage(segments) for segments in outlines if segments is not None]
@@ -53,7 +53,7 @@ def draw_faces(code_point: int) -> np.ndarray:
 
 
 def outline(face: str, code_point: int) -> np.ndarray | None:
-    """float64 [S, 4]: the outline as segments x0, y0, x1, y1 in font units, None where the face lacks it."""
+    """float64 [S, 4]: the outline as segments x0, y0, x1, y1 in font units, or None if the face lacks it."""
     font, characters = _open_face(face)
     if code_point not in characters:
         return None
@@ -63,11 +63,11 @@ def outline(face: str, code_point: int) -> np.ndarray | None:
 
 
 def coverage(segments: np.ndarray) -> np.ndarray:
-    """uint8 [64, 64]: ink in each pixel, the outline fitted to a centred box of 40 pixels, its aspect kept.
+    """uint8 [64, 64]: the ink in each pixel. The outline is centred and its longer side is scaled to 40 pixels.
 
-    A scan line's ink starts where edges sum to a winding number other than 0 and ends where they sum to 0.
-    Each edge adds ±1 at the pixel where the scan line crosses it, shared with the next pixel by the fraction;
-    the running sum along the line is then the ink. All sums are of integers.
+    A scan line has ink where its winding number is not 0. Each edge adds ±1 to the winding number at the pixel where
+    the scan line crosses it; the crossing's fraction of a pixel splits this ±1 between the pixel and the next one.
+    The running sum along the line is then the ink. All sums are of integers.
     """
     x, y = _fit(segments)
     edge, row = _crossings(y)
@@ -82,7 +82,7 @@ def coverage(segments: np.ndarray) -> np.ndarray:
         np.concatenate([at, at + 1]),
         weights=np.concatenate([winding * (STEPS - fraction), winding * fraction]),
         minlength=SIZE * ROWS * width,
-    )  # float64, but of integers far below 2^53: exact
+    )  # float64 holds these integers exactly: they are far below 2^53
     ink = np.cumsum(change.astype(np.int32).reshape(SIZE * ROWS, width), axis=1)[:, :SIZE]
     lines = np.minimum(np.abs(ink), STEPS).reshape(SIZE, ROWS, SIZE)
     glyphs: np.ndarray = np.minimum(lines.sum(axis=1), 255).astype(np.uint8)  # ROWS * STEPS = 256
@@ -102,10 +102,10 @@ def soften(images: np.ndarray) -> np.ndarray:
 @cache
 def _open_face(face: str) -> tuple[Any, dict[int, int]]:
     import gsbench.matplotlib_import  # noqa: F401, I001 (before matplotlib)
-    import matplotlib  # here and below: who asks for --help shall not wait for it
+    import matplotlib  # imported here and below, so that --help does not wait for it
     from matplotlib import ft2font
 
-    # Before 3.11 the default factor of 8 divides the x of unscaled outlines; since then it is deprecated.
+    # Before matplotlib 3.11 the default factor of 8 divides the x of unscaled outlines. Since 3.11 it is deprecated.
     old = matplotlib.__version_info__[:2] < (3, 11)
     options: dict[str, Any] = {"hinting_factor": 1} if old else {}
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
@@ -123,10 +123,10 @@ def _load_flags() -> Any:
 def _flatten(points: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """Points [P, 2] and their path codes [P] → segments [S, 4]."""
     index = np.arange(len(codes))
-    begin = points[np.maximum.accumulate(np.where(codes == MOVE, index, 0))]  # of each point's contour
+    begin = points[np.maximum.accumulate(np.where(codes == MOVE, index, 0))]  # first point of each point's contour
     last = points[np.maximum(index - 1, 0)]
     pieces = [np.hstack([last, points])[codes == LINE], np.hstack([last, begin])[codes == CLOSE]]
-    control = np.flatnonzero(codes == CURVE)[::2]  # a curve is two points: control, then end
+    control = np.flatnonzero(codes == CURVE)[::2]  # a curve has two points: the control point, then the end
     p0, p1, p2 = points[control - 1], points[control], points[control + 1]
     start = p0
     for chord in range(1, CHORDS + 1):
@@ -154,7 +154,7 @@ def _crossings(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _filter(images: np.ndarray) -> np.ndarray:
-    """The binomial filter along both axes, times 256: four times the sum of neighbours is 1 4 6 4 1."""
+    """The binomial filter 1 4 6 4 1 along both axes, times 256: the sum of neighbours, four times."""
     images = np.pad(images, ((0, 0), (2, 2), (2, 2)))
     for _ in range(4):
         images = images[:, 1:] + images[:, :-1]

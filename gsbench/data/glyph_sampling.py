@@ -1,8 +1,8 @@
-"""Drawn glyphs, 64×64 → 28×28 images, each under a random affine and elastic map of its own.
+"""Drawn glyphs, 64×64 → 28×28 images, each under its own random affine and elastic map.
 
-Like `glyph_outlines`, this uses single IEEE operations only (rotation through the tangent of half the angle,
-no sine; the elastic field as a sum of products in a fixed order, no matrix product), so that the images are
-the same bytes everywhere.
+Like `glyph_outlines`, this module uses single IEEE operations only, so that the images are the same bytes everywhere:
+the rotation uses the tangent of half the angle, not a sine, and the elastic field is a sum of products in a fixed
+order, not a matrix product.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import numpy as np
 from gsbench.data.base import raw_bits
 from gsbench.data.glyph_outlines import SIZE
 
-WIDTH = 28  # pixels a side of an image
-ZOOM = 2  # pixels of a drawn glyph a pixel of an image, at scale 1
-GRID = 4  # control points a side of the elastic field
-UNIFORMS = 9 + 2 * GRID * GRID  # random numbers an image
-CHUNK = 128  # images made at once: their float32 maps stay in the processor's cache
+WIDTH = 28  # side of an image in pixels
+ZOOM = 2  # pixels of a drawn glyph per pixel of an image, at scale 1
+GRID = 4  # control points per side of the elastic field
+UNIFORMS = 9 + 2 * GRID * GRID  # random numbers per image
+CHUNK = 128  # images that are made at once: their float32 maps fit into the processor's cache
 
 
 @dataclass(frozen=True)
 class Distortion:
-    """Ranges of the random maps. Lengths are in pixels of the 28×28 image; a single number r means −r … r.
+    """Ranges of the random maps. Lengths are in pixels of the 28×28 image. A single number r means −r … r.
 
-    The defaults make the set about as hard as MNIST where K = 10.
+    With the defaults, the set at K = 10 is about as hard as MNIST.
     """
 
     half_angle_tangent: float = 0.10510423526567646  # tan(6°): rotation by −12° … 12°
@@ -34,14 +34,14 @@ class Distortion:
     aspect: float = 0.15
     shift: float = 1.0
     elastic: float = 1.2
-    ink_level: tuple[float, float] = (0.22, 0.45)  # coverage that turns to black, of 1
-    softness: tuple[float, float] = (0.35, 0.60)  # rise of coverage from black to white, of 1
+    ink_level: tuple[float, float] = (0.22, 0.45)  # coverage that becomes black, between 0 and 1
+    softness: tuple[float, float] = (0.35, 0.60)  # change of coverage from black to white, between 0 and 1
 
 
 def sample_class(faces: np.ndarray, n: int, key: tuple[int, int], distortion: Distortion) -> np.ndarray:
     """uint8 [n, 28, 28]: n images of one class, from its drawn `faces` uint8 [F, 64, 64].
 
-    `key` names the random stream (part, class). Image i depends on it and on i alone, not on n.
+    `key` (part, class) selects the random stream. Image i depends only on `key` and i, not on n.
     """
     bits = raw_bits("glyphs", *key, size=n * UNIFORMS)
     uniforms = ((bits >> np.uint64(11)) * 2.0**-53).reshape(n, UNIFORMS)  # in [0, 1)
@@ -67,7 +67,7 @@ def _sample(faces: np.ndarray, uniforms: np.ndarray, distortion: Distortion) -> 
 
 
 def _affine(uniforms: np.ndarray, distortion: Distortion) -> tuple[np.ndarray, np.ndarray]:
-    """Where in the drawn glyph each pixel lies, x and y float32 [n, 28, 28], before bending.
+    """The position x, y (float32 [n, 28, 28]) of each pixel in the drawn glyph, before the elastic map.
 
     glyph = (2 / scale) · aspect · shear · rotation · (image − shift), both measured from their centres.
     """
@@ -94,7 +94,7 @@ def _plane(by_x: np.ndarray, by_y: np.ndarray, shift_x: np.ndarray, shift_y: np.
 
 
 def _bend(coordinate: np.ndarray, uniforms: np.ndarray, elastic: float) -> None:
-    """Add to `coordinate` [n, 28, 28], in place, the bilinear field of 4×4 control values from [n, 16]."""
+    """Adds the bilinear field of 4×4 control values (`uniforms` [n, 16]) to `coordinate` [n, 28, 28] in place."""
     values = _around(uniforms, ZOOM * elastic).astype(np.float32).reshape(-1, GRID, GRID)
     place = np.arange(WIDTH) / (WIDTH - 1) * (GRID - 1)
     tent = np.maximum(0, 1 - np.abs(place - np.arange(GRID)[:, None])).astype(np.float32)  # [4, 28]
@@ -106,7 +106,7 @@ def _bend(coordinate: np.ndarray, uniforms: np.ndarray, elastic: float) -> None:
 
 
 def _look_up(faces: np.ndarray, face: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """float32 [n, 28, 28]: bilinear values of faces[face] at (x, y); beyond the edge, those at the edge."""
+    """float32 [n, 28, 28]: faces[face] at (x, y), interpolated bilinearly; points beyond the edge take its value."""
     for coordinate in (x, y):
         np.clip(coordinate, 0, SIZE - 1.01, out=coordinate)
     column, row = x.astype(np.int32), y.astype(np.int32)

@@ -1,13 +1,12 @@
 """`glyphs`, the default: images of 1,200 characters, made here from the fonts that matplotlib ships.
 
-Any K from 2 to 1,200 is the first K of a fixed list in which the digits come first and each next character is
-the one least like those before it. Each image is a glyph in a random DejaVu face, under a random affine and
-elastic map and with random thickness. The set is one: it has no seed but a version, and image i of class k
-does not depend on K nor on how many are asked for. Train and test images come from separate random streams.
+K may be any number from 2 to 1,200: the classes are the first K of a fixed list. The list begins with the digits, and
+each further character is the one that is least like the characters before it. An image shows a character in a random
+DejaVu face, under a random affine and elastic map and with random thickness. The set has a version but no seed: image i
+of class k depends neither on K nor on the number of images. Train and test images come from separate random streams.
 
-How hard it is, to an MLP of one hidden layer with 10 labels a class: about 85 % right at K = 10, where the
-same MLP gets 77 % of MNIST, 87 % at 100 and 71 % at 500. The nearest labelled image is right for 71 % at
-K = 10, and for 73 % of MNIST.
+Difficulty: an MLP with one hidden layer and 10 labels a class classifies about 85 % correctly at K = 10 (77 % on
+MNIST), 87 % at K = 100 and 71 % at K = 500. The nearest labelled image is right for 71 % at K = 10 (73 % on MNIST).
 """
 
 from __future__ import annotations
@@ -32,10 +31,10 @@ from gsbench.files import write_whole
 log = logging.getLogger(__name__)
 
 NAME = "glyphs"
-VERSION = "1"  # goes up with any change to the images, which a test on their checksum shows
+VERSION = "1"  # increases with any change to the images; a test on their checksum shows one
 DISTORTION = Distortion()
-TRAIN_IMAGES, TEST_IMAGES = 60_000, 10_000  # in all, shared out over the classes
-FEWEST_TRAIN, FEWEST_TEST = 50, 10  # a class
+TRAIN_IMAGES, TEST_IMAGES = 60_000, 10_000  # of all classes together
+FEWEST_TRAIN, FEWEST_TEST = 50, 10  # per class
 LICENCE = "DejaVu Fonts Licence (Bitstream Vera and Arev terms; changes are in the public domain)"
 SOURCE = "drawn by gsbench from the DejaVu fonts that matplotlib ships"
 
@@ -45,9 +44,9 @@ def load_glyphs(
 ) -> Dataset:
     """The first `n_classes` of 1,200 characters, 28×28, class by class: the train part, then the test part.
 
-    Without `train_per_class` a class has 60,000 // K train images, at least 50; without `test_per_class`
-    10,000 // K test images, at least 10. Made in a few seconds and then kept in the cache folder.
-    Raises ValueError where K is not 2 … 1,200 or a number of images is below 1.
+    `train_per_class` None: 60,000 // K, at least 50. `test_per_class` None: 10,000 // K, at least 10.
+    The images are made in a few seconds and then kept in the cache folder.
+    Raises ValueError if K is not 2 … 1,200 or a number of images is below 1.
     """
     check_n_classes(NAME, n_classes, count_glyphs())
     if train_per_class is None:
@@ -67,12 +66,10 @@ def load_glyphs(
 
 
 def count_glyphs() -> int:
-    """How many classes there are."""
     return len(code_points())
 
 
 def find_glyphs() -> Whereabouts:
-    """They need no file."""
     return Whereabouts("made", f"made here in seconds from the fonts that matplotlib ships, kept in {cache_folder()}")
 
 
@@ -84,7 +81,7 @@ def code_points() -> tuple[int, ...]:
 
 
 def cache_path(n_classes: int, train_per_class: int, test_per_class: int) -> Path:
-    """The file that keeps this set. Its name holds the hash of everything that the images depend on."""
+    """The file that keeps this set. Its name contains a hash of everything that the images depend on."""
     settings = {
         "version": VERSION,
         "sizes": [n_classes, train_per_class, test_per_class],
@@ -98,7 +95,7 @@ def cache_path(n_classes: int, train_per_class: int, test_per_class: int) -> Pat
 
 
 def _make_images(n_classes: int, train_per_class: int, test_per_class: int) -> np.ndarray:
-    """uint8 [K · (train + test), 28, 28]: the train images class by class, then the test images likewise."""
+    """uint8 [K · (train + test), 28, 28]: the train images class by class, then the test images class by class."""
     images = np.empty((n_classes * (train_per_class + test_per_class), WIDTH, WIDTH), np.uint8)
     train, test = np.split(images, [n_classes * train_per_class])
     train = train.reshape(n_classes, train_per_class, WIDTH, WIDTH)
@@ -122,7 +119,7 @@ def _dataset(images: np.ndarray, n_classes: int, train_per_class: int) -> Datase
 
 
 def _keep(path: Path, data: Dataset) -> None:
-    """Write the images and their checksum. A cache that cannot be written costs time, no more."""
+    """Writes the images and their checksum. A cache that cannot be written is only a warning: it costs time."""
     try:
         write_whole(path, lambda file: np.savez_compressed(file, images=data.images, checksum=data.checksum))
     except OSError as error:
@@ -130,7 +127,7 @@ def _keep(path: Path, data: Dataset) -> None:
 
 
 def _read_cached(path: Path, n_classes: int, n_images: int, train_per_class: int) -> Dataset | None:
-    """The set kept at `path`; None where there is none, or where what is there is damaged, which is remarked."""
+    """The set in the file `path`, or None if there is no such file or if it is damaged (a remark then says so)."""
     try:
         kept = read_arrays(path, ["images", "checksum"])
         images = kept["images"]
@@ -138,7 +135,7 @@ def _read_cached(path: Path, n_classes: int, n_images: int, train_per_class: int
             raise DataFileError(f"{path} holds images of another form: {images.dtype} {images.shape}")
         data = _dataset(images, n_classes, train_per_class)
         if data.checksum != str(kept["checksum"]):
-            raise DataFileError(f"{path} holds other images than its checksum is of")
+            raise DataFileError(f"{path} holds images that do not match its checksum")
     except FileNotFoundError:
         return None
     except (OSError, DataFileError) as error:

@@ -1,7 +1,7 @@
-"""Reader of IDX files, the form in which MNIST and its relatives are published.
+"""Reader of IDX files, the format in which MNIST and similar data sets are published.
 
-An IDX file is two zero bytes, a type code, the number of dimensions, each dimension as a big-endian uint32,
-and then the values. Only unsigned bytes (type 8) are read, all that these data sets use.
+An IDX file consists of two zero bytes, a type code, the number of dimensions, each dimension as a big-endian uint32,
+and the values. This reader reads unsigned bytes (type 8) only, because these data sets use no other type.
 See http://yann.lecun.com/exdb/mnist/.
 """
 
@@ -25,10 +25,10 @@ GZIP_MAGIC = b"\x1f\x8b"
 def read_idx(
     path: Path, shape: tuple[int, ...] | None = None, *, below: int | None = None, sha256: str | None = None
 ) -> np.ndarray:
-    """uint8 array, read-only, of the IDX file at `path`, gzipped or not: all of it or an error.
+    """The whole array (uint8, read-only) of the IDX file `path`, which may be gzipped.
 
-    Checked as far as given: the `shape`, that all values are `below` a number, the SHA-256 of the unpacked
-    bytes. Raises DataFileError, which names the file and says what is wrong with it.
+    Each check that is given is made: the array has this `shape`, all values are `below` this number, and the unpacked
+    bytes have this SHA-256. Raises DataFileError, which names the file and says what is wrong with it.
     """
     content = _unpacked(path)
     values = _parsed(path, content)
@@ -39,7 +39,7 @@ def read_idx(
     found = hashlib.sha256(content).hexdigest()
     if sha256 is not None and found != sha256:
         raise DataFileError(
-            f"{path} is not the published file: SHA-256 of its content is {found}, expected {sha256}"
+            f"{path} is not the published file: the SHA-256 of its content is {found}, expected {sha256}"
         )
     return values
 

@@ -1,4 +1,4 @@
-"""Where data sets are looked for and kept, and how a file of arrays is read: whole, or not at all."""
+"""The folders in which data sets are looked for and kept, and the reader of .npz files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HOW_TO_NAME = f"name the data folder by --data-dir (data_dir in Python) or the e
 def data_folder(data_dir: str | Path | None = None) -> Path | None:
     """The folder that `data_dir` names, else the one that $GSBENCH_DATA names, else None.
 
-    Raises FileNotFoundError where the one named is not a folder, ValueError for `~user` without such a user.
+    Raises FileNotFoundError if that is not a folder, ValueError for `~user` if there is no such user.
     """
     named_by, name = "--data-dir or data_dir", data_dir
     if name is None:
@@ -35,23 +35,22 @@ def data_folder(data_dir: str | Path | None = None) -> Path | None:
 
 
 def cache_folder() -> Path:
-    """The folder for what is made or downloaded: $GSBENCH_CACHE, else the user's cache folder."""
+    """The folder for data sets that are made or downloaded: $GSBENCH_CACHE, else the user's cache folder."""
     return expanded(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("gsbench"), f"${CACHE_VARIABLE}")
 
 
 def read_arrays(
     path: Path, names: Iterable[str] | None = None, besides: Collection[str] = ()
 ) -> dict[str, np.ndarray]:
-    """The arrays `names` of an .npz file, or all of them; `besides` are names that it may have, too.
+    """The arrays `names` of an .npz file, or all of them. The file may also contain the arrays `besides`.
 
-    Each array is unpacked whole and held to its CRC-32 before it is read: see `gsbench.data.npz`. Raises
-    FileNotFoundError where there is no such file, DataFileError, which names it, where it is damaged, lacks an array or
-    has others.
+    The CRC-32 of each array is checked before the array is read: see `gsbench.data.npz`. Raises FileNotFoundError if
+    there is no such file. Raises DataFileError, which names the file, if it is damaged, lacks an array or has others.
     """
     with open(path, "rb") as file:
         try:
             return read_npz(file, names, besides)
         except MemoryError:
             raise
-        except Exception as error:  # zip, zlib and NumPy raise a dozen kinds of error over a damaged file
+        except Exception as error:  # zipfile, zlib and NumPy raise a dozen kinds of errors for a damaged file
             raise DataFileError(f"{path} is damaged or not of the right form: {error}") from error

@@ -1,8 +1,8 @@
 """`mnist` and `fashion-mnist`: 60,000 + 10,000 images of 28×28 in ten classes, read or downloaded once.
 
-In the data folder they are the folders `mnist` and `fashion-mnist`, each with the four IDX files under their
-usual names, gzipped or not. Where there is no such folder, the files come from a public mirror into the cache
-folder. Either way the unpacked bytes must have the SHA-256 of the published files.
+The data folder has a folder `mnist` or `fashion-mnist` with the four IDX files under their usual names, gzipped or not.
+Without such a folder, the files are downloaded from a public mirror to the cache folder. In both cases the unpacked
+bytes must have the SHA-256 of the published files.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class IdxFile:
-    """One published file: its name unpacked, the shape it holds, and its checksums."""
+    """One published file: its name without .gz, the shape of its array, and its checksums."""
 
     name: str
     shape: tuple[int, ...]
@@ -39,7 +39,7 @@ class IdxSet:
     """A published data set of four IDX files."""
 
     name: str
-    mirrors: tuple[str, ...]  # addresses to which "NAME.gz" is appended, tried in turn
+    mirrors: tuple[str, ...]  # tried in turn: the address of a file is mirror + "NAME.gz"
     train_images: IdxFile
     train_labels: IdxFile
     test_images: IdxFile
@@ -134,10 +134,10 @@ FASHION_MNIST = IdxSet(
 
 
 def load_idx_set(idx_set: IdxSet, n_classes: int, folder: Path | None = None) -> Dataset:
-    """The first `n_classes` classes of a set, from `folder`/NAME where that is there, else downloaded once.
+    """The first `n_classes` classes of a set, from `folder`/NAME if there is such a folder, else downloaded once.
 
-    Raises ValueError where K is not 2 … 10, DataFileError for a file that is not the published one,
-    FileNotFoundError for one that is missing, ConnectionError where a download fails.
+    Raises ValueError if K is not 2 … 10, DataFileError if a file is not the published one,
+    FileNotFoundError if a file is missing, ConnectionError if a download fails.
     """
     check_n_classes(idx_set.name, n_classes, len(idx_set.class_names))
     local = _local(idx_set, folder)
@@ -162,14 +162,14 @@ def load_idx_set(idx_set: IdxSet, n_classes: int, folder: Path | None = None) ->
 
 
 def find_idx_set(idx_set: IdxSet, folder: Path | None = None) -> Whereabouts:
-    """Where `load_idx_set` would read the files from; their checksums are not looked at."""
+    """Where `load_idx_set` would read the files from. Their checksums are not checked."""
     local = _local(idx_set, folder)
     if local is not None:
         try:
             for file in idx_set.files:
                 _find(local, file.name)
         except FileNotFoundError as error:
-            return Whereabouts("missing", f"{error}: put it there, or take that folder away to have it downloaded")
+            return Whereabouts("missing", f"{error}: put it there, or remove that folder, and gsbench downloads it")
         return Whereabouts("present", str(local))
     if _kept(idx_set):
         return Whereabouts("present", f"downloaded before, to {cache_folder() / idx_set.name}")
@@ -178,7 +178,7 @@ def find_idx_set(idx_set: IdxSet, folder: Path | None = None) -> Whereabouts:
 
 
 def _local(idx_set: IdxSet, folder: Path | None) -> Path | None:
-    """The set's folder in the data folder, where it is there."""
+    """The set's folder in the data folder, or None if it does not exist."""
     return folder / idx_set.name if folder is not None and (folder / idx_set.name).is_dir() else None
 
 
@@ -207,16 +207,16 @@ def _candidates(local: Path, name: str) -> Iterator[Path]:
 
 
 def _download(idx_set: IdxSet, file: IdxFile) -> Path:
-    """The gzipped file in the cache folder, fetched where it is not there or not whole.
+    """The gzipped file in the cache folder. It is downloaded if it is missing or damaged.
 
-    It is fetched into a draft, which the next download removes should this one be killed, and comes to the cache once
-    its checksum has proved right. Raises ConnectionError where it cannot be had, WriteError where it cannot be kept.
+    The download goes to a draft folder, which the next download removes if this process is killed. The file moves to
+    the cache when its checksum is right. Raises ConnectionError if the download fails, WriteError if the disk does.
     """
     kept = cache_folder() / idx_set.name / f"{file.name}.gz"
     if _is_whole(kept, file):
         return kept
     failures, quiet = [], not log.isEnabledFor(logging.WARNING)
-    for handler in pooch.get_logger().handlers:  # the logger itself, outside logging's tree, keeps its first level
+    for handler in pooch.get_logger().handlers:  # pooch's logger caches its first level: it is outside logging's tree
         handler.setLevel(logging.ERROR if quiet else logging.INFO)
     with writing(kept, f"{CACHE_VARIABLE} names the cache folder"):
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -227,7 +227,7 @@ def _download(idx_set: IdxSet, file: IdxFile) -> Path:
                     pooch.retrieve(
                         url, known_hash=f"md5:{file.gz_md5}", fname=kept.name, path=draft, progressbar=not quiet
                     )
-                except (OSError, ValueError) as error:  # no network, no such file; or a wrong checksum
+                except (OSError, ValueError) as error:  # no network, no such file, or a wrong checksum
                     if is_of_the_disk(error):
                         raise
                     failures.append(f"{url}: {error}")
@@ -243,5 +243,5 @@ def _download(idx_set: IdxSet, file: IdxFile) -> Path:
 def _is_whole(kept: Path, file: IdxFile) -> bool:
     try:
         return bool(pooch.file_hash(str(kept), alg="md5") == file.gz_md5)
-    except OSError:  # there is none, or it cannot be read
+    except OSError:  # the file is missing or unreadable
         return False

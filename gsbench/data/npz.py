@@ -1,9 +1,9 @@
-"""Reader of .npz files that takes no damaged file for a whole one.
+"""Reader of .npz files that detects every damaged file.
 
-An .npz file is a zip archive with an .npy file for each array. NumPy's own reader stops where an array ends by its
-header: where a damaged header says less than the file holds, it never comes to the checksum. Here every .npy file is
-unpacked whole, and so checked against its CRC-32, before its header is looked at; and every byte has to belong to
-something: each of the archive to an .npy file or to the directory at the end, each of an .npy file to its array.
+An .npz file is a zip archive with an .npy file for each array. NumPy's own reader stops where the array ends according
+to its header. If a damaged header states a smaller array, that reader never reaches the checksum. This reader unpacks
+every .npy file completely, which checks its CRC-32, before it reads the header. It also refuses unused bytes: each byte
+of the archive must belong to an .npy file or to the directory at the end, each byte of an .npy file to its array.
 Formats: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT and `numpy.lib.format`.
 """
 
@@ -21,7 +21,7 @@ import numpy as np
 SUFFIX = ".npy"
 LOCAL_HEADER = struct.Struct("<4s22x2H")  # signature, lengths of the name and of the extra field
 SIGNATURE = b"PK\x03\x04"
-DESCRIPTOR = 0x08  # flag: sizes and checksum stand behind the data as well
+DESCRIPTOR = 0x08  # flag: the sizes and the checksum are repeated after the data
 DESCRIPTOR_BYTES = (12, 16, 20, 24)
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
@@ -29,10 +29,10 @@ HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.re
 def read_npz(
     file: BinaryIO, names: Iterable[str] | None = None, besides: Collection[str] = ()
 ) -> dict[str, np.ndarray]:
-    """The arrays `names` of an archive, or all of them; `besides` are names that it may have, too.
+    """The arrays `names` of an archive, or all of them. The archive may also contain the arrays `besides`.
 
-    Raises ValueError, or what `zipfile` and NumPy raise, where the archive is damaged, lacks an array, has another or
-    has one twice. Arrays of Python objects are refused.
+    Raises ValueError, or an error of `zipfile` or NumPy, if the archive is damaged, lacks an array, has a further one
+    or has one twice. Raises ValueError for arrays of Python objects.
     """
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
@@ -49,7 +49,7 @@ def read_npz(
 
 
 def _check_places(file: BinaryIO, members: Iterable[zipfile.ZipInfo], end: int) -> None:
-    """Raises ValueError unless the members follow one another from the first byte on, up to the directory at `end`."""
+    """Raises ValueError unless the members fill the file without gaps from byte 0 to the directory at `end`."""
     place = 0
     ordered = sorted(members, key=lambda member: member.header_offset)
     for member, following in zip(ordered, [*(m.header_offset for m in ordered[1:]), end], strict=True):

@@ -1,13 +1,13 @@
-"""`omniglot`: handwritten characters of many alphabets, by 20 people each (Lake et al., 2015).
+"""`omniglot`: handwritten characters of many alphabets, each drawn by 20 people (Lake et al., 2015).
 
-Read from `omniglot/omniglot28.npz` in the data folder, which holds, for n images of C characters,
+The file `omniglot/omniglot28.npz` in the data folder contains, for n images of C characters,
   images       uint8 [n, H, W], 0 is the paper;
   labels       integers [n], 0 … C-1;
   class_names  strings [C], "Alphabet/characterNN";
   drawers      integers [n], 1 … 20: who drew the image.
 
-The split is by drawer, so that a model is tested on the hands of people whom it has not seen:
-1-12 train, 13-16 validation, 17-20 test.
+The parts have different drawers (1-12 train, 13-16 validation, 17-20 test), so that a model is tested on
+the handwriting of people whom it has not seen.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ SOURCE = "https://github.com/brendenlake/omniglot"
 def load_omniglot(n_classes: int, folder: Path | None = None) -> Dataset:
     """The first `n_classes` characters of the file in the data folder.
 
-    Raises FileNotFoundError where the file is missing, DataFileError where it is damaged or not of the form
-    above, ValueError where K is below 2 or above the number of characters.
+    Raises FileNotFoundError if the file is missing, DataFileError if it is damaged or does not have the form
+    above, ValueError if K is below 2 or above the number of characters.
     """
     path = _path(folder)
     arrays = read_arrays(path, ARRAYS)
@@ -49,17 +49,16 @@ def load_omniglot(n_classes: int, folder: Path | None = None) -> Dataset:
 
 
 def count_omniglot(folder: Path | None = None) -> int:
-    """How many characters the file holds. Only their names are read."""
+    """The number of characters in the file. Only their names are read."""
     path = _path(folder)
     return len(_names(path, read_arrays(path, ["class_names"], besides=ARRAYS)))
 
 
 def find_omniglot(folder: Path | None = None) -> Whereabouts:
-    """Whether the file is in the data folder."""
     try:
         return Whereabouts("present", str(_path(folder)))
     except FileNotFoundError as error:
-        return Whereabouts("missing", f"{error}; what it holds: python -m pydoc gsbench.data.omniglot")
+        return Whereabouts("missing", f"{error}; its format: python -m pydoc gsbench.data.omniglot")
 
 
 def _path(folder: Path | None) -> Path:
@@ -87,7 +86,7 @@ def _integers(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
 
 
 def _part(drawers: np.ndarray) -> np.ndarray:
-    """uint8 [n]: the part that each drawer's images belong to."""
+    """uint8 [n]: the part of each image, which depends on its drawer."""
     if drawers.min(initial=1) < 1 or drawers.max(initial=1) > LAST_DRAWER:
         raise ValueError(f"drawers must be 1 … {LAST_DRAWER}, got {drawers.min()} … {drawers.max()}")
     part = np.select([drawers <= LAST_TRAIN, drawers <= LAST_VALIDATION], [TRAIN, VALIDATION], TEST)

@@ -1,6 +1,6 @@
-"""The semi-supervised split: a few labelled images a class, many unlabelled, a validation set, the test set.
+"""The semi-supervised split: a few labelled images a class, many unlabelled images, a validation set, the test set.
 
-The default is the one usual on MNIST: 100 labelled, 49,900 unlabelled, 10,000 validation.
+The default on MNIST is the usual split: 100 labelled, 49,900 unlabelled, 10,000 validation images.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import numpy as np
 from gsbench.data.base import TEST, TRAIN, VALIDATION, Dataset, check_seed, raw_bits
 from gsbench.values import SettingError
 
-TRAIN_PER_VALIDATION = 6  # one train image in six goes to validation where the data set has no part for it
+TRAIN_PER_VALIDATION = 6  # one train image in six, if the data set has no validation part
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Indices into the `images` of a data set: int64, ascending, disjoint, read-only; together all images."""
+    """Indices into the `images` of a data set: int64, ascending, disjoint, read-only. Together they are all images."""
 
-    labelled: np.ndarray  # [n a class · K]
+    labelled: np.ndarray  # [labelled_per_class · K]
     unlabelled: np.ndarray
     validation: np.ndarray
     test: np.ndarray
@@ -33,14 +33,13 @@ class Split:
 def split(
     dataset: Dataset, labelled_per_class: int = 10, n_validation: int | None = None, seed: int = 0
 ) -> Split:
-    """Split the train part into exactly `labelled_per_class` labelled a class, validation, and the rest.
+    """Splits the train part into validation, exactly `labelled_per_class` labelled images a class, and the rest.
 
-    `n_validation` images are taken from the train part, from each class its share (largest remainder). None
-    stands for the data set's own validation part where it has one, which then leaves the train part alone,
-    else for one sixth. The random order of a class depends on the seed and the class alone, so with the same
-    validation set fewer labels are a subset of more.
-    Raises ValueError where a class has too few images, or where `n_validation` contradicts an own validation
-    part.
+    `n_validation` images of the train part become validation; each class gives its share (largest remainder).
+    `n_validation` None: the data set's own validation part and no train image; without such a part, one sixth of the
+    train part. The random order of a class depends only on the seed and the class. So a split with fewer labels has a
+    subset of the labels of a split with more, if the validation sets are the same.
+    Raises ValueError if a class has too few images or if `n_validation` contradicts the data set's own validation part.
     """
     if labelled_per_class < 1:
         raise ValueError(f"labelled_per_class must be at least 1, got {labelled_per_class}")
@@ -63,7 +62,7 @@ def split(
 
 
 def _validation_counts(name: str, counts: np.ndarray, n_own: int, n_validation: int | None) -> np.ndarray:
-    """int64 [K]: how many train images of each class go to validation."""
+    """int64 [K]: the number of train images of each class that go to validation."""
     if n_own:
         if n_validation not in (None, n_own):
             raise ValueError(
@@ -79,7 +78,7 @@ def _validation_counts(name: str, counts: np.ndarray, n_own: int, n_validation: 
 
 
 def _largest_remainder(counts: np.ndarray, n: int) -> np.ndarray:
-    """Share n out in proportion to counts [K]: rounded down, what is left to the largest remainders."""
+    """Distributes n in proportion to counts [K]: rounds down and gives the remainder to the largest fractions."""
     shares, remainders = np.divmod(counts * n, counts.sum())
     missing = n - int(shares.sum())
     shares[np.argsort(-remainders, kind="stable")[:missing]] += 1

@@ -1,4 +1,4 @@
-"""What a training step will cost at class counts that nobody measured, from those that were."""
+"""Predicts the cost of a training step at class counts that were not measured, from measurements at others."""
 
 from gsbench.planner.calibration import calibrate
 from gsbench.planner.figure import save_figure

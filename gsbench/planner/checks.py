@@ -1,4 +1,4 @@
-"""What a plan can answer: refused before any work."""
+"""Checks of the arguments of `plan`, before any work."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from gsbench.values import Range, SettingError, did_you_mean, shown, whole
 
 MOST_CLASSES = 10**12
 CLASSES = whole(2, MOST_CLASSES)
-# `ratio` says how many times as cheap a sampler has to be.
 RANGES = {
     "ratio": Range(least=1, most=1e9),
     "memory": whole(1),
@@ -30,7 +29,7 @@ def check(
     epochs: float | None,
     examples: int | None,
 ) -> None:
-    """Raises ValueError for what `plan` cannot answer, before any work."""
+    """Raises ValueError if `plan` cannot answer these questions."""
     numbers = {"ratio": ratio, "memory": memory, "steps": steps, "epochs": epochs, "examples": examples}
     if not classes or any(k not in CLASSES for k in classes):
         most = f" and <= {MOST_CLASSES:,}" if any(k in whole(2) and k > MOST_CLASSES for k in classes) else ""
@@ -38,18 +37,18 @@ def check(
     for name, allowed in RANGES.items():
         allowed.check(name, numbers[name], or_none=name != "ratio")
     if steps is not None and epochs is not None:
-        raise SettingError("a training run has {steps} or {epochs}, got both")
+        raise SettingError("the length of a training run is {steps} or {epochs}, got both")
     if (epochs is None) != (examples is None):
         given, missing = ("epochs", "examples") if examples is None else ("examples", "epochs")
         raise SettingError(f"{{{given}}} needs {{{missing}}}: an epoch is examples / batch steps")
 
 
 def check_case(names: Sequence[str], wanted: dict[str, Any], shape: dict[str, Any]) -> None:
-    """Raises ValueError for a case that there is not: its shape, device, and estimators that are not defined for it."""
+    """Raises ValueError if the shape or the setup is not possible, or an estimator is not defined for it."""
     allowed = (*OF_CASE, *OF_NETWORKS)
     for name in shape:
         if name not in allowed:
-            known = f"of the shape there are {', '.join(allowed)}{did_you_mean(name, allowed)}"
+            known = f"the arguments of the shape are {', '.join(allowed)}{did_you_mean(name, allowed)}"
             raise TypeError(f"plan() has no argument {name!r}; {known}")
     for name, value in wanted.items():
         settings_of(Settings)[name].checked(value)

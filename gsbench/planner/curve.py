@@ -1,4 +1,4 @@
-"""One figure of one estimator against K: fitted, carried over to other sizes, held against what it was not shown."""
+"""The curve of one metric of one estimator against K: its fit, its transfer to other sizes, its held-out errors."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import pandas as pd
 from gsbench.planner.fit import UNKNOWN, Fit, fit
 from gsbench.planner.work import Shape, columns
 
-LEAST_CLASS_COUNTS = 2  # from which a curve is fitted
-ELSEWHERE = 0.2  # relative half-width at least at sizes where nothing was measured: of memory, 14 % were seen
-LEAST_WIDTH = 0.01  # relative: no sum of a few costs is closer to a program, however well it fits at hand
-# The exponent by which the law itself may be wrong: d from the class counts that were measured, in logarithms, the cost
-# may be e^(d·exponent) times as large or small. For times that is 66 % at ten times the largest K: a factor log K, or a
-# cache that overflows. Bytes are counted from shapes, and no cache is in them.
+LEAST_CLASS_COUNTS = 2  # the fewest class counts for a fit
+ELSEWHERE = 0.2  # least relative half-width at sizes that were not measured: memory was seen to be off by 14 %
+LEAST_WIDTH = 0.01  # least relative half-width: a sum of a few costs models no program better, however well it fits
+# The exponent of the error of the law itself. At the logarithmic distance d from the measured class counts, the cost
+# may be larger or smaller by the factor e^(d·exponent). For times this is 66 % at ten times the largest K: a factor
+# log K, or a cache that overflows. Bytes follow from shapes and have no cache effects.
 LAW_OF_TIMES, LAW_OF_BYTES = 0.22, 0.1
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A figure at K with its 95 % interval, in seconds or bytes. `extrapolates` says in what it goes beyond what was
-    measured; empty: in nothing.
+    """A predicted time or memory at K with its 95 % interval, in seconds or bytes. `extrapolates` lists the respects in
+    which it goes beyond the measurements.
     """
 
     metric: str
@@ -39,9 +39,9 @@ class Prediction:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The error of a fit at a class count that it was not shown: predicted / measured − 1, measured the median.
+    """The error of a fit at a class count that was held out: predicted / median measured − 1.
 
-    way   "left out" (fitted to all others) or "larger" (the largest, fitted to the smaller half)
+    way   "left out" (fitted to all other class counts) or "larger" (the largest, predicted from the smaller half)
     """
 
     metric: str
@@ -58,11 +58,11 @@ class HeldOut:
 
 
 class Curve:
-    """`rows` are observations of one shape, the measured one; predictions are for `shape`.
+    """`rows` are observations of one shape, the measured one. Predictions are for `shape`.
 
-    exact   the exact sum's curve of the same metric, a time: an operation costs no less here than there. A sampler's
-            products grow so little over the smaller K that noise may hide it, but are smaller and so no faster.
-    bound   of a step: the same estimator's curve of its bound, which is a part of the step and so no longer
+    exact   the exact sum's curve of the same time. It gives the lower bound on a sampler's cost per operation: noise
+            can hide a sampler's small slope, and its matrix products are smaller and so no faster.
+    bound   for a step: the curve of the same estimator's bound. A step contains the bound, so it takes no less time.
     """
 
     def __init__(
@@ -91,8 +91,7 @@ class Curve:
         return fit(x, shown["value"].to_numpy(float), least)
 
     def seconds_per_operation(self, counts: Sequence[int]) -> float:
-        """By what the time grows with the operations, as figures at these class counts tell; 0 where they are too
-        few."""
+        """The slope of the time over operations, fitted at these class counts; 0 if they are too few."""
         own = [k for k in counts if k in self.counts]
         if len(own) < LEAST_CLASS_COUNTS:
             return 0.0
@@ -113,7 +112,7 @@ class Curve:
 
     @functools.cached_property
     def held_out(self) -> tuple[HeldOut, ...]:
-        """Each class count in turn predicted from all others, and the largest from the smaller half of them."""
+        """Predicts each class count in turn from all others, and the largest from the smaller half of them."""
         if len(self.counts) <= LEAST_CLASS_COUNTS:
             return ()
         half = self.counts[: max(LEAST_CLASS_COUNTS, math.ceil(len(self.counts) / 2))]
@@ -126,13 +125,13 @@ class Curve:
         return HeldOut(self.metric, self.estimator, way, fitted, n_classes, predicted, measured)
 
     @functools.cached_property
-    def _worst(self) -> float:
-        """The largest factor, less 1, by which a prediction was off."""
+    def _worst_held_out(self) -> float:
+        """The largest error of a held-out prediction, as a factor minus 1."""
         return max((math.exp(abs(math.log1p(found.error))) - 1 for found in self.held_out), default=0.0)
 
     def distance(self, n_classes: int) -> float:
-        """From the class counts that were measured, in logarithms: d, 1/d = 1/d₁ + 1/d₂, with those to the nearest
-        below and above; beyond all of them that to the nearest.
+        """The logarithmic distance d from the measured class counts: 1/d = 1/d₁ + 1/d₂, where d₁ and d₂ are the
+        distances to the nearest one below and above. Beyond all of them, d is the distance to the nearest one.
         """
         if n_classes in self.counts:
             return 0.0
@@ -143,19 +142,19 @@ class Curve:
         return 1 / (1 / below + 1 / above)
 
     def half_width(self, n_classes: int, new: bool = True) -> float:
-        """As `Fit.half_width`, and 1 % at least; of a new measurement never below the spread of those at hand, and
-        beyond the measured class counts never below the worst error on one that was held out, or below UNKNOWN where
-        there were too few to hold one out. The error of the law itself, which no residual shows, comes on top: it grows
-        with the `distance`.
+        """`Fit.half_width`, but at least LEAST_WIDTH. For a new measurement it is at least the spread of the
+        measurements. Beyond the measured class counts it is at least the worst held-out error, or UNKNOWN if too few
+        class counts were measured to hold one out. The error of the law itself, which no residual shows, is added: it
+        grows with the `distance`.
         """
-        worst = self._worst if len(self.counts) > LEAST_CLASS_COUNTS else UNKNOWN
+        worst = self._worst_held_out if len(self.counts) > LEAST_CLASS_COUNTS else UNKNOWN
         least = max(LEAST_WIDTH, self.spread * new, worst * self.beyond(n_classes))
         own = max(self.fit.half_width(self._columns(n_classes), new=new), least)
-        return (1 + own) * (1 + self._of_law(n_classes)) - 1
+        return (1 + own) * (1 + self._law_error(n_classes)) - 1
 
-    def _of_law(self, n_classes: int) -> float:
-        """The relative error of the law itself. Below the least K measured it is one of what the cost falls by from
-        there on: a cost does not rise where there are fewer classes.
+    def _law_error(self, n_classes: int) -> float:
+        """The relative error of the law itself. Below the smallest measured K it applies only to the decrease of the
+        cost from there: fewer classes never cost more.
         """
         exponent = LAW_OF_TIMES if self.metric in ("step", "bound") else LAW_OF_BYTES
         error = math.expm1(exponent * self.distance(n_classes))
@@ -165,7 +164,7 @@ class Curve:
         return error * min(1.0, (nearest - at) / at)
 
     def bounds(self, n_classes: int, new: bool = True) -> tuple[float, float, float]:
-        """The value, its low and its high; of a step none of them below that of its bound."""
+        """The value and the ends of its interval. For a step, none of them is below the same number of its bound."""
         own = self._own_bounds(n_classes, new)
         if self.bound is None:
             return own
@@ -173,12 +172,12 @@ class Curve:
         return value, low, high
 
     def _own_bounds(self, n_classes: int, new: bool) -> tuple[float, float, float]:
-        """What this curve alone says.
+        """The value and its interval's ends from this curve alone.
 
-        At another shape than the measured one the value grows as the work does (operations of the matrix products, or
-        estimated bytes). The interval reaches from that to what the fitted factors give, in which a part may stay as it
-        is, such as Python's own time. A whole process, most of which may be Python and its libraries, grows by what the
-        estimated bytes grow, half of that more or less.
+        If the shape is not the measured one, the value is scaled with the work (operations of the matrix products, or
+        estimated bytes). The interval also contains the prediction of the fitted factors, in which a part such as
+        Python's own time stays constant. The memory of a whole process may be mostly Python and its libraries, so it
+        grows by the increase of the estimated bytes, ± 50 %.
         """
         fitted, h = self.fit.at(self._columns(n_classes)), self.half_width(n_classes, new)
         if self.shape == self.measured_shape:
@@ -206,8 +205,8 @@ def make_curve(
     exact: Curve | None = None,
     bound: Curve | None = None,
 ) -> Curve | None:
-    """The curve from observations of the shape that is asked for, else of that which is nearest to it by its work;
-    None where no shape of the model was measured at two class counts.
+    """The curve from observations of the requested shape, or else of the shape of the same model whose work is nearest
+    to it. None if no shape of the model was measured at two class counts.
     """
     own = rows[(rows["metric"] == metric) & (rows["estimator"] == estimator)]
     found = {of: found for of, found in own.groupby("shape", sort=False) if of.model == shape.model}

@@ -1,4 +1,4 @@
-"""Time and memory by K: what was measured, the fitted curve with its band, and how far it was off."""
+"""Draws time and memory against K: the measurements, the fitted curve with its band, and the held-out errors."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ POINTS = 60
 
 
 def save_figure(plan: Plan, path: str | Path) -> Path:
-    """Draws time and memory by K to a file, whole or not at all.
+    """Draws time and memory against K to a file, which is written whole or not at all.
 
-    Raises ValueError for a name that ends in neither .png nor .svg, OSError where it cannot be written.
+    Raises ValueError for a name that ends in neither .png nor .svg, OSError if the file cannot be written.
     """
     path = Path(path)
     if path.suffix not in FORMATS:
@@ -45,7 +45,7 @@ def save_figure(plan: Plan, path: str | Path) -> Path:
 
 
 def draw(plan: Plan) -> Figure:
-    """A panel for the time of a step (else of the bound) and one for memory; call it within `figure_settings`."""
+    """One panel for the time of a step (else of the bound), one for memory. Call it within `figure_settings`."""
     drawn = [m for m in METRICS if any(curve.metric == m for curve in plan.curves)]
     times = [m for m in drawn if m in ("step", "bound")][:1]
     metrics = [*times, *[m for m in drawn if m in ("memory", "process")][:1]]
@@ -78,7 +78,7 @@ def _counts(plan: Plan) -> list[int]:
 
 
 def _draw_curve(ax: Axes, curve: Curve, look: Look, ends: tuple[int, int], scale: float) -> None:
-    """Solid where class counts were measured, dashed beyond them and wherever the sizes are others."""
+    """The line is solid within the measured class counts and dashed beyond them and at other sizes."""
     grid = np.unique([*np.geomspace(*ends, POINTS).round().astype(int), *curve.counts]).tolist()
     value, low, high = np.array([curve.bounds(k) for k in grid]).T / scale
     colour, marker = look.estimators[curve.estimator]
@@ -87,7 +87,7 @@ def _draw_curve(ax: Axes, curve: Curve, look: Look, ends: tuple[int, int], scale
     ax.plot(grid, value, color=colour, linestyle="--", linewidth=1.1)
     ax.plot(np.array(grid)[measured], value[measured], color=colour)
     if curve.shape != curve.measured_shape:
-        return  # its points are of other sizes
+        return  # the measurements are of other sizes
     points = curve.points
     ax.plot(points["n_classes"], points["value"] / scale, marker, color=colour, markersize=4.5, alpha=0.8)
     for found in curve.held_out:
@@ -96,7 +96,7 @@ def _draw_curve(ax: Axes, curve: Curve, look: Look, ends: tuple[int, int], scale
 
 
 def _shade(ax: Axes, curves: list[Curve], least: int, most: int) -> None:
-    """Grey where no curve of the panel was measured."""
+    """Shades the class counts beyond the measurements of all curves of the panel."""
     first, last = min(c.counts[0] for c in curves), max(c.counts[-1] for c in curves)
     for low, high in ((least / 1.25, first), (last, most * 1.25)):
         if low < first <= high or (low >= last and most > last):
@@ -104,14 +104,14 @@ def _shade(ax: Axes, curves: list[Curve], least: int, most: int) -> None:
 
 
 def _mark_crossovers(ax: Axes, plan: Plan, metric: str, look: Look, ends: tuple[int, int]) -> None:
-    """Their labels stand below one another, so that crossovers at nearly the same K can be read."""
+    """The labels stand below one another, so that they are readable at nearly the same K."""
     own = [c for c in plan.crossovers if c.metric == metric and c.verdict == "from"]
     shown = [(c, c.n_classes) for c in own if c.n_classes and ends[0] <= c.n_classes <= ends[1]]
     for row, (c, k) in enumerate(shown):
         colour = look.estimators[c.estimator][0]
         ax.axvline(k, color=colour, linestyle=":", linewidth=1.2)
         label = f"K = {k:,}: {three_digits(c.ratio)} \N{MULTIPLICATION SIGN} cheaper"
-        right = k**2 < ends[0] * ends[1]  # of its line, where there is more room
+        right = k**2 < ends[0] * ends[1]  # the label stands on the side of its line with more room
         place: dict[str, Any] = {"xycoords": ax.get_xaxis_transform(), "textcoords": "offset points"}
         place |= {"xytext": (4 if right else -4, -11 * row), "ha": "left" if right else "right", "va": "top"}
         ax.annotate(label, (k, 0.98), fontsize=7, color=colour, **place)
@@ -131,8 +131,8 @@ def _legend(plan: Plan, metrics: list[str]) -> list[Any]:
 
 def _caption(plan: Plan) -> str:
     return (
-        f"{heading(plan).replace(chr(10), ', ')}. Markers: measured. Lines: a sum of costs with factors that were "
-        "fitted to them (a constant, operations of matrix products, parameters; of memory the estimated bytes). Bands: "
-        "where a new measurement is expected with 95 %; they widen with the distance from the class "
-        "counts measured. Shaded: class counts beyond those."
+        f"{heading(plan).replace(chr(10), ', ')}. Markers: measurements. Lines: a sum of costs with fitted factors (a "
+        "constant, operations of matrix products, parameters; for memory the estimated bytes). Bands: 95 % prediction "
+        "intervals of a new measurement; they widen with the distance from the measured class counts. Shaded: class "
+        "counts beyond these."
     )

@@ -1,4 +1,4 @@
-"""A sum of costs with factors ≥ 0, fitted to measured figures by their relative errors, and how far to trust it."""
+"""Fits a sum of costs with factors ≥ 0 to measured values by their relative errors, and gives its uncertainty."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from scipy import optimize, stats
 
 CONFIDENCE = 0.95
-HUBER = 1.345  # in units of the residuals' deviation: 95 % efficiency where they are normal
-UNKNOWN = 0.5  # relative half-width where there are no more figures than factors: what an estimate may be off by
+HUBER = 1.345  # in units of the residuals' standard deviation: 95 % efficiency if they are normal
+UNKNOWN = 0.5  # relative half-width if there are no more values than factors: an estimate may be off by so much
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class Fit:
 
     factors    c ≥ 0 [p]
     deviation  standard deviation of the relative residuals
-    freedom    figures less factors; at 0 and below the deviation says nothing
-    covariance that of c, [p, p]
+    freedom    number of values minus number of factors; at 0 and below the deviation means nothing
+    covariance covariance of c, [p, p]
     """
 
     factors: np.ndarray
@@ -35,7 +35,7 @@ class Fit:
     def half_width(self, x: np.ndarray, confidence: float = CONFIDENCE, new: bool = True) -> float:
         """h ≥ 0: the interval is [y/(1 + h), y·(1 + h)].
 
-        new   of a new measurement; False: of what many would come to
+        new   the interval of a new measurement; False: of the mean of many measurements
         """
         if self.freedom < 1:
             return UNKNOWN
@@ -45,16 +45,16 @@ class Fit:
 
 @functools.cache
 def _quantile(confidence: float, freedom: int) -> float:
-    """Of Student's t, two-sided."""
+    """The two-sided quantile of Student's t."""
     return float(stats.t.ppf((1 + confidence) / 2, freedom))
 
 
 def fit(x: np.ndarray, y: np.ndarray, least: np.ndarray | float = 0.0) -> Fit:
-    """Minimises Σ ρ((X c − y)/y) over c ≥ least, ρ Huber's: squared for most, linear for what lies far off.
+    """Minimises Σ ρ((X c − y)/y) over c ≥ least. ρ is Huber's: quadratic for small residuals, linear for large ones.
 
-    x [n, p], y > 0 [n], least ≥ 0 [p]. Within one shape all columns are affine in K, so that of p factors two can be
-    told apart: the rank of X counts. Factors that are not negative keep a curve between constant and proportional to
-    its fastest column, however noisy the figures are.
+    x [n, p], y > 0 [n], least ≥ 0 [p]. Within one shape all columns are affine in K, so only two of the p factors can
+    be identified: the degrees of freedom use the rank of X. Because no factor is negative, a curve grows no faster than
+    its fastest column and never falls, however noisy the values are.
     """
     scale = np.abs(x).max(axis=0)
     scale[scale == 0] = 1.0

@@ -1,4 +1,4 @@
-"""The records that a plan is made from: of one machine, device and number type, each case once."""
+"""Selects the records that a plan is made from: one machine, device and number type, each case once."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from gsbench.report.text import plain, size
 from gsbench.settings import NETWORKS, Settings
 from gsbench.shown import visible
 
-# What records that are read together must have in common.
+# Records that are used together agree in these columns.
 MACHINE = ("machine_cpu", "machine_cores", "machine_memory_bytes", "machine_gpu", "machine_blas", "freed_memory")
 SETUP = about(settings_of(Settings), "session")
 CONDITIONS = (*MACHINE, *SETUP)
 
-# group → (column, metric); of "gradient" see `_figures`.
+# group → (column, metric). `_figures` decides which records of "gradient" count.
 TIMES = {
     "bound": [("bound_seconds", "bound")],
     "step": [("step_seconds", "step")],
@@ -35,9 +35,9 @@ GROUPS = (*TIMES, "memory", "speedup")
 
 @dataclass(frozen=True)
 class Used:
-    """The observations of one setup, a row each: metric, estimator, n_classes, value, spread (half of the quartiles'
-    distance, relative), shape, derived (see `_derived_steps`). `setup` has the conditions, `remarks` what was left out,
-    and what else is to be told.
+    """The observations of one setup, one row each: metric, estimator, n_classes, value, spread (half of the relative
+    interquartile range), shape, derived (see `_derived_steps`). `setup` has the conditions. `remarks` are sentences for
+    the user, such as which records were left out.
     """
 
     rows: pd.DataFrame
@@ -55,7 +55,7 @@ class Used:
 
 
 def is_here(setup: dict[str, Any]) -> bool:
-    """Whether a setup is of this machine, as far as its processor, cores and memory say."""
+    """Whether the processor, cores and memory of a setup are those of this machine."""
     return all(setup[name] == value for name, value in _here().items())
 
 
@@ -67,15 +67,15 @@ def _here() -> dict[str, Any]:
 
 
 def observe(frame: pd.DataFrame, wanted: dict[str, Any], only_here: bool) -> Used | None:
-    """The observations of the one setup that fits: this machine's before another's, the newest before others.
+    """The observations of one setup that fits: this machine's setups come first, then the newest.
 
-    wanted      those of `SETUP` that are asked for
-    only_here   records of another machine do not fit at all
+    wanted      the required values of columns of `SETUP`
+    only_here   use no record of another machine
 
-    None where no record fits.
+    None if no record fits.
     """
     found = frame[frame["group"].isin(GROUPS) & (frame["status"] == "ok")]
-    # What the system keeps for itself changes from one start to the next.
+    # Rounded, because the memory that the system reserves for itself changes from boot to boot.
     found = found.assign(machine_memory_bytes=(found["machine_memory_bytes"] / 2**30).round() * 2**30)
     setups: dict[tuple[Any, ...], pd.DataFrame] = {
         tuple(map(_plain, key)): rows for key, rows in found.groupby(list(CONDITIONS), dropna=False, sort=False)
@@ -94,18 +94,18 @@ def observe(frame: pd.DataFrame, wanted: dict[str, Any], only_here: bool) -> Use
         for key, rows in setups.items()
         if key != chosen
     ]
-    elsewhere = [] if is_here(used.setup) else ["These records are of another machine than this one."]
+    elsewhere = [] if is_here(used.setup) else ["These records come from another machine than this one."]
     return Used(rows, used.setup, (*elsewhere, *others, *unread))
 
 
 def _unseen_differences(setup: dict[str, Any], chosen: dict[str, Any]) -> str:
-    """Those that `Used.describe` does not show."""
+    """The differences that `Used.describe` does not show."""
     names = [name for name in ("machine_blas", "freed_memory") if setup[name] != chosen[name]]
     return visible("".join(f", {name} {setup[name] or 'unknown'}" for name in names))
 
 
 def _newest(times: pd.Series) -> str:
-    """What has no time counts as the oldest."""
+    """A record without a time counts as the oldest."""
     return max(times.dropna().astype(str), default="")
 
 
@@ -125,7 +125,7 @@ def _fits(setup: dict[str, Any], wanted: dict[str, Any], only_here: bool) -> boo
 
 
 def _observations(frame: pd.DataFrame, setup: dict[str, Any]) -> tuple[pd.DataFrame, list[str]]:
-    """A row a figure, the newest of each case; and what could not be read."""
+    """One row per measured value, the newest of each case, and a remark about unreadable records."""
     kept: dict[tuple[Any, ...], dict[str, Any]] = {}
     unread = 0
     for record in frame.sort_values("recorded_at", kind="stable", na_position="first").to_dict("records"):
@@ -142,16 +142,17 @@ def _observations(frame: pd.DataFrame, setup: dict[str, Any]) -> tuple[pd.DataFr
     names = ["metric", "estimator", "n_classes", "value", "spread", "shape"]
     rows = pd.DataFrame(list(kept.values()), columns=names)
     remark = [f"Left out: {unread} records of a model, preset or estimator that this gsbench does not have."]
-    # One measurement may stand in two records, such as in that of a time and in that of its ratio.
+    # One measurement may be in two records: one with the time itself, one with its ratio to another time.
     rows = rows.drop_duplicates(["metric", "estimator", "n_classes", "value", "shape"]).assign(derived=False)
     derived = _derived_steps(rows)
     return pd.concat([rows, derived], ignore_index=True) if len(derived) else rows, remark if unread else []
 
 
 def _derived_steps(rows: pd.DataFrame) -> pd.DataFrame:
-    """Steps of estimators of which the bound alone was timed: the bound, and what a step has besides (the labelled
-    bound, the classifier, Adam), which is the same for all. That is step − bound of the estimator whose bound is the
-    shortest at that K: of a long one the difference is mostly noise.
+    """Steps of estimators whose bound alone was timed: the bound plus the rest of a step.
+
+    The rest (the labelled bound, the classifier, Adam) is the same for all estimators. It is step − bound of the
+    estimator with the shortest bound at that K, because the difference of two long times is mostly noise.
     """
     timed = rows[rows["metric"].isin(("step", "bound"))]
     without = sorted(set(timed["estimator"]) - set(timed.loc[timed["metric"] == "step", "estimator"]))
@@ -170,7 +171,7 @@ def _derived_steps(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _shape(record: dict[str, Any], setup: dict[str, Any]) -> Shape:
-    """What a record from before some setting does not have is as its preset has it."""
+    """A record that is older than a setting takes the preset's value."""
     there = {name: record[name] for name in OF_NETWORKS if not pd.isna(record.get(name))}
     networks = {n: json.loads(v) if NETWORKS[n].kind is tuple else _plain(v) for n, v in there.items()}
     own = {name: _plain(record[name]) for name in OF_CASE}
@@ -178,7 +179,7 @@ def _shape(record: dict[str, Any], setup: dict[str, Any]) -> Shape:
 
 
 def _figures(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """The figures of one record, of its estimator, and where it was timed in pairs of its baseline's."""
+    """The measured values of a record: of its estimator, and of its baseline if the two were timed in pairs."""
     group, name = record["group"], record["estimator"]
     if group == "speedup":
         times = {name: record["candidate_seconds"], record["baseline"]: record["baseline_seconds"]}
@@ -186,7 +187,7 @@ def _figures(record: dict[str, Any]) -> list[dict[str, Any]]:
         return [{"estimator": of, "metric": metric, "value": v, "spread": None} for of, metric, v in pairs if v > 0]
     follows = parse_estimator(name).calls_follow_logits
     if group == "gradient" and follows and record["state"] != "initial":
-        return []  # its cost is that of trained logits, the others' that of initial ones
+        return []  # this cost depends on the logits, which are trained here and initial in all other records
     found: dict[str, dict[str, Any]] = {}
     for column, metric in (*TIMES.get(group, ()), *(MEMORY if group in ("memory", "gradient") else ())):
         if metric not in found and not pd.isna(record[column]) and record[column] > 0:

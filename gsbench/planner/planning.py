@@ -1,4 +1,4 @@
-"""`gsbench.plan`: records, or a quick calibration where there are none → what a step will cost, and what follows."""
+"""`gsbench.plan` predicts the cost of a step from records, or from a quick calibration if there are none."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from gsbench.report.drawing.styles import by_estimator
 from gsbench.report.reading import ReportError, read_files
 
 DEFAULT_CLASSES = (10, 20, 50, 100, 200, 500, 1000)
-RANGE = 10  # the crossover is looked for up to this many times the largest class count measured
+RANGE = 10  # the search for a crossover ends at this many times the largest measured class count
 
 
 def load_results(paths: Sequence[str | Path] = (), storage: str | Path = ".benchmarks") -> pd.DataFrame:
-    """The tidy frame that a report is made from, a row a record: of the files named, or of the newest run under
-    `storage`. What is left out is told by the logger "gsbench". Raises ValueError where a file is missing or is no
-    benchmark file."""
+    """The tidy frame that a report is made from, one row per record, from `paths` or from the newest run under
+    `storage`. The logger "gsbench" names what is left out. Raises ValueError if a file is missing or no benchmark file.
+    """
     reading = read_runs(paths, storage)
     for notice in reading.notices:
         logging.getLogger("gsbench").warning(notice)
@@ -57,20 +57,20 @@ def plan(
 ) -> Plan:
     """Predicts time and memory of a training step from measured records.
 
-    paths       files or folders of records; none: all under `storage` that are of this machine
+    paths       files or folders of records; none: all records of this machine under `storage`
     classes     K, the class counts to predict
-    estimators  spellings; None: those whose step was timed, or all that were measured
-    ratio       how many times as cheap as the exact sum a sampler has to be
-    memory      bytes that a step may hold
+    estimators  spellings; None: all estimators whose step was timed, or else all estimators in the records
+    ratio       the crossover is the K from which a sampler costs 1/ratio of the exact sum
+    memory      the limit in bytes; the plan then gives the largest K whose step fits
     steps, epochs, examples
-                the length of a training run: its steps, or its epochs over so many unlabelled examples
-    calibrate   True: measure first; None: measure where no record fits and no file is named; False: never
+                the length of a training run: its steps, or its epochs and the number of unlabelled examples
+    calibrate   True: measure first; None: measure if no file is named and no record fits; False: never measure
     device, dtype, backend, threads
-                of which records are wanted; None: those of this machine, the newest
-    shape       model, preset, batch, n_mc, and the settings of the networks on which a step's cost depends, such as
-                units, layers, d_a and norm; else as most of the records have
+                use records with these values only; None: the newest records, this machine's first
+    shape       model, preset, batch, n_mc, and the network settings on which a step's cost depends, such as units,
+                layers, d_a and norm; default: as in most of the records
 
-    Raises ValueError for what is not allowed, and where no record fits.
+    Raises ValueError for an argument that is not allowed, and if no record fits.
     """
     names = None if estimators is None else [str(parse_estimator(name)) for name in estimators]
     setup = {"device": device, "dtype": dtype, "backend": backend, "threads": threads}
@@ -81,16 +81,16 @@ def plan(
     if calibrate or (calibrate is None and used is None and not paths):
         like = _shape(used, {**shape, **{n: wanted[n] for n in ("device", "dtype") if n in wanted}})
         new = _calibrated(like, names, storage, wanted, quiet)
-        used, notices = _read([new], storage, wanted)  # of today's machine alone: older records may be of a busy one
+        used, notices = _read([new], storage, wanted)  # without older records: the machine may have been busy then
     if used is None:
-        raise ValueError(_nothing(paths, storage, wanted, notices))
+        raise ValueError(_no_record_message(paths, storage, wanted, notices))
     return _answer(used, notices, names, classes, ratio, memory, (steps, epochs, examples), shape)
 
 
 def _read(
     paths: Sequence[str | Path], storage: str | Path, wanted: dict[str, Any]
 ) -> tuple[Used | None, tuple[str, ...]]:
-    """The observations that fit; of the storage those of this machine alone. And the reader's notices."""
+    """The observations that fit, and the reader's notices. From `storage`, only records of this machine fit."""
     try:
         reading = read_files([Path(path) for path in paths or (storage,)])
     except ReportError as error:
@@ -101,14 +101,14 @@ def _read(
     return used, reading.notices
 
 
-def _nothing(paths: Sequence[Any], storage: Any, wanted: dict[str, Any], notices: Sequence[str]) -> str:
+def _no_record_message(paths: Sequence[Any], storage: Any, wanted: dict[str, Any], notices: Sequence[str]) -> str:
     where = f"in {', '.join(map(str, paths))}" if paths else f"of this machine under {str(storage)!r}"
     asked = "".join(f", {name} {value}" for name, value in wanted.items())
     return "\n  ".join([f"no record of time or memory {where}{asked}; measure some with --calibrate", *notices])
 
 
 def _shape(used: Used | None, given: dict[str, Any]) -> Shape:
-    """What was asked for; what was not is as in most observations (of the model and preset that were asked for)."""
+    """The given fields; the other fields are as in most observations with the given model and preset."""
     if used is None:
         return Shape.of(given)
     shapes = list(used.rows["shape"])
@@ -142,11 +142,11 @@ def _answer(
         if missing := [name for name in asked if (metric, name) not in curves]:
             remarks.append(f"Not measured at two class counts: the {metric} of {', '.join(missing)}.")
     derived = set(used.rows.loc[used.rows["derived"], "estimator"])
-    if put_together := [name for name in asked if name in derived and ("step", name) in curves]:
-        names_told = ", ".join(put_together)
-        remarks.append(f"Not timed but put together, its bound and what a step has besides: the step of {names_told}.")
+    if not_timed := [name for name in asked if name in derived and ("step", name) in curves]:
+        listed = ", ".join(not_timed)
+        remarks.append(f"The step was not timed but computed, as the bound plus the rest of a step, for: {listed}.")
     remarks += [
-        f"The cost of {name} follows the logits: predicted is that at the first steps."
+        f"The cost of {name} depends on the logits: the prediction holds for the first steps."
         for name in asked
         if parse_estimator(name).calls_follow_logits
     ]
@@ -174,7 +174,7 @@ def _answer(
 
 
 def _names(used: Used, shape: Shape, names: Sequence[str] | None) -> tuple[list[str], list[str]]:
-    """The estimators that the plan is about; those that were asked for must be defined for the shape."""
+    """The estimators of the plan, and remarks. Raises ValueError if one of `names` is not defined for the shape."""
     if names is not None:
         for name in names:
             shape.settings(name, 2)
@@ -187,7 +187,7 @@ def _names(used: Used, shape: Shape, names: Sequence[str] | None) -> tuple[list[
 
 
 def _why_not(name: str, shape: Shape) -> str:
-    """Why the estimator is not defined for the shape; empty where it is."""
+    """Why the estimator is not defined for the shape; "" if it is defined."""
     try:
         shape.settings(name, 2)
     except ValueError as error:
@@ -196,27 +196,27 @@ def _why_not(name: str, shape: Shape) -> str:
 
 
 def _curves(rows: pd.DataFrame, asked: Sequence[str], shape: Shape) -> dict[tuple[str, str], Curve]:
-    """By metric and estimator. Those of the samplers' times lean on an exact sum's, asked for or not, and those of
-    steps on their own bounds.
+    """The curves by metric and estimator. The curve of a sampler's time uses the curve of an exact sum, requested or
+    not. The curve of a step uses the curve of its bound.
     """
     sums = [n for n in by_estimator(rows["estimator"]) if parse_estimator(n).exact and not _why_not(n, shape)]
     exact: dict[tuple[str, str], Curve] = {}
     for name in sums:
-        exact |= _of_estimator(rows, name, shape, {})
-    leant_on = {metric: _baseline(exact, metric, sums) for metric in TIMED}
+        exact |= _estimator_curves(rows, name, shape, {})
+    baselines = {metric: _baseline(exact, metric, sums) for metric in TIMED}
     made: dict[tuple[str, str], Curve] = {}
     for name in asked:
-        made |= _of_estimator(rows, name, shape, {} if name in sums else leant_on)
+        made |= _estimator_curves(rows, name, shape, {} if name in sums else baselines)
     return made
 
 
-def _of_estimator(
-    rows: pd.DataFrame, name: str, shape: Shape, leant_on: Mapping[str, Curve | None]
+def _estimator_curves(
+    rows: pd.DataFrame, name: str, shape: Shape, baselines: Mapping[str, Curve | None]
 ) -> dict[tuple[str, str], Curve]:
     """The curves of one estimator, in the order of METRICS."""
-    bound = make_curve(rows, "bound", name, shape, leant_on.get("bound"))
+    bound = make_curve(rows, "bound", name, shape, baselines.get("bound"))
     others = {
-        metric: make_curve(rows, metric, name, shape, leant_on.get(metric), bound if metric == "step" else None)
+        metric: make_curve(rows, metric, name, shape, baselines.get(metric), bound if metric == "step" else None)
         for metric in METRICS
         if metric != "bound"
     }
@@ -225,7 +225,7 @@ def _of_estimator(
 
 
 def _baseline(curves: dict[tuple[str, str], Curve], metric: str, asked: Sequence[str]) -> Curve | None:
-    """The exact sum at its best: one that frees the rows of f as it goes before one that holds all."""
+    """The best exact sum: one that frees the rows of f comes before one that keeps all rows."""
     sums = [name for name in asked if parse_estimator(name).exact and (metric, name) in curves]
     best = sorted(sums, key=lambda name: not parse_estimator(name).frees_rows)
     return curves[metric, best[0]] if best else None
@@ -248,7 +248,7 @@ def _crossovers(
 def _largest(
     curves: dict[tuple[str, str], Curve], asked: Sequence[str], memory: int | None, device: str
 ) -> tuple[Largest, ...]:
-    """The limit of a host bounds a whole process, that of a device what is allocated there."""
+    """On a CPU the limit applies to the whole process, on a device to the memory that is allocated there."""
     if memory is None:
         return ()
     kinds = ("process", "memory") if device == "cpu" else ("memory",)

@@ -1,4 +1,4 @@
-"""Where one estimator becomes so many times cheaper than another, and what fits."""
+"""Two questions about curves: from which K one estimator is so many times cheaper than another, and which K fits."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ FEWEST_CLASSES, MOST_CLASSES = 2, 1_000_000
 
 @dataclass(frozen=True)
 class Crossover:
-    """The smallest K of the range at which `estimator` is `ratio` times cheaper than `baseline`, and its interval.
+    """The smallest K in the range at which `estimator` is `ratio` times cheaper than `baseline`, and its interval.
 
-    verdict     "from" (from `n_classes` on), "always" or "never" in the range
-    n_classes   None: not within the range; so are `low` and `high`
+    verdict                  "from" (from `n_classes` on), "always" or "never" within the range
+    n_classes, low, high     None: not within the range
+    least, most              the range of K
     """
 
     metric: str
@@ -36,10 +37,10 @@ class Crossover:
 
 @dataclass(frozen=True)
 class Largest:
-    """The largest K whose step fits `memory_bytes`, and its interval. 0: not even K = 2 fits; None: more than can be
-    said, K = 1,000,000 fits.
+    """The largest K whose step fits `memory_bytes`, and its interval. 0: not even K = 2 fits. None: K = 1,000,000 fits,
+    and larger K are not tried.
 
-    metric   "process", the peak of a fresh process, where that was measured on the CPU; else "memory", live arrays
+    metric   "process", the peak of a fresh process, if it was measured on a CPU; else "memory", the live arrays
     """
 
     metric: str
@@ -52,8 +53,8 @@ class Largest:
 
 
 def first_class_count(is_so: Callable[[int], bool], least: int, most: int, steps: int = 60) -> int | None:
-    """The first K from `least` to `most` at which it is so, on a grid of some `steps`, and between the grid's points by
-    bisection; None where it is nowhere so."""
+    """The first K from `least` to `most` at which `is_so` holds: on a grid of about `steps` points, then by bisection
+    between two of them. None if it holds nowhere."""
     grid = np.unique(np.geomspace(least, most, steps).round().astype(int)).tolist()
     found = next((i for i, k in enumerate(grid) if is_so(k)), None)
     if not found:
@@ -66,9 +67,9 @@ def first_class_count(is_so: Callable[[int], bool], least: int, most: int, steps
 
 
 def crossover(baseline: Curve, candidate: Curve, ratio: float, most: int) -> Crossover:
-    """From which K on baseline / candidate ≥ ratio, up to K = `most`.
+    """The smallest K up to `most` at which baseline / candidate ≥ ratio.
 
-    The interval is where the ratio's own reaches it, which has the two curves' uncertainties as independent:
+    Its interval comes from the interval of the ratio, for which the errors of the two curves are independent:
     h² = h_baseline² + h_candidate².
     """
 

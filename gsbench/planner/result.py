@@ -1,4 +1,4 @@
-"""What a plan says: plain data. `table.py` and `figure.py` say and draw it."""
+"""The result of a plan as plain data. `table.py` writes it and `figure.py` draws it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gsbench.planner.work import Shape
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """The seconds of a whole training run: its steps, each like the others, without its evaluations."""
+    """The seconds of a whole training run: the number of steps times the time of one, without evaluations."""
 
     estimator: str
     n_classes: int
@@ -25,12 +25,12 @@ class Training:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What was predicted, for `shape`, from the records of one setup. Intervals are of 95 %.
+    """The predictions for `shape` from the records of one setup. All intervals are 95 % intervals.
 
     setup       the machine and the conditions, in words
-    conditions  the same by the records' names
-    measured    class counts by (metric, estimator)
-    remarks     what was left out, what was not measured, and that something extrapolates
+    conditions  the same, by the names of the records' fields
+    measured    measured class counts by (metric, estimator)
+    remarks     sentences: which records were left out, what was not measured, which predictions extrapolate
     """
 
     setup: str

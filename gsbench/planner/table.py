@@ -18,8 +18,8 @@ from gsbench.report.text import model_name, percent, seconds, size, three_digits
 
 TITLES = {"step": "training step", "bound": "bound", "memory": "live arrays", "process": "whole process"}
 WRITE: dict[str, Callable[[float], str]] = {"step": seconds, "bound": seconds, "memory": size, "process": size}
-SIZES = ("units", "layers", "class_layers", "d_a", "d_z")  # which the heading says in words
-BEYOND = "*"  # marks what extrapolates
+SIZES = ("units", "layers", "class_layers", "d_a", "d_z")  # the heading names these in words
+BEYOND = "*"  # marks an extrapolated prediction
 
 
 def _interval(value: float, low: float, high: float, write: Callable[[float], str]) -> str:
@@ -33,19 +33,19 @@ def duration(value: float) -> str:
 
 
 def plan_text(plan: Plan) -> str:
-    """The plan as tables and sentences, for a terminal: each section that has something to say, under its heading."""
+    """The plan as text for a terminal: the sections that are not empty, each under its heading."""
     sections = [
         ("", heading(plan)),
         ("Predicted, with 95 % intervals", _predictions(plan)),
         ("The exact sum against a sampler", "\n".join(map(crossover_sentence, plan.crossovers))),
         ("What fits", "\n".join(map(largest_sentence, plan.largest))),
         ("A whole training run, without its evaluations", _training(plan)),
-        ("How far off the model is at class counts that it was not shown", _held_out(plan)),
+        ("Errors of the model at class counts that were held out of the fit", _held_out(plan)),
     ]
     text = "\n\n".join("\n".join(filter(None, section)) for section in sections if section[1])
     found: tuple[Any, ...] = (*plan.predictions, *plan.crossovers, *plan.largest, *plan.training)
     marked = any(one.extrapolates for one in found)
-    return f"{text}\n\n{BEYOND} extrapolated: beyond the class counts or sizes measured" if marked else text
+    return f"{text}\n\n{BEYOND} extrapolated: beyond the measured class counts or sizes" if marked else text
 
 
 def heading(plan: Plan) -> str:
@@ -70,23 +70,21 @@ def _predictions(plan: Plan) -> str:
 
 
 def crossover_sentence(c: Crossover) -> str:
-    """One sentence: from which K on."""
     what = {"step": "step", "bound": "bound", "memory": "peak of live arrays"}[c.metric]
     how = "as cheap as" if c.ratio == 1 else f"{three_digits(c.ratio)} times cheaper than"
     says = f"{what}: {c.estimator} is {how} {c.baseline}"
     span = f"K = {c.least:,} to {c.most:,}"
     if c.verdict == "never":
-        reach = f"; at the best from K = {c.low:,}" if c.low is not None else ""
+        reach = f"; at best from K = {c.low:,}" if c.low is not None else ""
         return f"{says}: never for {span}{reach}{_mark(c.extrapolates)}"
     high = f"{c.high:,}" if c.high is not None else f"beyond {c.most:,}"
     if c.verdict == "always":
-        sure = "" if c.high == c.least else f"; surely from K = {high}" if c.high else "; surely nowhere"
+        sure = "" if c.high == c.least else f"; certain from K = {high}" if c.high else "; certain nowhere"
         return f"{says}: always for {span}{sure}{_mark(c.extrapolates)}"
     return f"{says} from K = {c.n_classes:,} on [{c.low:,}, {high}]{_mark(c.extrapolates)}"
 
 
 def largest_sentence(found: Largest) -> str:
-    """One sentence: up to which K."""
     counts = (found.low, found.n_classes, found.high)
     low, at, high = (f"{k:,}" if k is not None else "more than 1,000,000" for k in counts)
     what = f"{size(found.memory_bytes)} ({TITLES[found.metric]})"
@@ -118,7 +116,7 @@ def _held_out(plan: Plan) -> str:
             rows.append([TITLES[metric], name, counts, _error(worst), _error(larger[0], fitted=True)])
         else:
             rows.append([TITLES[metric], name, counts, "–", "–"])
-    headers = ["what", "estimator", "measured K", "worst of each K left out", "largest from the smaller half"]
+    headers = ["metric", "estimator", "measured K", "worst error at a left-out K", "largest K from the smaller half"]
     return _table(headers, rows)
 
 
@@ -134,13 +132,13 @@ def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def plan_frame(plan: Plan) -> pd.DataFrame:
-    """The predictions, a row each, with the fields of `Prediction` as columns."""
+    """The predictions, one row each. The columns are the fields of `Prediction`."""
     names = [field.name for field in dataclasses.fields(Prediction)]
     return pd.DataFrame([dataclasses.asdict(found) for found in plan.predictions], columns=names)
 
 
 def plan_dict(plan: Plan) -> dict[str, Any]:
-    """The plan as JSON has it, which `--json` prints: finite numbers, None where there is none."""
+    """The plan as `--json` prints it. Infinite numbers and nan become None, because JSON has none."""
     held_out = [{**dataclasses.asdict(h), "error": h.error} for h in plan.held_out]
     measured = [{"metric": m, "estimator": name, "n_classes": list(ks)} for (m, name), ks in plan.measured.items()]
     names = ("predictions", "crossovers", "largest", "training")

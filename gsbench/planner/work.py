@@ -1,4 +1,4 @@
-"""What the code must do in a case, from its shapes alone: what measured times and bytes are explained with."""
+"""The work of a case, from its shapes alone. The fit explains measured times and bytes by it."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from gsbench.meters.operations import operations
 from gsbench.settings import NETWORKS, Settings
 
 METRICS = ("step", "bound", "memory", "process")
-# What a step's cost depends on, as it is asked for by name; the estimator and K besides.
+# The named settings that determine the cost of a step, besides the estimator and K.
 OF_CASE = about(settings_of(Settings), "work")
 OF_NETWORKS = about(NETWORKS, "work")
 
 
 @dataclasses.dataclass(frozen=True)
 class Shape(Settings):
-    """All but the estimator and K that a step's cost depends on: a case, of which `settings` makes one at a K.
+    """Everything except the estimator and K that determines the cost of a step. `settings` gives the case at a K.
 
-    Raises ValueError that says what is allowed.
+    Raises ValueError, which says what is allowed.
     """
 
     threads: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        # Every setting of the networks by its value, so that one that is named and one that is the preset's are equal.
+        # Fill in the preset's values, so that a shape that names the same values compares as equal.
         config = self.make_config()
         object.__setattr__(self, "networks", tuple((name, getattr(config, name)) for name in sorted(NETWORKS)))
 
     def __lt__(self, other: Shape) -> bool:
-        return repr(self) < repr(other)  # pandas sorts what it groups by
+        return repr(self) < repr(other)  # pandas sorts the keys of a group-by
 
     def settings(self, estimator: str, n_classes: int, **more: Any) -> Settings:
         """The case at a class count."""
@@ -43,25 +43,25 @@ class Shape(Settings):
         return Settings(**{**own, "estimator": estimator, "n_classes": n_classes, **more})
 
     def to_dict(self) -> dict[str, Any]:
-        """What the cost depends on, by name."""
+        """The fields that determine the cost, by name."""
         own = {name: getattr(self, name) for name in (*OF_CASE, "dtype", "device")}
         return {**own, **{name: value for name, value in self.networks if name in OF_NETWORKS}}
 
     def differences(self, other: Shape) -> list[str]:
-        """What of `other` is not as here: `batch 200 (measured: 100)`."""
+        """The fields in which `other` differs, such as `batch 200 (measured: 100)`."""
         own, theirs = self.to_dict(), other.to_dict()
         return [f"{name} {theirs[name]} (measured: {own[name]})" for name in own if own[name] != theirs[name]]
 
 
 @functools.lru_cache(maxsize=100_000)
 def columns(metric: str, shape: Shape, estimator: str, n_classes: int) -> np.ndarray:
-    """What a figure is a sum of, each with a factor ≥ 0 that is measured:
+    """The terms of the sum that explains a metric. The fit gives each term a factor ≥ 0:
 
         step             1, operations of the matrix products, parameters (Adam), numbers beside f
         bound            1, operations of the matrix products, numbers beside f
         memory, process  1, the estimate of a step's bytes
 
-    Numbers beside f are those that the estimator itself makes where they are many (`Estimator.floats_besides`).
+    The numbers beside f are large arrays that the estimator itself makes (`Estimator.floats_besides`).
     """
     settings = shape.settings(estimator, n_classes)
     if metric in ("memory", "process"):
