@@ -33,11 +33,16 @@ RUN = [*make_run(ks=(10, 100)), *peer_records((10, 100)), *chunk_records((10, 10
 OTHER = [{**record, "run_id": "other"} for record in make_run(models=["adgm"], ks=(10, 100), speed=20, gradients=False)]
 
 
-def draw(name, records):
+def draw_all(names, records):
+    """The figures of these records by their names, None for what there is nothing to draw of."""
     frame = make_frame(records)
-    look = make_look(frame["estimator"].dropna(), frame["series"])
+    curves, look = make_curves(records, frame), make_look(frame["estimator"].dropna(), frame["series"])
     with figure_settings():
-        return FIGURES[name].draw(frame, make_curves(records, frame), look)
+        return {name: FIGURES[name].draw(frame, curves, look) for name in names}
+
+
+def draw(name, records):
+    return draw_all([name], records)[name]
 
 
 def lines_in(axes):
@@ -49,10 +54,8 @@ def lines_in(axes):
 
 def test_nothing_in_a_figure_lies_outside_it():
     trained = training_records((10, 100), seeds=(0, 1))
-    for name in FIGURES:
-        if name == "image_grids":  # of files that these records have not
-            continue
-        plot = draw(name, [*RUN, *OTHER, *trained])
+    # image_grids are of files that these records have not
+    for name, plot in draw_all(set(FIGURES) - {"image_grids"}, [*RUN, *OTHER, *trained]).items():
         plot.figure.canvas.draw()
         width, height = plot.figure.get_size_inches() * plot.figure.dpi
         box = plot.figure.get_tightbbox().get_points() * plot.figure.dpi
@@ -393,7 +396,7 @@ ODD = {
 @pytest.mark.parametrize(("records", "drawn"), ODD.values(), ids=ODD)
 def test_odd_records_are_drawn_without_a_warning(records, drawn):
     """What there is nothing to draw of has no figure; a warning is an error in all tests."""
-    plots = {name: draw(name, records) for name in FIGURES}
+    plots = draw_all(FIGURES, records)
     assert {name for name, plot in plots.items() if plot} == set(drawn.split())
     for plot in filter(None, plots.values()):
         with figure_settings():

@@ -46,10 +46,16 @@ STATE_NAMES = {"initial": "initial parameters", "trained": "after 200 steps"}
 PANELS = [(part, state) for part in PART_SHARE for state in STATES]  # in the order of a figure's axes
 
 
-def draw(name, records):
+def draw_all(names, records):
+    """The figures of these records by their names, None for what there is nothing to draw of."""
     frame = make_frame(records)
+    curves, look = make_curves(records, frame), make_look(frame["estimator"], frame["series"])
     with figure_settings():
-        return FIGURES[name].draw(frame, make_curves(records, frame), make_look(frame["estimator"], frame["series"]))
+        return {name: FIGURES[name].draw(frame, curves, look) for name in names}
+
+
+def draw(name, records):
+    return draw_all([name], records)[name]
 
 
 @functools.cache
@@ -155,8 +161,8 @@ def test_a_bias_is_0_where_its_interval_reaches_0_or_no_y_is_drawn():
 def test_several_seeds_are_one_point_their_median():
     given = [record(seed=seed, case=str(seed), logits_variance=v) for seed, v in enumerate([1.0, 5.0, 2.0])]
     assert of_part(gradient_rows(make_frame(given)), "logits")["variance"].tolist() == [2.0]
-    for name in NAMES:
-        assert "Several seeds: medians." in draw(name, given).caption
+    for name, plot in draw_all(NAMES, given).items():
+        assert "Several seeds: medians." in plot.caption
         assert "seeds" not in drawn_from_all(name).caption
     assert "Several seeds: medians." in gradient_tables(make_frame(given))
     assert "seeds" not in gradient_tables(make_frame(RECORDS))
@@ -379,7 +385,7 @@ def test_two_series_are_two_lines():
     ids=["sparsemax", "exact", "untimed", "bare", "no-ends", "state", "half", "two-parts", "stateless"],
 )
 def test_odd_gradients_are_drawn_without_a_warning(records, drawn):
-    plots = {name: draw(name, records) for name in NAMES}
+    plots = draw_all(NAMES, records)
     assert [name for name, plot in plots.items() if plot] == drawn
     for name in drawn:
         with figure_settings():
@@ -494,8 +500,8 @@ def test_noise_that_no_draw_showed_is_told_as_not_seen(changes):
     assert "0 within noise (no upper end)" in line
     share = "No two of 100 draws of straight-through (K = 10) differed: noise that fewer than 4.5 % of the draws have"
     assert share in told
-    for name in ("gradient_bias", "gradient_variance", "gradient_price", "gradient_pareto"):
-        assert share in draw(name, records).caption
+    for plot in draw_all(NAMES, records).values():
+        assert share in plot.caption
     assert "none seen in 100 draws" in records_table(make_frame(records)).rows[-1]
     assert "No two of" not in gradient_tables(make_frame(RECORDS))
 

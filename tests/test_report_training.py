@@ -37,11 +37,16 @@ TRAINING_FIGURES = list(FIGURES)[list(FIGURES).index("accuracy_curves") + 1 :]
 SWEEP = training_records((10, 100))
 
 
-def draw(name, records):
+def draw_all(names, records):
+    """The figures of these records by their names, None for what there is nothing to draw of."""
     frame = make_frame(records)
-    look = make_look(frame["estimator"].dropna(), frame["series"])
+    curves, look = make_curves(records, frame), make_look(frame["estimator"].dropna(), frame["series"])
     with figure_settings():
-        return FIGURES[name].draw(frame, make_curves(records, frame), look)
+        return {name: FIGURES[name].draw(frame, curves, look) for name in names}
+
+
+def draw(name, records):
+    return draw_all([name], records)[name]
 
 
 def curve_in(axes, colour):
@@ -500,8 +505,7 @@ ODD = {
 
 @pytest.mark.parametrize("records", ODD.values(), ids=ODD)
 def test_odd_training_runs_are_drawn_and_told_without_a_warning(records):
-    for name in TRAINING_FIGURES:
-        plot = draw(name, records)
+    for plot in draw_all(TRAINING_FIGURES, records).values():
         if plot:
             with figure_settings():
                 plot.figure.set_dpi(40)
