@@ -56,7 +56,7 @@ def members(protocol: type) -> list[str]:
 
 
 def test_a_backend_has_all_that_the_protocol_asks_for_and_inherits_none_of_its_empty_methods(name, bk):
-    module, cls = BACKENDS[name]
+    _, module, cls = BACKENDS[name]
     assert type(bk) is getattr(importlib.import_module(module), cls)
     for made, protocol in ((bk, Backend), (bk.adam({"p": bk.parameter([1.0])}, 0.1), Optimizer)):
         found = {key: getattr(made, key, None) for key in members(protocol)}

@@ -1,8 +1,17 @@
-"""A user's own file adds an estimator, a model and a data set, here, in child processes and on a sweep's workers."""
+"""A user's own file adds an estimator, a model, a data set, a backend and a figure, here, in child processes and on a
+sweep's workers.
+"""
+
+import csv
+import io
+import json
+import re
 
 import pytest
+from records_fixture import make_record, timing_figures, write_lines
 
 from gsbench import registry
+from gsbench.backends import BACKENDS
 from gsbench.data import DATASETS, load_dataset
 from gsbench.estimators import ESTIMATORS, parse_estimator
 from gsbench.estimators.marginalize import Marginalize
@@ -10,6 +19,8 @@ from gsbench.limits import available_bytes
 from gsbench.meters.child import run_in_child
 from gsbench.models import MODELS
 from gsbench.registry import Registry, load_plugins, loaded_plugins
+from gsbench.report import make_report
+from gsbench.report.figures import FIGURES
 from gsbench.runs import Store, cluster, make_run
 from gsbench.runs.sweep import run_sweep
 from gsbench.settings import Settings
@@ -17,6 +28,8 @@ from gsbench.settings import Settings
 PLUGIN = """
 from dataclasses import dataclass, replace
 
+from gsbench.backends import BACKENDS, BackendSource
+from gsbench.backends.chainer.backend import ChainerBackend
 from gsbench.data import DATASETS, DataSource, Whereabouts, load_dataset
 from gsbench.estimators import ESTIMATORS
 from gsbench.estimators.marginalize import Marginalize
@@ -50,15 +63,37 @@ DATASETS.register(
 
 def mirrored(glyphs):
     return replace(glyphs, name="mirrored", images=glyphs.images[:, :, ::-1].copy())
+
+
+class Mine(ChainerBackend):
+    name = "mine"
+
+
+BACKENDS.register(BackendSource("mine", __name__, "Mine"))
 """
-NAMES = {"estimator": "enumerate", "model": "own", "dataset": "mirrored"}
+FIGURE = """
+from gsbench.report.drawing.figure import Figure
+from gsbench.report.drawing.shapes import AgainstNumber, Metric
+from gsbench.report.figures import FIGURES
+from gsbench.report.frame import measured
+
+FIGURES.register(
+    Figure(
+        15, "steps_an_hour", "fast", "step", "Steps an hour",
+        rows=lambda frame, curves: measured(frame, "step", "step_seconds"),
+        points=lambda rows: rows.assign(panel="", x=rows["n_classes"], y=3600 / rows["step_seconds"]),
+        shape=AgainstNumber(Metric("number of classes K"), Metric("steps an hour", better=1)), caption="Mine.",
+    )
+)
+"""
+NAMES = {"estimator": "enumerate", "model": "own", "dataset": "mirrored", "backend": "mine"}
 
 
 @pytest.fixture
 def registries(monkeypatch):
     """What a test registers is gone after it."""
     monkeypatch.setattr(registry, "_loaded", [])
-    before = [(things, dict(things)) for things in (ESTIMATORS, MODELS, DATASETS)]
+    before = [(things, dict(things)) for things in (ESTIMATORS, MODELS, DATASETS, BACKENDS, FIGURES)]
     yield
     for things, own in before:
         things.clear()
@@ -82,6 +117,22 @@ def test_names_of_a_plugin_are_known_once_it_is_loaded_and_travel_in_settings(pl
     assert settings.record_fields()["exact_sum"]
     mirrored, glyphs = load_dataset("mirrored", 3), load_dataset("glyphs", 3)
     assert (mirrored.images == glyphs.images[:, :, ::-1]).all()
+
+
+@pytest.mark.slow
+def test_a_figure_of_a_plugin_stands_in_the_report_at_its_place(tmp_path, registries):
+    path = tmp_path / "figures.py"
+    path.write_text(FIGURE)
+    load_plugins([str(path)])
+    records = [make_record("step", n_classes=k, **timing_figures("step", k / 1000)) for k in (10, 100)]
+    page = make_report([write_lines(tmp_path / "run.jsonl", records)], name="mine", output=tmp_path)
+    written = page.with_name("report.md").read_text()
+    assert "## Steps an hour\n\n![Steps an hour](steps_an_hour.png)" in written
+    assert written.index("## Steps an hour") < written.index("## Training steps per second")
+    data = json.loads(re.search(r'id="drawn">(.*?)</script>', page.read_text(), re.DOTALL)[1])["steps_an_hour"]
+    rows = csv.DictReader(io.StringIO(data))
+    found = {row["number of classes K"]: float(row["steps an hour"]) for row in rows}
+    assert found == {"10": 360_000, "100": 36_000}
 
 
 def test_without_plugins_records_and_names_of_runs_are_what_they_were(registries):

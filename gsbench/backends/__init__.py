@@ -8,11 +8,22 @@ from __future__ import annotations
 
 import importlib
 import re
+from typing import NamedTuple
 
 from gsbench.backends.base import Backend
+from gsbench.registry import Registry
 from gsbench.values import SettingError, not_known, shown
 
-BACKENDS = {"chainer": ("gsbench.backends.chainer.backend", "ChainerBackend")}
+
+class BackendSource(NamedTuple):
+    """Where a backend is: the module is imported when the backend is asked for, and its framework with it."""
+
+    name: str
+    module: str
+    class_name: str
+
+
+BACKENDS = Registry("backend", (BackendSource("chainer", "gsbench.backends.chainer.backend", "ChainerBackend"),))
 
 DTYPES = ("float32", "float64", "float16")
 
@@ -50,6 +61,6 @@ def load_backend(name: str = "chainer", device: str = "cpu", dtype: str = "float
     if dtype == "float16" and not device.startswith("cuda"):
         why = f"a CUDA device, got device {shown(device)}; on a CPU: float32, float64"
         raise SettingError("{dtype} float16 needs ", why)
-    module, cls = BACKENDS[name]
-    made: Backend = getattr(importlib.import_module(module), cls)(device, dtype)
+    source = BACKENDS[name]
+    made: Backend = getattr(importlib.import_module(source.module), source.class_name)(device, dtype)
     return made

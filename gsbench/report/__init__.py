@@ -38,10 +38,6 @@ __all__ = [
 PAGE, MARKDOWN, SUMMARY, TABLES = "report.html", "report.md", "summary.md", "tables.tex"
 RECORDS, PARQUET, CURVES = "records.csv", "records.parquet", "curves.csv"
 FORMATS = ("png", "svg")
-OURS = (
-    *(PAGE, MARKDOWN, SUMMARY, TABLES, RECORDS, PARQUET, CURVES),
-    *(f"{name}.{suffix}" for name in (*FIGURES, *MORE) for suffix in FORMATS),
-)
 
 
 def make_report(
@@ -79,7 +75,9 @@ def write_report(reading: Reading, *, name: str | None = None, output: str | Pat
     notices = [*reading.notices, *filter(None, [busy_notice(reading.records)])]
     frame = make_frame(reading.records)
     curves = make_curves(reading.records, frame)
-    with folder_written_whole(folder, OURS) as temporary:
+    drawings = [f"{figure}.{suffix}" for figure in (*FIGURES, *MORE) for suffix in FORMATS]
+    ours = (PAGE, MARKDOWN, SUMMARY, TABLES, RECORDS, PARQUET, CURVES, *drawings)
+    with folder_written_whole(folder, ours) as temporary:
         _write_data(frame, curves, temporary)
         frame = without_unknown(frame)
         with figure_settings():
@@ -139,7 +137,8 @@ def _draw(frame: pd.DataFrame, curves: pd.DataFrame) -> dict[str, Plot | None]:
     # The streamed sum with each of its chunks is no estimator of its own: their figure tells them apart.
     named = frame.loc[frame["group"] != "chunk", "estimator"].dropna()
     look = make_look(named, frame.loc[frame["group"] != TRAINING, "series"])
-    return {name: figure.draw(frame, curves, look) for name, figure in FIGURES.items()}
+    figures = sorted(FIGURES.values(), key=lambda figure: figure.place)
+    return {figure.name: figure.draw(frame, curves, look) for figure in figures}
 
 
 def _save(figure: Figure, folder: Path) -> str:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
+from gsbench.registry import Registry
 from gsbench.report.drawing.figure import Figure, Pictures
 
 _MODULES = [importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
 _DECLARED = [figure for module in _MODULES for figure in getattr(module, "FIGURES", ())]
-FIGURES: dict[str, Figure | Pictures] = {
-    figure.name: figure for figure in sorted(_DECLARED, key=lambda figure: figure.place)
-}
+FIGURES: Registry[Figure | Pictures] = Registry("figure", sorted(_DECLARED, key=lambda figure: figure.place))
