@@ -171,7 +171,6 @@ def test_help_names_every_option(capsys):
         (["--drop-x", "1"], "--drop-x must be >= 0 and < 1, got 1.0"),
         (["--norm", "layer"], "unknown --norm 'layer'; known: none, batch"),
         (["--log-var-limits=2,1"], "--log-var-limits must be (low, high) with low < high, got (2.0, 1.0)"),
-        (["--log-var-limits", "2;1"], "must be (low, high) with low < high, such as -4.6,2.3, got '2;1'"),
         (["--shift", "100"], "--shift must be >= 0 and <= 27, got 100"),
         (["--epochs", "1e308"], "--epochs must be > 0 and <= 1000000000, got 1e+308"),
         (["--learning-rate-every", "1e-320"], "--learning-rate-every must be >= 1e-09, got 1e-320"),
@@ -196,6 +195,13 @@ def test_what_cannot_be_used_is_one_line_on_stderr_and_exit_code_2(tmp_path, mon
     assert error.startswith("gsbench: error: ")
     assert why in error
     assert [line for line in printed.err.splitlines() if not line.startswith("run ")] == [error]
+
+
+def test_limits_that_are_no_pair_of_numbers_are_refused_with_an_example(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main([*TINY, "--log-var-limits", "2;1"])
+    error = "--log-var-limits: must be (low, high) with low < high, such as -4.6,2.3, got '2;1'"
+    assert capsys.readouterr().err.splitlines()[-1].endswith(error)
 
 
 @pytest.mark.parametrize(

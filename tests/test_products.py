@@ -1,12 +1,12 @@
 """The peak of matrix products, and a case's share of it."""
 
+import time
 import types
 
 import numpy as np
 import pytest
 
 from gsbench.backends import load_backend
-from gsbench.meters import products
 from gsbench.meters.operations import MatrixProduct
 from gsbench.meters.products import SQUARES, CaseAmongProducts, largest_product, product_call
 
@@ -17,7 +17,7 @@ SMALL, LARGE = MatrixProduct(2, 3, 4), MatrixProduct(20, 30, 40)
 def clock(monkeypatch):
     """A clock that `clock.seconds` alone moves."""
     clock = types.SimpleNamespace(seconds=0.0)
-    monkeypatch.setattr(products.time, "perf_counter", lambda: clock.seconds)
+    monkeypatch.setattr(time, "perf_counter", lambda: clock.seconds)
     return clock
 
 

@@ -39,7 +39,7 @@ def case_fields(frame: pd.DataFrame, runs: pd.Series) -> list[str]:
     there = [field for field in wanted if field in frame and field not in OF_REPEATS]
     own = [f for f in OF_RUNS if frame[f].groupby(runs).nunique().max() <= 1]
     fields = [field for field in there if field not in own]
-    of_run, *codes = (pd.factorize(column)[0] for column in (runs, *(frame[field] for field in fields)))
+    of_run, *codes = (pd.factorize(column.to_numpy())[0] for column in (runs, *(frame[field] for field in fields)))
     by_field = dict(zip(fields, codes, strict=True))
     known = frame[fields].notna().groupby(runs).any().all()
     for field in fields[:]:
