@@ -2,7 +2,7 @@
 1611.00712).
 
 Pure functions of a backend `bk`, a generator `rng` and arrays whose last axis is the class. `log_q` is a normalised
-log probability (of `bk.log_softmax`). Everything stays in log space: logits of ±1e4 and K = 10,000 are fine.
+log probability (from `bk.log_softmax`). Everything stays in log space: logits of ±1e4 and K = 10,000 are fine.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from array_api_compat import device
 from gsbench.backends.base import Array, Backend, Generator, Tensor
 from gsbench.values import Range, shown
 
-# The least temperature τ, of the arithmetic in float32, which is the wide dtype unless all is computed in float64:
-# - (log q + g)/τ, taken as (log q + g)·(1/τ), must be a number below 2¹²⁸, whatever log q: at this τ, up to |log q| of
-#   1e28. At 2⁻¹²⁸ 1/τ itself is infinite, and the step NaN.
-# - By log q goes J(s)/τ, of up to |∂f/∂s|/(4τ) where two classes tie, and Adam squares it: at this τ, up to |∂f/∂s| of
-#   7e9 nats.
-# - Numbers log q + g of the size of 1 are apart by 6e-8 or more: at this τ all draws but ties are one-hot already.
+# The least temperature τ. Its reasons concern float32, which is the wide dtype unless everything is in float64:
+# - (log q + g)/τ, computed as (log q + g)·(1/τ), must stay below 2¹²⁸. At this τ it does for |log q| up to 1e28. At
+#   τ = 2⁻¹²⁸, 1/τ itself is infinite and the step becomes NaN.
+# - The gradient with respect to log q contains J(s)/τ: up to |∂f/∂s|/(4τ) if two classes tie. Adam squares it, which at
+#   this τ is finite for |∂f/∂s| up to 7e9 nats.
+# - Numbers log q + g near 1 differ by 6e-8 or more, so that at this τ all draws except ties are one-hot already.
 LEAST_TAU = 1e-10
 
 
 def gumbel(bk: Backend, rng: Generator, shape: tuple[int, ...]) -> Array:
     """g = −log E with E ~ Exp(1), which is −log(−log u) with u uniform on (0, 1): finite for every draw.
 
-    In the backend's wide dtype (float32 at least): in float16, g would have so few values that with thousands of
-    classes nearly all rows would tie at the largest. A class whose q is small is drawn where its g is large, which is
-    where E is near 0: `bk.exponential` says how fine E is there.
+    The dtype is the backend's wide one (at least float32). In float16, g has so few values that with thousands of
+    classes nearly all rows would tie at the largest. A class of small q is drawn only if its g is large, hence if E is
+    near 0; `bk.exponential` states the resolution of E there.
     """
     g = bk.exponential(rng, shape)
     bk.xp.log(g, out=g)
@@ -35,7 +35,7 @@ def gumbel(bk: Backend, rng: Generator, shape: tuple[int, ...]) -> Array:
 
 
 def gumbel_max(bk: Backend, log_q: Tensor, g: Array) -> Array:
-    """argmax_k(log q_k + g_k), the number of a class that is an exact draw from q. [..., K] → int [...]"""
+    """argmax_k(log q_k + g_k): the class number of an exact draw from q. [..., K] → int [...]"""
     return bk.xp.argmax(bk.stop_gradient(log_q) + g, axis=-1)
 
 
@@ -43,7 +43,7 @@ def draw_classes(bk: Backend, rng: Generator, log_q: Tensor, draws: int) -> Arra
     """Independent exact draws from q. log_q [N, B, K] → int [N, S, B]"""
     n, batch, n_classes = log_q.shape
     scores = gumbel(bk, rng, (n, draws, batch, n_classes))
-    scores += bk.stop_gradient(log_q)[:, None]  # as `gumbel_max`, in place: it may be the largest array of a step
+    scores += bk.stop_gradient(log_q)[:, None]  # in place, because it may be the largest array of a step
     return bk.xp.argmax(scores, axis=-1)
 
 
@@ -55,7 +55,7 @@ def one_hot(bk: Backend, index: Array, n_classes: int) -> Array:
 def gumbel_softmax(bk: Backend, log_q: Tensor, g: Array, tau: float) -> Tensor:
     """s = softmax((log q + g)/τ), a differentiable point of the simplex. [..., K] → [..., K]
 
-    One-hot as τ → 0, uniform as τ → ∞. Formed in the wide dtype and then cast to the compute dtype.
+    s becomes one-hot as τ → 0 and uniform as τ → ∞. It is computed in the wide dtype and cast to the compute dtype.
     Raises ValueError unless tau >= LEAST_TAU.
     """
     check_tau(tau)
@@ -63,7 +63,7 @@ def gumbel_softmax(bk: Backend, log_q: Tensor, g: Array, tau: float) -> Tensor:
 
 
 def straight_through(bk: Backend, log_q: Tensor, g: Array, tau: float) -> Tensor:
-    """Forward D, one-hot of `gumbel_max`; backward J(s)/τ with s = `gumbel_softmax` of the same noise. [..., K] → same
+    """Forward D = one-hot `gumbel_max`; backward J(s)/τ with s = `gumbel_softmax` of the same noise. [..., K] → same
 
     J(s) = diag(s) − s sᵀ. Raises ValueError unless tau >= LEAST_TAU.
     """
@@ -74,13 +74,13 @@ def straight_through(bk: Backend, log_q: Tensor, g: Array, tau: float) -> Tensor
 
 
 def gumbel_softmax_given(bk: Backend, log_q: Tensor, y: Array, g: Array, tau: float) -> Array:
-    """Draws of s = softmax((log q + g)/τ) from what it is distributed as given that y = argmax(log q + g).
+    """Draws of s = softmax((log q + g)/τ) from its distribution given y = argmax(log q + g).
 
     log_q [..., K], y int [...], fresh noise g [M, ..., K] → [M, ..., K], as constants in the wide dtype.
 
     With E_j = exp(−g_j) ~ Exp(1), the largest sum is −log E_y, and the others are −logaddexp(log E_j − log q_j,
     log E_y) (Paulus et al. 2021, arXiv 2010.04838, section 3). Their distances below the largest are
-    softplus(g_y − log q_j − g_j), which is all that the softmax sees. Raises ValueError unless tau >= LEAST_TAU.
+    softplus(g_y − log q_j − g_j). The softmax depends on them alone. Raises ValueError unless tau >= LEAST_TAU.
     """
     check_tau(tau)
     xp = bk.xp

@@ -1,8 +1,8 @@
-"""What a classifier should say of an image that was changed: the same. Terms of a recipe, beside the bound.
+"""Loss terms that ask the classifier to predict the same class for a changed image. A recipe adds them to the bound.
 
-None of them is part of the published models. q is softmax(logits) whatever the estimator. Where the networks have batch
-norm, each pass takes its own minibatch's statistics and leaves the running averages as they are: those are of the
-images as they come, and not of changed ones (Miyato et al.'s published code does the same).
+None of them is part of the published models. q is softmax(logits) for every estimator. With batch norm, each pass uses
+its own minibatch's statistics and leaves the running averages unchanged, because these describe unchanged images
+(Miyato et al.'s published code does the same).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from gsbench.backends.base import Array, Backend, Generator, Tensor
 from gsbench.categorical import log_q_at
 from gsbench.models import Model, Noise
 
-# The length of the step along which the direction of the fastest change is looked for.
+# The step length with which the direction of the fastest change is found.
 PROBE = 1e-2
 
 
 def undisturbed(noise: Noise) -> Noise:
-    """The same draws, with nothing dropped."""
+    """The same draws without dropout."""
     return dataclasses.replace(noise, keep_x=None, keep_hidden=())
 
 
@@ -31,7 +31,7 @@ def _logits(model: Model, x: Tensor, noise: Noise) -> Tensor:
 
 
 def constant_log_q(model: Model, x: Array, noise: Noise) -> Array:
-    """log q(y|a,x) as a constant, with nothing dropped. x [B, D_x] → [N, B, K]"""
+    """log q(y|a,x) as a constant, without dropout. x [B, D_x] → [N, B, K]"""
     bk = model.bk
     with bk.no_gradient():
         return bk.stop_gradient(bk.log_softmax(_logits(model, x, undisturbed(noise))))
@@ -42,10 +42,10 @@ def adversarial_divergence(
 ) -> Tensor:
     """mean over draws and examples of KL( q(y|a,x) ‖ q(y|a,x + r) ): virtual adversarial training.
 
-    r [B, D_x] has the length `radius` for each example and the direction in which the divergence grows fastest, by one
-    step of the power method from a random one; a is drawn anew from q(a|x + r) with the same ε_a.
+    r [B, D_x] has the length `radius` for each example. One step of the power method from a random direction
+    approximates the direction of fastest growth. a is drawn from q(a|x + r) with the same ε_a.
 
-    log_q_y   [N, B, K], of `constant_log_q`
+    log_q_y   [N, B, K], from `constant_log_q`
     Source: Miyato et al. 2018 (arXiv 1704.03976), equations 5 to 8 and 12 to 14. → []
     """
     bk, plain = model.bk, undisturbed(noise)
@@ -64,7 +64,7 @@ def _divergence(bk: Backend, log_p: Array, logits: Tensor) -> Tensor:
 
 
 def _unit(d: Array) -> Array:
-    """Each row over its length; a row of zeros stays one. [B, D] → [B, D]"""
+    """Each row divided by its length; a row of zeros stays unchanged. [B, D] → [B, D]"""
     squares = array_namespace(d).sum(d * d, axis=-1, keepdims=True)
     return d / (squares + (squares == 0)) ** 0.5
 
@@ -72,9 +72,9 @@ def _unit(d: Array) -> Array:
 def pseudo_label_loss(model: Model, x_distorted: Array, log_q_y: Array, noise: Noise, threshold: float) -> Tensor:
     """−mean over draws and examples of 1[q(ŷ|a,x) ≥ threshold] log q(ŷ|a,x'), ŷ = argmax_y q(y|a,x).
 
-    x' [B, D_x] are the examples distorted, with what `noise` drops; a is drawn anew from q(a|x') with the same ε_a.
+    x' [B, D_x] are the distorted examples, under the dropout of `noise`. a is drawn from q(a|x') with the same ε_a.
 
-    log_q_y   [N, B, K], of `constant_log_q`
+    log_q_y   [N, B, K], from `constant_log_q`
     Source: Sohn et al. 2020 (arXiv 2001.07685), equation 4. → []
     """
     bk, xp = model.bk, model.bk.xp

@@ -1,16 +1,16 @@
-"""Images changed as handwriting varies: the class stays."""
+"""Distortions of images that resemble the variation of handwriting and keep the class."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.ndimage import affine_transform
 
-# At amount 1, to either side.
+# Limits at amount 1, in both directions.
 TURN, SHEAR, LOG_SCALE, SHIFT = 0.35, 0.3, 0.15, 3.0  # radians, a share, a logarithm, pixels
 
 
 def shifted(images: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
-    """Each image moved by −most to most pixels down and to the right, paper where it was; uint8 [n, H, W] as given."""
+    """Each image moved by −most to most pixels down and right; vacated pixels become paper. uint8 [n, H, W] → same."""
     n, height, width = images.shape
     padded = np.pad(images, ((0, 0), (most, most), (most, most)))
     down, right = rng.integers(0, 2 * most + 1, (2, n, 1, 1))
@@ -20,11 +20,11 @@ def shifted(images: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarr
 
 
 def distorted(images: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
-    """Each image under a random affine map about its middle; uint8 [n, H, W] as given.
+    """Each image under a random affine map about its centre. uint8 [n, H, W] → same
 
-    At amount 1 it is turned by up to 20°, sheared by up to 0.3, scaled by up to some 15 % in each direction and moved
-    by up to 3 pixels each way; other amounts multiply all of these. Pixels are interpolated linearly, paper beyond the
-    edge.
+    At amount 1 an image is turned by up to 20°, sheared by up to 0.3, scaled by up to about 15 % along each axis and
+    moved by up to 3 pixels along each axis. `amount` multiplies these limits. Pixels are interpolated linearly; beyond
+    the edge is paper.
     """
     n, *size = images.shape
     turn, shear, scale_y, scale_x, down, right = amount * rng.uniform(-1, 1, (6, n))

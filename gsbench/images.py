@@ -1,4 +1,4 @@
-"""What a trained model's networks make of images: reconstructions, analogies and samples, as grids of pixels."""
+"""Images from a trained model: reconstructions, analogies and samples, as grids of pixels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gsbench.data.locations import read_arrays
 from gsbench.files import write_whole
 from gsbench.models import Draws, Labels, Model
 
-MOST_CLASSES = 20  # shown where none are named
+MOST_CLASSES = 20  # shown if no classes are named
 NAMES = ("originals", "reconstructions", "analogies", "samples", "classes")
 
 
@@ -28,26 +28,25 @@ def image_grids(
     classes: Sequence[int] | None = None,
     draws_of_a: int = 10,
 ) -> dict[str, np.ndarray]:
-    """Grids of images, as NumPy arrays: uint8, 0 is the paper and 255 is full ink.
+    """Grids of images, as NumPy arrays of uint8: 0 is paper, 255 is full ink.
 
     originals        [n, H, W]     rows of x
-    reconstructions  [n, H, W]     of each original, at its own class ŷ and its own z
-    analogies        [n, C, H, W]  of each original, with its z kept and every class put in for ŷ
-    samples          [m, C, H, W]  one z ~ N(0, I) a row, with every class
+    reconstructions  [n, H, W]     each original decoded from its own class ŷ and its own z
+    analogies        [n, C, H, W]  each original decoded from its own z and every class shown
+    samples          [m, C, H, W]  one z ~ N(0, I) for each row, with every class shown
     classes          int [C]       the numbers of the classes shown
 
     A decoded pixel is its mean under p(x|y,z), 255 σ(logit). ŷ is the argmax of q(y|a,x), averaged over `draws_of_a`
-    draws of a; z is the mean of q(z|a,x,ŷ), with a at the mean of q(a|x). So only ŷ and the samples depend on the
-    seed, and samples of one seed have the same z whatever x and its number of rows. Batch norm takes its running
-    averages.
+    draws of a. z is the mean of q(z|a,x,ŷ), with a at the mean of q(a|x). The seed enters through ŷ and the samples
+    alone; samples of one seed have the same z for every x. Batch norm uses its running averages.
 
     x          pixels [n', D_x] in [0, 1], D_x a square number
-    labels     int [n'] of x, or None. The rows shown lie evenly over x, with labels over x ordered by them
-    n_images   n, or all of x where it has fewer
+    labels     int [n'] of x, or None. The rows shown are evenly spaced in x, which is first sorted by labels if given
+    n_images   n; all of x if it has fewer rows
     n_samples  m
-    classes    those to be shown; None: at most 20, which lie evenly over the K
+    classes    the classes shown; None: at most 20, evenly spaced among the K
 
-    Raises ValueError where no images can be made so.
+    Raises ValueError if no images can be made from these arguments.
     """
     bk, config, side = model.bk, model.config, _side(model.config.n_pixels)
     shown = _classes_shown(config.n_classes, classes)
@@ -59,7 +58,7 @@ def image_grids(
         pixels = bk.array(x)
         y = Labels(bk.integers(bk.to_numpy(model.q_y(pixels, rng, draws_of_a)).argmax(axis=1)))
         z = model.encode(pixels, y)  # [1, 1, n, D_z]
-        every = Draws(bk.integers(shown)[None, :, None])  # for all examples alike
+        every = Draws(bk.integers(shown)[None, :, None])  # the same for all examples
         reconstructions, analogies, samples = (
             _mean_pixels(bk.to_numpy(model.decode(y_shown, z_shown)))[0]
             for y_shown, z_shown in ((y, z), (every, z), (every, z_prior))
@@ -74,16 +73,16 @@ def image_grids(
 
 
 def write_images(path: Path, grids: Mapping[str, np.ndarray]) -> None:
-    """Writes what `image_grids` gives into an .npz file, whole or not at all."""
+    """Writes the result of `image_grids` into an .npz file, completely or not at all."""
     arrays: dict[str, Any] = {name: grids[name] for name in NAMES}
     write_whole(path, lambda file: np.savez_compressed(file, **arrays))
 
 
 def read_images(path: Path) -> dict[str, np.ndarray]:
-    """What `write_images` wrote.
+    """The grids that `write_images` wrote.
 
-    Raises FileNotFoundError where there is no such file, DataFileError where it is damaged, lacks an array, or has one
-    of another form.
+    Raises FileNotFoundError if there is no such file, and DataFileError if it is damaged, lacks an array, or holds an
+    array of the wrong shape or dtype.
     """
     grids = read_arrays(path, NAMES)
     shapes = {name: grids[name].shape for name in NAMES}
@@ -117,7 +116,7 @@ def _check_counts(**counts: int) -> None:
 
 
 def _evenly(n: int, most: int) -> np.ndarray:
-    """At most `most` of 0, …, n − 1: the middles of equal shares. int [min(n, most)]"""
+    """At most `most` of the numbers 0, …, n − 1: the middles of equal intervals. int [min(n, most)]"""
     count = min(n, most)
     return (2 * np.arange(count) + 1) * n // (2 * max(count, 1))
 
@@ -132,7 +131,7 @@ def _classes_shown(n_classes: int, classes: Sequence[int] | None) -> np.ndarray:
 
 
 def _rows_shown(x: np.ndarray, labels: np.ndarray | None, n_images: int) -> np.ndarray:
-    """The numbers of the rows of x that are shown: without a draw, so that runs of other seeds show the same."""
+    """The numbers of the rows of x that are shown. No draw is involved, so that all seeds show the same rows."""
     if not len(x):
         raise ValueError("there are no images to show: x must have at least one row")
     if labels is None:

@@ -11,25 +11,25 @@ from gsbench.backends.base import Array, Backend
 from gsbench.data import Dataset, Split
 from gsbench.distortion import distorted, shifted
 
-# Streams of one run's seed: what one draws never shifts what another does.
+# The streams of a run's seed. Draws from one stream never change the draws from another.
 PARAMETERS, NOISE, LABELLED, UNLABELLED, BINARIZATION, EVALUATION, FIXED_NOISE, DRAWS_OF_Y = range(8)
 
 
 def stream_seed(seed: int, stream: int, *position: int) -> int:
-    """The seed of one of a run's streams, or of a position in it, such as a step; that of 0 is the stream's own."""
+    """The seed of a stream of the run, or of a position in it such as a step. Position 0 has the stream's own seed."""
     return int(np.random.SeedSequence([seed, stream, *position]).generate_state(1, np.uint64)[0])
 
 
 def pixels(images: np.ndarray, binarize: str, rng: np.random.Generator) -> np.ndarray:
-    """Images uint8 [n, H, W] as float32 [n, H·W]: pixels/255 with "none", Bernoulli draws of them with "dynamic"."""
+    """Images uint8 [n, H, W] as float32 [n, H·W]: pixels/255 for "none", Bernoulli draws from these for "dynamic"."""
     x = images.reshape(len(images), -1).astype(np.float32) / 255
     return x if binarize == "none" else (rng.random(x.shape, dtype=np.float32) < x).astype(np.float32)
 
 
 class Order:
-    """The order in which a run sees the entries of `index`: one shuffled pass follows another, with no gap between.
+    """The order in which a run sees the entries of `index`: shuffled passes, one directly after another.
 
-    What a step sees follows from the seed and the step's number alone, so that a run can go on at any step.
+    A step's minibatch depends only on the seed and the step's number, so that a run can resume at any step.
     """
 
     def __init__(self, index: np.ndarray, batch: int, seed: int, stream: int) -> None:
@@ -37,7 +37,7 @@ class Order:
             raise ValueError("there are no examples to make minibatches of")
         self._index, self._batch = index, batch
         self._key = (seed, stream)
-        # A batch spans several passes where it is larger than the set.
+        # A batch that is larger than the set spans several passes.
         self._pass = functools.lru_cache(maxsize=2)(self._shuffle)
 
     def _shuffle(self, number: int) -> np.ndarray:
@@ -53,8 +53,8 @@ class Order:
 
 @dataclass(frozen=True)
 class Batch:
-    """What a step sees, on the device: x [B_l, D_x] labelled with y int [B_l], and x [B, D_x] unlabelled; the latter's
-    images once more, distorted, where they are asked for."""
+    """The data of a step, on the device: labelled x [B_l, D_x] with y int [B_l], unlabelled x [B, D_x] and, if a
+    distortion is set, distorted copies of the unlabelled images."""
 
     x_labelled: Array
     y: Array
@@ -63,9 +63,10 @@ class Batch:
 
 
 class Batches:
-    """The minibatches of a run, moved by up to `shift` pixels and binarised anew each time: `batch` unlabelled and
-    `labelled_batch` (None: as many) labelled examples each. With a `distortion` the unlabelled ones come once more,
-    distorted by that amount.
+    """The minibatches of a run: `batch` unlabelled and `labelled_batch` (None: as many) labelled examples each.
+
+    Each minibatch's images are moved by up to `shift` pixels and binarised anew. `distortion` > 0 adds copies of the
+    unlabelled images, distorted by that amount.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Batches:
         self.steps_per_epoch = len(split.unlabelled) / batch
 
     def at(self, step: int) -> Batch:
-        """The minibatch of a step, 0, 1, …: the same whenever it is asked for."""
+        """The minibatch of a step, 0, 1, …; every call for the same step returns the same one."""
         labelled, unlabelled = self._labelled.at(step), self._unlabelled.at(step)
         rng = np.random.default_rng(stream_seed(self._seed, BINARIZATION, step))
         x_labelled, x_unlabelled = (self._moved(index, rng) for index in (labelled, unlabelled))

@@ -12,18 +12,18 @@ from gsbench.models import ClassBound, Labels, Model
 
 
 def unlabelled_bound(model: Model, x: Array, estimator: Estimator, rng: Generator, n_mc: int = 1) -> Tensor:
-    """U(x) = 1/N Σ_l { E_{y ~ w(y|a_l,x)}[ f(y) ] + H(w(·|a_l,x)) }, the expectation by `estimator`.
+    """U(x) = 1/N Σ_l { E_{y ~ w(y|a_l,x)}[ f(y) ] + H(w(·|a_l,x)) }, with the expectation taken by `estimator`.
 
-    x [B, D_x] in [0, 1] → [B]. The entropy is in every estimator's bound. `rng` draws ε_a and ε_z first and what the
-    estimator needs after them, so that at one seed every estimator sees the same a and f. Raises ValueError where the
-    estimator is not defined for the model.
+    x [B, D_x] in [0, 1] → [B]. Every estimator's bound contains the entropy. `rng` draws ε_a and ε_z first, then the
+    estimator's noise, so that with one seed every estimator sees the same a and f. Raises ValueError if the estimator
+    is not defined for the model.
     """
     estimator.check(model.config)
     return bound_given_noise(model.class_bound(x, model.draw_noise(rng, x.shape[0], n_mc)), estimator, rng)
 
 
 def bound_given_noise(f: ClassBound, estimator: Estimator, rng: Generator) -> Tensor:
-    """U(x) for the draws of a and z's noise that f has; `rng` draws what the estimator needs. → [B]"""
+    """U(x) for the draws of a and the noise ε_z within f; `rng` draws the estimator's noise. → [B]"""
     expectation, entropy = estimator(f, f.logits_y, rng)
     return f.bk.mean(expectation + entropy, axis=0)
 
@@ -31,7 +31,7 @@ def bound_given_noise(f: ClassBound, estimator: Estimator, rng: Generator) -> Te
 def labelled_bound(
     model: Model, x: Array, y: Array, rng: Generator, n_mc: int = 1, estimator: Estimator | None = None
 ) -> tuple[Tensor, Tensor]:
-    """L(x, y) = 1/N Σ_l f(e_y), and 1/N Σ_l log q(y|a_l,x), or what the estimator has in the place of log q.
+    """L(x, y) = 1/N Σ_l f(e_y), and 1/N Σ_l log q(y|a_l,x), or the estimator's `log_likelihood` in place of log q.
 
     x [B, D_x], y int [B] → [B], [B]
     """
@@ -54,7 +54,7 @@ def _log_likelihood(bk: Backend, logits_y: Tensor, y: Array, estimator: Estimato
 
 
 def loss(model: Model, bound: Tensor) -> Tensor:
-    """−mean over examples: the one place where a bound that is maximised becomes a loss that is minimised. [B] → []"""
+    """−mean over examples. Only here does a bound, to be maximised, become a loss, to be minimised. [B] → []"""
     return -model.bk.mean(bound)
 
 
@@ -72,11 +72,11 @@ def training_loss(
 ) -> Tensor:
     """−J, J = mean_labelled[ L(x, y) + α log q(y|a,x) ] + mean_unlabelled[ U(x) ]. → []
 
-    `labelled_weight` multiplies L(x, y); `balance` weights H(q̄), the entropy of q(y|a,x) averaged over the minibatch's
-    unlabelled examples and draws of a, which keeps classes from swallowing one another. With other values than 1 and 0,
-    J is no bound.
+    `labelled_weight` multiplies L(x, y). `balance` weights H(q̄), where q̄ is q(y|a,x) averaged over the minibatch's
+    unlabelled examples and draws of a; this term keeps classes from swallowing one another. J is a bound only with the
+    defaults, 1 and 0.
 
-    In place of log q stands what `estimator.log_likelihood` gives, where its distribution is another.
+    An estimator with a distribution other than q replaces log q by its `log_likelihood`.
     """
     bound, log_q_y = labelled_bound(model, x_labelled, y, rng, n_mc, estimator)
     estimator.check(model.config)
@@ -89,6 +89,6 @@ def training_loss(
 
 
 def _entropy_of_the_mean(bk: Backend, logits_y: Tensor) -> Tensor:
-    """H(q̄), q̄ = mean of softmax(logits) over draws and examples. [N, B, K] → []"""
+    """H(q̄), where q̄ is the mean of softmax(logits) over draws and examples. [N, B, K] → []"""
     q = bk.mean(bk.reshape(bk.softmax(logits_y), (-1, logits_y.shape[-1])), axis=0)  # [K]
     return bk.sum(bk.point_entropy(bk.expand(q, 0)))

@@ -1,4 +1,4 @@
-"""Training steps, evaluation, and a run of many steps that can stop at any of them and go on."""
+"""Training steps, evaluation, and a run of many steps that can stop after any step and resume."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def papers_alpha(parts: Split) -> float:
 
 
 class Trainer:
-    """A model, what it is trained on, and Adam.
+    """A model, its training loss, and Adam.
 
-    estimator   how the unlabelled bound takes its expectation, or None: the classifier q(y|a,x) alone, on the labels
-                alone
-    recipe      how it is trained; its α must be a number, see `papers_alpha`
-    examples    how many are trained on, for a recipe with a prior of the weights
+    estimator   takes the expectation in the unlabelled bound; None: only the classifier q(y|a,x) is trained, on the
+                labelled examples
+    recipe      the training recipe; its α must be a number, see `papers_alpha`
+    examples    the number of training examples, for a recipe with a prior of the weights
 
-    Raises ValueError where the recipe lacks what it needs.
+    Raises ValueError if a number is missing that the recipe needs.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Trainer:
         return of_bound + self._consistency(batch) if self.recipe.consistent else of_bound
 
     def _consistency(self, batch: Batch) -> Tensor:
-        """What the recipe asks of q(y|a,x) at changed images."""
+        """The recipe's loss terms for q(y|a,x) at changed images."""
         model, recipe, x, loss = self.model, self.recipe, batch.x_unlabelled, 0.0
         noise = model.draw_noise(self.rng, x.shape[0], self.n_mc)
         log_q_y = constant_log_q(model, x, noise)
@@ -105,14 +105,14 @@ class Trainer:
 
 
 class Training:
-    """A run: a trainer, its minibatches, and how far it is.
+    """A run: a trainer, its minibatches, and its progress.
 
-    Every draw of a step comes from generators that are seeded by the run's seed and the step's number. So `state` is
-    all that a run needs to go on with the numbers that it would have had: parameters, the optimiser's moments, batch
-    norm's running averages, Polyak's averages of both, and the number of steps.
+    Every draw of a step comes from generators that are seeded by the run's seed and the step's number. An interrupted
+    run therefore resumes from `state` with identical results. `state` holds the parameters, the optimiser's moments,
+    batch norm's running averages, Polyak's averages of both, and the number of steps.
 
-    steps           taken so far
-    train_seconds   of minibatches and steps, without what is done between them
+    steps           the number of steps so far
+    train_seconds   the time of minibatches and steps, without evaluations and the like between them
     """
 
     def __init__(self, trainer: Trainer, batches: Batches, seed: int = 0) -> None:
@@ -134,15 +134,15 @@ class Training:
 
     @property
     def evaluated(self) -> Model:
-        """The model whose accuracy counts: with Polyak's averages where the recipe has them.
+        """The model that is evaluated: with Polyak's averages if the recipe has them.
 
-        The running statistics of batch norm belong to the parameters that they were measured with, so averaged
-        parameters take averaged statistics.
+        Averaged parameters take averaged batch-norm statistics, because running statistics belong to the parameters
+        with which they were measured.
         """
         return self.model.with_parameters(self._averages, self._statistics) if self._averages else self.model
 
     def advance(self) -> float:
-        """One step; returns its loss, which may be no finite number."""
+        """Takes one step and returns its loss, which may be infinite or NaN."""
         bk = self.model.bk
         bk.synchronize()
         start = time.perf_counter()
@@ -159,9 +159,9 @@ class Training:
         return value
 
     def _average(self) -> None:
-        """W̄ += (1 − d)·(W − W̄), d at first below its value, so that the initial parameters are soon forgotten.
+        """W̄ += (1 − d)·(W − W̄). Early steps use a smaller d, so that the initial parameters are soon forgotten.
 
-        W are the parameters, and the running statistics of batch norm.
+        W stands for the parameters and for the running statistics of batch norm.
         """
         if not self.recipe.polyak:
             return
@@ -181,16 +181,16 @@ class Training:
         }
 
     def state(self) -> dict[str, np.ndarray]:
-        """All that `restore` needs, as NumPy arrays of its own."""
+        """All that `restore` needs, as copies in NumPy arrays."""
         bk = self.model.bk
         adam = {f"adam/{key}": value for key, value in self.trainer.optimizer.state().items()}
         state = {key: np.array(bk.to_numpy(value)) for key, value in {**self._arrays(), **adam}.items()}
         return {**state, "steps": np.asarray(self.steps), "train_seconds": np.asarray(self.train_seconds)}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Goes on where a run of the same settings had `state`.
+        """Resumes from the `state` of a run with the same settings.
 
-        Raises ValueError, and restores nothing, where an array of it is missing, has another form or is one too many.
+        Raises ValueError, and restores nothing, if an array is missing, unknown, or of another shape or dtype.
         """
         self._check_state(state)
         for key, value in self._arrays().items():
@@ -221,7 +221,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Held-out examples, binarised once with a fixed seed, and how q(y|x) is taken on them."""
+    """Held-out examples, binarised once with a fixed seed, and the accuracy of q(y|x) on them."""
 
     x: np.ndarray  # float32 [n, D_x]
     labels: np.ndarray  # int [n]
@@ -237,8 +237,8 @@ class Evaluation:
     ) -> float:
         """Share of examples where the argmax of q(y|a,x), averaged over `n_a` draws of a, is the label.
 
-        `rows` bounds the rows (draws × examples) that are computed at once. In place of q stands the estimator's
-        distribution, which is another for sparsemax.
+        `rows` bounds the rows (draws × examples) that are computed at once. The estimator's distribution replaces q; it
+        differs from q for sparsemax.
         """
         distribution = None if estimator is None else estimator.distribution
         bk = model.bk
@@ -255,9 +255,9 @@ class Evaluation:
 class Progress:
     """One line of a run's log.
 
-    `train_seconds` are those of minibatches and steps, without evaluations; the first step's include what it allocates.
-    `epoch` counts passes over the unlabelled examples, or the recipe's `steps_per_epoch`, also of a run on the labels
-    alone, whose steps are as many.
+    `train_seconds` covers minibatches and steps, including allocations in the first step, without evaluations. `epoch`
+    counts passes over the unlabelled examples, or units of the recipe's `steps_per_epoch`. A run on labelled examples
+    alone counts epochs in the same way.
     """
 
     step: int
@@ -276,6 +276,6 @@ def evaluation_steps() -> Iterator[int]:
 
 
 def training_progress(training: Training, validation: Evaluation, loss_value: float | None, n_a: int = 1) -> Progress:
-    """Where a run is, with its validation accuracy over `n_a` draws of a."""
+    """The progress of a run, with its validation accuracy over `n_a` draws of a."""
     accuracy = validation.accuracy(training.evaluated, n_a, estimator=training.trainer.estimator)
     return Progress(training.steps, training.epoch, training.train_seconds, accuracy, loss_value)

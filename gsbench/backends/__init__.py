@@ -1,6 +1,6 @@
 """The only package of gsbench that knows a framework.
 
-`load_backend` gives the `Backend` through which models, estimators and objectives compute. Adding a framework is a
+`load_backend` returns the `Backend` through which models, estimators and objectives compute. A new framework needs a
 package beside `chainer` and a line in `BACKENDS`; `tests/test_backend.py` then covers it.
 """
 
@@ -16,7 +16,7 @@ from gsbench.values import SettingError, not_known, shown
 
 
 class BackendSource(NamedTuple):
-    """Where a backend is: the module is imported when the backend is asked for, and its framework with it."""
+    """Where a backend is defined. Its module, and with it the framework, is imported when the backend is loaded."""
 
     name: str
     module: str
@@ -29,21 +29,21 @@ DTYPES = ("float32", "float64", "float16")
 
 
 class DeviceError(SettingError):
-    """A device was asked for that cannot be used here; the message says why and what can be."""
+    """The requested device cannot be used here; the message says why, and which devices can."""
 
 
 def chunk_bytes(device: str) -> int:
-    """What the activations of a chunk of work may hold, the same on every machine, so that equal settings give equal
-    numbers.
+    """The limit on the activations of a chunk of work. It is the same on every machine, so that equal settings give
+    equal numbers.
 
-    On two cores of a CPU the streamed sum over 100 classes took 7 % longer with half of it, for every chunk has costs
-    of its own, and no less time with twice it. A card wants more rows at once; how many was not measured.
+    On two CPU cores the streamed sum over 100 classes took 7 % longer with half this limit, because every chunk has
+    fixed costs, and no less time with twice the limit. A card needs more rows at once; how many was not measured.
     """
     return 2**26 if device == "cpu" else 2**29
 
 
 def check_device(name: str) -> None:
-    """Raises DeviceError for what is no spelling of a device; whether it can be used here, `load_backend` says."""
+    """Raises DeviceError if `name` does not spell a device. `load_backend` checks whether the device can be used."""
     if not re.fullmatch("cpu|cuda:[0-9]{1,4}", name):
         raise DeviceError("unknown {device}", f" {shown(name)}; allowed: cpu, cuda:N (such as cuda:0)")
 
@@ -51,8 +51,8 @@ def check_device(name: str) -> None:
 def load_backend(name: str = "chainer", device: str = "cpu", dtype: str = "float32") -> Backend:
     """The backend `name` on `device` ("cpu" or "cuda:N"), computing in `dtype`.
 
-    Raises ValueError for an unknown name or dtype or for float16 off a CUDA device, DeviceError for a device that
-    is not usable on this machine.
+    Raises ValueError for an unknown name or dtype and for float16 without a CUDA device, and DeviceError for a device
+    that is not usable on this machine.
     """
     if name not in BACKENDS:
         raise SettingError("unknown {backend}", f" {not_known(name, BACKENDS)}")

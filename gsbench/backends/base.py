@@ -1,6 +1,6 @@
-"""What a backend is: the seam between gsbench and a framework.
+"""The interface between gsbench and a framework: a `Backend`.
 
-Models, estimators and objectives compute through one `Backend`. What carries a gradient goes through its methods, and
+Models, estimators and objectives compute through one `Backend`. Tensors that carry a gradient go through its methods,
 `+ - * /`, unary minus and indexing. Constants go through `Backend.xp`, the functions of the array API standard. The
 last axis is the event (pixels, latents, classes) unless a docstring says otherwise, and all operands broadcast.
 """
@@ -14,17 +14,17 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-# The frameworks' types have no common base, and so mypy cannot tell these apart: they are for the reader.
+# These names are for the reader: mypy cannot tell them apart, because the frameworks' types have no common base.
 Array: TypeAlias = Any  # a constant on the device, of the array API standard
-Tensor: TypeAlias = Any  # what may carry a gradient, with shape and dtype; an Array can stand in its place
-Parameter: TypeAlias = Any  # a Tensor in which `Backend.backward` leaves a gradient, and which an optimiser changes
+Tensor: TypeAlias = Any  # may carry a gradient; has a shape and a dtype; an Array can replace it
+Parameter: TypeAlias = Any  # a Tensor that receives gradients from `Backend.backward`; optimisers change it
 Generator: TypeAlias = Any  # a random generator of the device, made by `Backend.generator`
 DType: TypeAlias = Any  # a dtype of `Backend.xp`; its `itemsize` is the bytes of one number
-Limits: TypeAlias = "tuple[float, float] | None"  # to what log σ² is clipped; None: it is not
+Limits: TypeAlias = "tuple[float, float] | None"  # the range to which log σ² is clipped; None: no clipping
 
 
 class MemoryPeak(Protocol):
-    """Counts the live bytes of arrays, and their peak, of what was allocated between `start` and `stop`."""
+    """Counts the live bytes of arrays that were allocated between `start` and `stop`, and their peak."""
 
     meter: str  # its name in records
     @property
@@ -34,44 +34,44 @@ class MemoryPeak(Protocol):
     def start(self) -> None: ...
     def stop(self) -> None: ...
     def reset_peak(self) -> None:
-        """From now on the peak is that of what follows."""
+        """Restarts the peak at the current number of live bytes."""
 
 
 class Optimizer(Protocol):
     """Adam over named parameters (Kingma and Ba 2015, arXiv 1412.6980), with β2 = 0.999 and ε = 1e-8."""
     @property
     def settings(self) -> dict[str, Any]:
-        """What no recipe sets, for records: β2, ε and to which of the two forms of Adam it belongs."""
+        """The settings that no recipe changes, for records: β2, ε, and which of the two forms of Adam uses this ε."""
     def constrain(
         self, weight_decay: float = 0.0, clip_norm: float | None = None, clip_element: float | None = None
     ) -> None:
         """Adds weight_decay·W to the gradient of each parameter W, then scales all gradients to a norm of at most
         `clip_norm`, then clips their elements to ±`clip_element`.
 
-        Raises ValueError for a dtype whose gradients are scaled, which could not be clipped so.
+        Raises ValueError for clipping in a dtype whose gradients are scaled: the limits would act on scaled gradients.
         """
     def set_learning_rate(self, learning_rate: float) -> None: ...
     def clear_gradients(self) -> None: ...
     def update(self) -> None:
-        """One step. A parameter without a gradient stays as it is."""
+        """Takes one step. A parameter without a gradient stays unchanged."""
     def state(self) -> dict[str, Array]:
-        """The moments, "m/NAME" and "v/NAME", as arrays that the next update changes, and "updates", their number."""
+        """The moments "m/NAME" and "v/NAME", in arrays that the next update changes, and the number of "updates"."""
     def state_forms(self) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-        """Shape and dtype of each array that `state` has after an update, as `Backend.to_numpy` gives it."""
+        """Shape and dtype of each array of `state` after an update, as `Backend.to_numpy` returns it."""
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Goes on where an optimiser of the same parameters had `state`."""
+        """Resumes from the `state` of an optimiser of the same parameters."""
 
 
 class Backend(Protocol):
     """A framework on one device, in one dtype. It is made by `load_backend`.
 
-    name         that of `BACKENDS`
+    name         its name in `BACKENDS`
     device       "cpu" or "cuda:N"
-    dtype        of hidden activations and matrix products
-    wide_dtype   float32 at least: of noise, log-softmax, sums over pixels and everything per example
-    chunk_bytes  what the activations of a chunk of work may hold, see `gsbench.backends.chunk_bytes`
-    xp           the functions of constants, of array_api_compat. Elementwise ones take `out` besides, which is not in
-                 the standard, but in NumPy, CuPy and PyTorch alike. What creates an array gets the device of another
+    dtype        the compute dtype, for hidden activations and matrix products
+    wide_dtype   at least float32, for noise, log-softmax, sums over pixels and all numbers per example
+    chunk_bytes  the limit on the activations of a chunk of work, see `gsbench.backends.chunk_bytes`
+    xp           functions on constants, from array_api_compat. Elementwise functions also take `out`, which is not in
+                 the standard but in NumPy, CuPy and PyTorch. Functions that create arrays must be given the device
     """
 
     name: str
@@ -83,34 +83,34 @@ class Backend(Protocol):
 
     # Arrays and parameters
     def array(self, values: Any, dtype: DType | None = None) -> Array:
-        """Numbers, a NumPy array or an `Array` on the device, in the compute dtype or in `dtype`; may share memory."""
+        """An array on the device from numbers or an array, in the compute dtype or `dtype`. May share memory."""
     def integers(self, values: Any) -> Array:
         """Class numbers on the device."""
     def to_numpy(self, x: Tensor | np.ndarray) -> np.ndarray:
-        """The values as a NumPy array, which may share their memory. Waits for the device."""
+        """The values as a NumPy array, which may share memory with x. Waits for the device."""
     def parameter(self, values: Any) -> Parameter:
-        """A parameter with these values, whose memory it may share; its dtype may be wider than the compute dtype."""
+        """A parameter with these values. It may share their memory; its dtype may be wider than the compute dtype."""
     def new_parameter(self, shape: tuple[int, ...], draw: Callable[[], np.ndarray]) -> Parameter:
-        """A parameter of `shape` with the values that `draw()` gives."""
+        """A parameter of `shape` with the values that `draw()` returns."""
     def gradient(self, parameter: Parameter) -> Array | None:
-        """The gradient that the last backward passes left in `parameter`; None where none did."""
+        """The gradient that backward passes left in `parameter`; None if there is none."""
     def set_values(self, x: Parameter | Array, values: np.ndarray) -> None:
-        """Puts other values into a parameter or array, whose shape and dtype stay."""
+        """Replaces the values of a parameter or array. Its shape and dtype stay."""
     def move_towards(self, average: Parameter | Array, x: Parameter | Array, share: float) -> None:
         """average += share·(x − average), in place; both of one shape and dtype."""
 
     # Random draws: made on the device, never on the host
     def generator(self, seed: int) -> Generator:
-        """The same seed gives the same draws on the same kind of device; no generator takes from another."""
+        """A new, independent generator: the same seed gives the same draws on the same kind of device."""
     def normal(self, rng: Generator, shape: tuple[int, ...]) -> Array:
-        """Standard normal draws, as constants that the networks take."""
+        """Standard normal draws, as constants in the compute dtype."""
     def uniform(self, rng: Generator, shape: tuple[int, ...]) -> Array:
-        """Uniform draws from [0, 1), in the wide dtype. Those of float32 are multiples of 2⁻²⁴."""
+        """Uniform draws from [0, 1), in the wide dtype. In float32 they are multiples of 2⁻²⁴."""
     def exponential(self, rng: Generator, shape: tuple[int, ...]) -> Array:
         """Standard exponential draws E > 0, in the wide dtype.
 
-        Near 0 their steps are less than 2⁻⁴⁹, as those of float64 are: with float32's, of 2⁻²³, a class of q = 1e-8
-        would be drawn 65 times too rarely. A 0 becomes 2⁻⁵⁴, so that log E is finite.
+        Near 0 the steps between possible draws are below 2⁻⁴⁹, as in float64. With float32's steps of 2⁻²³, a class of
+        q = 1e-8 would be drawn 65 times too rarely. A draw of 0 becomes 2⁻⁵⁴, so that log E is finite.
         """
 
     # Layers
@@ -129,7 +129,7 @@ class Backend(Protocol):
     def take_rows(self, W: Tensor, index: Array) -> Tensor:
         """Rows of W. W [K, H], index int [...] → [..., H]"""
     def look_up(self, y: Tensor, W: Tensor) -> Tensor:
-        """y W for one-hot rows y that carry a gradient: a look-up forward, and a product back to all K entries.
+        """y W for one-hot rows y that carry a gradient: a look-up forward, and a product backward to all K entries.
 
         y [..., K], W [K, H] → [..., H]
         """
@@ -138,8 +138,8 @@ class Backend(Protocol):
     ) -> Tensor:
         """γ (x − m)/√(v + 2e-5) + β. x [..., D], all others [D] → [..., D]
 
-        In training, m and v are the mean and variance of the n rows of x, over all axes but the last; and where it
-        `moves`, `running` becomes in place 0.9 times itself plus 0.1 times (m, v·n/(n − 1)). Else (m, v) is `running`.
+        In training, m and v are the mean and variance of the n rows of x, over all axes but the last. If `moves`, the
+        update running ← 0.9·running + 0.1·(m, v·n/(n − 1)) is made in place. Out of training, (m, v) is `running`.
         """
     def relu(self, x: Tensor) -> Tensor:
         """max(0, x)"""
@@ -149,18 +149,18 @@ class Backend(Protocol):
     # Elementwise functions, sums and shapes
     def exp(self, x: Tensor) -> Tensor: ...
     def log_softmax(self, x: Tensor) -> Tensor:
-        """log softmax(x), in the wide dtype, normalised whatever all entries of x share."""
+        """log softmax(x), in the wide dtype. It stays normalised if a large constant is added to x."""
     def softmax(self, x: Tensor) -> Tensor:
         """exp(x_k)/Σ_j exp(x_j), in the wide dtype."""
     def sum(self, x: Tensor, axis: int | tuple[int, ...] | None = None) -> Tensor:
-        """Sum over one, several or all axes, accumulated and given in the wide dtype."""
+        """Sum over one, several or all axes, accumulated and returned in the wide dtype."""
     def mean(self, x: Tensor, axis: int | None = None) -> Tensor: ...
     def broadcast_to(self, x: Tensor, shape: tuple[int, ...]) -> Tensor: ...
     def reshape(self, x: Tensor, shape: tuple[int, ...]) -> Tensor: ...
     def expand(self, x: Tensor, axis: int) -> Tensor:
         """x with a new axis of length 1."""
     def swap(self, x: Tensor, axis_a: int, axis_b: int) -> Tensor:
-        """x with two axes in each other's place."""
+        """x with two axes swapped."""
     def widen(self, x: Tensor) -> Tensor:
         """x in the wide dtype."""
     def narrow(self, x: Tensor) -> Tensor:
@@ -170,11 +170,11 @@ class Backend(Protocol):
 
     # The class
     def select_last(self, x: Tensor, index: Array) -> Tensor:
-        """The entry of the last axis that `index` names. x [..., B, K], index int [B] → [..., B]"""
+        """The entry number `index` of the last axis. x [..., B, K], index int [B] → [..., B]"""
     def pick(self, x: Tensor, index: Array) -> Tensor:
         """Entries of the last axis; one may be picked several times. x [..., K], index int [..., S] → [..., S]"""
     def take_groups(self, x: Tensor, index: Array) -> Tensor:
-        """Rows of x by numbers of which equal ones stand together. x [n, ...], index int [R] → [R, ...]"""
+        """Rows of x by their numbers; equal numbers must be adjacent. x [n, ...], index int [R] → [R, ...]"""
     def largest(self, x: Array, m: int) -> Array:
         """The numbers of the m < K largest entries, in any order. x [..., K] → int [..., m], in memory of its own"""
     def hard_point(self, hard: Array, log_q: Tensor, points: Sequence[Array], weights: tuple[float, ...]) -> Tensor:
@@ -190,15 +190,15 @@ class Backend(Protocol):
         """−Σ_k w_k log w_k with 0 log 0 = 0. Its gradient is taken on the support of w. [..., K] → [...]"""
 
     # Log densities, summed over the last axis, [..., D] → [...], in nats and in the wide dtype. Gaussians are diagonal.
-    # A *head* [..., 2D] is the output of a network that stands for one: its mean μ beside log σ². `limits` clips every
-    # log σ² once, for density and draw alike.
+    # A *head* [..., 2D] is a network output that holds the mean μ and log σ² of a Gaussian. `limits` clips every log σ²
+    # once, for density and draw alike.
     def bernoulli_log_density(self, x: Array, logits: Tensor) -> Tensor:
         """log Bernoulli(x; σ(l)) = Σ_d [ x_d l_d − log(1 + exp l_d) ], for constant x in [0, 1]."""
     def gaussian_draw(self, head: Tensor, noise: Array, limits: Limits = None) -> tuple[Tensor, Tensor]:
         """z = μ + σ ε, and its log density at itself, log N(z; μ, σ²) = −½ Σ_d [ log 2π + log σ²_d + ε_d² ].
 
-        noise ε [..., D] is a constant. The density's gradient with respect to μ and log σ² is the whole one, through
-        the draw and the density together. → [..., D], [...]
+        noise ε [..., D] is a constant. The density's gradient with respect to μ and log σ² is the total one, through
+        both the draw and the density. → [..., D], [...]
         """
     def standard_gaussian_log_density(self, z: Tensor) -> Tensor:
         """log N(z; 0, I) = −½ Σ_d [ log 2π + z_d² ]"""
@@ -207,21 +207,21 @@ class Backend(Protocol):
 
     # Gradients
     def no_gradient(self) -> AbstractContextManager[None]:
-        """Within it no graph is kept."""
+        """Context in which no graph is kept."""
     @property
     def keeps_graph(self) -> bool:
-        """Whether gradients can be asked for: not within `no_gradient`."""
+        """Whether gradients can be computed: False within `no_gradient`."""
     def backward(self, loss: Tensor) -> None:
-        """Adds the gradients of the scalar `loss` to the parameters'. A dtype's scale of the loss may be in them."""
+        """Adds the gradients of the scalar `loss` to the parameters'. They may include a dtype's loss scale."""
     def gradients_by(self, loss: Tensor, variables: list[Tensor]) -> list[Array]:
-        """The gradients of the scalar `loss` with respect to variables, computed ones too; zeros where there is none.
+        """The gradients of the scalar `loss` with respect to variables, also computed ones; zeros where there is none.
 
         They are in the wide dtype, may be views of one another, and leave the parameters' own gradients as they are.
         """
     def leaf(self, x: Tensor) -> Tensor:
-        """The values of x as a variable of its own, with respect to which a gradient can be taken."""
+        """A new variable with the values of x. Gradients can be taken with respect to it."""
     def gradients(self, output: Tensor, cotangent: Array, leaves: Mapping[str, Tensor]) -> dict[str, Array]:
-        """The gradients of ⟨cotangent, output⟩ with respect to the leaves it depends on, as the caller's own arrays.
+        """The gradients of ⟨cotangent, output⟩ with respect to the leaves it depends on. The caller owns the arrays.
 
         Uses up the graph of `output`.
         """
@@ -230,20 +230,20 @@ class Backend(Protocol):
     ) -> Tensor:
         """Σ_k w_k f_k for values f [..., K] whose gradients with respect to `inputs` are known. w [..., K] → [...]
 
-        `gradients` are those of the sum of all entries of the result; they are used up. They are exact for every loss
-        that weights the entries alike, such as a mean. Another loss raises ValueError in its backward pass; on a CUDA
-        device, where to look would stall the queue, all gradients become NaN.
+        `gradients` are the gradients of the sum over all entries of the result; they are used up. They are exact for
+        every loss that weights the entries alike, such as a mean. Any other loss raises ValueError in its backward
+        pass. On a CUDA device, where a check would stall the queue, such a loss makes all gradients NaN instead.
         """
     def adam(self, parameters: Mapping[str, Parameter], learning_rate: float, beta1: float = 0.9) -> Optimizer: ...
 
     # Device
     def synchronize(self) -> None:
-        """Waits until the device has done all that was asked of it."""
+        """Waits until the device has finished all its work."""
     def device_memory_peak(self) -> MemoryPeak | None:
-        """The meter of what arrays hold on the device; None where Python's tracemalloc sees them, as NumPy's."""
+        """The meter of the arrays' bytes on the device. None if Python's tracemalloc counts them, as for NumPy."""
     def free_memory_bytes(self) -> int | None:
         """Free bytes of the CUDA device; None on a CPU."""
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Whether `error` says that memory ran out, on the host or on the device."""
     def versions(self) -> dict[str, str | None]:
-        """Versions of the framework and CUDA and the card's name, for records; None for those that are not in use."""
+        """Versions of the framework and CUDA and the card's name, for records; None for parts not in use."""

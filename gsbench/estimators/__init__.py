@@ -1,4 +1,4 @@
-"""The estimators by name. Adding one is a file with an `Estimator` and a line in `ESTIMATORS`."""
+"""The estimators by name. A new estimator needs a file with an `Estimator` class and a line in `ESTIMATORS`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _WORDS = {"None": None, "True": True, "False": False}
 
 
 def _value(text: str) -> int | float | str | None:
-    """An integer, another number, None, True, False; else the text itself, which the setting's own check may refuse."""
+    """The text as an integer, another number, None, True or False; otherwise unchanged, for the setting's own check."""
     for read in (whole().read, number):
         try:
             return read(text)
@@ -52,9 +52,9 @@ def _value(text: str) -> int | float | str | None:
 def parse_estimator(text: str, besides: Sequence[str] = ()) -> Estimator:
     """The estimator that `text` spells: a name, or a name with settings such as `gumbel-softmax(tau=0.5,draws=2)`.
 
-    besides   names that the caller knows beside the estimators, for the message
+    besides   further names that the caller accepts; the error message lists them
 
-    Raises ValueError that names what is known or allowed.
+    Raises ValueError with the names or settings that are allowed.
     """
     match = _SPELLING.fullmatch(text.strip())
     if match is None:
@@ -80,12 +80,12 @@ def parse_estimator(text: str, besides: Sequence[str] = ()) -> Estimator:
 
 
 def baseline_fields(text: str) -> dict[str, Any]:
-    """What records say of the estimator that others are timed in pairs with: its spelling, and whether it is exact."""
+    """Record fields of the estimator that others are timed in pairs with: its spelling, and whether it is exact."""
     return {"baseline": text, "baseline_exact_sum": parse_estimator(text).exact}
 
 
 def parse_estimators(text: str) -> list[Estimator]:
-    """The estimators of a comma-separated list (commas within parentheses belong to settings), each once."""
+    """The estimators of a comma-separated list, without repeats. Commas within parentheses belong to settings."""
     spellings = parts(text)
     if not all(spellings):
         where = "no estimator" if not any(spellings) else "an empty place"

@@ -1,8 +1,8 @@
-"""The seam of the estimators of E_{y ~ w}[f(y)].
+"""The interface of the estimators of E_{y ~ w}[f(y)].
 
-An estimator is a frozen dataclass, its settings checked when it is made. It is called with f (the bound of one class,
-`gsbench.models.ClassBound`), the logits of q(y|a,x) and a generator, and gives the estimate and H(w), per draw of a and
-example. What it draws for y comes from the generator; a, ε_z and f are shared and none of its business.
+An estimator is a frozen dataclass that checks its settings when it is made. It is called with f (the bound of one
+class, `gsbench.models.ClassBound`), the logits of q(y|a,x) and a generator. It returns the estimate and H(w) for each
+draw of a and example. It takes its draws of y from the generator; all estimators share a, ε_z and f.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class Estimate(NamedTuple):
 
 
 class ClassNumbers(NamedTuple):
-    """The numbers of the wide dtype that an estimator has for each class, draw of a and example, beside f and log q.
+    """How many numbers of the wide dtype an estimator holds for each class, draw of a and example, beside f and log q.
 
-    drawing     the most while it draws
-    kept        those that the graph keeps, to the end of the step
-    gradients   the most in its backward pass, beside those that are kept
+    drawing     the maximum while it draws
+    kept        the numbers that the graph keeps to the end of the step
+    gradients   the maximum in its backward pass, beside the kept ones
     """
 
     drawing: int = 0
@@ -49,39 +49,38 @@ Y_ENTERS = {
 class Estimator(abc.ABC):
     """One estimator with its settings.
 
-    `exact` says that it is the exact sum over q(y|a,x), `own_bound` that its bound is another, `draws_y` that the
-    estimate has noise of its own, `gumbel_softmax` that y is a Gumbel-Softmax draw; `calls(n_classes)` is how often f
-    is taken for an example. Records carry these facts (`facts`), so that no reader infers them from a name.
+    `exact`: it is the exact sum over q(y|a,x). `own_bound`: its bound is not the bound over q. `draws_y`: the estimate
+    has noise of its own. `gumbel_softmax`: y is a Gumbel-Softmax draw. `calls(n_classes)`: evaluations of f for each
+    example. Records carry these facts (`facts`), so that no reader infers them from a name.
 
-    `y_enters`, one of `Y_ENTERS`, says how y enters a first layer, from which its matrix products are counted.
-    `class_numbers` and `frees_rows`, which says that the rows of f are freed before the step's backward pass, are what
-    its memory is estimated from.
+    `y_enters`, a key of `Y_ENTERS`, says how y enters a first layer; matrix products are counted from it. Memory is
+    estimated from `class_numbers` and `frees_rows`: whether the rows of f are freed before the step's backward pass.
     """
 
     name: ClassVar[str] = ""
     y_enters: ClassVar[str] = "soft"
     gumbel_softmax: ClassVar[bool] = False
-    calls_follow_logits: ClassVar[bool] = False  # then `calls` is the most that there can be
+    calls_follow_logits: ClassVar[bool] = False  # if True, `calls` is an upper limit
     frees_rows: ClassVar[bool] = False
 
     @abc.abstractmethod
     def __call__(self, f: ClassBound, logits_y: Tensor, rng: Generator) -> Estimate:
-        """f as above, logits_y [N, B, K], rng of `bk.generator` → Estimate."""
+        """f as above, logits_y [N, B, K], rng from `bk.generator` → Estimate."""
 
     def check(self, config: ModelConfig) -> None:
-        """Raises ValueError where the estimator is not defined for such a model."""
+        """Raises ValueError if the estimator is not defined for a model with this config."""
         return None
 
     def distribution(self, bk: Backend, logits_y: Tensor) -> Tensor:
-        """w(y|a,x), over which f's expectation is taken: q = softmax(logits). [..., K] → [..., K]"""
+        """w(y|a,x), the distribution of y in E_w[f]: q = softmax(logits) by default. [..., K] → [..., K]"""
         return bk.softmax(logits_y)
 
     def log_likelihood(self, bk: Backend, logits_y: Tensor, y: Array) -> Tensor:
-        """What the classifier's term maximises for labels y int [B]: log q(y|a,x). [N, B, K] → [N, B]"""
+        """The classifier's term for labels y int [B], to be maximised: log q(y|a,x). [N, B, K] → [N, B]"""
         return log_q_at(bk, logits_y, y)
 
     def reference(self) -> Estimator | None:
-        """The exact sum of its own bound, where that is not one over q; None: any exact sum over q."""
+        """The exact sum of the estimator's own bound. None if its bound is over q: then any exact sum over q serves."""
         return None
 
     @property
@@ -98,12 +97,12 @@ class Estimator(abc.ABC):
 
     @property
     def shares_noise(self) -> bool:
-        """Whether f is taken with the one ε_z that all estimators share."""
+        """Whether f uses the one ε_z that all estimators share."""
         return True
 
     @abc.abstractmethod
     def calls(self, n_classes: int) -> int:
-        """Calls of f for an example and draw of a."""
+        """Evaluations of f for each example and draw of a."""
 
     def classes_at_once(self, model: Model, rows: int) -> int:
         """Values of y whose activations are live at once, for `rows` draws and examples."""
@@ -118,12 +117,12 @@ class Estimator(abc.ABC):
         return model.floats_per_row
 
     def floats_besides(self, model: Model, rows: int) -> int:
-        """Numbers beside f that take the estimator a time which counts, for `rows` draws and examples."""
+        """Numbers beside f whose computation takes a noticeable time, for `rows` draws and examples."""
         return 0
 
     @property
     def class_numbers(self) -> ClassNumbers:
-        """What the estimator has beside f; nothing where f has a row for each class, beside which it is little."""
+        """The numbers beside f. They count as 0 if f has a row for each class, because they are few compared with f."""
         return ClassNumbers()
 
     @property
@@ -132,7 +131,7 @@ class Estimator(abc.ABC):
         return dataclasses.asdict(self)
 
     def facts(self, n_classes: int) -> dict[str, Any]:
-        """What readers of records need to know of the estimator, by the fields of a record."""
+        """The facts about the estimator that records carry, by field name."""
         return {
             "exact_sum": self.exact,
             "own_bound": self.own_bound,
@@ -142,7 +141,7 @@ class Estimator(abc.ABC):
         }
 
     def __str__(self) -> str:
-        """The name with the settings that are not the defaults, such as `gumbel-softmax(tau=0.5)`."""
+        """The name with the settings that differ from the defaults, such as `gumbel-softmax(tau=0.5)`."""
         changed = [
             f"{field.name}={getattr(self, field.name)!r}".replace("'", "")
             for field in dataclasses.fields(self)
@@ -155,6 +154,6 @@ NO_FACTS = {"exact_sum": False, "own_bound": False, "draws_y": False, "gumbel_so
 
 
 def check_count(name: str, value: int, least: int = 1, or_else: str = "") -> None:
-    """Raises ValueError unless the value is an integer >= `least`; `or_else` is what the message allows besides."""
+    """Raises ValueError unless the value is an integer >= `least`; `or_else` extends the message."""
     if value not in whole(least):
         raise ValueError(f"{name} must be an integer >= {least}{or_else}, got {shown(value)}")

@@ -14,16 +14,16 @@ from gsbench.models import Model
 
 @dataclass(frozen=True)
 class GumbelRao(StraightThrough):
-    """f(D), backward with the mean of J(s_m)/τ over M draws of s given D (Paulus et al. 2021, arXiv 2010.04838).
+    """Forward f(D); backward mean of J(s_m)/τ over M draws of s given D (Paulus et al. 2021, arXiv 2010.04838).
 
-    D = one_hot argmax(log q + g); s_m = softmax((log q + g_m)/τ) with g_m drawn given that its argmax is D's. The value
-    and the mean of the gradient are those of `straight-through`; its variance is not larger, and falls with M.
+    D = one_hot argmax(log q + g); s_m = softmax((log q + g_m)/τ) with g_m drawn such that its argmax is D's class. The
+    value and the mean gradient equal `straight-through`'s; the gradient's variance is not larger and falls with M.
 
     tau                 temperature τ >= 1e-10 of the soft draws
-    draws               independent draws of D, of which f is averaged
+    draws               independent draws of D over which f is averaged
     conditional_draws   M, the soft draws for each D
 
-    Cost: `draws` calls of f an example, and M · `draws` arrays [N, B, K] that are kept for the backward pass.
+    Cost: `draws` evaluations of f per example; M · `draws` arrays [N, B, K] are kept for the backward pass.
     """
 
     name: ClassVar[str] = "gumbel-rao"
@@ -46,6 +46,6 @@ class GumbelRao(StraightThrough):
 
     @property
     def class_numbers(self) -> ClassNumbers:
-        # The noise of D; the noise of the s_m and two arrays made of it; D and the s_m; gradients as `reinmax`
+        # Drawing: D's noise, noise of the s_m, two arrays made from it. Kept: D and the s_m. Gradients: as `reinmax`
         of_soft = self.conditional_draws * self.draws
         return ClassNumbers(self.draws + 3 * of_soft, kept=self.draws + of_soft, gradients=4 * self.draws)

@@ -15,16 +15,16 @@ from gsbench.models import ClassBound, HardPoints, Points
 class GumbelSoftmax(Estimator):
     """f(s) with s = softmax((log q + g)/τ), g = −log(−log u) (Jang et al. 2017, arXiv 1611.01144, eq. 2).
 
-    tau     temperature τ >= 1e-10. The estimate is biased, for s is no class; the bias vanishes as τ → 0, where the
+    tau     temperature τ >= 1e-10. The estimate is biased because s is not a class. As τ → 0 the bias vanishes and the
             variance of the gradient grows
-    draws   independent draws of s, of which f is averaged
+    draws   independent draws of s over which f is averaged
 
-    Cost: `draws` calls of f an example.
+    Cost: `draws` evaluations of f per example.
     """
 
     name: ClassVar[str] = "gumbel-softmax"
     gumbel_softmax: ClassVar[bool] = True
-    points: ClassVar[type[Points] | type[HardPoints]] = Points  # how f takes what `draw` gives
+    points: ClassVar[type[Points] | type[HardPoints]] = Points  # the form in which f takes the result of `draw`
 
     tau: float = 1.0
     draws: int = 1
@@ -32,16 +32,16 @@ class GumbelSoftmax(Estimator):
     def __post_init__(self) -> None:
         check_tau(self.tau)
         check_count("draws", self.draws)
-        object.__setattr__(self, "tau", float(self.tau))  # 2 is spelled as 2.0 is
+        object.__setattr__(self, "tau", float(self.tau))  # so that 2 and 2.0 have one spelling
 
     def draw(self, bk: Backend, log_q_y: Tensor, rng: Generator) -> Tensor:
-        """The points of the simplex at which f is taken, with their gradient. log_q_y [N, B, K] → [N, S, B, K]"""
+        """The points of the simplex at which f is evaluated. They carry a gradient. log_q_y [N, B, K] → [N, S, B, K]"""
         n, batch, n_classes = log_q_y.shape
         g = gumbel(bk, rng, (n, self.draws, batch, n_classes))
         return self.relax(bk, bk.expand(log_q_y, 1), g, rng)
 
     def relax(self, bk: Backend, log_q_y: Tensor, g: Array, rng: Generator) -> Tensor:
-        """The points by log q [N, 1, B, K] and the noise g [N, S, B, K]; `rng` for those that want more of it."""
+        """The points for log q [N, 1, B, K] and noise g [N, S, B, K]. Subclasses may draw more noise from `rng`."""
         return gumbel_softmax(bk, log_q_y, g, self.tau)
 
     def __call__(self, f: ClassBound, logits_y: Tensor, rng: Generator) -> Estimate:
@@ -55,5 +55,5 @@ class GumbelSoftmax(Estimator):
 
     @property
     def class_numbers(self) -> ClassNumbers:
-        # The noise, two steps of the softmax; s; s's gradients by two networks and their sum
+        # Drawing: the noise, two steps of the softmax. Kept: s. Gradients: of s from two networks, and their sum
         return ClassNumbers(drawing=3 * self.draws, kept=self.draws, gradients=3 * self.draws)

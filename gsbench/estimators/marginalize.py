@@ -14,12 +14,12 @@ CLASS_NOISE = ("shared", "independent")
 
 @dataclass(frozen=True)
 class Marginalize(Estimator):
-    """Σ_k q_k f(e_k), exactly, all K·B rows in one batch (Kingma et al. 2014, arXiv 1406.5298, eq. 7).
+    """Σ_k q_k f(e_k), exactly, with all K·B rows in one batch (Kingma et al. 2014, arXiv 1406.5298, eq. 7).
 
-    class_noise   "shared": one ε_z for all classes, as every other estimator has it. "independent": one of its own for
-                  each class, as the blog post's code draws it; then the sum has noise of its own
+    class_noise   "shared": one ε_z for all classes, as in every other estimator. "independent": a separate ε_z for each
+                  class, as in the blog post's code; the sum then has noise of its own
 
-    Cost: K calls of f an example; the activations of K·B rows are live at once.
+    Cost: K evaluations of f per example; the activations of K·B rows are live at once.
     """
 
     name: ClassVar[str] = "marginalize"

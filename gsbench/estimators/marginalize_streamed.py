@@ -1,4 +1,4 @@
-"""The sum over all classes, chunk of classes by chunk: exact, with the activations of one chunk."""
+"""The exact sum over all classes, one chunk of classes at a time: only one chunk's activations are live."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from gsbench.models import ClassBound, Model, ModelConfig
 class MarginalizeStreamed(Estimator):
     """Σ_k q_k f(e_k), exactly: each chunk of classes runs its backward pass right after its forward pass.
 
-    That can be done because the sum is linear in f, with weights known before f is (`streamed_sum`). What grows with K
-    is a row of each W_y and of q(y|a,x)'s last layer a class, and a few arrays [N, K, B].
+    This works because the sum is linear in f and its weights are known before f (`streamed_sum`). Only a few arrays
+    grow with K: each W_y, the weights of q(y|a,x)'s last layer, and some arrays [N, K, B].
 
-    chunk   classes in a chunk; None: as many as fit `bk.chunk_bytes`, 64 MiB on a CPU
+    chunk   classes per chunk; None: as many as fit `bk.chunk_bytes`, 64 MiB on a CPU
 
-    The loss must weight all examples and draws alike, as −mean(U) does; another raises ValueError in its backward
-    pass. Rows must not interact: batch norm, whose statistics would depend on the chunk, is refused.
+    The loss must weight all examples and draws alike, as −mean(U) does; any other loss raises ValueError in its
+    backward pass. Batch norm is refused, because its statistics would depend on the chunk.
 
-    Cost: K calls of f an example, as `marginalize`; the activations of chunk·B rows are live at once.
+    Cost: K evaluations of f per example, as `marginalize`; the activations of chunk·B rows are live at once.
     """
 
     name: ClassVar[str] = "marginalize-streamed"
@@ -48,7 +48,7 @@ class MarginalizeStreamed(Estimator):
         return Estimate(streamed_sum(f, bk.exp(log_q_y), chunks), bk.entropy(log_q_y))
 
     def chunk_of(self, bk: Backend, n_classes: int, floats_per_class: int) -> int:
-        """Classes in a chunk: `chunk`, or what fits, evened out over the chunks."""
+        """Classes per chunk: `chunk`, or as many as fit, spread evenly over the chunks."""
         if self.chunk is not None:
             return min(self.chunk, n_classes)
         fit: int = max(1, bk.chunk_bytes // (floats_per_class * bk.dtype.itemsize))
@@ -60,7 +60,7 @@ class MarginalizeStreamed(Estimator):
 
     @property
     def class_numbers(self) -> ClassNumbers:
-        return ClassNumbers(drawing=1, kept=2, gradients=5)  # q; q and f; the gradients of q and log q
+        return ClassNumbers(drawing=1, kept=2, gradients=5)  # drawing: q; kept: q and f; gradients: of q and log q
 
     @property
     def exact(self) -> bool:

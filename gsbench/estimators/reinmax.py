@@ -13,15 +13,15 @@ from gsbench.estimators.straight_through import StraightThrough
 
 @dataclass(frozen=True)
 class ReinMax(StraightThrough):
-    """f(D), D a draw from q; by the logits θ, 2 J(p)∇ − ½ J(q)∇ (Liu et al. 2023, arXiv 2304.08612, algorithm 2).
+    """Forward f(D), D ~ q; backward 2 J(p)∇ − ½ J(q)∇ (Liu et al. 2023, arXiv 2304.08612, algorithm 2).
 
-    ∇ = ∂f/∂D, p = (softmax(θ/τ) + D)/2, q = softmax(θ), J(p) = diag(p) − p pᵀ. The value is unbiased. The gradient is a
-    second-order approximation, Heun's method: at τ = 1 its mean is exact where f is quadratic in D.
+    ∇ = ∂f/∂D, p = (softmax(θ/τ) + D)/2, q = softmax(θ), J(p) = diag(p) − p pᵀ; θ are the logits. The value is unbiased.
+    The gradient is a second-order approximation (Heun's method): at τ = 1 its mean is exact if f is quadratic in D.
 
     tau     temperature τ >= 1e-10 of the softmax within p
-    draws   independent draws of D, of which f is averaged
+    draws   independent draws of D over which f is averaged
 
-    Cost: `draws` calls of f an example.
+    Cost: `draws` evaluations of f per example.
     """
 
     name: ClassVar[str] = "reinmax"
@@ -36,5 +36,5 @@ class ReinMax(StraightThrough):
 
     @property
     def class_numbers(self) -> ClassNumbers:
-        # The noise, D, p and twice p, softmax(θ/τ); D, p and q; D's gradient and what becomes of it at each point
+        # Drawing: the noise, D, p, 2p, softmax(θ/τ). Kept: D, p, q. Gradients: of D, and its products with J(p), J(q)
         return ClassNumbers(drawing=4 * self.draws + 1, kept=2 * self.draws + 1, gradients=4 * self.draws)

@@ -1,4 +1,4 @@
-"""Hard draws of the class and the score function, with each other's mean as a baseline: REINFORCE, leave-one-out."""
+"""REINFORCE with the leave-one-out baseline: hard draws of the class, each compared with the mean of the others."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class ScoreFunction(Estimator):
     """The mean of f over S hard draws y_s ~ q (Kool et al. 2019, "Buy 4 REINFORCE samples, get a baseline for free!").
 
     Its gradient is mean_s [ ∇f(y_s) + sg(f(y_s) − mean_{t≠s} f(y_t)) ∇log q(y_s) ]. Value and gradient are unbiased; f
-    needs no gradient by y.
+    needs no gradient with respect to y.
 
     draws   S ≥ 2, the draws of y
 
-    Cost: S calls of f an example, and S·K numbers of noise.
+    Cost: S evaluations of f per example, and S·K numbers of noise.
     """
 
     name: ClassVar[str] = "score-function"
@@ -37,10 +37,10 @@ class ScoreFunction(Estimator):
         y = draw_classes(bk, rng, log_q_y, self.draws)  # [N, S, B]
         f_y = f(Draws(y))  # [N, S, B]
         values = bk.stop_gradient(f_y)
-        # f(y_s) less the mean of the others is S/(S − 1) times f(y_s) less the mean of all.
+        # f(y_s) minus the mean of the others equals S/(S − 1) times (f(y_s) minus the mean of all).
         advantage = (values - bk.xp.mean(values, axis=1, keepdims=True)) / (self.draws - 1)
         log_q_at_y = bk.swap(bk.pick(log_q_y, bk.xp.matrix_transpose(y)), 1, 2)  # [N, S, B]
-        score = advantage * (log_q_at_y - bk.stop_gradient(log_q_at_y))  # 0, with the gradient of its second factor
+        score = advantage * (log_q_at_y - bk.stop_gradient(log_q_at_y))  # 0, with a gradient
         return Estimate(bk.mean(f_y, axis=1) + bk.sum(score, axis=1), bk.entropy(log_q_y))
 
     def calls(self, n_classes: int) -> int:

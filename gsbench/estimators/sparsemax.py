@@ -16,16 +16,16 @@ from gsbench.models import ClassBound, Model, ModelConfig
 class Sparsemax(Estimator):
     """Σ_k w_k f(e_k) over the support of w = sparsemax(logits) (Correia et al. 2020, arXiv 2007.01919).
 
-    The bound is one of its own: w is not q = softmax(logits), and H(w) is the entropy of w. Of that bound, value and
-    gradient are exact. As log w is −∞ off the support, the classifier's term is the sparsemax loss (Martins & Astudillo
-    2016, arXiv 1602.02068).
+    The bound differs from the other estimators': w replaces q = softmax(logits), and H(w) replaces H(q). Its value and
+    gradient are exact. Because log w is −∞ off the support, the classifier's term is the sparsemax loss (Martins &
+    Astudillo 2016, arXiv 1602.02068).
 
-    Rows with different supports stand side by side, single (draw, example, class) after single, in parts that fit
-    `bk.chunk_bytes`, each with its backward pass at once (`streamed_sum`, whose conditions it shares: no batch norm,
-    and a loss that weights all examples alike).
+    The rows of f are single triples (draw, example, class). They are computed in parts that fit `bk.chunk_bytes`, each
+    with its backward pass right after its forward pass. The conditions of `streamed_sum` apply: no batch norm, and a
+    loss that weights all examples alike.
 
-    Cost: as many calls of f an example as its support has classes, K at most; sorting the logits; on a CUDA device one
-    wait for the size of the support.
+    Cost: as many evaluations of f per example as its support has classes, at most K; sorting the logits; on a CUDA
+    device one wait for the size of the support.
     """
 
     name: ClassVar[str] = "sparsemax"
@@ -46,10 +46,10 @@ class Sparsemax(Estimator):
         return bk.sparsemax(logits_y)
 
     def log_likelihood(self, bk: Backend, logits_y: Tensor, y: Array) -> Tensor:
-        """The sparsemax loss, negated: logits_y − max over w of { w·logits − ½ |w|² } − ½, 0 at most.
+        """The negative sparsemax loss: logits_y − max_w { w·logits − ½ |w|² } − ½, which is at most 0.
 
-        The maximum is at w = sparsemax(logits), and its gradient by the logits is that w: it need not be
-        differentiated.
+        The maximum is at w = sparsemax(logits). Its gradient with respect to the logits is this w, so that w itself
+        need not be differentiated.
         """
         logits = bk.widen(logits_y)
         logits = logits - bk.xp.max(bk.stop_gradient(logits), axis=-1, keepdims=True)
@@ -81,14 +81,14 @@ class Sparsemax(Estimator):
 
     @property
     def class_numbers(self) -> ClassNumbers:
-        # What the sums over the sorted logits are made with, in float64; w, log w, f, the labelled pass's w, and three
-        # integers of 64 bits where the support is full; the gradients of w
+        # Drawing: the float64 sums over the sorted logits. Kept: w, log w, f, the labelled pass's w and, if the support
+        # is full, three 64-bit integers. Gradients: with respect to w
         return ClassNumbers(drawing=8, kept=10, gradients=4)
 
 
 @dataclass(frozen=True)
 class SparsemaxOverClasses(Sparsemax):
-    """The same sum with all K classes in it, those too whose weight is 0: what `sparsemax` is held against."""
+    """The same sum over all K classes, including classes of weight 0: the reference for `sparsemax`."""
 
     name: ClassVar[str] = "sparsemax over all classes"
 

@@ -14,15 +14,15 @@ from gsbench.models import HardPoints, Points
 
 @dataclass(frozen=True)
 class StraightThrough(GumbelSoftmax):
-    """f(D) with D = one_hot argmax(log q + g), backward with J(s)/τ (Jang et al. 2017, arXiv 1611.01144, section 2.2).
+    """Forward f(D), D = one_hot argmax(log q + g); backward J(s)/τ (Jang et al. 2017, arXiv 1611.01144, section 2.2).
 
-    s = softmax((log q + g)/τ) and J(s) = diag(s) − s sᵀ. The value is unbiased, for D is an exact draw from q; the
-    gradient is not.
+    s = softmax((log q + g)/τ) and J(s) = diag(s) − s sᵀ. The value is unbiased because D is an exact draw from q;
+    the gradient is biased.
 
     tau     temperature τ >= 1e-10 of the soft draw s whose Jacobian the backward pass takes
-    draws   independent draws of D, of which f is averaged
+    draws   independent draws of D over which f is averaged
 
-    Cost: `draws` calls of f an example.
+    Cost: `draws` evaluations of f per example.
     """
 
     name: ClassVar[str] = "straight-through"
@@ -34,5 +34,5 @@ class StraightThrough(GumbelSoftmax):
 
     @property
     def class_numbers(self) -> ClassNumbers:
-        # The noise, its sum with log q, D, two steps of the softmax; D and s; D's gradients as those of a soft draw
+        # Drawing: the noise, log q + g, D, two steps of the softmax. Kept: D and s. Gradients: as `gumbel-softmax`
         return ClassNumbers(drawing=5 * self.draws, kept=2 * self.draws, gradients=3 * self.draws)

@@ -1,7 +1,7 @@
-"""Sums that are linear in f, with weights known before f is: each part's backward pass right after its forward pass.
+"""Streamed sums Σ_k w_k f(e_k): each part of the sum runs its backward pass right after its forward pass.
 
-The gradient of Σ_k w_k f(e_k) by what f is computed from is Σ_k sg(w_k) ∇f(e_k), and can be added up while the sum is.
-Then a part's activations are freed.
+The weights are known before f. The gradient with respect to the inputs of f is Σ_k sg(w_k) ∇f(e_k), so that it can be
+added up together with the sum. A part's activations are freed before the next part starts.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ class Part(Protocol):
 
     @property
     def entries(self) -> tuple[Index, ...]:
-        """What picks them from an array [N, K, B]."""
+        """The index of these entries in an array [N, K, B]."""
 
     @property
     def class_rows(self) -> Index:
-        """What picks, from what has a row for each class, the rows that they need."""
+        """The index of the rows that these entries need in a per-class parameter [K, H]."""
 
     def f(self, f: ClassBound) -> Tensor:
-        """f at them, where of what has a row for each class it has the rows picked."""
+        """Evaluates f on this part. Per-class parameters have already been reduced to `class_rows`."""
 
 
 @dataclass(frozen=True)
 class ClassRange:
-    """Classes that follow one another, of all draws and examples."""
+    """Consecutive classes, for all draws and examples."""
 
     start: int
     stop: int
@@ -55,10 +55,10 @@ class ClassRange:
 
 @dataclass(frozen=True)
 class Rows:
-    """Single entries, by draw, class and example: int [R] each, equal pairs of draw and example together.
+    """Single entries, given by draw, class and example: int [R] each. Equal pairs (draw, example) are adjacent.
 
     classes   the classes that occur, each once
-    label     an entry's class by its place in `classes`
+    label     the position of each entry's class in `classes`
     """
 
     draw: Array
@@ -90,8 +90,8 @@ def check_rows_are_independent(name: str, config: ModelConfig) -> None:
 def streamed_sum(f: ClassBound, w: Tensor, parts: Iterable[Part]) -> Tensor:
     """Σ_k w_k f(e_k) over the entries of all parts, for weights w [N, B, K] that may carry a gradient → [N, B]
 
-    The loss must weight all examples and draws alike, as −mean(U) does; another raises ValueError in its backward
-    pass.
+    The loss must weight all examples and draws alike, as −mean(U) does; any other loss raises ValueError in its
+    backward pass.
     """
     bk, xp, inputs, class_rows = f.bk, f.bk.xp, f.inputs, f.class_rows
     n, batch, n_classes = w.shape
@@ -117,5 +117,5 @@ def streamed_sum(f: ClassBound, w: Tensor, parts: Iterable[Part]) -> Tensor:
                 totals[name] += gradient
             else:
                 totals[name] = xp.astype(gradient, bk.wide_dtype, copy=False)
-        del f_part, leaves, gradient  # before the next part makes its own
+        del f_part, leaves, gradient  # frees them before the next part
     return bk.weighted_sum(w, xp.matrix_transpose(f_y), {name: inputs[name] for name in totals}, totals)

@@ -1,4 +1,4 @@
-"""The likeliest classes exactly, and one draw for all others."""
+"""An exact sum over the likeliest classes, plus one draw for all others."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class SumAndSample(Estimator):
     2019, arXiv 1810.04777, "Rao-Blackwellized stochastic gradients").
 
     Its gradient is Σ_C [ ∇q_k (f_k − b) + q_k ∇f_k ] + sg(1 − q_C) [ (f(y') − b) ∇log q(y') + ∇f(y') ], with the
-    baseline b = sg(Σ_C q_k f_k / q_C), and q(y') not renormalised. Value and gradient are unbiased; with m ≥ K, and
-    with m = K − 1, it is the exact sum.
+    baseline b = sg(Σ_C q_k f_k / q_C), and q(y') not renormalised. Value and gradient are unbiased. For m ≥ K − 1
+    the estimate is the exact sum.
 
     m   classes summed exactly
 
-    Cost: m + 1 calls of f an example, K at most, and K numbers of noise.
+    Cost: m + 1 evaluations of f per example, at most K, and K numbers of noise.
     """
 
     name: ClassVar[str] = "sum-and-sample"
@@ -38,21 +38,21 @@ class SumAndSample(Estimator):
     def __call__(self, f: ClassBound, logits_y: Tensor, rng: Generator) -> Estimate:
         bk, xp = f.bk, f.bk.xp
         log_q_y = bk.log_softmax(logits_y)  # [N, B, K]
-        y, weights = self.classes(bk, bk.stop_gradient(log_q_y), rng)  # [N, B, C], as the rest below
+        y, weights = self.classes(bk, bk.stop_gradient(log_q_y), rng)  # [N, B, C], like the arrays below
         f_y = bk.swap(f(Draws(xp.matrix_transpose(y))), 1, 2)
         values, summed = bk.stop_gradient(f_y), slice(min(self.m, f.n_classes))
         q = weights[..., summed]
         weighted = q * values[..., summed]
         baseline = xp.sum(weighted, axis=-1, keepdims=True) / xp.sum(q, axis=-1, keepdims=True)
-        # ∇q_k = q_k ∇log q_k, so that the classes of the sum and the one drawn for the rest have terms of one form.
+        # Because ∇q_k = q_k ∇log q_k, the summed classes and the drawn class have terms of the same form.
         log_q_at_y = bk.pick(log_q_y, y)
         score = (values - baseline) * (log_q_at_y - bk.stop_gradient(log_q_at_y))  # 0, with a gradient
         return Estimate(bk.sum(weights * (f_y + score), axis=-1), bk.entropy(log_q_y))
 
     def classes(self, bk: Backend, log_q_y: Array, rng: Generator) -> tuple[Array, Array]:
-        """The classes at which f is taken and their weights, [N, B, min(m + 1, K)] each: q_k, and 1 − q_C for the last.
+        """The evaluated classes and their weights, [N, B, min(m + 1, K)] each: q_k, and 1 − q_C for the last.
 
-        1 − q_C is summed over the rest, for as a difference it would be rounding alone where q is peaked.
+        1 − q_C is a sum over the rest: if q is peaked, the difference would consist of rounding errors.
         """
         xp, here = bk.xp, device(log_q_y)
         n, batch, n_classes = log_q_y.shape
@@ -72,4 +72,4 @@ class SumAndSample(Estimator):
 
     @property
     def class_numbers(self) -> ClassNumbers:
-        return ClassNumbers(drawing=3)  # log q of the rest, the noise and their sum; or −log q and places, of 64 bits
+        return ClassNumbers(drawing=3)  # log q of the rest, noise and sum; or −log q and 64-bit positions

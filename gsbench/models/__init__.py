@@ -1,4 +1,4 @@
-"""The models by name. Adding one is a file with a `Model` and a line in `MODELS`."""
+"""The models by name. A new model needs a file with a `Model` class and a line in `MODELS`."""
 
 from __future__ import annotations
 

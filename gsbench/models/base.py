@@ -1,4 +1,4 @@
-"""What ADGM and M2 share: their noise, the bound of one class as an object, and prediction."""
+"""The common parts of ADGM and M2: their noise, the bound of one class as an object, and prediction."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from gsbench.models.network import Network, Role
 class Noise:
     """One step's draws, shared by all classes and calls of f: ε_a [N, 1, B, D_a] (None in M2), ε_z [N, 1, B, D_z].
 
-    keep_x [1, 1, B, D_x] is what q(y|a,x)'s pixels are multiplied by: 0 where one is dropped, else 1/(1 − drop_x).
-    keep_hidden has the same for each of its hidden layers, [N, 1, B, H] (M2: [1, 1, B, H]). None and () where none is.
+    The pixels that q(y|a,x) sees are multiplied by keep_x [1, 1, B, D_x]: 0 for a dropped pixel, else 1/(1 − drop_x).
+    keep_hidden does the same for each of its hidden layers, [N, 1, B, H] (M2: [1, 1, B, H]). None and (): no dropout.
     """
 
     eps_a: Array | None
@@ -37,12 +37,12 @@ class Noise:
 
 @dataclasses.dataclass(frozen=True)
 class ClassBound:
-    """f: the bound of one class, for a minibatch and its noise; called with a y of `gsbench.models.labels`.
+    """f: the bound of one class, for a minibatch and its noise. It is called with a y from `gsbench.models.labels`.
 
     f(y) = log p(x|y,z) + log p(a|x,y,z) + log p(y) + log p(z) − log q(a|x) − log q(z|a,x,y)   (M2: without a)
 
-    A call gives [N, C, B], C the values of y that were asked for. `logits_y` [N, B, K] are those of q(y|a,x).
-    `context` holds what the model computes once an example, and not once a class.
+    A call returns [N, C, B] for C values of y. `logits_y` [N, B, K] are the logits of q(y|a,x). `context` holds the
+    tensors that the model computes once for each example, not once for each class.
     """
 
     model: Model
@@ -68,23 +68,23 @@ class ClassBound:
 
     @property
     def inputs(self) -> dict[str, Tensor]:
-        """All variables of which f is a function, by name: parameters, and what was computed once an example."""
+        """All variables on which f depends, by name: parameters, and the tensors of `context`."""
         networks = (network for network in self.model.networks if network.takes_y)
         parameters = {key: p for network in networks for key, p in network.parameters.items()}
         return {**parameters, **{f"context/{key}": value for key, value in self.context.items()}}
 
     @property
     def class_rows(self) -> frozenset[str]:
-        """Those of `inputs` that have a row for each class, [K, H]."""
+        """The names of the `inputs` that have a row for each class, [K, H]."""
         return frozenset(f"{network.name}/W_y" for network in self.model.networks if network.takes_y)
 
     def with_inputs(self, inputs: Mapping[str, Tensor]) -> ClassBound:
-        """f with others in place of its inputs; with some of the rows of each `class_rows`, f of those classes."""
+        """f with replaced inputs. If each `class_rows` input is reduced to some rows, f covers only their classes."""
         context = {key: inputs[f"context/{key}"] for key in self.context}
         return dataclasses.replace(self, model=self.model.with_parameters(inputs), context=context)
 
     def at(self, draw: Array, example: Array) -> ClassBound:
-        """f of single draws and examples, int [R] each, equal pairs together: its N is 1 and its B is R."""
+        """f for single pairs (draw, example), int [R] each, equal pairs adjacent. The result has N = 1 and B = R."""
         batch = self.x.shape[2]
 
         def take(x: Tensor) -> Tensor:
@@ -99,7 +99,7 @@ class ClassBound:
         return dataclasses.replace(self, x=x, noise=Noise(None, eps_z), context=context)
 
     def with_noise_for_each_class(self, rng: Generator) -> ClassBound:
-        """f with an ε_z of its own for each class, [N, K, B, D_z], as the 2016 blog post draws it."""
+        """f with a separate ε_z for each class, [N, K, B, D_z], as in the 2016 blog post."""
         n, _, batch, d_z = self.noise.eps_z.shape
         eps_z = self.bk.normal(rng, (n, self.n_classes, batch, d_z))
         return dataclasses.replace(self, noise=dataclasses.replace(self.noise, eps_z=eps_z))
@@ -107,7 +107,7 @@ class ClassBound:
 
 @dataclasses.dataclass(frozen=True)
 class CountedClassBound(ClassBound):
-    """f that counts its values: `counted` gets a number with each call, all draws and examples together."""
+    """f that counts its values: each call appends their number, over all draws and examples, to `counted`."""
 
     counted: list[int] = dataclasses.field(default_factory=list)
 
@@ -124,8 +124,7 @@ class CountedClassBound(ClassBound):
 class Model(abc.ABC):
     """The networks of a deep generative model with a class y, and its f(y).
 
-    A subclass makes its networks in `_make_networks` and says in `class_bound`, `bound_of` and `class_logits` how they
-    are used.
+    A subclass makes its networks in `_make_networks` and uses them in `class_bound`, `bound_of` and `class_logits`.
     """
 
     name = ""
@@ -142,11 +141,11 @@ class Model(abc.ABC):
 
     @abc.abstractmethod
     def _make_networks(self) -> None:
-        """Makes the networks by `_network`, always in the same order, for they draw from one generator."""
+        """Makes the networks by `_network`, always in the same order, because they draw from one generator."""
 
     @abc.abstractmethod
     def class_bound(self, x: Array, noise: Noise) -> ClassBound:
-        """f for pixels x [B, D_x] in [0, 1], with q(y|a,x)'s logits."""
+        """f for pixels x [B, D_x] in [0, 1], with the logits of q(y|a,x)."""
 
     @abc.abstractmethod
     def bound_of(self, y: ClassValues, f: ClassBound) -> Tensor:
@@ -157,7 +156,7 @@ class Model(abc.ABC):
         """The logits of q(y|a,x) alone. x [B, D_x] → [N, B, K]"""
 
     def draw_noise(self, rng: Generator, batch: int, n_mc: int = 1) -> Noise:
-        """ε_a, then ε_z, drawn once a step, and in training what is dropped."""
+        """The draws of one step: ε_a, then ε_z, then in training the dropout factors."""
         eps_a = self.bk.normal(rng, (n_mc, 1, batch, self.config.d_a)) if self.has_a else None
         eps_z = self.bk.normal(rng, (n_mc, 1, batch, self.config.d_z))
         c = self.config
@@ -167,14 +166,14 @@ class Model(abc.ABC):
         return Noise(eps_a, eps_z, keep_x, keep_hidden if keep_hidden[0] is not None else ())
 
     def _draw_kept(self, rng: Generator, drop: float, shape: tuple[int, ...]) -> Array | None:
-        """0 with a probability of `drop`, else 1/(1 − drop); None where nothing is to be dropped."""
+        """0 with probability `drop`, else 1/(1 − drop); None if nothing is dropped."""
         if not drop or not self.training:
             return None
         return self.bk.array(self.bk.uniform(rng, shape) >= drop) * (1 / (1 - drop))
 
     @property
     def training(self) -> bool:
-        """Whether batch norm takes the minibatch's statistics, and pixels are dropped: not within `evaluating`."""
+        """Whether batch norm uses the minibatch's statistics and dropout is active: False within `evaluating`."""
         return self.networks[0].training
 
     def _network(self, name: str, role: Role, n_out: int, **inputs: int) -> Network:
@@ -189,9 +188,9 @@ class Model(abc.ABC):
     def floats_per_row(self) -> int:
         """Numbers that are live for each row (draw, class, example) at the peak of f's forward and backward pass.
 
-        That peak is the backward pass: the hidden layers of the networks that take y (twice where batch norm keeps its
-        input), the derivative of the pixels' log density and the gradient made of it, and the latents' means, log
-        variances, draws and derivatives. tests/test_meters.py holds it against tracemalloc.
+        The peak is in the backward pass. It consists of the hidden layers of the networks that take y (twice if batch
+        norm keeps its input), the pixels' log-density derivative and the gradient made from it, and the latents' means,
+        log variances, draws and derivatives. tests/test_meters.py compares it with tracemalloc.
         """
         return self._floats_hidden + 2 * self.config.n_pixels + 5 * (self.config.d_z + self.has_a * self.config.d_a)
 
@@ -202,13 +201,13 @@ class Model(abc.ABC):
 
     @property
     def _arrays_of_a_layer(self) -> int:
-        """Batch norm keeps its input, and the nonlinearity behind it its output."""
+        """Batch norm keeps its input, and the nonlinearity after it keeps its output."""
         return 2 if self.config.norm == "batch" else 1
 
     @property
     def floats_left_per_row(self) -> int:
         """Numbers that a row keeps from its backward pass to the end of the step: the derivatives of its log densities,
-        its latents, and where the layers are nodes of their own the hidden layers."""
+        its latents, and its hidden layers unless a whole network is one node."""
         c = self.config
         hidden = 0 if c.is_plain else self._floats_hidden
         return hidden + c.n_pixels + 3 * c.d_z + 2 * self.has_a * c.d_a
@@ -219,8 +218,8 @@ class Model(abc.ABC):
         return self.floats_left_per_row + (self._floats_hidden if self.config.is_plain else 0)
 
     def floats_of_examples(self, n_mc: int, batch: int) -> int:
-        """Numbers that a pass over a minibatch keeps for the networks that do not take y, and for a: they are made once
-        an example, or once a draw of a."""
+        """Numbers that a pass over a minibatch keeps for a and for the networks that do not take y. These are computed
+        once for each example or for each draw of a."""
         c, draws = self.config, n_mc * batch
         classifier_rows = draws if self.has_a else batch
         classifier = c.layers * (c.classifier_units or c.units) * (self._arrays_of_a_layer + bool(c.drop_hidden))
@@ -229,9 +228,9 @@ class Model(abc.ABC):
 
     @property
     def floats_gathered(self) -> int:
-        """Numbers that a row has besides where rows are gathered one by one (`ClassBound.at`): its pixels, two arrays
-        made of them while their log density is formed, a and ε_z. The parts of the first layers are gathered too, but
-        are there when not all hidden layers are."""
+        """Further numbers of a row if rows are gathered one by one (`ClassBound.at`): its pixels, two arrays made from
+        them for their log density, a, and ε_z. The gathered parts of the first layers do not count, because they are
+        live only while some hidden layers are not."""
         c = self.config
         return 3 * c.n_pixels + c.d_z + 2 * self.has_a * c.d_a
 
@@ -247,7 +246,7 @@ class Model(abc.ABC):
 
     @property
     def classifier_parameters(self) -> dict[str, Parameter]:
-        """The parameters of which q(y|x) is a function: of the recognition networks that do not take y."""
+        """The parameters on which q(y|x) depends. They belong to the recognition networks that do not take y."""
         networks = (net for net in self.networks if net.role is not Role.GENERATIVE and not net.takes_y)
         return {key: p for network in networks for key, p in network.parameters.items()}
 
@@ -257,7 +256,7 @@ class Model(abc.ABC):
         return {key: a for network in self.networks for key, a in network.statistics.items()}
 
     def with_parameters(self, parameters: Mapping[str, Tensor], statistics: Mapping[str, Array] | None = None) -> Model:
-        """The same model with others in place of the parameters and of the statistics that are named."""
+        """A copy of the model in which the named parameters and statistics are replaced."""
         twin = copy.copy(self)
         twin.networks = []
         for attribute, network in vars(self).items():
@@ -268,7 +267,7 @@ class Model(abc.ABC):
 
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Within it no graph is kept, and batch norm uses its running averages."""
+        """Context in which no graph is kept and batch norm uses its running averages."""
         before = [network.training for network in self.networks]
         for network in self.networks:
             network.training = False
@@ -281,7 +280,7 @@ class Model(abc.ABC):
 
     @contextlib.contextmanager
     def leaving_statistics(self) -> Iterator[None]:
-        """Within it batch norm takes the minibatch's statistics, and its running averages stay as they are."""
+        """Context in which batch norm uses the minibatch's statistics and leaves its running averages unchanged."""
         before = [network.keeps_statistics for network in self.networks]
         for network in self.networks:
             network.keeps_statistics = False
@@ -296,7 +295,7 @@ class Model(abc.ABC):
     ) -> Tensor:
         """q(y|a,x) averaged over `n_a` draws of a. x [B, D_x] → [B, K]
 
-        distribution   (bk, logits [N, B, K]) → [N, B, K], as `Estimator.distribution`; None: softmax
+        distribution   (bk, logits [N, B, K]) → [N, B, K], such as `Estimator.distribution`; None: softmax
         """
         with self.evaluating():
             logits = self.class_logits(x, self.draw_noise(rng, x.shape[0], n_a))
@@ -305,11 +304,11 @@ class Model(abc.ABC):
 
     @abc.abstractmethod
     def encode(self, x: Array, y: ClassValues) -> Tensor:
-        """The mean of z under q(z|a,x,y), a at the mean of q(a|x) (M2: of q(z|x,y)).
+        """The mean of q(z|a,x,y), with a at the mean of q(a|x) (M2: the mean of q(z|x,y)).
 
-        x [B, D_x], y of `gsbench.models.labels` → [1, C, B, D_z]
+        x [B, D_x], y from `gsbench.models.labels` → [1, C, B, D_z]
         """
 
     def decode(self, y: ClassValues, z: Tensor) -> Tensor:
-        """The logits of p(x|y,z). z [1, 1 or C, B, D_z], y of `gsbench.models.labels` → [1, C, B, D_x]"""
+        """The logits of p(x|y,z). z [1, 1 or C, B, D_z], y from `gsbench.models.labels` → [1, C, B, D_x]"""
         return self.p_x_yz(y=y, z=z)

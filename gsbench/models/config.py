@@ -14,10 +14,10 @@ MOST_LAYERS = 1000
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What is free in ADGM and M2; M2 has no a. Raises ValueError that says what is allowed.
+    """The free settings of ADGM and M2 (M2 has no a). Raises ValueError that says what is allowed.
 
-    With batch norm rows interact, and a soft y and a sum over the classes estimate different numbers: their statistics
-    run over B and K·B rows.
+    With batch norm, rows interact: a soft y takes its statistics over B rows and a sum over classes over K·B rows, so
+    that the two estimate different numbers.
     """
 
     n_classes: int = setting(MISSING, "K", whole(2))
@@ -54,7 +54,7 @@ class ModelConfig:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the networks that take y are perceptrons with rectifiers and nothing else: one node each."""
+        """Whether the networks that take y are plain perceptrons with rectifiers: each is then one node."""
         return self.norm == "none" and self.nonlinearity == "relu"
 
     def __post_init__(self) -> None:

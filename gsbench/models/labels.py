@@ -1,7 +1,7 @@
-"""The ways in which y enters f(y), each by what it adds to a first layer: y W_y, with W_y [K, H].
+"""The ways in which y enters f(y). Each computes the term that y adds to a first layer: y W_y, with W_y [K, H].
 
-The result broadcasts to [N, C, B, H], where C counts the values of y at which f is taken at once. No one-hot matrix of
-K·B rows is ever built.
+The term broadcasts to [N, C, B, H], where C is the number of values of y at which f is evaluated at once. A one-hot
+matrix of K·B rows is never built.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from gsbench.backends.base import Array, Backend, Tensor
 
 
 class ClassValues(Protocol):
-    """The values of y at which f is taken at once."""
+    """The values of y at which f is evaluated at once."""
 
     def first_layer(self, bk: Backend, W_y: Tensor) -> Tensor:
-        """y W_y for W_y [K, H]: what broadcasts to [N, C, B, H]."""
+        """y W_y for W_y [K, H], in a shape that broadcasts to [N, C, B, H]."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class Draws:
-    """y = e_{index_ncb}, constant classes of each draw of a and example: a row look-up. index int [N, C, B]."""
+    """y = e_{index_ncb}, C constant classes for each draw of a and example: a row look-up. index int [N, C, B]."""
 
     index: Array
 
@@ -49,7 +49,7 @@ class Draws:
 
 @dataclass(frozen=True)
 class Points:
-    """y = points of the simplex [N, C, B, K] that may carry a gradient: a product forward and back."""
+    """y = points of the simplex [N, C, B, K] that may carry a gradient: a product forward and backward."""
 
     y: Tensor
 
@@ -59,8 +59,8 @@ class Points:
 
 @dataclass(frozen=True)
 class HardPoints:
-    """y = one-hot rows [N, C, B, K] that carry a gradient: a look-up forward, and a product back, for ∂f/∂y is wanted
-    for all K classes."""
+    """y = one-hot rows [N, C, B, K] that carry a gradient: a look-up forward, and a product backward because
+    ∂f/∂y is needed for all K classes."""
 
     y: Tensor
 

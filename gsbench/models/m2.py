@@ -1,4 +1,4 @@
-"""M2, the semi-supervised variational autoencoder (Kingma et al. 2014, arXiv 1406.5298): what Jang et al. timed."""
+"""M2, the semi-supervised variational autoencoder (Kingma et al. 2014, arXiv 1406.5298), which Jang et al. timed."""
 
 from __future__ import annotations
 

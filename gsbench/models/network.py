@@ -13,12 +13,12 @@ from gsbench.backends.base import Array, Backend, Parameter, Tensor
 from gsbench.models.config import ModelConfig
 from gsbench.models.labels import ClassValues
 
-# At K in the thousands a fan-in that counted every class would drown the y-signal: only one entry of y is not 0.
+# Only one entry of y is not 0: with thousands of classes, a fan-in of K would scale the signal of y to almost nothing.
 Y_FAN_IN_LIMIT = 100
 
 
 class Role(enum.Enum):
-    """What a network is for, whatever its name."""
+    """The purpose of a network, independent of its name."""
 
     RECOGNITION_OF_Y = "recognition of y"  # q(y|a,x)
     OTHER_RECOGNITION = "other recognition"  # q(a|x), q(z|a,x,y)
@@ -28,13 +28,13 @@ class Role(enum.Enum):
 class Network:
     """h = φ(norm(Σ_i W_i u_i + b)), further hidden layers likewise, output W h + b.
 
-    role      of which its parameters are, see `Model.roles`
+    role      the role of its parameters, see `Model.roles`
     inputs    name → dimension of each input u_i. W_i is [units, D_i]; for "y" it is [K, units], so that a constant
               class is a contiguous row
     n_out     output dimension
 
-    All weights of a layer start with one scale, from the summed fan-in of its inputs (y's counted as at most 100), as
-    the concatenated layer would.
+    All weights of a layer start with one scale, as in a layer of the concatenated inputs: the scale follows from the
+    sum of the inputs' fan-ins, where y counts at most 100.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Network:
     def _add_weight(
         self, key: str, shape: tuple[int, int], fans: tuple[int, int], rng: np.random.Generator, output: bool = False
     ) -> None:
-        """`fans` are those of the whole layer: its inputs and its outputs."""
+        """`fans`: the numbers of inputs and outputs of the whole layer."""
         c = self.config
         std = c.init_std or (math.sqrt(2 / sum(fans)) if c.init == "glorot" else 1 / math.sqrt(fans[0]))
         if output and c.output_std:
@@ -98,7 +98,7 @@ class Network:
     def with_parameters(
         self, parameters: Mapping[str, Tensor], statistics: Mapping[str, Array] | None = None
     ) -> Network:
-        """The same network with others in place of the parameters and of the statistics that are named."""
+        """A copy of the network in which the named parameters and statistics are replaced."""
         twin = copy.copy(self)
         twin.parameters = {key: parameters.get(key, p) for key, p in self.parameters.items()}
         if statistics:
@@ -107,17 +107,17 @@ class Network:
         return twin
 
     def _before_norm(self, layer: int) -> Parameter | None:
-        """The bias of a layer, or None where the norm after the layer would cancel it (there it is the norm's β)."""
+        """The bias of a layer. None before batch norm, which would cancel the bias; there it serves as the norm's β."""
         hidden = layer <= self._n_layers
         return None if hidden and self.config.norm == "batch" else self._get(f"b{layer}")
 
     def first(self, **inputs: Tensor) -> Tensor:
-        """Σ_i W_i u_i over the given inputs (not y), without the bias: the part of the first layer that can be shared.
+        """Σ_i W_i u_i over the given inputs (not y), without the bias: the part of the first layer that classes share.
         u_i [..., D_i] → [..., H]"""
         return self.bk.affine(*self._first(inputs))
 
     def _first(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor | None, Tensor | None, tuple[Tensor, ...]]:
-        """The last of the inputs with its weights, and the products of the others: what `bk.affine` takes."""
+        """The arguments of `bk.affine`: the last input, its weights, and the products of the other inputs."""
         if not inputs:
             return None, None, ()
         *others, last = inputs
@@ -135,9 +135,9 @@ class Network:
     ) -> Tensor:
         """The whole network.
 
-        y       the class, of `gsbench.models.labels`, where the network takes one
-        plus    a part of the first layer that `first` gave
-        keep    what each hidden layer is multiplied by, or ()
+        y       the class, from `gsbench.models.labels`, if the network takes one
+        plus    a part of the first layer, computed by `first`
+        keep    a factor for each hidden layer (dropout), or ()
         inputs  the other inputs u_i [..., D_i]
         """
         bias = self._before_norm(1) if y is None else self._y_and_bias(y)

@@ -1,1 +1,1 @@
-"""The Chainer backend: NumPy on a CPU, CuPy on a CUDA device. What the others import is `backend.ChainerBackend`."""
+"""The Chainer backend: NumPy on a CPU, CuPy on a CUDA device. Other packages import `backend.ChainerBackend`."""

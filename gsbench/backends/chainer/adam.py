@@ -1,4 +1,4 @@
-"""Adam of the Chainer backend: its update in place on a CPU, clipping and a prior as Chainer's hooks, its state."""
+"""Adam for the Chainer backend: an in-place update on a CPU, clipping and a prior as Chainer's hooks, and the state."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BETA2, EPSILON = 0.999, 1e-8
 
 
 class InPlaceAdamRule(chainer.optimizers.adam.AdamRule):
-    """Chainer's update on a CPU, in place and with one temporary where Chainer's has six: half the time."""
+    """Chainer's update on a CPU, in place: one temporary array instead of Chainer's six, in half the time."""
 
     def update_core_cpu(self, param: Parameter) -> None:
         grad, m, v = param.grad, self.state["m"], self.state["v"]
@@ -44,9 +44,9 @@ class InPlaceAdam(chainer.optimizers.Adam):
 class Adam(Optimizer):
     """Chainer's Adam over named parameters: W ← W − α_t m/(√v + ε̂), α_t = α √(1 − β2ᵗ)/(1 − β1ᵗ), β2 0.999, ε̂ 1e-8.
 
-    That is the form at the end of section 2 of Kingma and Ba 2015 (arXiv 1412.6980). Their algorithm 1, which PyTorch
-    has, adds ε to √(v/(1 − β2ᵗ)) instead. The two agree where ε = ε̂/√(1 − β2ᵗ): our ε̂ does what an ε of 3.2e-7 does
-    at the first step, and what one of 1e-8 does after thousands.
+    This form is at the end of section 2 of Kingma and Ba 2015 (arXiv 1412.6980). Their algorithm 1, which PyTorch
+    uses, adds ε to √(v/(1 − β2ᵗ)) instead. The two agree for ε = ε̂/√(1 − β2ᵗ): our ε̂ corresponds to ε = 3.2e-7 at
+    the first step and to ε = 1e-8 after thousands of steps.
     """
 
     def __init__(

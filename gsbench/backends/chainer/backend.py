@@ -19,7 +19,7 @@ from gsbench.backends.chainer.importing import chainer
 
 F = chainer.functions
 
-# Numbers of noise that are drawn at once in float64: they stay in the cache, and are little beside a step's arrays.
+# Noise is drawn in float64 in blocks of this many numbers: a block fits the cache and is small beside a step's arrays.
 NOISE_BLOCK = 2**15
 
 
@@ -27,13 +27,13 @@ def cuda_problem() -> str | None:
     """Why no CUDA device can be used here, or None if one can."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what is wrong is said by DeviceError
+            warnings.simplefilter("ignore")  # DeviceError states the problem
             import cupy
     except Exception as error:  # an old CuPy fails on a new NumPy with AttributeError
-        # CuPy frames its message with lines of "=" and advice; its cause says what is missing.
+        # CuPy's message starts with lines of "=" and advice; its cause names the missing part.
         return f"CuPy cannot be imported ({_first_line(error.__cause__ or error)})"
     try:
-        # cupy.is_available() raises on CuPy 13 without a driver; this one does too on some machines.
+        # cupy.is_available() raises on CuPy 13 without a driver; cupy.cuda.is_available() does so on some machines.
         if not cupy.cuda.is_available():
             return "CuPy finds no CUDA device"
     except Exception as error:
@@ -44,12 +44,12 @@ def cuda_problem() -> str | None:
 
 
 def _first_line(error: object) -> str:
-    """The first line of an error's message, or its type where it has none."""
+    """The first line of an error's message, or the error's type if the message is empty."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _device(name: str) -> Any:
-    """The Chainer device for "cpu" or "cuda:N"; raises DeviceError with the reason where it cannot be used."""
+    """The Chainer device for "cpu" or "cuda:N". Raises DeviceError with the reason if it cannot be used."""
     if name == "cpu":
         return chainer.get_device("@numpy")
     check_device(name)
@@ -63,7 +63,7 @@ def _device(name: str) -> Any:
 
 
 class ChainerBackend(Backend):
-    """The backend of Chainer. A `Tensor` is a Chainer variable, an `Array` one of NumPy or CuPy."""
+    """The backend of Chainer. A `Tensor` is a Chainer variable, an `Array` a NumPy or CuPy array."""
 
     name = "chainer"
 
@@ -71,21 +71,21 @@ class ChainerBackend(Backend):
         self.device = device
         self._device = _device(device)
         self._device.use()
-        # Shapes are checked where they come in; checked again at each of some 300 nodes they are 3 to 9 % of a step.
+        # gsbench checks shapes on input. Chainer's checks at each of about 300 nodes would take 3 to 9 % of a step.
         chainer.config.type_check = False
         self._xp = self._device.xp
         self.xp = array_namespace(self._xp.empty(0))
         self.dtype = np.dtype(dtype)
         self.wide_dtype = np.promote_types(self.dtype, np.float32)
         self.chunk_bytes = chunk_bytes(device)
-        # A float16 gradient of a mean over a batch of bounds would underflow; the optimiser divides it out again.
+        # In float16 the gradients of a mean over a batch would underflow; the optimiser divides by this scale again.
         self.loss_scale = 1024.0 if self.dtype == np.float16 else None
 
     def array(self, values: Any, dtype: DType | None = None) -> Array:
         return self._xp.asarray(values, dtype=dtype or self.dtype)
 
     def integers(self, values: Any) -> Array:
-        return self._xp.asarray(values, dtype=np.int32)  # as Chainer's look-ups want them
+        return self._xp.asarray(values, dtype=np.int32)  # Chainer's look-ups need int32
 
     def to_numpy(self, x: Tensor | np.ndarray) -> np.ndarray:
         return np.asarray(chainer.backends.cuda.to_cpu(self.stop_gradient(x)))
@@ -164,8 +164,8 @@ class ChainerBackend(Backend):
         return functions.Elu().apply((x,))[0] if self._xp is np else F.elu(x)
 
     def log_softmax(self, x: Tensor) -> Tensor:
-        # The largest goes off first: Chainer takes x − logsumexp(x), which at 1e4 is off by 5e-4 in float32, so that
-        # the probabilities would not sum to 1.
+        # The largest entry is subtracted first: Chainer's x − logsumexp(x) has an error of 5e-4 in float32 at x = 1e4,
+        # so that the probabilities would not sum to 1.
         x = self.widen(x)
         return F.log_softmax(x - self.stop_gradient(x).max(axis=-1, keepdims=True), axis=-1)
 
@@ -200,7 +200,7 @@ class ChainerBackend(Backend):
         return functions.TakeGroups(index).apply((x,))[0]
 
     def largest(self, x: Array, m: int) -> Array:
-        return self._xp.argpartition(-x, m - 1, axis=-1)[..., :m].copy()  # a view would keep K integers a row
+        return self._xp.argpartition(-x, m - 1, axis=-1)[..., :m].copy()  # a view would keep K integers per row
 
     def hard_point(self, hard: Array, log_q: Tensor, points: Sequence[Array], weights: tuple[float, ...]) -> Tensor:
         return functions.HardPoint(hard, points, weights).apply((log_q,))[0]
@@ -253,7 +253,7 @@ class ChainerBackend(Backend):
         for name, leaf in leaves.items():
             g = leaf.grad
             if g is not None:
-                # Where nothing is broadcast, a node may hand one array, or views of it, to several of its inputs.
+                # Without broadcasting, a node may give the same array, or views of it, to several of its inputs.
                 shared = g.base is not None or any(g is other for other in found.values())
                 found[name] = g.copy() if shared else g
         return found

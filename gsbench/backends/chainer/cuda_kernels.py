@@ -1,8 +1,8 @@
-"""The log densities on a CUDA device: value and derivative in one kernel, where NumPy makes several passes.
+"""The log densities on a CUDA device: one kernel computes value and derivative, for which NumPy makes several passes.
 
-A block of threads has one row: it strides over the row's entries, writes their derivatives, and adds up its terms in
-shared memory. Float16 is computed in float32, and so are its sums and values. The formulas are those of
-`densities`, and the numbers too but for rounding.
+A block of threads computes one row: it strides over the row's entries, writes their derivatives, and adds up the terms
+in shared memory. For float16 arrays, the arithmetic, sums and values are in float32. The formulas are the same as in
+`densities`, and so are the numbers except for rounding.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from gsbench.backends.base import Array, Limits
 
-# T, the type of the arrays, and S, the one to compute and to sum in
+# T is the type of the arrays; S is the type of the arithmetic and the sums.
 TYPES = {
     "float16": "#include <cuda_fp16.h>\ntypedef __half T; typedef float S;",
     "float32": "typedef float T; typedef float S;",
@@ -106,7 +106,7 @@ extern "C" __global__ void gaussian_draw(
 
 
 def source(dtype: npt.DTypeLike) -> str:
-    """The CUDA source of the kernels for arrays of `dtype`. Raises ValueError for one that they are not made for."""
+    """The CUDA source of the kernels for arrays of `dtype`. Raises ValueError for an unsupported dtype."""
     name = np.dtype(dtype).name
     if name not in TYPES:
         raise ValueError(f"kernels are for {', '.join(TYPES)}; got {name}")
@@ -123,12 +123,12 @@ def _module(dtype: np.dtype[Any]) -> Any:
 
 @functools.cache
 def kernel(name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
-    """The kernel of that name for arrays of `dtype`, compiled when it is first wanted."""
+    """The kernel of that name for arrays of `dtype`, compiled on first use."""
     return _module(dtype).get_function(name)
 
 
 def launch_size(rows: int, width: int) -> tuple[int, int]:
-    """Blocks, one a row, and threads of each: the least power of two that covers the width, within 32 to 256.
+    """(blocks, threads): one block per row; threads are the least power of two that covers the width, from 32 to 256.
 
     Raises ValueError for more rows than a grid has blocks.
     """
@@ -140,8 +140,8 @@ def launch_size(rows: int, width: int) -> tuple[int, int]:
 def broadcast_run(shape: tuple[int, ...], to: tuple[int, ...]) -> tuple[int, int] | None:
     """(inner, outer) such that row r of `shape` broadcast to `to` is row ⌊r/outer⌋·inner + r mod inner of `shape`.
 
-    They count the rows behind the run of axes that is broadcast, and the rows from its beginning on. None where there
-    are several such runs. `shape` must broadcast to `to`.
+    `inner` counts the rows of the axes after the run of broadcast axes, and `outer` also the rows of that run. None if
+    there are several such runs. `shape` must broadcast to `to`.
     """
     shape = (1,) * (len(to) - len(shape)) + shape
     broadcast = [axis for axis, (n, m) in enumerate(zip(shape, to, strict=True)) if n != m]
@@ -154,9 +154,9 @@ def broadcast_run(shape: tuple[int, ...], to: tuple[int, ...]) -> tuple[int, int
 
 
 def _operand(xp: ModuleType, x: Array, dtype: np.dtype[Any], to: tuple[int, ...]) -> tuple[Array, np.int32, np.int32]:
-    """x as a kernel takes it: contiguous, with inner and outer. Where there are none it is copied to the shape `to`.
+    """x in a kernel's form: contiguous, with inner and outer. If these do not exist, x is copied to shape `to`.
 
-    Raises ValueError for an x that does not broadcast to `to`.
+    Raises ValueError if x does not broadcast to `to`.
     """
     x = xp.asarray(x, dtype)
     if x.ndim > len(to) or any(n not in (1, m) for n, m in zip(x.shape[::-1], to[::-1], strict=False)):
@@ -175,7 +175,7 @@ def _launch(name: str, dtype: np.dtype[Any], shape: tuple[int, ...], *arguments:
 
 
 def _limits(limits: Limits, dtype: np.dtype[Any], wide: np.dtype[Any]) -> tuple[np.generic, np.generic]:
-    """Low and high as NumPy compares with them: rounded to the arrays' dtype."""
+    """Low and high, rounded to the arrays' dtype as in NumPy's comparisons."""
     low, high = (-math.inf, math.inf) if limits is None else limits
     return wide.type(dtype.type(low)), wide.type(dtype.type(high))
 
@@ -193,7 +193,7 @@ def bernoulli(xp: ModuleType, x: Array, logits: Array) -> tuple[Array, Array]:
 def gaussian(xp: ModuleType, x: Array, head: Array, limits: Limits) -> tuple[Array, Array]:
     """The Gaussian log density of x [..., D] for a head [..., 2D]. → value [...], its derivative [..., 2D]
 
-    The derivative is with respect to the head; that with respect to log σ² is 0 where the limits clipped it.
+    The derivative is with respect to the head. It is 0 for every log σ² that the limits clipped.
     """
     dtype, d = head.dtype, x.shape[-1]
     wide = np.promote_types(dtype, np.float32)
@@ -207,7 +207,7 @@ def gaussian(xp: ModuleType, x: Array, head: Array, limits: Limits) -> tuple[Arr
 def gaussian_draw(xp: ModuleType, head: Array, noise: Array, limits: Limits) -> tuple[Array, Array, Array, Array]:
     """A draw z = μ + σ ε from a head [..., 2D] and noise ε [..., D].
 
-    → z, σ ε, where log σ² was within the limits (each [..., D]), log q(z) [...]
+    → z, σ ε, whether log σ² was within the limits (each [..., D]), log q(z) [...]
     """
     dtype, d = head.dtype, noise.shape[-1]
     wide = np.promote_types(dtype, np.float32)

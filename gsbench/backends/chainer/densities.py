@@ -1,8 +1,8 @@
-"""The nodes of `Backend`'s log densities: value and derivatives in one pass forward, a product with the gradient back.
+"""The nodes of `Backend`'s log densities.
 
-Forward, each node forms the derivative of a row's log density by its inputs (an array that it needs anyway), so that
-nothing else has to be kept. Arrays come as [..., D], log densities as [...], in float32 at least. Gradients can be
-taken once.
+The forward pass of a node computes the log density and its derivative with respect to the inputs, and keeps only the
+derivative. The backward pass multiplies it by the incoming gradient. Arrays are [..., D], log densities [...] in
+float32 at least. Gradients can be taken once.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _squares(x: Array) -> Array:
 
 
 def _scaled(derivative: Array, g: Array) -> Array:
-    """g · derivative, into the derivative, which is used once. derivative [..., D], g [...]"""
+    """g · derivative, in place because the derivative is used once. derivative [..., D], g [...]"""
     derivative *= g[..., None].astype(derivative.dtype, copy=False)
     return derivative
 
@@ -57,7 +57,7 @@ class BernoulliLogDensity(chainer.FunctionNode):
 
 
 def _bernoulli(x: np.ndarray, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The Bernoulli log density of x and its derivative by the logits, by passes in place.
+    """The Bernoulli log density of x and its derivative with respect to the logits, by in-place passes.
 
     With x' = x − ½: x l − log(1 + eˡ) = x' l − |l|/2 − log(1 + e^−|l|), and x − σ(l) = x' − tanh(l/2)/2. Nothing
     overflows, and for binary x the first two terms cancel exactly.
@@ -66,7 +66,7 @@ def _bernoulli(x: np.ndarray, logits: np.ndarray) -> tuple[np.ndarray, np.ndarra
     centred = np.broadcast_to(np.asarray(x, logits.dtype) - half, logits.shape)
     derivative = np.empty_like(logits)
     value = np.empty(logits.shape[:-1], np.promote_types(logits.dtype, np.float32))
-    # Over the axes before the last two, one by one: the passes over a minibatch's pixels then stay in the cache.
+    # One index of the leading axes at a time, so that the passes over a minibatch's pixels stay in the cache.
     for at in np.ndindex(logits.shape[:-2]):
         l_at, x_at, d_at = logits[at], centred[at], derivative[at]
         absolute = np.abs(l_at, out=d_at)
@@ -126,7 +126,7 @@ class GaussianDraw(chainer.FunctionNode):
 
 
 def _clipped(xp: ModuleType, log_var: Array, limits: Limits) -> tuple[Array, Array | None]:
-    """log σ² within the limits, and where it was within them (None: everywhere)."""
+    """log σ² clipped to the limits, and a mask of where it was within them (None: everywhere)."""
     if limits is None:
         return log_var, None
     return xp.clip(log_var, *limits), (limits[0] <= log_var) & (log_var <= limits[1])
@@ -158,7 +158,7 @@ class GaussianLogDensity(chainer.FunctionNode):
         self._shapes = x.shape, head.shape
         if xp is not np:
             value, self._derivative = cuda_kernels.gaussian(xp, x, head, self._limits)
-            self._inside = None  # the kernel has seen to it
+            self._inside = None  # the kernel has applied the mask
             return (value,)
         d = x.shape[-1]
         log_var, self._inside = _clipped(xp, head[..., d:], self._limits)

@@ -1,7 +1,7 @@
 """Peak bytes of CuPy's memory pool, which has no peak counter of its own.
 
-A `cupy.cuda.MemoryHook` sees every allocation from the pool and every return to it; the running sum of `mem_size` is
-what live arrays hold (rounded up to the pool's 512-byte units), whatever the pool keeps cached beyond them.
+A `cupy.cuda.MemoryHook` sees every allocation from the pool and every return to it. The running sum of `mem_size` is
+the memory of live arrays, rounded up to the pool's units of 512 bytes. It excludes memory that the pool keeps cached.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class DeviceMemoryPeak:
         peak = self
         self.current_bytes = 0
         self.peak_bytes = 0
-        self._bytes_at: dict[int, int] = {}  # of the live allocations, by address
+        self._bytes_at: dict[int, int] = {}  # sizes of the live allocations by address
 
         class Hook(cupy.cuda.MemoryHook):
             name = "gsbench-peak"

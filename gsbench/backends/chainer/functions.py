@@ -1,7 +1,8 @@
-"""The layers' nodes, each with one hand-written pass forward and one back.
+"""The layers' nodes, each with a hand-written forward and backward pass.
 
-A node of Chainer's own costs tens of microseconds in Python and a temporary for each of its elementwise passes; in a
-step of a hundred rows that is as much as the products. Gradients can be taken once (no double backpropagation).
+Each of Chainer's own nodes costs tens of microseconds in Python and a temporary array for each elementwise pass. In a
+step of a hundred rows this takes as long as the matrix products. Gradients can be taken once (no double
+backpropagation).
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ import numpy as np
 from gsbench.backends.base import Array, Tensor
 from gsbench.backends.chainer.importing import chainer
 
-Arrays: TypeAlias = "tuple[Array, ...]"  # what a node's forward pass takes and gives
-Tensors: TypeAlias = "tuple[Tensor, ...]"  # and its backward pass
+Arrays: TypeAlias = "tuple[Array, ...]"  # arguments and results of a node's forward pass
+Tensors: TypeAlias = "tuple[Tensor, ...]"  # the same of its backward pass
 
 
 def dot(a: Array, b: Array) -> Array:
-    """The product of two matrices. All products of the backend are made here, so that they can be counted."""
+    """The product of two matrices. The backend makes all its products here, so that they can be counted."""
     return a.dot(b)
 
 
@@ -54,7 +55,7 @@ def _first_layer(x: Array, W: Array, terms: Arrays) -> Array:
 
 
 def _plus(y: Array, term: Array) -> Array:
-    """y + term, into y, which is ours, where it is large enough."""
+    """y + term, in place if y is large enough. The caller must own y."""
     if np.broadcast_shapes(y.shape, term.shape) != y.shape:
         return y + term
     y += term
@@ -64,7 +65,7 @@ def _plus(y: Array, term: Array) -> Array:
 def _first_layer_gradients(
     g: Array, x: Array | None, W: Array, shapes: list[tuple[int, ...]], indexes: Iterable[int]
 ) -> dict[int, Array]:
-    """Those of `_first_layer` by its inputs number `indexes`: x and W (where x is not None), and terms of `shapes`."""
+    """Gradients of `_first_layer` by input number in `indexes`: x and W unless x is None, then terms of `shapes`."""
     found = {}
     n_product = 0 if x is None else 2
     for i in indexes:
@@ -77,7 +78,7 @@ def _first_layer_gradients(
 
 
 class Elu(chainer.FunctionNode):
-    """max(x, 0) + exp(min(x, 0)) − 1, on a CPU: Chainer's takes its negative entries by a mask, which costs thrice."""
+    """max(x, 0) + exp(min(x, 0)) − 1, on a CPU. Chainer's node selects negative entries by a mask and costs thrice."""
 
     def forward(self, inputs: Arrays) -> Arrays:
         (x,) = inputs
@@ -98,7 +99,7 @@ class Elu(chainer.FunctionNode):
 
 
 class Affine(chainer.FunctionNode):
-    """x Wᵀ + Σ terms. `inputs` are x and W, where there is an x, and the terms."""
+    """x Wᵀ + Σ terms. `inputs` are x and W if there is an x, then the terms."""
 
     def __init__(self, product: bool) -> None:
         super().__init__()
@@ -119,9 +120,9 @@ class Affine(chainer.FunctionNode):
 class Perceptron(chainer.FunctionNode):
     """A whole multilayer perceptron with rectifiers, whose first layer may take terms that broadcast.
 
-    `inputs` are x and W, where there is an x, the terms, and W_2, b_2, …, W_n, b_n. The gradient of a hidden layer is
-    an array of the node's own, which takes the rectifier's mask in place while it is still in the cache: with nodes of
-    single layers, who cannot know whose array they get, the streamed sum took 6 % longer.
+    `inputs` are x and W if there is an x, the terms, and W_2, b_2, …, W_n, b_n. The node owns the gradients of its
+    hidden layers, so that it applies the rectifier's mask in place while they are in the cache. With one node per
+    layer, which cannot know who owns a gradient, the streamed sum took 6 % longer.
     """
 
     def __init__(self, product: bool, n_terms: int) -> None:
@@ -143,7 +144,7 @@ class Perceptron(chainer.FunctionNode):
         h = rows(h)
         self._hidden = []
         for W_i, b_i in layers:
-            # A row of zeros, not the number 0: NumPy's loop over two arrays is three times as fast.
+            # A row of zeros instead of the number 0, because NumPy's loop over two arrays is three times as fast.
             xp = chainer.backend.get_array_module(h)
             self._hidden.append(xp.maximum(h, xp.zeros(h.shape[-1], h.dtype), out=h))
             h = dot(h, W_i.T)
@@ -189,7 +190,7 @@ class Product(chainer.FunctionNode):
 
 
 def _scatter_rows(index: Array, g: Array, W: Array) -> Array:
-    """The gradient of W [K, H] whose rows `index` [n] were taken, from theirs, g [n, H]."""
+    """The gradient of W [K, H] from the gradient g [n, H] of its rows `index` [n]."""
     xp = chainer.backend.get_array_module(W)
     gradient = xp.zeros_like(W)
     if xp is not np:
@@ -218,7 +219,7 @@ class TakeRows(chainer.FunctionNode):
 
 
 class LookUp(chainer.FunctionNode):
-    """y W for one-hot rows y [..., K] that carry a gradient: rows of W [K, H] forward, g Wᵀ back to all K entries."""
+    """y W for one-hot rows y [..., K] that carry a gradient: rows of W [K, H] forward, g Wᵀ backward."""
 
     def __init__(self, index: Array) -> None:
         super().__init__()
@@ -279,13 +280,13 @@ class Pick(chainer.FunctionNode):
     def backward(self, indexes: tuple[int, ...], grad_outputs: Tensors) -> Tensors:
         x = self.get_retained_inputs()[0].array
         xp = chainer.backend.get_array_module(x)
-        gradient = xp.zeros(x.shape, x.dtype)  # in C order whatever x's is, so that `rows` gives a view
+        gradient = xp.zeros(x.shape, x.dtype)  # always in C order, so that `rows` returns a view
         xp.add.at(rows(gradient), self._entries(), rows(grad_outputs[0].array))
         return (chainer.as_variable(gradient),)
 
 
 class TakeGroups(TakeRows):
-    """Rows of x [n, ...] by numbers that come in groups, equal ones together: index int [R] → [R, ...]."""
+    """Rows of x [n, ...] by their numbers, where equal numbers are adjacent: index int [R] → [R, ...]."""
 
     def backward(self, indexes: tuple[int, ...], grad_outputs: Tensors) -> Tensors:
         x, g, index = self.get_retained_inputs()[0].array, grad_outputs[0].array, self._index
@@ -309,7 +310,7 @@ class Sparsemax(chainer.FunctionNode):
     def forward(self, inputs: Arrays) -> Arrays:
         x = inputs[0]
         xp = chainer.backend.get_array_module(x)
-        # No entry that is 1 or more below the largest is of the support; as −1 it costs the sums no digits.
+        # An entry 1 or more below the largest is not in the support. Clipping it to −1 keeps the sums precise.
         x = xp.maximum(x - x.max(axis=-1, keepdims=True), x.dtype.type(-1))
         descending = -xp.sort(-x, axis=-1)
         total = xp.cumsum(descending, axis=-1, dtype=np.float64)
@@ -328,10 +329,10 @@ class Sparsemax(chainer.FunctionNode):
 
 
 class Entropy(chainer.FunctionNode):
-    """−Σ_k q_k log q_k over the last axis, by log q; the gradient is −q (log q + 1).
+    """−Σ_k q_k log q_k over the last axis, as a function of log q; the gradient is −q (log q + 1).
 
-    Of nodes for exp, product and sum, three more arrays as large as log q would be live in the backward pass, which is
-    where a sampler's step holds most.
+    With separate nodes for exp, product and sum, the backward pass would hold three more arrays of log q's size, and
+    this pass is the memory peak of a sampler's step.
     """
 
     def forward(self, inputs: Arrays) -> Arrays:
@@ -350,9 +351,9 @@ class Entropy(chainer.FunctionNode):
 
 
 class PointEntropy(chainer.FunctionNode):
-    """−Σ_k w_k log w_k over the last axis for points of the simplex that may have zeros, 0 log 0 = 0.
+    """−Σ_k w_k log w_k over the last axis for points w of the simplex that may have zeros, with 0 log 0 = 0.
 
-    The gradient, −(log w + 1), is taken on the support alone: what w is made by has none off it.
+    The gradient −(log w + 1) is taken on the support alone, because the function that makes w has no gradient off it.
     """
 
     def forward(self, inputs: Arrays) -> Arrays:
@@ -368,7 +369,7 @@ class PointEntropy(chainer.FunctionNode):
 
 
 class WeightedSum(chainer.FunctionNode):
-    """Σ_k w_k f_k over the last axis. Inputs are w and what f was computed from, with the latter's gradients."""
+    """Σ_k w_k f_k over the last axis. Inputs are w and the variables of f, whose gradients are given."""
 
     def __init__(self, f: Array, gradients: list[Array]) -> None:
         super().__init__()
@@ -391,7 +392,7 @@ class WeightedSum(chainer.FunctionNode):
                 f"and draws alike; got weights from {g.min()} to {g.max()}"
             )
         found = []
-        gradients, self._gradients = self._gradients, []  # nothing but the parameters is to hold them from here on
+        gradients, self._gradients = self._gradients, []  # from here on only the parameters hold them
         for i in indexes:
             if i == 0:
                 found.append(g[..., None] * self._f)

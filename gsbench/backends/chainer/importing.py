@@ -2,8 +2,8 @@
 
     from gsbench.backends.chainer.importing import chainer
 
-Each mend stands beside its reason. Nothing of Chainer's or NumPy's behaviour is changed beyond what the import needs,
-and the user sees no warning from it.
+A comment beside each workaround gives its reason. Chainer's and NumPy's behaviour is changed only as far as the import
+needs, and the user sees no warning from it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import warnings
 
 import numpy
 
-# CuPy 13 binds cuDNN 8 and CuPy 14 none, and no network of ours has a convolution: without this, Chainer warns of
-# a missing or mismatched cuDNN.
+# Without this setting, Chainer warns of a missing or mismatched cuDNN: CuPy 13 binds cuDNN 8, and CuPy 14 binds none.
+# gsbench needs no cuDNN, because its networks have no convolutions.
 os.environ.setdefault("CHAINER_CUDNN", "0")
 
 # chainer._environment_check imports numpy.distutils (gone with Python 3.12) and pkg_resources (gone with
@@ -25,8 +25,8 @@ _environment_check = types.ModuleType("chainer._environment_check")
 _environment_check.check = lambda: None  # type: ignore[attr-defined]
 sys.modules.setdefault("chainer._environment_check", _environment_check)
 
-# chainer/functions/array/as_strided.py reads np.sctypes["int"] while it is imported (gone with NumPy 2). It is lent
-# for the import alone: only the backward pass of F.as_strided, which gsbench does not use, reads it again.
+# chainer/functions/array/as_strided.py reads np.sctypes["int"] (gone with NumPy 2) while it is imported. A substitute
+# exists during the import only: later only the backward pass of F.as_strided, unused in gsbench, reads np.sctypes.
 _lend_sctypes = not hasattr(numpy, "sctypes")
 if _lend_sctypes:
     numpy.sctypes = {  # type: ignore[attr-defined]
@@ -34,8 +34,8 @@ if _lend_sctypes:
         "float": [numpy.float16, numpy.float32, numpy.float64],
     }
 
-# With CuPy installed but no usable card, CuPy and Chainer warn of it at import. The CPU works all the same, and
-# `ChainerBackend` says in its own words what is missing when a CUDA device is asked for.
+# CuPy and Chainer warn at import if CuPy is installed without a usable card. The CPU works nevertheless, and
+# `ChainerBackend` raises its own error when a CUDA device is requested.
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import chainer
