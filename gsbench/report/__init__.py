@@ -49,27 +49,26 @@ def make_report(
 ) -> Path:
     """Reads benchmark files and writes the report to `<output>/<name>/`: see `write_report`.
 
-    No paths: the newest run under `storage`. No name: the time at which the newest run began. Returns the
-    path of the HTML page. The same records give the same files. Raises ReportError when a file is missing or is no
-    benchmark file.
+    Without paths, it reads the newest run under `storage`. Without a name, the name is the start of the newest run.
+    Returns the path of the HTML page. The same records give the same files. Raises ReportError if a file is missing or
+    is no benchmark file.
     """
     reading = read_runs(paths, storage)
     return write_report(reading, name=name, output=output)
 
 
 def read_runs(paths: Sequence[str | Path] = (), storage: str | Path = ".benchmarks") -> Reading:
-    """The records of the files named, or of the newest run under `storage`. Raises ReportError."""
+    """The records of the given files, or of the newest run under `storage`. Raises ReportError."""
     reading = read_files([Path(path) for path in paths]) if paths else read_newest(Path(storage))
     return without_damaged_images(reading)
 
 
 def write_report(reading: Reading, *, name: str | None = None, output: str | Path = "reports") -> Path:
-    """Writes the report of what was read, and returns the path of its HTML page.
+    """Writes the report of the records, and returns the path of its HTML page.
 
-    Beside `report.html`, which needs no other file: the same as Markdown with the figures as PNG and SVG, a summary of
-    it, its tables in LaTeX, and the records and curves as data (CSV; the records as Parquet too). The folder is the old
-    report's or the new one's, never a part of each; what else lies in it stays. Raises OSError where it cannot be
-    written.
+    `report.html` needs no other file. Beside it lie the report in Markdown with its figures as PNG and SVG, a summary,
+    the tables in LaTeX, and the records and curves as data (CSV; records as Parquet too). The folder holds either the
+    old report or the new one, never a mixture. Unrelated files in it stay. Raises OSError if it cannot be written.
     """
     folder = Path(output) / check_name(default_name(reading) if name is None else name)
     notices = [*reading.notices, *filter(None, [busy_notice(reading.records)])]
@@ -96,8 +95,8 @@ def write_report(reading: Reading, *, name: str | None = None, output: str | Pat
 
 
 def check_name(name: str) -> str:
-    """The name itself, if it can be that of one folder; else ReportError."""
-    # A temporary folder's name is longer, and the files of a report are UTF-8.
+    """Returns the name if a folder can have it; else raises ReportError."""
+    # The limit leaves room for a temporary folder's longer name. Files of a report are UTF-8.
     size = len(name.encode("utf-8", "replace"))
     text = name.encode("utf-8", "ignore").decode() == name
     if name in ("", ".", "..") or any(character in name for character in '/\\:*?"<>|\0') or size > 200 or not text:
@@ -109,9 +108,9 @@ def check_name(name: str) -> str:
 def _write_data(frame: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> None:
     published = frame.drop(columns=[IMAGES], errors="ignore")
     _write(folder / RECORDS, csv_text(published))
-    # Parquet has one type a column: all that is no number is text there.
+    # A Parquet column has one type, so everything but numbers becomes text.
     texts = {field: published[field].map(plain, na_action="ignore") for field in published.select_dtypes("object")}
-    with open(folder / PARQUET, "wb") as file:  # pyarrow opens no path that is no UTF-8
+    with open(folder / PARQUET, "wb") as file:  # pyarrow cannot open paths that are not UTF-8
         published.assign(**texts).to_parquet(file, index=False)
     if len(curves):
         _write(folder / CURVES, csv_text(curves))
@@ -122,7 +121,7 @@ def _write(path: Path, content: str) -> None:
 
 
 def default_name(reading: Reading) -> str:
-    """The time at which the newest run began, such as 2026-11-22-161500; else a name made of the run's id."""
+    """The start of the newest run, such as 2026-11-22-161500; if unknown, a name made from the run's id."""
     starts: dict[str, list[str]] = {}
     for record in reading.records:
         time = recorded_at(record)
@@ -133,8 +132,8 @@ def default_name(reading: Reading) -> str:
 
 
 def _draw(frame: pd.DataFrame, curves: pd.DataFrame) -> dict[str, Plot | None]:
-    """Every figure; None for those that the records have nothing for."""
-    # The streamed sum with each of its chunks is no estimator of its own: their figure tells them apart.
+    """Every figure; None for a figure without records."""
+    # The chunk sizes of the streamed sum are not separate estimators: their own figure tells them apart.
     named = frame.loc[frame["group"] != "chunk", "estimator"].dropna()
     look = make_look(named, frame.loc[frame["group"] != TRAINING, "series"])
     figures = sorted(FIGURES.values(), key=lambda figure: figure.place)

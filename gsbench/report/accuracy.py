@@ -10,12 +10,12 @@ READOUT = [*PANEL, "equal", "at", "estimator", "accuracy", "seeds"]
 
 
 def equal_readouts(curves: pd.DataFrame) -> pd.DataFrame:
-    """Accuracies of what was trained side by side, read where each had as much.
+    """Accuracies of runs trained side by side, compared after equal steps and after equal seconds.
 
-    Of each panel (series, model, task, n_classes) the accuracy at the largest step that all its runs reached,
-    and at the largest second that all reached: the last evaluation not after it, nan where there was none.
-    `labels-only` bounds neither, as it is a mark to be held against and not a competitor: where it ended
-    sooner, its last accuracy counts. Several seeds of an estimator give their mean.
+    A panel is a (series, model, task, n_classes). Its two common points are the largest step and the largest second
+    that all its runs reached. An accuracy is the last evaluation at or before the common point, nan if there is none.
+    `labels-only` is a reference, not a competitor, so it does not limit the common points: if it ended sooner, its
+    last accuracy counts. Several seeds of an estimator give their mean.
 
     Returns a row for each (panel, `equal`: "step" or "second", estimator), with the common point `at`.
     """

@@ -1,9 +1,9 @@
-"""The answer of a report in a sentence or two, with its conditions, as far as its records give one.
+"""The answer of a report in one or two sentences, with its conditions, as far as the records give one.
 
-All figures of the box are of one preset. Those of the benchmark are cells of the one-glance table, so that the two
-cannot differ; those of training runs are the means of the training tables.
+All numbers of the answer have the same preset. Numbers of the benchmark are cells of the one-glance table, so the two
+cannot differ. Numbers of training runs are means from the training tables.
 
-An accuracy stands here only where it is known to have been learnt, see `least_learnt`.
+An accuracy is given only if the model has learnt something, see `least_learnt`.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from gsbench.report.frame import names_with
 from gsbench.report.glance import ACCURACY, KEY, glance_cells, rows_of
 from gsbench.report.training_runs import SUBJECT, finished_runs, over_seeds, subject_title
 
-SAMPLER = "gumbel-softmax"  # what the exact sum is held against
+SAMPLER = "gumbel-softmax"  # the exact sum is compared with it
 SHORT = 60.0  # seconds of training
 
 
 def answer(frame: pd.DataFrame) -> list[str]:
-    """Paragraphs: what the exact sum costs beside one Gumbel-Softmax draw, and what training runs came to.
+    """Two paragraphs: the cost of the exact sum relative to one Gumbel-Softmax draw, and the results of training runs.
 
-    From the measurements at the largest K that has both; what the records do not have is said.
+    The cost is taken at the largest K at which both were measured. The text says what the records lack.
     """
     cost, preset = _cost(frame)
     found = [paragraph for paragraph in (cost, _trained(frame, preset)) if paragraph]
@@ -37,11 +37,10 @@ def answer(frame: pd.DataFrame) -> list[str]:
 
 
 def least_learnt(n_classes: float, alone: float) -> float:
-    """The least accuracy that counts as learnt: half of what labels alone reach (`alone`, nan where nobody knows), and
-    no less than 2/K, twice what guessing gives.
+    """The least accuracy that counts as learnt: max(`alone`/2, 2/K). Guessing gives 1/K.
 
-    Where labels alone were not trained, or did not come to 2/K themselves, so that half of it says nothing: half-way
-    from 1/K to 1.
+    `alone` is the accuracy of training on labels alone, nan if unknown. If it is unknown or below 2/K, it is no guide,
+    and the threshold is half-way from 1/K to 1.
     """
     if alone >= 2 / n_classes:
         return max(alone / 2, 2 / n_classes)
@@ -50,7 +49,7 @@ def least_learnt(n_classes: float, alone: float) -> float:
 
 @dataclass(frozen=True)
 class Pair:
-    """An exact sum beside the sampler, in one series of one model at one K: the ratio in words, and its rows."""
+    """An exact sum compared with the sampler, in one series of one model at one K: the ratio in words, its rows."""
 
     series: str
     model: str
@@ -61,8 +60,8 @@ class Pair:
 
 
 def _cost(frame: pd.DataFrame) -> tuple[str, str]:
-    """The paragraph and its preset; both "" where nothing of it was measured."""
-    # Where nothing was timed in pairs: from the medians of what was timed by itself, of the fastest sum.
+    """The paragraph on costs, and its preset; both "" if nothing was measured."""
+    # If nothing was timed in pairs, the ratio is that between separate medians, with the fastest sum.
     time = _paired(frame) or _ratio(frame, "step", "step_seconds", "the time", text.seconds, ", medians, not in pairs")
     memory = _memory(frame, time)
     first = time or memory
@@ -80,7 +79,7 @@ def _cost(frame: pd.DataFrame) -> tuple[str, str]:
 
 
 def _costs(time: Pair | None, memory: Pair | None) -> list[str]:
-    """What the sum takes in time and in memory; `memory` is of the same sum as `time`."""
+    """The time and the memory of the sum in words. `memory` and `time` belong to the same sum."""
     if time and memory and time.k == memory.k:
         return [f"{time.sum} takes {time.told} and {memory.told} of {SAMPLER}"]
     elsewhere = f"at K = {memory.k:,.0f} " if time and memory else ""
@@ -95,7 +94,7 @@ def _device(rows: pd.DataFrame) -> str:
 
 
 def _largest(places: Iterable[Any]) -> tuple[str, str, float]:
-    """Of (series, model, K) that at the largest K, of the first model and series there."""
+    """The (series, model, K) with the largest K; of several, the first model and then the first series."""
     series, model, k = min(places, key=lambda place: (-place[2], place[1], place[0]))
     return series, model, k
 
@@ -105,7 +104,7 @@ def _of(rows: pd.DataFrame, place: Sequence[Any]) -> pd.DataFrame:
 
 
 def _paired(frame: pd.DataFrame) -> Pair | None:
-    """From pairs with an exact sum, of the full step; where it was not timed so, of the unlabelled bound."""
+    """The time ratio from paired timings of the full step; of the unlabelled bound if the step has none."""
     for timed, what in (("step", "the time"), ("bound", "the time, in the unlabelled bound alone,")):
         rows = rows_of(frame, "speedup", "speedup", timed)
         rows = rows[rows["estimator"] == SAMPLER]
@@ -123,7 +122,7 @@ def _paired(frame: pd.DataFrame) -> Pair | None:
 
 
 def _memory(frame: pd.DataFrame, time: Pair | None) -> Pair | None:
-    """Of the sum whose time is told, of the same series and model, at its K where it was measured there."""
+    """The memory ratio of the sum, series and model of `time`; at the same K if it was measured there."""
     if time is None:
         return _ratio(frame, "memory", "peak_bytes", "the memory", text.size)
     own = frame[(frame["series"] == time.series) & (frame["model"] == time.model)]
@@ -136,7 +135,7 @@ def _memory(frame: pd.DataFrame, time: Pair | None) -> Pair | None:
 def _ratio(
     frame: pd.DataFrame, group: str, figure: str, what: str, write: Callable[[float], str], note: str = ""
 ) -> Pair | None:
-    """The sum that takes the least over the sampler, at the largest K that has both."""
+    """The ratio of the cheapest exact sum to the sampler, at the largest K at which both were measured."""
     cells = glance_cells(frame)
     found = cells[cells.index.get_level_values("figure") == figure].droplevel("figure").unstack("estimator")
     sums = [name for name in names_with(frame, "exact_sum") if name in found]
@@ -154,8 +153,8 @@ def _ratio(
 
 
 def _accuracy(frame: pd.DataFrame, first: Pair | None) -> tuple[str, pd.DataFrame]:
-    """The last accuracies of a sum and of the sampler, as in the one-glance table, or why there are none; and the rows
-    that they are of. Of the machine, the model and the preset of what is told before, at its K where it was trained.
+    """The last accuracies of a sum and of the sampler, as in the one-glance table, or why there are none; and their
+    rows. Joint run, model and preset are the same as in `first`, and so is K if models were trained at it.
     """
     rows = rows_of(frame, "accuracy", "validation_accuracy")
     if first is not None:
@@ -187,20 +186,20 @@ def _accuracy(frame: pd.DataFrame, first: Pair | None) -> tuple[str, pd.DataFram
 
 
 def _with_both(rows: pd.DataFrame) -> list[tuple[Any, ...]]:
-    """(series, model, K, task) of those that have an exact sum and the sampler."""
+    """Each (series, model, K, task) that has accuracies of an exact sum and of the sampler."""
     sums, draws = rows[rows["exact_sum"] == 1], rows[rows["estimator"] == SAMPLER]
     keys = [set(own[[*KEY, "task"]].itertuples(index=False, name=None)) for own in (sums, draws)]
     return sorted(keys[0] & keys[1])
 
 
 def _behind(reached: Mapping[str, float], k: float, alone: float) -> tuple[list[str], str]:
-    """Those whose accuracy does not count as learnt, and what they had to come to."""
+    """The estimators whose accuracy does not count as learnt, and the accuracy that they needed, in words."""
     mark = f"half of {BASELINE}" if alone >= 2 / k else "half-way from guessing to always right"
     return [name for name, accuracy in reached.items() if accuracy < least_learnt(k, alone)], mark
 
 
 def _after(seconds: pd.Series) -> str:
-    """` after 8.01 s of training`, from the shortest to the longest where they differ by more than a tenth."""
+    """` after 8.01 s of training`; a range if the times differ by more than a tenth."""
     low, high = seconds.min(), seconds.max()
     if pd.isna(low):
         return ""
@@ -209,8 +208,9 @@ def _after(seconds: pd.Series) -> str:
 
 
 def _trained(frame: pd.DataFrame, preset: str) -> str:
-    """Of training runs: what each estimator came to at the largest K, and how long it took. Of the preset of what is
-    told before, where there is one.
+    """The paragraph on training runs: the final accuracy of each estimator at the largest K, and its time.
+
+    Only runs of `preset` count, if it is not "".
     """
     every = finished_runs(frame)
     rows = every[every["preset"] == preset] if preset else every
@@ -224,7 +224,7 @@ def _trained(frame: pd.DataFrame, preset: str) -> str:
     own = at_largest[(at_largest["model"] == model) & (at_largest["task"] == task)]
     points = over_seeds(own, ["estimator"], ["validation_accuracy", "wall_seconds"]).set_index("estimator")
     alone = points["validation_accuracy"].get(BASELINE, math.nan)
-    names = sorted(by_estimator(points.index), key=lambda name: name == BASELINE)  # the mark after what it marks
+    names = sorted(by_estimator(points.index), key=lambda name: name == BASELINE)  # the reference comes last
     behind, mark = _behind({name: points.loc[name, "validation_accuracy"] for name in names}, k, alone)
     told = [_came_to(name, points.loc[name]) for name in names if name not in behind]
     told += [f"{text.listed(behind)} did not come to {mark}"] if behind else []

@@ -1,4 +1,4 @@
-"""What a section of a report is made of: blocks of plain text, of which `gsbench.report.writers` makes files.
+"""The blocks of plain text that make up a section of a report. `gsbench.report.writers` turns them into files.
 
 Nothing in a block is escaped: each writer escapes it in its own way.
 """
@@ -17,21 +17,21 @@ from gsbench.report.drawing.sheet import Plot
 
 @dataclass(frozen=True)
 class Code:
-    """A piece of a text that is printed as code."""
+    """A piece of a text, printed as code."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Link:
-    """A piece of a text that is a link to a file of the report: the name of the file is its text."""
+    """A link to a file of the report, within a text. The link shows the file's name."""
 
     file: str
 
 
 Text = str | Sequence[str | Code | Link]
 Cell = Any  # a plain value, or a tuple of lines
-Columns = Mapping[str, Callable[[dict[Any, Any]], Cell]]  # by its header how a column writes its cell of a row
+Columns = Mapping[str, Callable[[dict[Any, Any]], Cell]]  # header → the function that writes a row's cell
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Items:
 
 @dataclass(frozen=True)
 class Table:
-    """Every row has as many cells as there are headers. Headers of several lines are for a terminal alone."""
+    """Every row has as many cells as there are headers. Only a terminal can show headers of several lines."""
 
     headers: Sequence[Cell]
     rows: Sequence[Sequence[Cell]]
@@ -69,7 +69,7 @@ class Table:
 
     @classmethod
     def of(cls, columns: Columns, rows: pd.DataFrame, title: str = "") -> Table:
-        """A row for each of `rows`, a column for each header, without those in which nothing stands."""
+        """A table with a row for each of `rows` and a column for each header. Empty columns are left out."""
         cells = [[write(row) for write in columns.values()] for row in rows.to_dict("records")]
         return cls([*columns], cells, title).used()
 
@@ -80,7 +80,7 @@ class Table:
         return dataclasses.replace(self, headers=[self.headers[i] for i in used], rows=rows)
 
     def row_a_line(self) -> list[list[Cell]]:
-        """The rows, where a row of cells of several lines becomes a row a line; a cell of one line stands in each."""
+        """The rows, with each row of n lines split into n rows. A cell of one line is repeated in all of them."""
         rows = []
         for row in self.rows:
             cells = [cell if isinstance(cell, tuple) else (cell,) for cell in row]
@@ -91,7 +91,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """`name` is the name of its files, without the ending."""
+    """A figure of a report. `name` is the name of its files without the suffix."""
 
     name: str
     plot: Plot
@@ -100,7 +100,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Fold:
-    """Blocks that are folded away under their summary."""
+    """Blocks folded away under a summary."""
 
     summary: str
     blocks: Sequence[Block]
@@ -112,7 +112,7 @@ Block = Heading | Paragraph | Notice | Items | Table | Figure | Fold
 
 @dataclass(frozen=True)
 class Section:
-    """What stands under one heading of the page. `question` is a key of `page.QUESTIONS`."""
+    """One heading of the page and its blocks. `question` is a key of `page.QUESTIONS`."""
 
     title: str
     blocks: Sequence[Block]
@@ -127,10 +127,10 @@ class Section:
 class Page:
     """A whole report.
 
-    answer     its paragraphs
+    answer     the paragraphs of the answer
     head       the runs that were read, and the notices
-    short      what the summary has beside the answer
-    records    all the records, which the HTML page alone has
+    short      the other blocks of the summary
+    records    all the records; only the HTML page shows them
     """
 
     name: str
@@ -142,7 +142,7 @@ class Page:
 
 
 def titled(blocks: Iterable[Block], title: str) -> list[Block]:
-    """The blocks with a title for each table: that of the heading or of the fold above it, else the one given."""
+    """The blocks, with each table titled after the heading or the fold above it; `title` is for tables before any."""
     found: list[Block] = []
     for block in blocks:
         if isinstance(block, Heading):

@@ -1,4 +1,4 @@
-"""What other programs did to a run's times."""
+"""How other programs disturbed a run's times."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pandas as pd
 
 from gsbench.report.text import plain
 
-ROOM = 0.25  # cores: what is always going on
+ROOM = 0.25  # cores: the usual load of an idle machine
 
 
 def busy_notice(records: Sequence[Mapping[str, Any]]) -> str:
-    """A sentence where other programs took cores that cases needed; else nothing."""
+    """A sentence that warns if other programs took cores that cases needed; else ""."""
     measured = [record for record in records if record.get("status") == "ok"]
     told = [record for record in measured if record.get("other_cores") is not None]
     crowded = [record for record in told if is_crowded(record)]
@@ -29,15 +29,15 @@ def busy_notice(records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def is_crowded(record: Mapping[str, Any]) -> bool:
-    """Whether other programs took cores that the case needed; False where the record does not say."""
+    """Whether other programs took cores that the case needed; False if the record does not say."""
     names = ("other_cores", "machine_cores", "threads")
     others, cores, threads = (0.0 if pd.isna(value := record.get(name)) else float(value or 0) for name in names)
     return cores > 0 and others > ROOM and others + max(threads, 1.0) > cores + ROOM
 
 
 def crowded_rows(frame: pd.DataFrame) -> list[bool]:
-    """`is_crowded` for each row of a tidy frame. A case that was too short to tell is as the one before it in its
-    session, or as the one after where there is none before.
+    """`is_crowded` for each row of a tidy frame. A case too short to tell takes the value of the case before it in the
+    same session, or of the case after it if there is none before.
     """
     if "other_cores" not in frame:
         return [False] * len(frame)

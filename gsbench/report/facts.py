@@ -1,4 +1,4 @@
-"""Facts of estimators in records from before they stood there: the one place where a name says what an estimator is."""
+"""Adds facts of estimators to old records that lack them. No other file derives facts from a name."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from gsbench.runs.settings import LABELS_ONLY
 
 
 def with_facts(record: Record) -> Record:
-    """The record with `Estimator.facts` and, where it has a baseline, `baseline_exact_sum`.
+    """The record with `Estimator.facts` and, if it has a baseline, `baseline_exact_sum`.
 
-    What a record says stands. A fact of a name that this gsbench does not know stays null.
+    Facts in the record are kept. Facts of an unknown estimator stay null.
     """
     facts = {**_facts(record.get("estimator"), record.get("n_classes")), **_facts_of_baseline(record.get("baseline"))}
     return {**record, **{name: value for name, value in facts.items() if record.get(name) is None}}

@@ -1,4 +1,4 @@
-"""The tables that follow figures, and what else stands at a figure's place."""
+"""The tables and the section that accompany figures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROOFLINE_NOTE = (
 
 
 def jang_table(frame: pd.DataFrame) -> list[Block]:
-    """Our figures at the two K of Jang et al., where M2 on `synthetic` was measured there."""
+    """Our speed-ups of M2 on `synthetic` at the two K that Jang et al. published, beside their numbers."""
     rows = measured(frame, "speedup", "speedup")
     model, dataset = HELD_AGAINST_JANG
     rows = rows[(rows["model"] == model) & (rows["dataset"] == dataset) & (rows["timed"] == "step")]
@@ -35,7 +35,7 @@ def jang_table(frame: pd.DataFrame) -> list[Block]:
 
 
 def ratio_table(frame: pd.DataFrame) -> list[Block]:
-    """Every run held against the first: all of the ratios."""
+    """All ratios between the first run and every other run."""
     table = of_benchmarks(frame)
     one = {"run": lambda row: ""} if table["run"].nunique() == 1 else {}
     return [Table.of({**RATIOS, **one}, table)]
@@ -59,7 +59,7 @@ RATIOS: Columns = {
 
 
 def roofline_table(frame: pd.DataFrame) -> list[Block]:
-    """The share of the peak and what it is made of, a line for each (model, K, estimator, thing timed)."""
+    """The share of the peak and the numbers behind it, a line for each (model, K, estimator, `timed`)."""
     rows = in_order(roofline_rows(frame), ["series", "model", "n_classes", "estimator", "timed"])
     rows = rows.assign(per_class=rows["seconds"] / rows["n_classes"])
     return [Table.of(ROOFLINE, rows), Paragraph(ROOFLINE_NOTE)]
@@ -91,7 +91,7 @@ ROOFLINE: Columns = {
 
 
 def readouts_section(curves: pd.DataFrame) -> Section | None:
-    """The accuracies at equal steps and at equal seconds; None where there are no curves."""
+    """The accuracies at equal steps and at equal seconds; None without curves."""
     readouts = equal_readouts(curves)
     if readouts.empty:
         return None

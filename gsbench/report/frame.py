@@ -1,4 +1,4 @@
-"""Records → one tidy pandas frame, a row a record; and the accuracy curves, a row an evaluation."""
+"""Records → a tidy pandas frame with a row for each record; and accuracy curves with a row for each evaluation."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from gsbench.schema import FIELDS as KINDS
 from gsbench.settings import NETWORKS, Settings
 
 COMMON = ("schema_version", "run_id", "recorded_at", "group", "case", "status", "reason")
-# Settings with a column in every frame. All others have one where a record has them, after these and by name.
+# Settings with a column in every frame. Other settings follow by name, if a record has them.
 SETTINGS = (
     "estimator", "model", "preset", "dataset", "dataset_version", "dataset_checksum", "n_classes", "batch",
     "n_mc", "dtype", "device", "backend", "threads", "seed", "binarize", "estimator_tau", "estimator_draws",
     "units", "layers", "d_a", "d_z", "nonlinearity", "norm", "estimator_chunk", "chunk", "estimator_m",
     "estimator_conditional_draws", "state", "training_steps", "training_estimator",
 )  # fmt: skip
-# Facts of the estimator, and of the baseline: see `Estimator.facts`.
+# Facts of the estimator and of the baseline: see `Estimator.facts`.
 FACTS = ("exact_sum", "own_bound", "draws_y", "gumbel_softmax", "baseline_exact_sum")
 FIGURES = (
     "bound_seconds", "bound_seconds_q1", "bound_seconds_q3", "bound_seconds_min", "step_seconds",
@@ -51,34 +51,34 @@ MACHINE = (
     "cuda_version", "torch_version", "pyro_version", "gsbench_version", "gsbench_commit",
 )  # fmt: skip
 FIELDS = COMMON + SETTINGS + FACTS + FIGURES + GRADIENT + MACHINE  # columns of every frame, in this order
-# An estimator's settings are published as they are: an estimator without them has none of these.
+# An estimator's settings stay as recorded, because an estimator may lack them.
 NUMBERS = tuple(field for field in FIELDS if not KINDS[field].is_text and not field.startswith("estimator_"))
-# The columns that are no fields of a record.
+# Columns that are not fields of a record.
 OWN = ("run", "joint_run", "series", "task", "peak_bytes")
 
 _CASE = settings_of(Settings)
-# What makes two measurements of one model in one run incomparable, so that they are two series.
+# Two measurements of one model in one run that differ in these fields are not comparable: they are two series.
 SERIES_FIELDS = [f for f in (*about(_CASE, "session", "work"), *NETWORKS) if f != "model"]
-# What makes two accuracies incomparable besides.
+# Two accuracies that differ in these fields are not comparable either.
 TASK_FIELDS = ("dataset", "dataset_version", *about(_CASE, "task"), "draws_of_a")
 
 
 def make_frame(records: Sequence[Record]) -> pd.DataFrame:
-    """A row a record and a column a field, runs in the order of their start; five columns are added in front:
+    """A frame with a row for each record, ordered by the start of its run, and a column for each field.
+
+    Five columns are added in front:
 
     - `run`: a short label of the machine and the time;
-    - `joint_run`: the label of the first of the runs that are read as one with it, see `runs.label_runs`;
-    - `series`: what must be told apart in one table or line: the joint run where there are several, and the
-      settings in which measurements of one model differ; "" where there is nothing to tell apart, and for training
-      runs, which their tasks tell apart;
-    - `task`: what an accuracy was measured on, with the settings in which it differs from what was timed; of a training
-      run see `training_tasks`; "" for other groups;
-    - `peak_bytes`: the memory figure of the device: `device_peak_bytes` if there, else `live_peak_bytes`,
-      else `process_peak_bytes`.
+    - `joint_run`: runs that complete one another are read as one, under the label of the first: see `runs.label_runs`;
+    - `series`: rows of different series must not share a table or a line. It names the joint run, if there are several,
+      and the settings in which measurements of one model differ. It is "" if nothing differs, and for training runs;
+    - `task`: the data of an accuracy, and the settings in which accuracies differ from timings. `training_tasks` gives
+      the tasks of training runs; other groups have "";
+    - `peak_bytes`: `device_peak_bytes` if there, else `live_peak_bytes`, else `process_peak_bytes`.
 
-    Every field of the schema has its column: numbers as float64 (nan where null), facts of estimators as 1 and 0 (see
-    `with_facts`), text as objects (None where null). Fields outside the schema follow by name, lists in them as JSON;
-    one that is called as an added column is has `recorded_` before its name. The curves are left to `make_curves`.
+    Every field of the schema has a column: numbers as float64 (null is nan), facts of estimators as 1 and 0 (see
+    `with_facts`), text as objects (null is None). Fields outside the schema follow by name, with lists as JSON. A field
+    with the name of an added column gets the prefix `recorded_`. The curves are in `make_curves`.
     """
     runs = label_runs(records)
     records = [with_facts(record) for run_id in runs for record in records if record["run_id"] == run_id]
@@ -103,8 +103,8 @@ def _free_name(field: str, others: Sequence[str]) -> str:
 
 
 def without_unknown(frame: pd.DataFrame) -> pd.DataFrame:
-    """The columns that figures and tables may take: without fields that gsbench does not write, but for what else says
-    something of the machine or of a version.
+    """The frame without fields that gsbench does not write, because figures and tables must not use them. Fields about
+    the machine and about versions are kept.
     """
     of_machine = [name for name in frame if name.startswith("machine_") or name.endswith("_version")]
     return frame[[name for name in frame if name in (*OWN, *KINDS, IMAGES, *of_machine)]]
@@ -122,7 +122,7 @@ def _column(field: str, records: Sequence[Record]) -> pd.Series:
 
 
 def _series(frame: pd.DataFrame) -> pd.Series:
-    """Accuracies and the other groups are told apart each among themselves: see `_tasks` for what is between them."""
+    """The series of each row. Accuracies are labelled apart from other groups: `_tasks` compares the two."""
     labels = pd.Series([""] * len(frame), dtype=object)
     bench, there = frame[frame["group"] != TRAINING], [field for field in SERIES_FIELDS if field in frame]
     for _, rows in bench.groupby(["joint_run", bench["model"].fillna(""), bench["group"] == "accuracy"], sort=False):
@@ -136,7 +136,7 @@ def _series(frame: pd.DataFrame) -> pd.Series:
 
 
 def _tasks(frame: pd.DataFrame) -> pd.Series:
-    """The data set, what differs between the accuracies, and what in them differs from the other groups."""
+    """The task of each row: the data set, and settings that differ between accuracies or from the other groups."""
     labels = pd.Series([""] * len(frame), dtype=object)
     trained, bench = frame[frame["group"] == TRAINING], frame[frame["group"] != TRAINING]
     labels[trained.index] = training_tasks(trained)
@@ -151,7 +151,7 @@ def _tasks(frame: pd.DataFrame) -> pd.Series:
 
 
 def make_curves(records: Sequence[Record], frame: pd.DataFrame) -> pd.DataFrame:
-    """The accuracy curves, a row an evaluation: the group and the case's settings, and `step`, `epoch`, `seconds`,
+    """The accuracy curves, a row for each evaluation: the group, the case's settings, and `step`, `epoch`, `seconds`,
     `wall_seconds`, `accuracy`, `loss`.
     """
     named = ["group", "run", "series", "task", "run_id", "case", "model", "dataset", "n_classes", "estimator", "seed"]
@@ -163,7 +163,7 @@ def make_curves(records: Sequence[Record], frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _points(record: Record) -> list[dict[str, float]]:
-    """The evaluations of one record; a null list gives nan; ReportError if lengths differ."""
+    """The evaluations of one record. A null list gives nan. Raises ReportError if lengths differ."""
     lists = {name.removeprefix("curve_"): record[name] for name in CURVES if record.get(name)}
     lengths = {name: len(values) for name, values in lists.items()}
     if len(set(lengths.values())) > 1:
@@ -171,17 +171,15 @@ def _points(record: Record) -> list[dict[str, float]]:
     return [dict(zip(lists, point, strict=True)) for point in zip(*lists.values(), strict=True)]
 
 
-LOST = ("too-large", "out-of-memory")  # how a case ended that did not fit in memory
+LOST = ("too-large", "out-of-memory")  # statuses of cases that did not fit in memory
 
 
 def measured(frame: pd.DataFrame, group: str, *needed: str) -> pd.DataFrame:
-    """The rows of a group that ended well and have the figures needed, an estimator, a model and a class
-    count.
-    """
+    """The rows of a group with status "ok" that have an estimator, a model, a class count and all `needed` fields."""
     rows = frame[(frame["group"] == group) & (frame["status"] == "ok")]
     return rows.dropna(subset=["estimator", "model", "n_classes", *needed])
 
 
 def names_with(frame: pd.DataFrame, fact: str) -> list[str]:
-    """The estimators of which a fact holds, such as `exact_sum`, in the order of figures and tables."""
+    """The estimators with a fact, such as `exact_sum`, in the order of figures and tables."""
     return by_estimator(frame.loc[frame[fact] == 1, "estimator"])

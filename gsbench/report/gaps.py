@@ -1,4 +1,4 @@
-"""What a report owns up to: what is missing, what was skipped or failed, and the conditions of it all."""
+"""The gaps of a report: missing measurements, skipped and failed cases; and the conditions of the measurements."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GROUPS = {
     "roofline": "share of the machine's matrix-product peak",
     "gradient": "bias and variance of the gradients",
 }
-# Groups that measure the same cases, so that each tells what the others lack.
+# Groups that measure the same cases: a case in one of them is expected in the others.
 SAME_CASES = ("bound", "step", "memory", "roofline")
 MOST_IDS = 3
 SIZES = ("machine_memory_bytes", "memory_limit_bytes")
@@ -39,7 +39,7 @@ NOT_OK: Columns = {
 
 
 def missing(frame: pd.DataFrame, plots: Mapping[str, Plot | None]) -> list[Block]:
-    """A list of the groups, cases and figures that are not there; training runs let one expect none of the others."""
+    """A list of missing groups, cases and figures. Nothing is expected of records of training runs alone."""
     bench = frame[frame["group"] != TRAINING]
     lines = [line for run in text.values(bench, "joint_run") for line in _missing_of_run(bench, run)]
     measured = set(frame["group"])
@@ -62,7 +62,7 @@ def missing(frame: pd.DataFrame, plots: Mapping[str, Plot | None]) -> list[Block
 
 
 def _missing_of_run(frame: pd.DataFrame, run: str) -> Iterator[Text]:
-    """What no run of those that are read as one has."""
+    """The groups and cases that a joint run lacks."""
     rows = frame[frame["joint_run"] == run]
     of_run = f" in run {run}" if frame["joint_run"].nunique() > 1 else ""
     for group, what in GROUPS.items():
@@ -76,7 +76,7 @@ def _missing_of_run(frame: pd.DataFrame, run: str) -> Iterator[Text]:
 
 
 def _missing_cases(rows: pd.DataFrame, group: str) -> dict[str, list[str]]:
-    """By model the (K, estimator) that other records let one expect and of which there is no record."""
+    """For each model, the missing (K, estimator) that other records of these groups have."""
     key = ["model", "n_classes", "estimator"]
     own = rows[rows["group"] == group].dropna(subset=key)
     if own.empty:
@@ -97,7 +97,7 @@ def _missing_cases(rows: pd.DataFrame, group: str) -> dict[str, list[str]]:
 
 
 def not_ok(frame: pd.DataFrame) -> Block:
-    """A table of the cases, training runs aside, that were skipped, failed or did not fit, each with its reason."""
+    """A table of cases that were skipped, failed or did not fit, with reasons. It leaves out training runs."""
     lost = frame[frame["status"] != "ok"]
     rows = lost[lost["group"] != TRAINING]
     if rows.empty:
@@ -107,7 +107,7 @@ def not_ok(frame: pd.DataFrame) -> Block:
 
 
 def conditions(frame: pd.DataFrame) -> Table:
-    """A table of the machine, the versions and the settings: a row a field, a column a run."""
+    """A table of the machine, the versions and the settings: a row for each field, a column for each run."""
     others = [f for f in frame if f not in FIELDS and (f.startswith("machine_") or f.endswith("_version"))]
     runs = {run: frame[frame["run"] == run] for run in text.values(frame, "run")}
     rows = [["run_id", *(_ids(rows) for rows in runs.values())]]
@@ -121,7 +121,7 @@ def conditions(frame: pd.DataFrame) -> Table:
 
 
 def _ids(rows: pd.DataFrame) -> str:
-    """The ids of what has one label; of many the first and the last in time."""
+    """The run ids of rows with one label; of many, the first and the last in time."""
     ids = text.in_order(text.values(rows, "run_id"))
     return text.listed(ids) if len(ids) <= MOST_IDS else f"{ids[0]} … {ids[-1]} ({len(ids)})"
 
@@ -132,5 +132,5 @@ def _all_values(rows: pd.DataFrame, field: str) -> str:
 
 
 def told(field: str, value: Any) -> str:
-    """A value of a field as a reader writes it."""
+    """A value of a field, written for a reader."""
     return text.size(value) if field in SIZES else text.plain(value)

@@ -19,7 +19,7 @@ from gsbench.report.writers.terminal import written
 Key = tuple[Any, ...]  # (series, model, K, estimator, figure)
 
 KEY = ["series", "model", "n_classes"]
-# The figures of a cell, which are fields of the records of a group.
+# The figures of a cell: field → the group whose records have it.
 SOURCES = {
     "step_seconds": "step",
     "speedup": "speedup",
@@ -28,7 +28,7 @@ SOURCES = {
     "examples_per_second": "step",
     "peak_bytes": "memory",
 }
-# The lines of a cell: the name of a figure and how it is written. The accuracies join them.
+# The lines of a cell: for each figure, its name and how it is written. Accuracies follow.
 LINES: dict[str, tuple[str, Callable[[float], str]]] = {
     "step_seconds": ("step", text.seconds),
     "speedup": ("speed-up", text.times),
@@ -39,11 +39,10 @@ ACCURACY = "accuracy on "
 
 
 def glance_cells(frame: pd.DataFrame, timed: str = "step") -> pd.Series:
-    """The median of each figure, by (series, model, n_classes, estimator, figure): those of SOURCES, and `accuracy on
-    <task>`. `timed` is what speed-ups are of.
+    """The median of each figure, indexed by (series, model, n_classes, estimator, figure).
 
-    Time and memory do not depend on what the images show, so that data sets are not told apart there; `synthetic`
-    counts where no other was measured.
+    The figures are the keys of SOURCES, and `accuracy on <task>`. `timed` says which speed-ups: step or bound. Time and
+    memory do not depend on image content, so data sets are pooled; `synthetic` counts only if there is no other.
     """
     parts = [_long(rows_of(frame, group, figure, timed), figure, figure) for figure, group in SOURCES.items()]
     trained = rows_of(frame, "accuracy", "validation_accuracy")
@@ -53,7 +52,7 @@ def glance_cells(frame: pd.DataFrame, timed: str = "step") -> pd.Series:
 
 
 def rows_of(frame: pd.DataFrame, group: str, field: str, timed: str = "step") -> pd.DataFrame:
-    """The rows that a figure of the table is the median of: of made-up data only where there are no others."""
+    """The rows behind a figure of the table. Rows of synthetic data count only if there are no others."""
     rows = measured(frame, group, field)
     if group == "speedup":
         rows = rows[rows["timed"] == timed]
@@ -68,8 +67,8 @@ def _long(rows: pd.DataFrame, field: str, figure: str | pd.Series) -> pd.DataFra
 
 
 def glance_text(records: Sequence[Record]) -> str:
-    """The one-glance tables of the records as plain text for a terminal, and under them the ratios to peers and the
-    gradients; "" when there is nothing to show.
+    """The one-glance tables as plain text for a terminal, then the ratios to peers and the gradients; "" if there is
+    nothing to show.
     """
     frame = make_frame(records)
     return "\n\n".join(map(written, [*glance_tables(frame), *peer_ratios(frame), *short_gradients(frame)]))
@@ -100,12 +99,12 @@ def _told(cells: dict[Key, float], key: Key) -> str:
     return f"{write(cells[key])}{text.interval(low, high)}"
 
 
-# Which line of a cell says that the case of a group did not end well; an accuracy's own line does.
+# Group → the line of a cell that shows a failed case. An accuracy has a line of its own.
 TOLD_BY = {"step": "step_seconds", "speedup": "speedup", "memory": "peak_bytes"}
 
 
 def _statuses(frame: pd.DataFrame) -> dict[Key, str]:
-    """What became of the cases that did not end well."""
+    """The statuses of cases that did not end well."""
     rows = frame[(frame["status"] != "ok") & frame["group"].isin([*TOLD_BY, "accuracy"])]
     rows = rows[(rows["group"] != "speedup") | (rows["timed"] == "step")]
     statuses = {}
@@ -118,7 +117,7 @@ def _statuses(frame: pd.DataFrame) -> dict[Key, str]:
 
 
 def _table(title: str, told: dict[tuple[int, str, str], str], baselines: set[str]) -> Table:
-    """`told` is by (n_classes, estimator, figure). A baseline has a speed-up where the others have one."""
+    """`told` maps (n_classes, estimator, figure) to text. A baseline's speed-up reads `1 (baseline)`."""
     estimators = by_estimator(estimator for _, estimator, _ in told)
     figures = [*LINES, *sorted({figure for *_, figure in told if figure.startswith(ACCURACY)})]
     rows = []

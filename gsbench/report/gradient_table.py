@@ -1,4 +1,4 @@
-"""The quality of the gradients in numbers: a table for each part."""
+"""The quality of the gradients in numbers: a table for each part of the parameters."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from gsbench.report.gradients import (
     states_of,
 )
 
-SHORT = ("bias", "variance", "time")  # in a terminal
+SHORT = ("bias", "variance", "time")  # the figures in a terminal
 RELATIVE_ERRORS = (
     "Relative bias: ‖E g − g*‖ / ‖g*‖; ", Code("0 within noise"), " where the interval of its square reaches to 0 or "
     "below, with the largest bias that the interval leaves open. Relative variance: tr cov(g) / ‖g*‖², of the draws of "
@@ -35,7 +35,7 @@ RELATIVE_ERRORS = (
 
 
 def gradient_section(frame: pd.DataFrame) -> Section | None:
-    """The tables, each folded away, with what their columns mean; None where no gradient was measured."""
+    """The tables, each folded away, and a note on their columns; None if no gradient was measured."""
     rows = gradient_rows(frame)
     tables = [table for part in PARTS for table in _table(rows, part)]
     if not tables:
@@ -44,7 +44,7 @@ def gradient_section(frame: pd.DataFrame) -> Section | None:
 
 
 def short_gradients(frame: pd.DataFrame) -> list[Table]:
-    """Bias and variance by the logits for a terminal, a line for each K and estimator; none where none was measured."""
+    """Bias and variance with respect to the logits, in a terminal: a line for each K and estimator."""
     rows = gradient_rows(frame)
     points = of_part(rows, "logits")
     if points.empty:
@@ -71,7 +71,7 @@ def _short(row: Any) -> list[str]:
 
 
 def _note(rows: pd.DataFrame) -> Text:
-    """What the columns mean."""
+    """The meaning of the columns."""
     before = [
         "Of the gradient of the loss, held against that of the exact sum at the same parameters, minibatch, a and ε_z: "
         f"{repetitions(rows)} that differ in the draws of y alone.",
@@ -97,7 +97,7 @@ def _note(rows: pd.DataFrame) -> Text:
 
 
 def _training(rows: pd.DataFrame) -> str:
-    """With what the parameters were trained at which every estimator is measured, `sparsemax` too."""
+    """The estimators that trained the parameters. All estimators are measured at these parameters, `sparsemax` too."""
     trainers = by_estimator(name for name in text.values(rows, "training_estimator") if name)
     if not trainers:
         return ""
@@ -107,7 +107,7 @@ def _training(rows: pd.DataFrame) -> str:
 
 
 def _table(rows: pd.DataFrame, part: str) -> list[Fold]:
-    """The costs stand in the logits' table, for they are the same for all parts."""
+    """The table of a part. Only the logits' table has the costs, because they are the same for all parts."""
     points = of_part(rows, part)
     if points.empty:
         return []
@@ -121,8 +121,8 @@ def _table(rows: pd.DataFrame, part: str) -> list[Fold]:
 
 
 def bias_text(bias: float, low: float, high: float, draws_y: bool) -> str:
-    """`0.123 [0.110, 0.135]`; `0 within noise (up to 0.0123)` where the interval contains 0, without its end where it
-    lies below, `(no upper end)` where it has none; `0` of what draws no y.
+    """`0.123 [0.110, 0.135]`; `0` if the estimator draws no y. If the interval contains 0: `0 within noise (up to
+    0.0123)`, or `(no upper end)` if it has none. If the interval lies below 0: `0 within noise`.
     """
     if bias > 0:
         return f"{text.three_digits(bias)}{text.interval(low, high)}"
@@ -134,8 +134,8 @@ def bias_text(bias: float, low: float, high: float, draws_y: bool) -> str:
 
 
 def variance_text(variance: float, low: float, high: float, draws: float) -> str:
-    """`0.123 [0.110, 0.135]`; `0.123 [0.110 or more]` without an upper end; where there is no variance `none seen in
-    100 draws`, or `0` of one draw.
+    """`0.123 [0.110, 0.135]`, or `0.123 [0.110 or more]` without an upper end. A variance of 0 is `none seen in 100
+    draws`, or `0` for one draw.
     """
     if draws > 1 and variance <= UNSEEN:
         return f"none seen in {draws:.0f} draws"

@@ -1,4 +1,4 @@
-"""The records of group "gradient" as their figures and tables take them."""
+"""The records of group "gradient", prepared for figures and tables."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from gsbench.schema import GRADIENT_PARTS
 
 PARTS = dict(
     zip(GRADIENT_PARTS, ("logits of q(y|a,x)", "other parameters of φ", "parameters of θ"), strict=True)
-)  # what a gradient is by
-KEY = ["subject", "state", "series", "n_classes", "estimator"]  # what has a point of its own
+)  # the parameters that a gradient is taken with respect to
+KEY = ["subject", "state", "series", "n_classes", "estimator"]  # fields that identify a point
 ENDS = ("", "_low", "_high")
-ROUNDING = 1e-4  # a relative bias of what draws no y that float32 may make by itself: 0 for a reader
-UNSEEN = 1e-14  # a relative variance that rounding may make by itself where all draws are alike
-FLAT, PEAKED = 0.8, 0.5  # of K: from which perplexity on q is called flat, and up to which peaked
+ROUNDING = 1e-4  # relative bias that float32 rounding may cause in an estimator without draws of y: shown as 0
+UNSEEN = 1e-14  # relative variance that rounding may cause if all draws are equal
+FLAT, PEAKED = 0.8, 0.5  # q is flat from a perplexity of 0.8 K on, and peaked up to 0.5 K
 
 
 def gradient_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows that ended well, `state` written out as `initial parameters` or `after 200 steps`, and with `subject`:
-    the model, and the data where there are several; `milliseconds` of the bound; `elsewhere`, which are held against
-    the exact sum of another bound than q's; and `draws_y`, without which there is no noise.
+    """The rows with status "ok", with `state` in words: `initial parameters` or `after 200 steps`. Added columns:
+    `subject`, the model, and the data if there are several; `milliseconds` of the bound; `elsewhere`, whether the exact
+    sum in the comparison is of another bound than q's; and `draws_y`: an estimator that draws no y has no noise.
     """
     rows = measured(frame, "gradient", "state")
     several = rows["dataset"].nunique() > 1
@@ -39,7 +39,7 @@ def gradient_rows(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _state_names(rows: pd.DataFrame) -> pd.Series:
-    """`initial parameters`, `after 200 steps`; where training was with several estimators, `… with sum-and-sample`."""
+    """`initial parameters`, `after 200 steps`; `… with sum-and-sample` if several estimators were used for training."""
     trainers = rows["training_estimator"].where((rows["state"] != "initial") & (rows["training_estimator"] != ""))
     several = trainers.nunique() > 1
     names = []
@@ -51,15 +51,14 @@ def _state_names(rows: pd.DataFrame) -> pd.Series:
 
 
 def of_part(rows: pd.DataFrame, part: str) -> pd.DataFrame:
-    """The rows of a part, a row for each of KEY, all relative to ‖g*‖; of several (seeds) the medians, of T too.
+    """The points of a part, one for each value of KEY, all relative to ‖g*‖. Several seeds give their medians.
 
-    A high end that the draws do not bound is nan. So it is where no two draws differed, whatever an older record says.
+    T is the estimate of the squared bias. T counts as 0 if no y is drawn and T is as small as rounding. A high end is
+    nan if the draws do not bound it; if no two draws differed, they bound nothing, even if an older record has an end.
 
-    Columns: `bias` √T and its ends `bias_low`, `bias_high`, for T the squared bias, 0 where T's interval reaches to 0
-    or below, or where no y is drawn and all there is is rounding; `variance` and its ends, `total_variance`, `cosine`;
-    `error` √(max(T, 0) + variance), 0 where rounding made that negative, T alone being 0 where it is rounding;
-    `milliseconds`, `elsewhere`, `draws_y`; `draws`, how many there were; `open_ended`, whether the draws bound neither
-    figure.
+    Columns: `bias` √T, 0 if T's interval reaches to 0 or below, and its ends `bias_low`, `bias_high`; `variance` and
+    its ends; `total_variance`; `cosine`; `error` √(max(T, 0) + variance), 0 if rounding makes the radicand negative;
+    `milliseconds`, `elsewhere`, `draws_y`; `draws`, their number; `open_ended`, whether both high ends are unbounded.
     """
     rows = rows.dropna(subset=[f"{part}_squared_bias"])
     figures = ["variance", "variance_low", "variance_high", "total_variance", "cosine"]
@@ -76,7 +75,7 @@ def of_part(rows: pd.DataFrame, part: str) -> pd.DataFrame:
     numbers = rows.astype({"elsewhere": float, "draws_y": float, "draws": float, "open_ended": float})
     points = numbers.groupby(KEY, as_index=False, sort=True)[kept].median()
     points["open_ended"] = points["open_ended"] > 0
-    points.loc[points["open_ended"], ["variance_high", "squared_high"]] = np.nan  # of several seeds too
+    points.loc[points["open_ended"], ["variance_high", "squared_high"]] = np.nan  # in medians over seeds too
     rounding = (points["draws_y"] == 0) & (points["squared"] <= ROUNDING**2)
     points = points.assign(**{name: points[name].mask(rounding, 0.0).clip(lower=0) for name in squares})
     unbiased = points["squared_low"] == 0
@@ -87,8 +86,8 @@ def of_part(rows: pd.DataFrame, part: str) -> pd.DataFrame:
 
 
 def states_of(rows: pd.DataFrame) -> list[str]:
-    """The states that there are, by the steps of training."""
-    steps = rows.groupby("state")["training_steps"].min()  # nan where unknown: these come last
+    """The states, ordered by their steps of training."""
+    steps = rows.groupby("state")["training_steps"].min()  # nan if unknown: such states come last
     return sorted(steps.index, key=lambda state: (state != "initial parameters", *_last_if_nan(steps[state]), state))
 
 
@@ -97,14 +96,14 @@ def _last_if_nan(value: float) -> tuple[bool, float]:
 
 
 def perplexity(rows: pd.DataFrame) -> str:
-    """`9.91`, or `3.10–4.20` where the rows differ; "" where no row says."""
+    """`9.91`, or `3.10–4.20` if the rows differ; "" if it is unknown."""
     found = rows["q_perplexity"].dropna()
     ends = [text.three_digits(end) for end in (found.min(), found.max())] if len(found) else []
     return "–".join(dict.fromkeys(ends))
 
 
 def shape_of_q(rows: pd.DataFrame) -> str:
-    """`q flat` or `q peaked` where it is so at every K; else ""."""
+    """`q flat` or `q peaked` if q has that shape at every K; else ""."""
     share = (rows["q_perplexity"] / rows["n_classes"]).dropna()
     if len(share) and share.min() >= FLAT:
         return "q flat"
@@ -112,7 +111,7 @@ def shape_of_q(rows: pd.DataFrame) -> str:
 
 
 def state_title(rows: pd.DataFrame, subject: str, state: str) -> str:
-    """`ADGM, after 200 steps: q peaked`, and below it the perplexity of q at the ends of the K measured."""
+    """`ADGM, after 200 steps: q peaked`, and below it the perplexity of q at the smallest and the largest K."""
     own = rows[(rows["subject"] == subject) & (rows["state"] == state)]
     shape = shape_of_q(own)
     head = f"{subject}, {state}{f': {shape}' if shape else ''}"
@@ -122,7 +121,7 @@ def state_title(rows: pd.DataFrame, subject: str, state: str) -> str:
 
 
 def held_against(rows: pd.DataFrame) -> str:
-    """A sentence on those that are held against the exact sum of their own bound; "" where there are none."""
+    """A sentence that names estimators compared with the exact sum of their own bound; "" if there are none."""
     names = sorted(set(rows["estimator"][rows["elsewhere"] > 0]))
     if not names:
         return ""
@@ -131,7 +130,7 @@ def held_against(rows: pd.DataFrame) -> str:
 
 
 def repetitions(rows: pd.DataFrame) -> str:
-    """`100 repetitions in 20 blocks`, as far as the records say."""
+    """`100 repetitions in 20 blocks`, as far as the records tell."""
     drawn = rows[rows["gradient_draws"] > 1]
     counts = {name: text.in_order(text.values(drawn, f"gradient_{name}")) for name in ("draws", "blocks")}
     if not counts["draws"]:
@@ -141,27 +140,27 @@ def repetitions(rows: pd.DataFrame) -> str:
 
 
 def intervals(rows: pd.DataFrame) -> str:
-    """What the intervals are, with what simulations found of those that are made for 99 %."""
+    """The kind of the intervals; for a level of 99 %, also their coverage in simulations."""
     simulated = text.values(rows, "confidence") == [0.99]
     nominal = " (nominal: in simulations they covered 95 % or more)" if simulated else ""
     return f"{text.interval_name(rows)} intervals{nominal}"
 
 
 def of_total(rows: pd.DataFrame) -> str:
-    """What stands behind the total variance: `from 20 repetitions, without an interval`."""
+    """The basis of the total variance: `from 20 repetitions, without an interval`."""
     counts = text.in_order(text.values(rows, "total_draws"))
     return f"from {text.listed(counts)} repetitions, without an interval" if counts else "without an interval"
 
 
 def medians(rows: pd.DataFrame) -> str:
-    """A sentence where points are of several seeds; else ""."""
+    """A sentence if points are medians over seeds; else ""."""
     return "Several seeds: medians." if (rows.groupby(KEY)["seed"].nunique() > 1).any() else ""
 
 
 def open_ends(rows: pd.DataFrame, shown: str = "there is no bar above the point") -> str:
-    """Sentences on the points of the logits whose draws hardly differed; "" where there are none.
+    """Sentences on points whose draws hardly differed; "" if there are none. The points of the logits decide.
 
-    Where the gradient by the logits is the same in all draws, those by φ and θ are as well.
+    If all draws have the same gradient with respect to the logits, so they do with respect to φ and θ.
     """
     points = of_part(rows, "logits")
     found = points[points["open_ended"]]

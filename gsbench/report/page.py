@@ -1,4 +1,4 @@
-"""The page of a report: its sections in their order, by the questions that they answer."""
+"""The page of a report: its ordered sections, grouped by the questions that they answer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ GLANCE_NOTE = (
 GLANCE = "At a glance"
 NO_GLANCE = "No full step, paired speed-up, peak memory or accuracy was measured."
 
-# The questions that a report answers, in the HTML page's order, by their ids.
+# Id → question. A report answers these, in the HTML page's order.
 QUESTIONS = {
     "fast": "How fast?",
     "memory": "How much memory?",
@@ -44,20 +44,20 @@ QUESTIONS = {
     "more": "What else?",
     "machine": "On what machine?",
 }
-# What stands under a figure.
+# Figure → the function that writes the blocks under it.
 TABLES: dict[str, Callable[[pd.DataFrame], list[Block]]] = {
     "speedup": jang_table,
     "peers": peer_table,
     "regression": ratio_table,
     "fraction_of_peak": roofline_table,
 }
-# The sections that follow a figure's place and stand without it too: functions of (frame, curves).
+# Figure → functions (frame, curves) of the sections after it. These appear even if the figure is missing.
 SECTIONS: dict[str, Sequence[Callable[[pd.DataFrame, pd.DataFrame], Section | None]]] = {
     "gradient_pareto": (lambda frame, _: gradient_section(frame),),
     "accuracy_curves": (lambda _, curves: readouts_section(curves), lambda frame, _: training_section(frame)),
 }
-# More sections before the last ones, by name: functions of (frame, curves) → a Section, or None where it has no place.
-# Its figure, if it has one, is called as the section is: see `of_plot`. Adding one is a line here.
+# Further sections, before the last ones: name → a function of (frame, curves) that gives a Section or None. A figure of
+# the section has the same name: see `of_plot`. A new section is a new line here.
 MORE: dict[str, Callable[[pd.DataFrame, pd.DataFrame], Section | None]] = {
     "gallery": lambda frame, curves: _gallery(frame),
 }
@@ -66,7 +66,7 @@ MORE: dict[str, Callable[[pd.DataFrame, pd.DataFrame], Section | None]] = {
 def make_page(
     name: str, notices: Sequence[str], frame: pd.DataFrame, curves: pd.DataFrame, plots: Mapping[str, Plot | None]
 ) -> Page:
-    """The page of a frame: its figures are those of `plots` that are not None, in their order."""
+    """The page of a frame. Its figures are the values of `plots` that are not None, in the same order."""
     trained = training_section(frame) if (frame["group"] == TRAINING).all() else None
     head = [_runs(frame), *_joint_runs(frame), *map(Notice, notices)]
     short = [*(glance_blocks(frame) or (trained.blocks if trained else [])), _machine(frame)]
@@ -74,8 +74,8 @@ def make_page(
 
 
 def make_sections(frame: pd.DataFrame, curves: pd.DataFrame, plots: Mapping[str, Plot | None]) -> list[Section]:
-    """The one-glance table, the figures, the tables that go with them, MORE, what is missing, and the conditions. Of
-    training runs alone there is no glance.
+    """The sections: the one-glance table, the figures with their tables, MORE, what is missing, and the conditions.
+    Training runs alone have no one-glance table.
     """
     sections: list[Section | None] = [] if (frame["group"] == TRAINING).all() else [_glance(frame)]
     for key, plot in plots.items():
@@ -93,7 +93,7 @@ def make_sections(frame: pd.DataFrame, curves: pd.DataFrame, plots: Mapping[str,
 
 
 def of_plot(name: str, plot: Plot | None, question: str, body: Sequence[Block] = ()) -> Section | None:
-    """The section of a figure, with what stands under it."""
+    """The section of a figure; `body` stands under it."""
     return Section(plot.title, [Figure(name, plot), *body], question) if plot else None
 
 
@@ -105,7 +105,7 @@ def _glance(frame: pd.DataFrame) -> Section:
 
 
 def _bound_alone(frame: pd.DataFrame) -> str:
-    """Whose speed-up is that of the bound and never of the step, so that the table has none."""
+    """A sentence on estimators with paired times of the bound alone. The table has no speed-up for them."""
     pairs = measured(frame, "speedup", "speedup", "timed")
     names = [set(pairs[pairs["timed"] == timed]["estimator"]) for timed in ("bound", "step")]
     alone = by_estimator(names[0] - names[1])
@@ -125,7 +125,7 @@ def _runs(frame: pd.DataFrame) -> Table:
 
 
 def _joint_runs(frame: pd.DataFrame) -> list[Block]:
-    """Which runs are read as one, whether they are of several commits, and what more than one of them measured."""
+    """Names the runs that are read as one, their commits if they differ, and counts the cases measured repeatedly."""
     notes = []
     for _, rows in frame.groupby("joint_run", sort=False):
         if rows["run"].nunique() < 2:
@@ -143,7 +143,7 @@ def _joint_runs(frame: pd.DataFrame) -> list[Block]:
 
 
 def _machine(frame: pd.DataFrame) -> Paragraph:
-    """`cpu: AMD EPYC; cores: 2; …`, what differs between the records one after the other."""
+    """`cpu: AMD EPYC; cores: 2; …`. A field that differs between records lists all values."""
     found = {field: [gaps.told(field, value) for value in text.values(frame, field)] for field in MACHINE}
     told = [
         f"{field.removeprefix('machine_').removesuffix('_bytes').replace('_', ' ')}: {', '.join(values)}"
@@ -154,7 +154,7 @@ def _machine(frame: pd.DataFrame) -> Paragraph:
 
 
 def _gallery(frame: pd.DataFrame) -> Section | None:
-    """What Gumbel-Softmax draws look like, where the records have an estimator that draws them."""
+    """Examples of Gumbel-Softmax draws, if an estimator in the records draws them."""
     if not (frame["gumbel_softmax"] == 1).any():
         return None
     return of_plot("gallery", _gallery_plot(), "more")

@@ -1,4 +1,4 @@
-"""gsbench beside the formulations that people use today, as tables: whole on the page, short in the terminal."""
+"""Tables that compare gsbench with formulations in use today: complete on the page, short in the terminal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MEMORY_NOTE = (
 
 
 def peer_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """The ratios, and the cases that did not fit in memory, in the order of the page."""
+    """The rows with ratios, and the cases that did not fit in memory, in the page's order."""
     rows = frame[(frame["group"] == "peer") & frame["status"].isin(["ok", *LOST])]
     rows = rows.dropna(subset=["estimator", "baseline", "model", "n_classes"])
     rows = rows[(rows["speedup"] > 0) | (rows["status"] != "ok")]
@@ -35,7 +35,7 @@ def peer_rows(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def timed_note(rows: pd.DataFrame) -> str:
-    """What was timed: `Unlabelled step: the unlabelled bound, …. Full step: ….`"""
+    """A note on what was timed: `Unlabelled step: the unlabelled bound, …. Full step: ….`"""
     notes = [
         f"{name[0].upper()}{name[1:]}: {TIMED_NOTES[key]}." for key, name in TIMED.items() if key in set(rows["timed"])
     ]
@@ -43,7 +43,7 @@ def timed_note(rows: pd.DataFrame) -> str:
 
 
 def versions(rows: pd.DataFrame) -> str:
-    """`Chainer 7.8.1, PyTorch 2.13.0, Pyro 1.9.1.` and what computes their products, as far as the records say."""
+    """`Chainer 7.8.1, PyTorch 2.13.0, Pyro 1.9.1.` and their libraries for matrix products, if recorded."""
     fields = {"chainer_version": "Chainer", "torch_version": "PyTorch", "pyro_version": "Pyro"}
     found = {name: text.values(rows, field) for field, name in fields.items()}
     named = ", ".join(f"{name} {text.listed(versions)}" for name, versions in found.items() if versions)
@@ -53,7 +53,7 @@ def versions(rows: pd.DataFrame) -> str:
 def _products(rows: pd.DataFrame) -> str:
     """`Matrix products: openblas 0.3.21, 2 threads (gsbench, Chainer); mkl 2024.2, 2 threads (PyTorch)`.
 
-    "" where no peer says what computes its own; on a GPU none of these libraries does.
+    "" if no peer records its library. Rows of a GPU do not count, because these libraries do not compute there.
     """
     rows = rows[rows["device"] == "cpu"]
     theirs = rows[rows["baseline_blas"].notna() | rows["torch_threads"].notna()]
@@ -71,7 +71,7 @@ def _library(rows: pd.DataFrame, blas: str, threads: str) -> str:
 
 
 def peer_table(frame: pd.DataFrame) -> list[Block]:
-    """The whole table, with what its columns mean."""
+    """The whole table, and a note on its columns."""
     rows = peer_rows(frame)
     memory = MEMORY_NOTE if rows["baseline_process_peak_bytes"].notna().any() else ""
     note = " ".join(filter(None, [timed_note(rows), memory, versions(rows)]))
@@ -79,7 +79,7 @@ def peer_table(frame: pd.DataFrame) -> list[Block]:
 
 
 def peer_ratios(frame: pd.DataFrame) -> list[Table]:
-    """The ratios alone, for a terminal, with a column for each peer; no table where no peer was timed."""
+    """The ratios alone, for a terminal: one table with a column for each peer; none if no peer was timed."""
     rows = peer_rows(frame)
     if rows.empty:
         return []
@@ -94,13 +94,13 @@ def peer_ratios(frame: pd.DataFrame) -> list[Table]:
 
 
 def lost_name(row: Any) -> str:
-    """What became of a pair without a ratio: `out of memory`, or `gsbench: out of memory` where gsbench's half did."""
+    """The status of a pair without a ratio: `out of memory`, or `gsbench: out of memory` if gsbench's half failed."""
     ours = str(row.reason).startswith(("gsbench", row.estimator))
     return f"{'gsbench: ' if ours else ''}{text.status_name(row.status)}"
 
 
 def _memory(side: str) -> Callable[[Any], str]:
-    """`931 MiB (520 MiB)`: the peak of a side, and what of it is above the start."""
+    """`931 MiB (520 MiB)`: the peak of a side, and its rise since the start."""
 
     def write(row: Any) -> str:
         peak, start = row[f"{side}process_peak_bytes"], row[f"{side}process_start_bytes"]

@@ -1,7 +1,7 @@
 """Benchmark files → records: JSON lines (`*.jsonl`) and pytest-benchmark's saved JSON (`*.json`).
 
-What cannot be read is left out, and a notice names the file and the line: a line that was torn, a record with a value
-that its field does not allow (`gsbench.schema`), a file, a folder.
+Unreadable parts are left out, and a notice names the file and the line. Such a part is a torn line, a record with a
+value that its field does not allow (`gsbench.schema`), a file, or a folder.
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ TRAINING = "training"
 IMAGES = "_images"  # key of a record: the path of the run's file of images; never published
 IMAGES_FILE, RECORD_FILE = "images.npz", "record.jsonl"
 MAKE_A_RUN = "pytest bench/ --benchmark-autosave"
-BEGIN = '{"schema_version"'  # how each record begins that gsbench writes
-MOST_TOLD = 5  # notices of one file
+BEGIN = '{"schema_version"'  # each record by gsbench begins with this
+MOST_TOLD = 5  # notices for one file
 OF_A_LINE = "Delete it to be rid of this notice; what was in it can be measured again."
 OF_A_FILE = "Move it elsewhere to be rid of this notice."
 
 
 class ReportError(ValueError):
-    """Something given to the report cannot be used; the message names it and says what is allowed."""
+    """An input of the report cannot be used. The message names it and says what is allowed."""
 
 
 class Unreadable(ReportError):
-    """A file or folder that is there cannot be read, or holds no record."""
+    """A file or folder exists but cannot be read, or holds no record."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """Records in the order in which they were read, and notices: what has to be told about them."""
+    """Records in the order of reading, and notices about them for the reader."""
 
     records: tuple[Record, ...]
     notices: tuple[str, ...] = ()
 
 
 def read_files(paths: Iterable[Path]) -> Reading:
-    """The records of all the files named, each case of a run once.
+    """The records of all the given files, each case of a run once.
 
-    A path may be a folder, such as a store of training runs: see `read_folder`. What cannot be read beside what can is
-    left out, and a notice names it. Raises ReportError where a file is missing or has no name of a benchmark file, and
-    where nothing can be read; the message names the file.
+    A path may be a folder, such as a store of training runs: see `read_folder`. If only some files can be read, the
+    others are left out, and a notice names each. Raises ReportError, which names the file, if a file is missing, if its
+    suffix is not allowed, or if nothing can be read.
     """
     readings, notices, errors = [], [], []
     for path in map(Path, paths):
@@ -67,9 +67,9 @@ def read_files(paths: Iterable[Path]) -> Reading:
 
 
 def read_folder(folder: Path) -> Reading:
-    """The records of all the benchmark files in a folder, searched in depth.
+    """The records of all benchmark files in a folder and its subfolders.
 
-    What cannot be read there is left out, and a notice names it. Raises ReportError where no file can be read.
+    Unreadable files are left out, and a notice names each. Raises ReportError if no file can be read.
     """
     readings, notices = _readings_under(folder)
     if not readings:
@@ -80,10 +80,10 @@ def read_folder(folder: Path) -> Reading:
 
 
 def read_newest(storage: Path) -> Reading:
-    """The newest run under a storage folder, searched in depth, from all the files that hold a part of it.
+    """The newest run in a storage folder and its subfolders, from all files that hold a part of it.
 
-    What cannot be read there does not stop the report: it is left out, and a notice names it.
-    Raises ReportError when no run is found.
+    Unreadable files do not stop the report: they are left out, and a notice names each.
+    Raises ReportError if no run is found.
     """
     readings, notices = _readings_under(Path(storage))
     if not readings:
@@ -99,7 +99,7 @@ def read_newest(storage: Path) -> Reading:
 
 
 def _readings_under(folder: Path) -> tuple[list[tuple[Path, Reading]], list[str]]:
-    """All the files that can be read, and a notice for each of the others and for each folder that cannot be read."""
+    """All readable files with their records, and a notice for each unreadable file and folder."""
     readings: list[tuple[Path, Reading]] = []
     paths, notices = _files_under(folder)
     for path in paths:
@@ -112,7 +112,7 @@ def _readings_under(folder: Path) -> tuple[list[tuple[Path, Reading]], list[str]
 
 
 def _files_under(folder: Path) -> tuple[list[Path], list[str]]:
-    """The files whose names are those of benchmark files, and a notice for each folder that cannot be read."""
+    """The files with the suffix of a benchmark file, and a notice for each unreadable folder."""
     notices: list[str] = []
 
     def tell(error: OSError) -> None:
@@ -126,7 +126,7 @@ def _files_under(folder: Path) -> tuple[list[Path], list[str]]:
 
 
 def _is_special(path: Path) -> bool:
-    """Whether it is a pipe, a socket or a device. What cannot be looked at is not: reading it says why."""
+    """Whether the path is a pipe, a socket or a device. False if unknown: reading the path will give the error."""
     try:
         return not stat.S_ISREG(path.stat().st_mode)
     except OSError:
@@ -139,17 +139,17 @@ def _left_out(why: str) -> str:
 
 
 def _shown(path: Path) -> str:
-    """A file's name in a notice, which is published: without the reader's folders but for that of a training run."""
+    """A file's name in a notice. Notices are published, so no folder is named except a training run's."""
     return f"{path.parent.name}/{path.name}" if path.name == RECORD_FILE else path.name
 
 
 def _indented(first: str, notices: Iterable[str]) -> str:
-    """The notices below, a line each."""
+    """The first line, and the notices below it, a line each."""
     return "\n  ".join([first, *notices])
 
 
 def _newest_run(readings: Sequence[tuple[Path, Reading]]) -> str:
-    """The `run_id` that was written to last; where a record carries no time, its file's counts."""
+    """The `run_id` with the latest record. A record without a time takes its file's."""
     last: dict[str, datetime] = {}
     for path, reading in readings:
         of_file = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
@@ -162,7 +162,7 @@ def _newest_run(readings: Sequence[tuple[Path, Reading]]) -> str:
 def read_file(path: Path, shown: str | None = None) -> Reading:
     """The records of one file; `shown` is its name in notices.
 
-    Raises ReportError, naming the file, where it is missing, cannot be read, or is no benchmark file.
+    Raises ReportError, which names the file, if it is missing, unreadable, or no benchmark file.
     """
     if path.suffix not in READERS and os.path.exists(path):
         raise ReportError(f"{path} is no gsbench benchmark file: its name ends in {path.suffix!r}, allowed: {SUFFIXES}")
@@ -189,7 +189,7 @@ def _more(faults: Sequence[str]) -> list[str]:
 
 
 def _with_images(record: Record, path: Path) -> Record:
-    """The record of a training run, in the run's own folder, with the path of the images that lie beside it."""
+    """The record, with the path of the images beside it if this is a training run in its own folder."""
     images = path.with_name(IMAGES_FILE)
     is_own = record["group"] == TRAINING and path.parent.name == record["case"]
     return {**record, IMAGES: str(images)} if is_own and images.is_file() else record
@@ -197,16 +197,16 @@ def _with_images(record: Record, path: Path) -> Record:
 
 @dataclass(frozen=True)
 class Torn:
-    """In place of a record: why there is none."""
+    """Stands in place of an unreadable record, with the reason."""
 
     why: str
 
 
-Found = Iterator[tuple[str, Any]]  # where it stands, and what JSON gives there, or Torn
+Found = Iterator[tuple[str, Any]]  # (place in the file, parsed JSON or Torn)
 
 
 def _read_lines(path: Path, content: bytes) -> Found:
-    """JSON lines. What is torn, as by a full disk or a kill, may have whole records before and behind it."""
+    """Reads JSON lines. A line torn by a full disk or a kill may have whole records before and after it."""
     *lines, rest = content.split(b"\n")
     for number, line in enumerate(lines, 1):
         yield from _read_line(f"line {number}:", line)
@@ -225,12 +225,12 @@ def _read_line(where: str, line: bytes) -> Found:
 
 
 def _read_glued(where: str, line: str, error: ValueError) -> Found:
-    """A line that is not JSON: the whole records in it, which may be glued together, and a Torn where there is more."""
+    """The whole records in a line that is not JSON, because records may be glued together; and a Torn for the rest."""
     decoder, at, torn = json.JSONDecoder(), 0, ""
     while at < len(line):
         try:
             record, end = decoder.raw_decode(line, at)
-            line[at:end].encode()  # a ValueError where it holds bytes that are no text
+            line[at:end].encode()  # raises ValueError if it holds bytes that are not text
             if not isinstance(record, dict):
                 raise ValueError
             yield where, record
@@ -246,7 +246,7 @@ def _read_glued(where: str, line: str, error: ValueError) -> Found:
 
 
 def _read_saved(path: Path, content: bytes) -> Found:
-    """pytest-benchmark's JSON: our key `gsbench_records`; without it, what each benchmark's `extra_info` holds."""
+    """Reads pytest-benchmark's JSON: our key `gsbench_records` or, without it, each benchmark's `extra_info`."""
     try:
         saved = json.loads(content)
     except RecursionError:
@@ -277,7 +277,7 @@ SUFFIXES = " and ".join(READERS)
 
 
 def _checked(where: str, value: Any) -> tuple[str, Record, str]:
-    """Where it stands, the record, and what is wrong with it; "" where nothing is."""
+    """The place, the record, and the fault of the record, or ""."""
     if isinstance(value, Torn):
         return where, {}, value.why
     why = fault(value)
@@ -285,7 +285,7 @@ def _checked(where: str, value: Any) -> tuple[str, Record, str]:
 
 
 def _storable(value: Any) -> Any:
-    """With halves of surrogate pairs written out, as `\\ud83d`: no file can hold them. What is in lists, too."""
+    """The value, also within lists, with lone surrogates written out, as `\\ud83d`, because no file can hold them."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, list):
@@ -300,9 +300,9 @@ def _not_ours(path: Path, why: str) -> Unreadable:
 
 
 def unique(records: Iterable[Record]) -> tuple[Record, ...]:
-    """Each (run_id, case) once, in the order of first sight; of several, the one recorded last.
+    """Each (run_id, case) once, in the order of first appearance. Of several records, the latest is kept.
 
-    The case of a training run is its key, which stands for all its settings: it counts once whatever its run_id.
+    A training run's case is a key of all its settings, so it counts once, whatever its run_id.
     """
     kept: dict[tuple[str, str], Record] = {}
     for record in records:
@@ -317,12 +317,12 @@ def _time_or_epoch(record: Record) -> datetime:
 
 
 def recorded_at(record: Record) -> datetime | None:
-    """When the record was made (UTC); None where it does not say so in ISO 8601."""
+    """The time of the record (UTC); None if it has no time in ISO 8601."""
     text = record.get("recorded_at")
     if not isinstance(text, str):
         return None
     try:
-        time = datetime.fromisoformat(text.replace("Z", "+00:00"))  # Python 3.10 does not know the Z
+        time = datetime.fromisoformat(text.replace("Z", "+00:00"))  # Python 3.10 does not parse Z
     except ValueError:
         return None
     return time if time.tzinfo else time.replace(tzinfo=timezone.utc)

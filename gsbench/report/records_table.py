@@ -1,4 +1,4 @@
-"""All the records as one table of the columns that a reader wants."""
+"""All records in one table, with the columns of most interest."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ TITLE = "All records"
 
 
 def _seconds(row: dict[str, Any]) -> float:
-    """Of what the record is about: of a step, of the bound, of a training run."""
+    """The record's time: of a step, of the bound, or of a training run."""
     fields = ("step_seconds", "bound_seconds", "train_seconds", "candidate_seconds")
     return next((row[field] for field in fields if not pd.isna(row[field])), float("nan"))
 
 
 def _variance(row: dict[str, Any]) -> str:
-    """Of what draws y, no variance is one that was not seen."""
+    """The variance of the logits' gradient. If draws of y show none, the cell says so: see `variance_text`."""
     nan = float("nan")
     return text.cell("logits_variance", lambda found: variance_text(found, nan, nan, row["gradient_draws"]))(row)
 
@@ -40,5 +40,5 @@ COLUMNS: Columns = {
 
 
 def records_table(frame: pd.DataFrame) -> Table:
-    """A row a record, without the columns in which no record has anything."""
+    """A table with a row for each record. Empty columns are left out."""
     return Table.of(COLUMNS, frame, TITLE)

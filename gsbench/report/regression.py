@@ -1,8 +1,8 @@
-"""Two or more runs held against each other: one row a case and metric, and which figures have no counterpart.
+"""Comparison of two or more runs: a row for each case and metric, and a list of figures without a counterpart.
 
-Runs are measured one after the other, so that what the machine did differently between them is in every ratio. The
-intervals have the spread between quiet sessions; where other programs took cores, nothing is told of times. A speed-up
-was measured in pairs within its session: its ratio is the one that survives that.
+Runs are measured one after the other, so changes of the machine between them affect every ratio. The intervals include
+the spread between quiet sessions. If other programs took cores, times get no verdict. Speed-ups still get one, because
+they were measured in pairs within a session.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ Key = tuple[Case, str, str]  # the case, the metric and its meter
 
 @dataclass(frozen=True)
 class Comparison:
-    """`table` is what `regression_table` gives; `missing` says, a line each, what only one of two runs has; `runs` are
-    those that are held against the base.
+    """`table` is the result of `regression_table`. `missing` has a line for each case or figure that only one run has.
+    `runs` are the runs compared with the base.
     """
 
     table: pd.DataFrame
@@ -50,7 +50,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class _Run:
-    """What one run measured, in the order of first sight, and how the cases ended that it has."""
+    """The figures of one run, in the order of first appearance, and the statuses of its cases."""
 
     name: str
     found: dict[Key, Measured]
@@ -58,22 +58,22 @@ class _Run:
 
 
 def regression_table(frame: pd.DataFrame, runs: str = "joint_run", confidence: float = CONFIDENCE) -> pd.DataFrame:
-    """Every other run of the tidy frame held against the first: a row a case, metric and run.
+    """Compares every other run of the tidy frame with the first: a row for each case, metric and run.
 
-    runs         the column that says of which run a row is: the first value is the base
+    runs         the column with the run of each row; its first value is the base
     confidence   of the intervals
 
-    Returns COLUMNS: the case (HEAD and `settings`, what else tells cases apart), the two runs' names, both figures in
-    the units of the metric's name, their ratio new/base (infinite, or nan, where the base is 0) with its interval (nan
-    where a record supports none), where the interval comes from, and the verdict, which is CANNOT_TELL for a time or an
-    accuracy by time where other programs took cores in one of the two runs. No rows where there is one run, or
-    where runs have nothing in common.
+    Returns COLUMNS: the case (HEAD, and `settings` for other differences between cases), the names of the two runs,
+    both figures in the unit that the metric's name gives, their ratio new/base (infinite or nan if the base is 0) with
+    its interval (nan if a record supports none), the source of the interval, and the verdict. If other programs took
+    cores in one of the two runs, the verdict is CANNOT_TELL for times and for accuracies within a time budget. The
+    table has no rows if there is one run, or if runs have nothing in common.
     """
     return compare({str(name): frame[frame[runs] == name] for name in frame[runs].dropna().unique()}, confidence).table
 
 
 def compare(runs: Mapping[str, pd.DataFrame], confidence: float = CONFIDENCE) -> Comparison:
-    """Tidy frames of runs, by a key each, held against the first of them: see `regression_table`."""
+    """Compares runs with the first of them: see `regression_table`. `runs` maps a key to each run's tidy frame."""
     if len(runs) < 2:
         return Comparison(pd.DataFrame(columns=[*COLUMNS]), (), ())
     names = name_runs(runs)
@@ -97,7 +97,7 @@ def compare(runs: Mapping[str, pd.DataFrame], confidence: float = CONFIDENCE) ->
 
 
 def _measure(name: str, rows: pd.DataFrame, cases: Sequence[Case], confidence: float) -> _Run:
-    """Repeats of a case are one figure."""
+    """Measures one run. Repeats of a case become one figure."""
     repeats: dict[Key, list[Measured]] = {}
     statuses: dict[Case, str] = {}
     for row, case, crowded in zip(rows.to_dict("records"), cases, crowded_rows(rows), strict=True):
@@ -138,7 +138,7 @@ def _ratio(base: float, new: float) -> float:
 
 
 def _missing(one: _Run, other: _Run, heads: Mapping[Case, Mapping[str, object]]) -> Iterator[str]:
-    """`step: marginalize, adgm, K = 500: only in BASE (NEW: too large)`, a line a case, or a metric of it."""
+    """`step: marginalize, adgm, K = 500: only in BASE, too large in NEW`: a line for each missing case or metric."""
     cases = {case for case, _, _ in other.found}
     for case, metric, meter in one.found:
         if (case, metric, meter) in other.found:

@@ -12,8 +12,8 @@ import pandas as pd
 from gsbench.report.regression_intervals import CANNOT_TELL, METRICS
 from gsbench.values import NUMBER, did_you_mean, number, shown
 
-# What a limit may be given in, by the unit of a metric, beside x for the ratio new/base. A number without a unit says
-# nothing: it may be a ratio whose x was forgotten.
+# Unit of a metric → the units that its limit may have, beside x for the ratio new/base. A limit needs a unit, because a
+# bare number may be a ratio whose x was forgotten.
 UNITS: dict[str, dict[str, float]] = {
     "seconds": {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "min": 60.0, "h": 3600.0},
     "bytes": {
@@ -32,8 +32,8 @@ BEYOND = {">": operator.gt, "<": operator.lt}
 
 @dataclass(frozen=True)
 class Condition:
-    """`metric` of the new run, in seconds, bytes or the like, or where `is_ratio` its ratio to the base, is beyond
-    `limit`. `spelled` is the limit as it was written.
+    """The condition that `metric` is beyond `limit`. It applies to the ratio new/base if `is_ratio`, else to the figure
+    of the new run, in seconds, bytes or the like. `spelled` is the limit as the user wrote it.
     """
 
     metric: str
@@ -46,9 +46,9 @@ class Condition:
         return f"{self.metric}{self.sign}{self.spelled}"
 
     def holds_in(self, table: pd.DataFrame, runs: Iterable[str], strict: bool = False) -> pd.DataFrame:
-        """The rows of a regression table of which it is true: of the whole interval, or of the figure itself where
-        `strict` or where there is no interval. It is true of no row that `untold_in` has. ValueError where one of
-        `runs` does not have the metric in common with the base: what was not measured passes nothing.
+        """The rows of a regression table that meet the condition. The whole interval must meet it; if `strict`, or
+        without an interval, the figure itself. Rows of `untold_in` never meet it. Raises ValueError if one of `runs`
+        shares no figure of the metric with the base, because an unmeasured metric must not pass a check.
         """
         rows = table[table["metric"] == self.metric]
         for run in sorted(set(runs) - set(rows["run"])):
@@ -62,18 +62,18 @@ class Condition:
         return rows[BEYOND[self.sign](compared.astype(float), self.limit) & told]
 
     def untold_in(self, table: pd.DataFrame, strict: bool = False) -> pd.DataFrame:
-        """The rows of which it cannot be told, because other programs took cores; none where `strict`."""
+        """The rows that cannot be judged because other programs took cores; none if `strict`."""
         rows = table[table["metric"] == self.metric]
         return rows[(rows["verdict"] == CANNOT_TELL) & (not strict)]
 
 
 def parse_condition(text: str) -> Condition:
-    """`step_seconds>1.2x`, `step_seconds>300ms` or `validation_accuracy<90%`. ValueError says what is allowed."""
+    """`step_seconds>1.2x`, `step_seconds>300ms` or `validation_accuracy<90%`. The ValueError says what is allowed."""
     match = _PATTERN.fullmatch(text)
     if not match:
         raise ValueError(f"a condition is {FORM}, such as 'step_seconds>1.2x', got {shown(text)}")
     metric, sign, limit, unit = match.groups()
-    unit = unit.replace("\N{GREEK SMALL LETTER MU}", "\N{MICRO SIGN}")  # two characters that look alike
+    unit = unit.replace("\N{GREEK SMALL LETTER MU}", "\N{MICRO SIGN}")  # they look alike
     if metric not in METRICS:
         close = did_you_mean(metric, METRICS)
         raise ValueError(f"unknown metric {shown(metric)} in {shown(text)}; known: {', '.join(METRICS)}{close}")

@@ -10,13 +10,13 @@ from gsbench.report.regression import regression_table
 
 
 def of_benchmarks(frame: pd.DataFrame) -> pd.DataFrame:
-    """The ratios between runs of the benchmark. Training runs are runs of their own each: no one of them is a base."""
+    """The ratios between runs of the benchmark. Training runs are left out, because none of them is a base."""
     return regression_table(frame[frame["group"] != TRAINING])
 
 
 
 
 def case_label(row: dict) -> str:
-    """`gumbel-softmax, ADGM, K = 10`: without the group, so that its time and its memory stand in one line."""
+    """`gumbel-softmax, ADGM, K = 10`. It leaves out the group, so that time and memory share a line."""
     k = "" if pd.isna(row["n_classes"]) else f"K = {text.plain(row['n_classes'])}"
     return ", ".join(filter(None, [row["estimator"], text.model_name(row["model"]), k, row["settings"]]))

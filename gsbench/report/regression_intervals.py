@@ -1,18 +1,18 @@
-"""The metrics that runs are compared by, and the interval that a record supports for each of them.
+"""The metrics in comparisons of runs, and the interval that a record supports for each of them.
 
-Records keep no raw samples: a time is a median with its quartiles and the number of rounds, a speed-up a median with
-its bootstrap interval, an accuracy a share of so many examples. All intervals here are of one side of a comparison;
-`ratio_interval` puts two of them together.
+Records keep no raw samples. A time is a median with its quartiles and the number of rounds; a speed-up is a median with
+its bootstrap interval; an accuracy is a share of a number of examples. Each interval here belongs to one side of a
+comparison; `ratio_interval` combines two of them.
 
-A session's scatter does not say how far the next session lies. Of one machine, quiet and virtual (reports/reference
-and reports/plan: 85 pairs of sessions that timed the same case), the logarithms of times differed by 0.10 to 0.14 in
-the root of the mean square, and by 0.36 at most. The intervals of the rounds alone, at 99 %, told 2 of 30 and 6 of 15
-of them apart. So the interval of a time has the spread between sessions in it: the larger of 10 % (OF_TIMES) and that
-of the sessions themselves, where there are several. With it none of the 45 is told apart.
+The scatter within a session does not predict the next session. On one quiet virtual machine (reports/reference and
+reports/plan: 85 pairs of sessions that timed the same case), the logarithms of times differed by 0.10 to 0.14 in root
+mean square, and by 0.36 at most. Intervals from the rounds alone, at 99 %, found a difference in 2 of 30 and in 6 of 15
+pairs. So the interval of a time includes the spread between sessions: the larger of 10 % (OF_TIMES) and the spread of
+the sessions themselves, if there are several. With it, none of these 45 pairs shows a difference.
 
-Where other programs take cores the spread has no bound. Of 28 sessions of one commit beside them times differed by up
-to a factor of 50, and 31 to 72 % were told apart. There nothing is told. Speed-ups, which are measured in pairs, were
-told apart in 1 to 6 % of the same pairs of sessions.
+If other programs take cores, the spread has no bound. In 28 sessions of one commit under such load, times differed by
+up to a factor of 50, and 31 to 72 % of the pairs showed a difference. So such times get no verdict. Speed-ups, which
+are measured in pairs, showed a difference in only 1 to 6 % of the same pairs of sessions.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from scipy.special import stdtrit
 from scipy.stats import binomtest
 
 CONFIDENCE = 0.99
-LEAST_ROUNDS = 4  # fewer have no quartiles to speak of
-COUNTED = 0.001  # what counted bytes differ by between two runs of the same, as for Python's own objects
+LEAST_ROUNDS = 4  # fewer give no useful quartiles
+COUNTED = 0.001  # relative difference of counted bytes between two equal runs, such as from Python's own objects
 NONE = "one reading: none"
 TOLD_NOTHING = "not told apart"
 CANNOT_TELL = "cannot tell: other programs computed"
@@ -38,12 +38,12 @@ CANNOT_TELL = "cannot tell: other programs computed"
 
 @dataclass(frozen=True)
 class Metric:
-    """What a larger ratio means and what a smaller one.
+    """The words for a larger and for a smaller ratio, and properties of the figure.
 
-    meters    what counts the figure, where something does
-    between   standard deviation of the logarithm from session to session of one machine, beyond a session's own scatter
-    in_turn   whether it survives that other programs compute, as what was measured in pairs and what was counted does
-    unit      of the figure itself: a key of `regression_conditions.UNITS`
+    meters    the fields that name its meter, if it has one
+    between   standard deviation of the logarithm between sessions of one machine, beyond the scatter within a session
+    in_turn   whether it is valid under load by other programs, because it was measured in pairs or counted
+    unit      the figure's unit: a key of `regression_conditions.UNITS`
     """
 
     larger: str
@@ -54,8 +54,8 @@ class Metric:
     unit: str = "share"
 
 
-OF_TIMES = 0.1  # `between`, see above
-KNOWN = 10  # degrees of freedom behind it: about the sessions from which it was taken
+OF_TIMES = 0.1  # `between` of times: see above
+KNOWN = 10  # degrees of freedom of OF_TIMES: about the number of sessions behind it
 
 METRICS: dict[str, Metric] = {
     "step_seconds": Metric("slower", "faster", between=OF_TIMES, in_turn=False, unit="seconds"),
@@ -74,10 +74,10 @@ EXAMPLES = {"validation_accuracy": "validation_examples", "test_accuracy": "test
 
 @dataclass(frozen=True)
 class Measured:
-    """A figure, its interval (nan where there is none), where that comes from, and the meter that gave the figure.
+    """A figure, its interval (nan if none), the source of the interval, and the meter of the figure.
 
     session   the run_id of its record
-    disturbed whether other programs took what it depends on
+    disturbed whether other programs took cores that it depends on
     """
 
     value: float
@@ -90,8 +90,8 @@ class Measured:
 
 
 def measured_in(row: Mapping[str, Any], metric: str, confidence: float = CONFIDENCE) -> Measured | None:
-    """A metric of one record; None where it has none, where it is not positive (an accuracy may be 0), and for the
-    steps per second beside the median time of which they are the inverse.
+    """A metric of one record; None if it is missing or not positive (an accuracy may be 0). Steps per second also give
+    None if the record has the median step time, because one is the inverse of the other.
     """
     value = row.get(metric)
     if value is None or not (value > 0 or (value == 0 and metric in EXAMPLES)):
@@ -117,7 +117,7 @@ def _there(row: Mapping[str, Any], field: str) -> bool:
 
 
 def _meter(row: Mapping[str, Any], metric: str) -> str:
-    """`live: tracemalloc`: figures of two meters are not compared."""
+    """`live: tracemalloc`. Figures of different meters are not compared."""
     for meter in METRICS[metric].meters:
         kind = meter.removesuffix("_meter")
         if _there(row, f"{kind}_peak_bytes"):
@@ -126,7 +126,7 @@ def _meter(row: Mapping[str, Any], metric: str) -> str:
 
 
 def _around(value: float, half: float, source: str) -> Measured:
-    """The interval that in logarithms reaches `half` to both sides."""
+    """The interval ln(value) ± `half`, in logarithms."""
     return Measured(value, value * math.exp(-half), value * math.exp(half), source)
 
 
@@ -135,8 +135,8 @@ def _student(confidence: float, degrees: float) -> float:
 
 
 def _median(value: float, q1: float, q3: float, rounds: float, confidence: float) -> Measured:
-    """The median's standard error where the logarithms are about normal: sqrt(π/2) σ/√n, with σ = (ln q₃ − ln q₁)/1.349
-    and Student's t of n − 1 degrees of freedom.
+    """The interval of a median whose logarithms are about normal: the standard error is sqrt(π/2) σ/√n, with
+    σ = (ln q₃ − ln q₁)/1.349, and Student's t has n − 1 degrees of freedom.
     """
     sigma = (math.log(q3) - math.log(q1)) / (2 * NormalDist().inv_cdf(0.75))
     error = math.sqrt(math.pi / 2 / rounds) * sigma
@@ -144,7 +144,7 @@ def _median(value: float, q1: float, q3: float, rounds: float, confidence: float
 
 
 def _stored(value: float, low: float, high: float, level: float, confidence: float) -> Measured:
-    """The stored interval, widened or narrowed in logarithms, to each side by itself, where its level is another."""
+    """The stored interval, rescaled to the level `confidence`: in logarithms, each side separately."""
     if not 0 < low <= value <= high:
         return Measured(value, math.nan, math.nan, NONE)
     factor = NormalDist().inv_cdf(0.5 + confidence / 2) / NormalDist().inv_cdf(0.5 + level / 2)
@@ -152,15 +152,15 @@ def _stored(value: float, low: float, high: float, level: float, confidence: flo
 
 
 def _share(value: float, examples: float, confidence: float) -> Measured:
-    """Wilson's interval of a share of n examples. It knows nothing of how much another seed would change."""
+    """Wilson's interval of a share of n examples. It does not cover changes between seeds."""
     found = binomtest(round(value * examples), int(examples)).proportion_ci(confidence, method="wilson")
     return Measured(value, min(found.low, value), max(found.high, value), "examples (Wilson)")
 
 
 def of_repeats(repeats: Sequence[Measured], confidence: float = CONFIDENCE) -> Measured:
-    """One figure for a case that a run has several of, as of several seeds or sessions: their mean, with Student's
-    interval from their spread, which holds all that differs between them. It is never narrower than what the repeats'
-    own intervals make of the mean's: two seeds that agree by chance do not know it without error.
+    """The mean of the repeats of a case, such as several seeds or sessions, with Student's interval from their spread.
+
+    It is never narrower than the mean's interval from the repeats' own intervals: two seeds may agree by chance.
     """
     if len(repeats) == 1:
         return repeats[0]
@@ -182,12 +182,12 @@ def _merged(repeats: Sequence[Measured], value: float, low: float, high: float, 
 
 
 def of_sessions(repeats: Sequence[Measured], metric: str, confidence: float = CONFIDENCE) -> Measured:
-    """The figure of a case from all its repeats in one run. Where `between` of its metric is not 0, the mean of n
-    sessions, with √(w² + (t s/√n)²) to each side in logarithms: w from the sessions' own intervals, s the larger of
-    `between` and their standard deviation, t Student's of n − 1 + KNOWN degrees of freedom.
+    """The figure of a case from all its repeats in one run. If the metric's `between` is 0, see `of_repeats`. Else it
+    is the mean of n sessions, with √(w² + (t s/√n)²) to each side in logarithms: w is from the sessions' own intervals,
+    s is the larger of `between` and their standard deviation, t is Student's with n − 1 + KNOWN degrees of freedom.
 
-    In simulations at 99 %, where sessions differ by 10 % in truth, 0.2 % of equal times are told apart; by 14 %, 1 to
-    2 %; by 30 %, 29 % (one session a side), 3 % (three) and 2 % (five).
+    Simulations at 99 % found false differences between equal times in 0.2 % of cases if sessions truly vary by 10 %; in
+    1 to 2 % for 14 %; for 30 %, in 29 % (one session a side), 3 % (three) and 2 % (five).
     """
     sessions = dict.fromkeys(repeat.session for repeat in repeats)
     each = [of_repeats([r for r in repeats if r.session == session], confidence) for session in sessions]
@@ -204,11 +204,11 @@ def of_sessions(repeats: Sequence[Measured], metric: str, confidence: float = CO
 
 
 def ratio_interval(base: Measured, new: Measured) -> tuple[float, float]:
-    """The interval of new/base for two that were measured apart from each other, from the intervals of both; nan where
-    one has none. Where `new` is 0, from 0 to what its end makes of the base's.
+    """The interval of new/base from the intervals of two independent figures; nan if one has none.
 
     In logarithms, d = n − b: [d − √((n − n_low)² + (b_high − b)²), d + √((n_high − n)² + (b − b_low)²)] (MOVER: Zou and
-    Donner 2008, Statistics in Medicine 27:1693). It keeps the level of the two, and their asymmetry.
+    Donner 2008, Statistics in Medicine 27:1693). It keeps their level and their asymmetry. If `new` is 0, the interval
+    is [0, new_high/base_low].
     """
     if not all(end > 0 for end in (base.low, base.high, new.high)):
         return math.nan, math.nan
@@ -223,15 +223,15 @@ def ratio_interval(base: Measured, new: Measured) -> tuple[float, float]:
 
 
 def is_disturbed(row: Mapping[str, Any], metric: str, crowded: bool) -> bool:
-    """Whether a figure depends on the cores that other programs took, if they did: a time, and an accuracy that was
-    reached within so many seconds.
+    """Whether other programs took cores that the figure depends on. Times depend on them, and so do accuracies of
+    training within a time budget.
     """
     return crowded and (not METRICS[metric].in_turn or (metric in EXAMPLES and _there(row, "budget_seconds")))
 
 
 def verdict(metric: str, low: float, high: float, disturbed: bool = False) -> str:
-    """What the whole interval of the ratio says; without one nothing is told apart, and of what was disturbed nothing
-    at all.
+    """The word for the ratio if its whole interval lies on one side of 1; else, or without an interval, TOLD_NOTHING. A
+    disturbed figure gives CANNOT_TELL.
     """
     if disturbed:
         return CANNOT_TELL

@@ -1,4 +1,4 @@
-"""The runs of a report: their labels, and which of them are read as one."""
+"""The labels of a report's runs, and the decision which runs are read as one."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass
 
 from gsbench.report.reading import TRAINING, Record, recorded_at
 
-# What runs that are read as one must have in common. The commit is not of it: the page names all of them.
+# Runs that are read as one must agree in these fields. The commit may differ: the page names all commits.
 SETUP = (
     "machine_cpu", "machine_cores", "machine_memory_bytes", "machine_os", "machine_gpu", "machine_blas",
     "machine_blas_threads", "python_version", "numpy_version", "scipy_version", "chainer_version", "cupy_version",
     "cuda_version", "gsbench_version", "freed_memory",
 )  # fmt: skip
-PEERS_SETUP = ("torch_version", "pyro_version")  # known only to runs that timed peers
+PEERS_SETUP = ("torch_version", "pyro_version")  # only runs that timed peers have these
 
 _NOISE = re.compile(r"\((R|TM|C)\)|\bCPU\b|\bProcessor\b|\b\d+-Core\b|@.*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Run:
-    """The label of a run, and that of the first of the runs that are read as one with it."""
+    """The label of a run, and the label of its joint run, which is the label of the joint run's first run."""
 
     label: str
     joint: str
@@ -30,11 +30,10 @@ class Run:
 def label_runs(records: Sequence[Record]) -> dict[str, Run]:
     """`run_id` → its labels, in the order in which the runs began.
 
-    Runs are read as one where they are of one machine and the same versions, and where they complete one another: no
-    two of them have more than half of the smaller one's cases in common. Runs that repeat each other are there to be
-    compared, and so stand side by side.
+    Runs are read as one, a joint run, if their machine and versions agree and if they complete one another: no two of
+    them share more than half of the smaller one's cases. Runs that repeat each other stay separate for comparison.
 
-    Training runs, each of which has an id of its own, count as one run where they are of one setup.
+    Each training run has an id of its own. Training runs of one setup count as one run.
     """
     names = _names(records)
     own: dict[str, list[Record]] = {}
@@ -55,7 +54,7 @@ def label_runs(records: Sequence[Record]) -> dict[str, Run]:
 
 
 def _names(records: Sequence[Record]) -> dict[str, str]:
-    """`run_id` → itself, or that of the first training run of the same setup."""
+    """`run_id` → itself; for a training run, the `run_id` of the first training run of the same setup."""
     setups: dict[tuple[object, ...], str] = {}
     names: dict[str, str] = {}
     for record in records:
@@ -68,9 +67,9 @@ def _names(records: Sequence[Record]) -> dict[str, str]:
 
 
 def _complete(run: Sequence[Record], other: Sequence[Record]) -> bool:
-    """Whether two runs are of one setup and measured, for the most part, different cases."""
+    """Whether two runs have the same setup and mostly different cases."""
     if not any(_first(run, field) for field in ("machine_cpu", "machine_gpu")):
-        return False  # nobody knows what machine that was
+        return False  # the machine is unknown
     if any(_first(run, field) != _first(other, field) for field in SETUP):
         return False
     for field in PEERS_SETUP:
@@ -82,7 +81,7 @@ def _complete(run: Sequence[Record], other: Sequence[Record]) -> bool:
 
 
 def _first(records: Sequence[Record], field: str) -> object:
-    """The first value of a field that is there: a case that failed early may lack it."""
+    """The first known value of a field. A case that failed early may lack it."""
     return next((record[field] for record in records if record.get(field) is not None), None)
 
 
@@ -91,7 +90,7 @@ def _cases(records: Sequence[Record]) -> set[tuple[str, str]]:
 
 
 def _labels(runs: dict[str, list[Record]]) -> dict[str, str]:
-    """Machine and start of each run, in the order of their start; labels that fall together get their id appended."""
+    """The machine and the start of each run, in the order of the starts. Equal labels get the run's id appended."""
     starts, machines = {}, {}
     for run_id, records in runs.items():
         times = [time.isoformat() for time in map(recorded_at, records) if time]

@@ -1,4 +1,4 @@
-"""Which settings tell rows apart, and the labels made of them."""
+"""The settings that tell rows apart, and labels made from them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from gsbench.report.text import plain
 
 
 def distinguishing(rows: pd.DataFrame, fields: Sequence[str]) -> list[str]:
-    """The fewest fields, taken in their order, that tell apart all that the fields can tell apart.
+    """The fewest fields, in the given order, that tell apart as many rows as all fields together.
 
-    A field that is null in some rows and has one value in all others tells nothing.
+    A field with one value apart from nulls does not tell rows apart.
     """
     chosen: list[str] = []
     kinds = 1
@@ -23,6 +23,6 @@ def distinguishing(rows: pd.DataFrame, fields: Sequence[str]) -> list[str]:
 
 
 def settings_labels(rows: pd.DataFrame, fields: Sequence[str], heads: Sequence[str]) -> list[str]:
-    """For each row its head and its settings, such as `glyphs, labelled_per_class 20`; nulls are left out."""
+    """Each row's head and settings, such as `glyphs, labelled_per_class 20`. Nulls are left out."""
     columns = [["" if pd.isna(value) else f"{field} {plain(value)}" for value in rows[field]] for field in fields]
     return [", ".join(filter(None, parts)) for parts in zip(heads, *columns, strict=True)]

@@ -1,4 +1,4 @@
-"""How figures are written out: units, numbers, names, and the conditions under which rows were measured."""
+"""Writes figures as text: units, numbers, names, and the conditions of the measurements."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ DATASET_NAMES = {"mnist": "MNIST", "omniglot": "Omniglot"}
 STATUS_NAMES = {"too-large": "too large", "out-of-memory": "out of memory"}
 
 _CASE = settings_of(Settings)
-# The fields of the settings that a caption names, and how: `{}` is the value.
+# The settings that a caption names: field → text, with `{}` for the value.
 CAPTIONS = {
     s.record: s.caption for kind in ("work", "session", "task") for s in _CASE.values() if s.about == kind and s.caption
 }
 
 
 def seconds(value: float) -> str:
-    """Three digits with the unit that suits: 840 µs, 12.3 ms, 1.70 s."""
+    """Three digits and a suitable unit: 840 µs, 12.3 ms, 1.70 s."""
     scale, unit = next((pair for pair in ((1.0, "s"), (1e-3, "ms")) if value >= pair[0]), (1e-6, "µs"))
     return f"{three_digits(value / scale)} {unit}"
 
 
 def size(value: float) -> str:
-    """Bytes in the binary unit that suits: 12.0 MiB, 3.40 GiB."""
+    """Bytes in a suitable binary unit: 12.0 MiB, 3.40 GiB."""
     units = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
     scale, unit = next((pair for pair in units if value >= pair[0]), (1, "B"))
     return f"{three_digits(value / scale)} {unit}"
@@ -44,7 +44,7 @@ def three_digits(value: float) -> str:
     """At least three digits, never in powers of ten: 0.00123, 1.70, 12.3, 8,130."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
-    rounded = abs(float(f"{value:.3g}"))  # 99.96 is written as 100 is
+    rounded = abs(float(f"{value:.3g}"))  # so that 99.96 becomes 100
     decimals = max(0, 2 - math.floor(math.log10(rounded)))
     return f"{value:,.{decimals}f}"
 
@@ -60,40 +60,40 @@ def percent(value: float) -> str:
 
 
 def measure(value: float, write: Callable[[float], str]) -> str:
-    """The value as `write` writes it, or that it was not measured."""
+    """The value as text from `write`, or NOT_MEASURED."""
     return NOT_MEASURED if pd.isna(value) else write(value)
 
 
 def cell(field: str, write: Callable[[Any], str] | None = None, none: str = "") -> Callable[[Mapping[Any, Any]], str]:
-    """What writes the field of a row; `none` where the row has nothing there."""
+    """A function that writes a row's field; `none` if the row has no value."""
     return lambda row: none if row[field] is None or pd.isna(row[field]) else (write or plain)(row[field])
 
 
 def interval(low: float, high: float, write: Callable[[float], str] = three_digits) -> str:
-    """What follows a figure that has an interval: ` [9.10, 13.0]`; nothing where there is none."""
+    """The interval after a figure: ` [9.10, 13.0]`; "" without an interval."""
     return "" if pd.isna(low) or pd.isna(high) else f" [{write(low)}, {write(high)}]"
 
 
 def speedup(row: Mapping[Any, Any]) -> str:
-    """`9.90 × [9.10, 13.0]`; "" where the row has none."""
+    """`9.90 × [9.10, 13.0]`; "" if the row has no speed-up."""
     return cell("speedup", lambda found: times(found) + interval(row["speedup_low"], row["speedup_high"]))(row)
 
 
 def interval_name(rows: pd.DataFrame) -> str:
-    """What intervals the rows have: `99 % bootstrap`."""
+    """The kind of the rows' intervals: `99 % bootstrap`."""
     levels = values(rows, "confidence")
     return f"{listed(f'{100 * level:g} %' for level in levels)} bootstrap" if levels else "the recorded"
 
 
 def plain(value: Any) -> str:
-    """A setting as a reader writes it: whole numbers without a point, nothing where there is none."""
+    """A setting as text: whole numbers without a point, NOT_MEASURED for null."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return NOT_MEASURED
     return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def one_line(value: Any) -> str:
-    """`plain`, in one line in which nothing is hidden."""
+    """`plain` in one line, with hidden characters made visible."""
     return visible(" ".join(plain(value).split()))
 
 
@@ -110,13 +110,13 @@ def status_name(status: str) -> str:
 
 
 def baseline_name(rows: pd.DataFrame) -> str:
-    """The one baseline that the rows name; else what all of them are."""
+    """The name of the rows' only baseline; "the exact sum" if there are several or none."""
     names = values(rows, "baseline")
     return names[0] if len(names) == 1 else EXACT_SUM
 
 
 def values(rows: pd.DataFrame, field: str) -> list[Any]:
-    """The distinct values of a field, nulls left out, in the order of first sight."""
+    """The distinct values of a field without nulls, in the order of first appearance."""
     return list(rows[field].dropna().unique())
 
 
@@ -133,18 +133,18 @@ def conditions(rows: pd.DataFrame) -> str:
 
 
 def settings(rows: pd.DataFrame) -> str:
-    """`preset small, batch 100, …`: what a caption names of the settings of the rows."""
+    """`preset small, batch 100, …`: the rows' settings in a caption."""
     found = [(form, in_order(values(rows, field))) for field, form in CAPTIONS.items()]
     return ", ".join(form.format(listed(own)) for form, own in found if own)
 
 
 def in_order(found: Iterable[Any]) -> list[Any]:
-    """Numbers by size, then all else by its text."""
+    """Numbers in ascending order, then strings in alphabetical order."""
     return sorted(found, key=lambda value: (isinstance(value, str), value))
 
 
 def devices(rows: pd.DataFrame, form: str = "{} ({})") -> str:
-    """`cpu (AMD EPYC 7B13, 2 threads)`, one after the other where there are several."""
+    """`cpu (AMD EPYC 7B13, 2 threads)`; several devices are joined by semicolons."""
     columns = ["device", "machine_cpu", "machine_gpu", "threads"]
     found = []
     for device, cpu, gpu, threads in rows[columns].drop_duplicates().itertuples(index=False):
@@ -154,12 +154,12 @@ def devices(rows: pd.DataFrame, form: str = "{} ({})") -> str:
     return "; ".join(dict.fromkeys(found))
 
 
-# With one of these a spreadsheet begins a formula. What is written wide in East Asia counts as well.
+# A cell that begins with one of these is a formula to a spreadsheet. East Asian full-width forms count as well.
 _FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 
 
 def csv_cell(value: Any) -> Any:
-    """Text as a spreadsheet shows it and does not compute it: an apostrophe stands before what would be a formula."""
+    """Text that a spreadsheet shows without computing it: an apostrophe is put before a would-be formula."""
     if not isinstance(value, str):
         return value
     is_formula = value.startswith(_FORMULA) and not re.fullmatch(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?", value)
@@ -167,7 +167,7 @@ def csv_cell(value: Any) -> Any:
 
 
 def csv_text(table: pd.DataFrame) -> str:
-    """The table as CSV: numbers with the 15 digits that a float64 is sure to keep, whole ones without a point."""
+    """The table as CSV. Numbers have 15 digits, which a float64 always keeps; whole numbers have no point."""
     columns = [table.iloc[:, i] for i in range(table.shape[1])]
     written = [c if is_numeric_dtype(c) else pd.Series(list(map(csv_cell, c)), c.index, dtype=object) for c in columns]
     whole = pd.DataFrame(dict(enumerate(written)), index=table.index)

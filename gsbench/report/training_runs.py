@@ -1,4 +1,4 @@
-"""Training runs as their figures and tables take them: by task and K, with the spread over seeds."""
+"""Training runs, prepared for figures and tables: grouped by task and K, with the spread over seeds."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from gsbench.report.frame import measured
 from gsbench.report.reading import TRAINING
 from gsbench.report.training_settings import task_head
 
-SUBJECT = ["model", "task", "n_classes"]  # what has a panel or a table of its own
-SHARE_OF_WORST = 0.95  # of the lowest final accuracy: what `times_to_target` waits for
-Points = list[tuple[np.ndarray, np.ndarray]]  # of each run its x and its y
+SUBJECT = ["model", "task", "n_classes"]  # fields that identify a panel or a table
+SHARE_OF_WORST = 0.95  # the target of `times_to_target`, as a share of the lowest final accuracy
+Points = list[tuple[np.ndarray, np.ndarray]]  # (x, y) of each run
 
 
 def training_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """All training runs whose task is known, whatever became of them, with `steps_per_second` and `labels`."""
+    """All training runs with a known task, whatever their status. `labels`, the number of labels, is added."""
     rows = frame[frame["group"] == TRAINING].dropna(subset=["model", "dataset", "n_classes", "estimator"])
     return rows.assign(labels=rows["labelled_per_class"] * rows["n_classes"])
 
 
 def finished_runs(frame: pd.DataFrame, *needed: str) -> pd.DataFrame:
-    """Those that came to their end, with a final validation accuracy and the figures needed."""
+    """The training runs that finished and have a final validation accuracy and all `needed` fields."""
     ended = measured(frame, TRAINING, "validation_accuracy", *needed)
     rows = training_rows(frame)
     return rows[rows.index.isin(ended.index)]
 
 
 def subjects_of(rows: pd.DataFrame) -> list[Any]:
-    """What is in SUBJECT, each once."""
+    """The distinct values of SUBJECT."""
     return list(rows[SUBJECT].drop_duplicates().itertuples(index=False, name=None))
 
 
@@ -44,15 +44,15 @@ def of_subject(rows: pd.DataFrame, subject: tuple[str, str, float]) -> pd.DataFr
 
 
 def subject_title(row: Any) -> str:
-    """`ADGM on MNIST, K = 10, 100 labels, preset blog`, and what else tells its task from others."""
+    """`ADGM on MNIST, K = 10, 100 labels, preset blog`, and other settings that distinguish its task."""
     model, data = text.model_name(row["model"]), text.dataset_name(row["dataset"])
     more = row["task"].removeprefix(task_head(row))
     return f"{model} on {data}, K = {row['n_classes']:,.0f}, {row['labels']:,.0f} labels, preset {row['preset']}{more}"
 
 
 def over_seeds(rows: pd.DataFrame, by: Sequence[str], figures: Sequence[str]) -> pd.DataFrame:
-    """A row for each of `by`: the mean over its runs of each figure, and its ends as `<figure>_low` and `_high`; `runs`
-    and `seeds` say how many there are.
+    """A row for each value of `by`: the mean of each figure over its runs, and the least and the greatest value as
+    `<figure>_low` and `<figure>_high`; `runs` and `seeds` are their numbers.
     """
     groups = rows.groupby(list(by), sort=True)
     parts = [groups[figure].agg(["mean", "min", "max"]).set_axis(_ends(figure), axis=1) for figure in figures]
@@ -75,9 +75,9 @@ def seeds_sentence(rows: pd.DataFrame, means: str = "mean", ends: str = "bars") 
 
 
 def mean_curve(runs: Points) -> pd.DataFrame:
-    """The runs' mean, `low` and `high` at every `x` of any of them, as far as all of them go.
+    """The runs' `mean`, `low` and `high` at every `x` of any run, within the range that all runs cover.
 
-    Between its own points a run is taken to be linear. Each x ascends.
+    A run is interpolated linearly between its points. Each run's x must ascend.
     """
     first, last = max(x[0] for x, _ in runs), min(x[-1] for x, _ in runs)
     grid = np.unique(np.concatenate([x for x, _ in runs]))
@@ -87,7 +87,7 @@ def mean_curve(runs: Points) -> pd.DataFrame:
 
 
 def crossing(x: np.ndarray, accuracy: np.ndarray, target: float) -> float:
-    """The x at which the accuracy first reaches the target, linear between evaluations; nan where it never does."""
+    """The x at which the accuracy first reaches the target, linear between evaluations; nan if it never does."""
     reached = np.flatnonzero(accuracy >= target)
     if not reached.size:
         return float("nan")
@@ -99,9 +99,9 @@ def crossing(x: np.ndarray, accuracy: np.ndarray, target: float) -> float:
 
 
 def targets(rows: pd.DataFrame) -> pd.DataFrame:
-    """For each of SUBJECT the `target`: SHARE_OF_WORST times the lowest final accuracy of its runs.
+    """The `target` of each SUBJECT: SHARE_OF_WORST times the lowest final accuracy of its runs.
 
-    `labels-only` sets no target, as it is a mark to be held against and not a competitor, unless it is alone.
+    `labels-only` is a reference, not a competitor: it sets the target only if there are no other estimators.
     """
     has_rivals = (rows["estimator"] != BASELINE).groupby([rows[name] for name in SUBJECT]).transform("any")
     rivals = rows[(rows["estimator"] != BASELINE) | ~has_rivals]
@@ -110,7 +110,7 @@ def targets(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def times_to_target(rows: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
-    """The runs that reach the `target` of their subject, with the `seconds` of training that they took until then."""
+    """The runs that reach the `target` of their subject, with the `seconds` of training until then."""
     rows = rows.merge(targets(rows), on=SUBJECT)
     points = curves[curves["group"] == TRAINING].dropna(subset=["seconds", "accuracy"])
     by_case = dict(iter(points.groupby("case")))

@@ -1,4 +1,4 @@
-"""What tells training runs apart beside their estimators and seeds: the task that a run was trained for."""
+"""The task of a training run: all settings in which runs may differ, except estimator, seed and K."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from gsbench.settings import NETWORKS, Settings
 OF_TASK = ["model", "dataset", "preset", "labelled_per_class"]
 _CASE, _RUN = settings_of(Settings), settings_of(RunSettings)
 BUDGETS = {s.record: s.caption for s in _RUN.values() if s.about == "budget"}
-# Settings in which null is a value: one that is off, or its default.
+# Settings for which null is a value: off, or the default.
 NULL_IS_OFF = {s.record for s in SETTINGS.values() if s.or_none and not s.filled}
-# All that two runs of one task may differ in besides, what one looks for first in front.
+# Further settings that may tell tasks apart, the most important first.
 OTHERS = tuple(
     field
     for field in (
@@ -30,10 +30,10 @@ OTHERS = tuple(
 
 
 def training_tasks(rows: pd.DataFrame) -> pd.Series:
-    """Of each training run the data set, the labels and the preset, such as `MNIST, 10 labels a class, preset blog`,
-    and whatever else differs between the runs of one of these and K.
+    """The task of each training run: data set, labels and preset, such as `MNIST, 10 labels a class, preset blog`, and
+    all settings that differ between runs that share these and K.
 
-    What a run came to know only when it began, such as the version of its data, is told by runs that were evaluated.
+    Only evaluated runs decide which settings differ: others may lack values known after a start, such as data versions.
     """
     tasks = pd.Series([""] * len(rows), index=rows.index, dtype=object)
     known = {field: known_values(rows, field) for field in OTHERS if field in rows or field == "budget"}
@@ -52,13 +52,13 @@ def task_head(row: Any) -> str:
 
 
 def known_values(rows: pd.DataFrame, field: str) -> list[Any]:
-    """The values of a setting, "none" where null is one of them."""
+    """The values of a setting. A null that is a value becomes "none"."""
     if field == "budget":
         return [budget(row) for _, row in rows.iterrows()]
     return ["none" if field in NULL_IS_OFF and pd.isna(value) else value for value in rows[field]]
 
 
 def budget(row: Any) -> str:
-    """`20 epochs`, `2,000 steps`, or the first that is spent of several: `20 epochs or 60 s`."""
+    """`20 epochs`, `2,000 steps`, or several, of which the first to be reached ends the run: `20 epochs or 60 s`."""
     given = [(row[field], caption) for field, caption in BUDGETS.items() if not pd.isna(row[field])]
     return " or ".join(caption.format(f"{value:,.15g}") for value, caption in given)

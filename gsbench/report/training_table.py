@@ -1,4 +1,4 @@
-"""The section of the page on training runs: a table for each task and K, and the samplers held against the sum."""
+"""The page's section on training runs: a table for each task and K, and comparisons of samplers with the sum."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from gsbench.report.training_runs import SUBJECT, finished_runs, over_seeds, sub
 FIGURES = (
     "step", "validation_accuracy", "train_seconds", "wall_seconds", "steps_per_second", "peak_bytes", "test_accuracy",
 )  # fmt: skip
-SAME = 0.0005  # a difference of accuracies that is written as 0.0 percentage points
+SAME = 0.0005  # smaller differences of accuracies round to 0.0 percentage points
 
 
 def training_section(frame: pd.DataFrame) -> Section | None:
-    """The tables, and what did not come to its end; None where there are no training runs."""
+    """The tables, and the runs that did not finish; None without training runs."""
     if not (frame["group"] == TRAINING).any():
         return None
     finished, rows = finished_runs(frame), training_rows(frame)
@@ -44,14 +44,14 @@ def _several(rows: pd.DataFrame) -> bool:
 
 
 def _accuracies(rows: pd.DataFrame) -> str:
-    """What the two accuracies are of, and that the test part chose nothing."""
+    """Sentences on the two accuracies. The test part was not used for any choice."""
     on = {part: _examples(rows, part) for part in ("validation", "test")}
     tested = f" Test accuracy, reported apart:{on['test']} evaluated once, at the end of the run; it chose nothing."
     return f"Validation accuracy:{on['validation']} at the end of training.{tested if on['test'] else ''}"
 
 
 def _examples(rows: pd.DataFrame, part: str) -> str:
-    """` of 10,000 examples, q(y|a,x) averaged over 100 draws of a,`; "" where no run was evaluated on the part."""
+    """` of 10,000 examples, q(y|a,x) averaged over 100 draws of a,`; "" if no run was evaluated on the part."""
     rows = rows[rows[f"{part}_accuracy"].notna()]
     if rows.empty:
         return ""
@@ -63,8 +63,8 @@ def _examples(rows: pd.DataFrame, part: str) -> str:
 
 
 def _of_subject(rows: pd.DataFrame, every: pd.DataFrame) -> list[Block]:
-    """The table of one task and K under its heading, and a line for each sampler beside the sum. `every` are all runs,
-    of which those of this subject that did not come to their end are counted.
+    """The table of one task and K under its heading, and a line for each sampler that compares it with the sum. `every`
+    is all runs; the table counts the unfinished ones of this subject.
     """
     points = over_seeds(rows, ["estimator"], FIGURES).set_index("estimator")
     first = rows.iloc[0]
@@ -76,7 +76,7 @@ def _of_subject(rows: pd.DataFrame, every: pd.DataFrame) -> list[Block]:
 
 
 def _counts(lost: pd.DataFrame) -> str:
-    """` (1 diverged, 2 unfinished)`; "" where there are none."""
+    """` (1 diverged, 2 unfinished)`; "" if there are none."""
     counts = lost["status"].value_counts().sort_index()
     return f" ({', '.join(f'{n} {text.status_name(status)}' for status, n in counts.items())})" if len(counts) else ""
 
@@ -86,7 +86,7 @@ def _count(steps: float) -> str:
 
 
 def _accuracy(figure: str) -> Callable[[Any], str]:
-    """`92.1 % (91.5 to 92.6)`; without the ends where there is one run."""
+    """`92.1 % (91.5 to 92.6)`; without the range if there is one run."""
     mean = text.cell(figure, text.percent)
     return lambda point: f"{mean(point)} ({_ends(point, figure)})" if mean(point) and point["runs"] > 1 else mean(point)
 
@@ -110,8 +110,8 @@ NOT_FINISHED: Columns = {
 
 
 def against_the_sum(rows: pd.DataFrame, points: pd.DataFrame) -> list[str]:
-    """A sentence for each sampler on how far its mean validation accuracy lies from that of the exact sum over q, and
-    on the seeds of both; none where no sum was trained. `points` are `over_seeds` of the rows, by estimator.
+    """A sentence for each sampler: the difference between its mean validation accuracy and the exact sum's, and the
+    seeds of both. No sentences without an exact sum. `points` is `over_seeds` of the rows, indexed by estimator.
     """
     sums, samplers = names_with(rows, "exact_sum"), names_with(rows, "draws_y")
     return [_held_against(name, points.loc[name], sums[0], points.loc[sums[0]]) for name in samplers] if sums else []
@@ -143,7 +143,7 @@ def _overlap(first: pd.Series, second: pd.Series) -> str:
 
 
 def _not_finished(frame: pd.DataFrame) -> list[Block]:
-    """A table of the runs that diverged, failed or are unfinished, with how far they came; nothing where all ended."""
+    """A table of runs that diverged, failed or are unfinished, with their last step; empty if all finished."""
     rows = frame[(frame["group"] == TRAINING) & (frame["status"] != "ok")]
     table = Table.of(NOT_FINISHED, rows.sort_values(["status", "case"], kind="stable"))
     return [Heading("Runs that did not come to their end"), table] if len(rows) else []

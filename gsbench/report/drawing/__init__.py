@@ -1,1 +1,1 @@
-"""How figures are drawn: a figure is declared, its points are a frame, and one of four shapes draws them."""
+"""The drawing of figures: a figure is a declaration, its points are a frame, and one of four shapes draws them."""

@@ -1,6 +1,6 @@
-"""Small helpers on matplotlib axes: the scales that a metric may have, and room for marks and for points of one K.
+"""Helpers for matplotlib axes: the scales of metrics, and room for marks and for several points at one K.
 
-A scale is a function (axis, values): it is called when all is drawn, with all values and ends of intervals on the axis.
+A scale is a function (axis, values). It is called after all drawing, with all values and interval ends on the axis.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from matplotlib.ticker import (
 
 from gsbench.report.drawing.styles import by_estimator
 
-DIGIT = 0.07  # inches of a digit of a tick's label
-DEEPEST = 1e6  # how far below the largest value the axis of `from_zero` is logarithmic, at most
-SPREAD = 0.5  # the most that `side_by_side` takes, in units of log K
-WIDEST_LINEAR = 8  # largest over smallest value that still reads well on an axis from 0
-FEW = [1, 2, 2.5, 5, 10]  # steps of ticks
+DIGIT = 0.07  # inches: width of a digit in a tick's label
+DEEPEST = 1e6  # largest ratio that the logarithmic part of `from_zero` covers
+SPREAD = 0.5  # largest width used by `side_by_side`, in units of ln K
+WIDEST_LINEAR = 8  # largest ratio of values that is readable on an axis from 0
+FEW = [1, 2, 2.5, 5, 10]  # allowed tick steps
 
 
 def plain_log(axis: Axis) -> None:
-    """Ticks that suit the span of a logarithmic axis, written as plain numbers. Call it when all is drawn."""
+    """Sets ticks that suit the span of a logarithmic axis, as plain numbers. To be called after all drawing."""
     low, high = axis.get_view_interval()
     widest = 100 if isinstance(axis, XAxis) else 1000  # numbers side by side need more room
     if high / low < 6:
@@ -62,14 +62,14 @@ def log(axis: Axis, values: np.ndarray) -> None:
 
 
 def log_with_room(axis: Axis, values: np.ndarray) -> None:
-    """With a factor of room around the values."""
+    """Logarithmic, with a margin around the values."""
     factor = max(1.3, (values.max() / values.min()) ** 0.15)
     _set(axis, scale="log", lim=(values.min() / factor, values.max() * factor))
     plain_log(axis)
 
 
 def log_around_one(axis: Axis, values: np.ndarray) -> None:
-    """With the 1 in the middle; never so narrow that noise looks like news."""
+    """Logarithmic around 1, and never so narrow that noise looks like an effect."""
     reach = min(max(1.15, 1.05 * values.max(), 1.05 / values.min()), 20.0)
     _set(axis, scale="log")
     _set(axis, lim=(1 / reach, reach))
@@ -77,7 +77,7 @@ def log_around_one(axis: Axis, values: np.ndarray) -> None:
 
 
 def from_zero(axis: Axis, values: np.ndarray) -> None:
-    """From 0 on: linear up to the power of ten at or below the smallest value, logarithmic from there."""
+    """From 0: linear up to the power of ten at or below the smallest value, then logarithmic."""
     found = values[values > 0]
     most = found.max() if found.size else 0.1
     least = max(found.min(), most / DEEPEST) if found.size else 0.01
@@ -91,19 +91,19 @@ def from_zero(axis: Axis, values: np.ndarray) -> None:
 
 
 def linear_from_zero(axis: Axis, values: np.ndarray) -> None:
-    """So that what is small looks small."""
+    """Linear from 0, so that small values look small."""
     _set(axis, lim=(0.0, 1.08 * values.max()))
     axis.set_major_locator(MaxNLocator(6, steps=FEW))
 
 
 def linear_or_log(axis: Axis, values: np.ndarray) -> None:
-    """From 0 on, so that level looks level; logarithmic where the values lie too far apart for that."""
+    """Linear from 0, so that equal values look equal; logarithmic if the values lie too far apart."""
     wide = values.max() > WIDEST_LINEAR * values.min()
     (log if wide else linear_from_zero)(axis, values)
 
 
 def percents(axis: Axis, values: np.ndarray) -> None:
-    """Over two percentage points at least, so that points that lie close by are not blown up."""
+    """Linear over at least two percentage points, so that small differences look small."""
     span = values.max() - values.min()
     room = max(0.1 * span, 1 - span / 2)
     _set(axis, lim=(values.min() - room, values.max() + room))
@@ -123,15 +123,15 @@ def _set(axis: Axis, **settings: object) -> None:
         getattr(axis.axes, f"set_{'x' if isinstance(axis, XAxis) else 'y'}{what}")(value)
 
 
-# An axis of numbers that were chosen, such as class counts.
+# An axis of chosen numbers, such as class counts.
 
 
 def class_axis(ax: Axes, counts: Iterable[float], margin: float = 1.25) -> None:
-    """x is logarithmic, with ticks at the numbers measured, as many of them as are legible: the ends first, then powers
-    of ten, then the others. The axis ends a factor of `margin` beyond the ends.
+    """Makes x logarithmic, with as many ticks at measured numbers as are legible: the ends come first, then powers of
+    ten, then the others. The axis extends beyond both ends by a factor of `margin`.
     """
     ks = sorted(set(counts))
-    ax.set_xlim(ks[0] / margin, ks[-1] * margin)  # before the scale, which would look for limits in points at one K
+    ax.set_xlim(ks[0] / margin, ks[-1] * margin)  # before the scale, which finds no limits if all points have one K
     ax.set_xscale("log")
     inches = ax.bbox.width / ax.figure.dpi / np.log(margin**2 * ks[-1] / ks[0])
     legible: list[float] = []
@@ -145,9 +145,9 @@ def class_axis(ax: Axes, counts: Iterable[float], margin: float = 1.25) -> None:
 
 
 def side_by_side(estimators: Iterable[str], counts: Iterable[float]) -> dict[str, float]:
-    """Factors by which the points of each estimator stand left or right of their K, so that bars do not hide another.
+    """Factors that shift each estimator's points left or right of their K, so that bars do not overlap.
 
-    Together they take no more room than the two K that are nearest to one another leave.
+    Together the shifted points fit into the gap between the two nearest K.
     """
     names, ks = by_estimator(estimators), sorted(set(counts))
     nearest = min(np.diff(np.log(ks)), default=SPREAD)
@@ -156,7 +156,7 @@ def side_by_side(estimators: Iterable[str], counts: Iterable[float]) -> dict[str
 
 
 def leave_room(ax: Axes, marks: int, *, top: bool) -> None:
-    """Widens a logarithmic y axis so that `marks` lines of marks stand above, or below, all that is drawn."""
+    """Widens a logarithmic y axis so that `marks` lines of marks fit above (`top`) or below everything drawn."""
     if not marks or ax.get_yscale() != "log":
         return
     low, high = ax.get_ylim()

@@ -1,4 +1,4 @@
-"""Accuracy as training goes on: means with bands, by epoch and by second."""
+"""Accuracy during training: means with bands, against epochs and against seconds."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from gsbench.report.drawing.axes import FEW, log, plain_log
 from gsbench.report.drawing.shapes import Panels, Shape, first_of_rows, lines_of
 from gsbench.report.drawing.styles import Look
 
-WIDEST_LINEAR = 30  # latest over earliest evaluation that still reads well on an axis from 0
-MARKERS = 8  # on a line, so that lines stay legible
+WIDEST_LINEAR = 30  # largest ratio of latest to earliest evaluation that is readable on an axis from 0
+MARKERS = 8  # per line, so that lines stay legible
 
 
 @dataclass(frozen=True)
 class Curves(Shape):
-    """A line for each estimator and series, a band between `low` and `high`, and lines of other kinds, one for each
-    `line`.
+    """A line for each estimator and series, and a band between `low` and `high`. Points of other kinds have a line for
+    each `line`.
 
-    x is linear from 0 on; where its metric has a logarithmic scale and its range is wide, it is logarithmic, from the
-    first evaluation after 0 on.
+    x is linear from 0. If its metric has a logarithmic scale and its range is wide, it is logarithmic from the first
+    evaluation after 0.
     """
 
     def set_scales(self, panels: Panels, points: pd.DataFrame) -> None:
-        """Accuracies begin at `floor`, and epochs end at `x_end`, where points lie beyond them."""
+        """Cuts the axis of accuracies at `floor` and the axis of epochs at `x_end` if points lie beyond them."""
         for ax, values in first_of_rows(panels, points):
             floor, most = values["floor"].max(), values[["y", "high"]].max().max()
             if values["y"].min() < floor:

@@ -1,4 +1,4 @@
-"""A figure as a declaration: what it is called, which question it answers, its points, its shape and its caption."""
+"""A figure as a declaration: its name, the question that it answers, its points, its shape and its caption."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from gsbench.report.frame import LOST
 
 @dataclass(frozen=True)
 class Declared:
-    """What the registry of figures holds.
+    """An entry of the registry of figures.
 
-    place     its rank on the page
-    name      of its files, and in the registry
-    question  which it helps to answer: a key of `page.QUESTIONS`
-    group     of the records that it is drawn from
-    missed    when a report says that the figure is missing
+    place     the figure's rank on the page
+    name      its name in the registry and of its files
+    question  the question that it helps to answer: a key of `page.QUESTIONS`
+    group     the group of its records
+    missed    when a report calls the figure missing
     """
 
     place: int
@@ -36,7 +36,7 @@ class Declared:
 
 @dataclass(frozen=True)
 class Pictures(Declared):
-    """A sheet of pictures, which has no points: `draw` is (frame, curves, look) → Plot or None."""
+    """A sheet of pictures without points. `draw`: (frame, curves, look) → Plot or None."""
 
     draw: Callable[[pd.DataFrame, pd.DataFrame, Look], Plot | None]
 
@@ -45,13 +45,12 @@ class Pictures(Declared):
 class Figure(Declared):
     """A figure of points.
 
-    title     or a function of the rows that gives it
-    rows      (frame, curves) → the rows that it is drawn from, with all their fields
-    points    rows → points: see `points`
-    shape     how they are drawn
-    caption   what the figure shows, or (rows, points) → that; what was left out, and the conditions of the rows, follow
-              by themselves
-    look      (points, the report's look) → the figure's own, where its lines are no estimators
+    title     the title, or rows → title
+    rows      (frame, curves) → the rows for the figure, with all their fields
+    points    rows → points: see `drawing.points`
+    shape     the way to draw the points
+    caption   the caption, or (rows, points) → caption; notes on omissions and the conditions of the rows are appended
+    look      (points, the report's look) → the figure's own look, if its lines are not estimators
     """
 
     title: str | Callable[[pd.DataFrame], str]
@@ -62,7 +61,7 @@ class Figure(Declared):
     look: Callable[[pd.DataFrame, Look], Look] = lambda points, look: look
 
     def draw(self, frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Plot | None:
-        """The figure, or None where the records have nothing to draw it from; call it within `figure_settings`."""
+        """The figure, or None without records for it. To be called within `figure_settings`."""
         return self.draw_rows(self.rows(frame, curves), look)
 
     def draw_rows(self, rows: pd.DataFrame, look: Look) -> Plot | None:

@@ -1,4 +1,4 @@
-"""Ratios with their intervals, one line a case."""
+"""Ratios with their intervals, a line for each case."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from gsbench.report.drawing.shapes import LEVEL, Panels, Shape, lines_of, number
 from gsbench.report.drawing.styles import GREY, Look
 from gsbench.shown import printable
 
-LINE, MORE = 0.2, 0.07  # inches of a line of a panel, and of each point in it beyond two
-LETTER = 0.068  # inches of a letter of a line's name
+LINE, MORE = 0.2, 0.07  # inches of height: of a panel's line, and of each point in a line beyond two
+LETTER = 0.068  # inches: width of a letter in a line's name
 PALE = 0.3
 
 
 @dataclass(frozen=True)
 class Forest(Shape):
-    """A line for each (heading, y), in the order of the points; points of several estimators and series stand side by
-    side within it. A line without a measured point says in words why: the `note` of its points.
+    """A line for each (heading, y), in the order of the points. Points of several estimators and series stand one above
+    the other within a line. A line without a measured point shows the `note` of its points instead.
 
-    The panel's height follows from its lines, the room to their left from their names. `pale` points are drawn so.
+    Lines determine the panel's height; their names determine the room to their left. `pale` points are drawn pale.
     """
 
     @property
@@ -42,11 +42,11 @@ class Forest(Shape):
         return Shape.draw(replace(self, panel=size, gaps=gaps, at_left=room), points, look, title, caption)
 
     def _panels(self, points: pd.DataFrame) -> list[pd.DataFrame]:
-        """The points of each panel; all together where the panels have the same lines."""
+        """The points of each panel; all points together if the panels share their lines."""
         return [points] if self.share.get("sharey") else [own for _, own in points.groupby("column")]
 
     def ordered(self, points: pd.DataFrame, look: Look) -> pd.DataFrame:
-        """As they are, for so the lines stand."""
+        """The points unchanged, because their order is the order of the lines."""
         return points
 
     def draw_panel(self, ax: Axes, own: pd.DataFrame, points: pd.DataFrame, look: Look) -> None:
@@ -82,14 +82,14 @@ class Forest(Shape):
     def label(self, axes: np.ndarray, panels: Panels) -> None:
         super().label(axes, panels)
         for ax in panels:
-            ax.set_ylabel("")  # the lines say what they are
+            ax.set_ylabel("")  # the lines have names
 
     def finish(self, ax: Axes, own: pd.DataFrame, look: Look) -> None:
-        """Nothing is left to do: what was not measured is told in its line."""
+        """Does nothing: a line shows by itself that nothing was measured."""
 
 
 def _lines(points: pd.DataFrame) -> list[tuple[str, str]]:
-    """(heading, name) from the top; a heading has a line of its own, without a name."""
+    """(heading, name) of each line from the top. A heading has a line of its own, with an empty name."""
     lines: list[tuple[str, str]] = []
     for heading, name in dict.fromkeys(zip(points["heading"], points["y"], strict=True)):
         if heading and (heading, "") not in lines:
@@ -99,5 +99,5 @@ def _lines(points: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _slots(points: pd.DataFrame, look: Look) -> list[tuple[str, str]]:
-    """The (estimator, series) that a line may have a point of."""
+    """Each (estimator, series) that may have a point in a line."""
     return [(estimator, series) for estimator, series, _ in lines_of(points, look)]

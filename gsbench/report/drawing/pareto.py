@@ -1,4 +1,4 @@
-"""Accuracy against speed, error against time: points and the front of those that no other beats in both."""
+"""Accuracy against speed, error against time: points and their Pareto front."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ FRONT: dict[str, Any] = {"color": "#999999", "linewidth": 1.2, "drawstyle": "ste
 
 @dataclass(frozen=True)
 class Pareto(Shape):
-    """A point for each estimator, bars where it has intervals, and the front of those that no other beats in both.
+    """A point for each estimator, bars for its intervals, and the Pareto front: the points that no other beats in both.
 
-    Of points whose `work` is the same, the one with the best y stands for all: their x differ by noise alone. Where all
-    of a panel are of the same work there is no front.
+    Points with the same `work` differ in x only by noise, so only the one with the best y counts for the front. A panel
+    with a single `work` has no front.
     """
 
     @property
@@ -63,17 +63,17 @@ class Pareto(Shape):
 
 
 def about_front(points: pd.DataFrame, better: str, of: str = "") -> str:
-    """`Up and to the right is better; the grey line is the Pareto front.`, as far as there is one."""
+    """`Up and to the right is better; the grey line is the Pareto front.`; without a front, the first part alone."""
     works = points[points["kind"] == ""].groupby(["row", "column", "series"])["work"].nunique()
     front = f"; the grey line is the Pareto front{of}" if (works > 1).any() else ""
     return f"{better} is better{front}."
 
 
 def pareto_front(points: pd.DataFrame, better_x: int, better_y: int) -> pd.DataFrame:
-    """The points that no other one beats in both x and y, from the best y to the best x; of equal ones the first.
+    """The points that no other point beats in both x and y, from the best y to the best x. Of equal points, the first.
 
-    `better_x` and `better_y` are 1 where higher is better, -1 where lower is. Of points of the same `work` the one with
-    the best y counts alone; where all are of the same, there is no front, and the result has no rows.
+    `better_x` and `better_y` are 1 if higher is better, -1 if lower is better. Of points with the same `work`, only the
+    one with the best y counts. If all points have the same `work`, there is no front, and the result has no rows.
     """
     keys = points.assign(x_key=-better_x * points["x"], y_key=-better_y * points["y"])
     rivals = keys.sort_values(["y_key", "x_key"], kind="stable").drop_duplicates("work")

@@ -1,18 +1,18 @@
-"""The points of a figure: what is drawn, and what the page publishes of it as CSV and in words.
+"""The points of a figure, for drawing and for publication on the page, as CSV and in words.
 
-A figure declares a function that gives points. Each row of them has
+A figure declares a function that gives points. Each row is a point and has
 
     panel               the title of the panel
-    row, column         where the panel stands (any values that sort); not needed where panels follow one another
-    estimator, series   what is drawn, from which colour, marker and line follow
-    kind                "" for what was measured; else the name of what stands beside it: see `Shape.kinds`
-    x, x_low, x_high    the value and the ends of its interval, nan where there is none
+    row, column         the panel's place (any sortable values); not needed if panels simply follow one another
+    estimator, series   these determine colour, marker and line
+    kind                "" for a measurement; else the name of another kind of point: see `Shape.kinds`
+    x, x_low, x_high    the value and the ends of its interval, nan if there is none
     y, low, high        the same for the other axis; in a forest y is the name of the line
-    x_axis, y_axis      a Metric, where it is not the one of the figure's shape
+    x_axis, y_axis      a Metric, if it differs from the Metric of the figure's shape
 
-and may have `line` (points with one are joined to those of the same one alone), `work` (estimators with the same one do
-the same work, so that their times differ by noise alone), `note` (words beside the point), `floor` and `x_end` (below
-and beyond which a panel of curves shows nothing), `heading` (above lines of a forest) and `pale`.
+and may have `line` (only points with the same value are joined), `work` (estimators with the same value do the same
+work, so their times differ only by noise), `note` (words beside the point), `floor` and `x_end` (limits of a panel of
+curves: nothing is shown below `floor` or beyond `x_end`), `heading` (above lines of a forest) and `pale`.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from pandas.api.types import is_numeric_dtype
 
 from gsbench.report.text import csv_text
 
-TOLD = "told"  # the kind of what is told in words at the bottom of a panel, and not drawn
+TOLD = "told"  # the kind of points that are not drawn, but written at the bottom of a panel
 PUBLISHED = ("panel", "name", "x_axis", "x", "x_low", "x_high", "y_axis", "y", "low", "high")
 ENDS = ("x_low", "x_high", "low", "high")
-# What a column has that a figure's points have not.
+# The values of columns that a figure's points lack.
 DEFAULTS: dict[str, Any] = {
     **dict.fromkeys(("x", "y", *ENDS, "floor", "x_end"), np.nan),
     **dict.fromkeys(("panel", "row", "column", "estimator", "series", "kind", "line", "note", "heading"), ""),
@@ -43,11 +43,11 @@ def name_of(estimator: str, series: str, kind: str) -> str:
 
 
 def published(points: pd.DataFrame) -> pd.DataFrame:
-    """A row a point: PUBLISHED, without the ends of intervals where no point has any."""
+    """A row for each point, with the columns PUBLISHED. Columns of interval ends are left out if they are empty."""
     names = [name_of(*row) for row in points[["estimator", "series", "kind"]].itertuples(index=False, name=None)]
     panels = [_one_line(panel) for panel in points["panel"]]
     labels = {axis: [_one_line(metric.label) for metric in points[axis]] for axis in ("x_axis", "y_axis")}
-    if (points["heading"] != "").any():  # the name of a line of a forest is whole with its heading
+    if (points["heading"] != "").any():  # the full name of a forest's line includes its heading
         points = points.assign(y=points["y"] + ", " + points["heading"])
     table = points.assign(name=names, panel=panels, **labels)[[*PUBLISHED]]
     return table.drop(columns=[name for name in ENDS if table[name].isna().all()])
@@ -58,7 +58,7 @@ def _one_line(text: str) -> str:
 
 
 def csv(points: pd.DataFrame) -> str:
-    """With a name for each axis that is the same in all panels in place of x and y."""
+    """The points as CSV. If all panels share an axis, its name replaces x or y in the column names."""
     for axis in ("x", "y"):
         labels = set(points[f"{axis}_axis"])
         label = next(iter(labels), "")
@@ -70,7 +70,7 @@ def csv(points: pd.DataFrame) -> str:
 
 
 def alt_text(title: str, points: pd.DataFrame) -> str:
-    """What the figure shows, for who does not see it: its panels, what is drawn in them, and from where to where."""
+    """A description for readers who cannot see the figure: its panels, the names drawn in them, and their ranges."""
     if points.empty:
         return f"{title}. Images; what they are is said in the caption."
     panels, names = ([*dict.fromkeys(filter(None, points[column]))] for column in ("panel", "name"))
@@ -82,7 +82,7 @@ def alt_text(title: str, points: pd.DataFrame) -> str:
 
 
 def _courses(points: pd.DataFrame, most: int = 8) -> str:
-    """From where to where the lines of the last panel go."""
+    """A sentence on the start and the end of each line of the last panel."""
     if not is_numeric_dtype(points["y"]):
         return ""
     panel = points["panel"].iloc[-1]

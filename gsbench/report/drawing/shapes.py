@@ -1,4 +1,4 @@
-"""What every shape of a figure does: panels on a sheet, legends, axes; and the shape that figures against K have."""
+"""The base of all shapes of figures: panels on a sheet, legends, axes; and the shape of figures against K."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from gsbench.report.drawing.points import DEFAULTS, TOLD
 from gsbench.report.drawing.sheet import LEFT, make_sheet
 from gsbench.report.drawing.styles import GREY, Look
 
-UNFIT = "does not fit in memory"  # the kind of such points
+UNFIT = "does not fit in memory"  # a kind of points
 UNFIT_STYLE: dict[str, Any] = {"color": GREY, "marker": "x", "markeredgewidth": 2, "linestyle": ""}
 LEVEL: dict[str, Any] = {"color": "#777777", "linewidth": 1}
-UNTITLED = 0.3  # inches between rows of panels of which only the first has titles
+UNTITLED = 0.3  # inches between rows of panels if only the first row has titles
 PAPER: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
 
 Panels = Mapping[Axes, pd.DataFrame]
@@ -30,12 +30,12 @@ Panels = Mapping[Axes, pd.DataFrame]
 
 @dataclass(frozen=True)
 class Metric:
-    """What an axis shows. This is the one place that says whether more of it is better.
+    """The quantity on an axis. No other place says whether a higher value is better.
 
-    more    what more of it means, such as "faster"; where a figure is about better and worse, the label says so
-    better  1 where higher is better, -1 where lower is
-    scale   draws the axis: see `axes`
-    level   where nothing is won or lost, or nothing is there at all: a line is drawn there
+    more    the word for a higher value, such as "faster"; `with_direction` adds it to the label
+    better  1 if higher is better, -1 if lower is better
+    scale   sets up the axis: see `axes`
+    level   a neutral value, such as a ratio of 1 or a bias of 0; a line marks it
     """
 
     label: str
@@ -54,13 +54,13 @@ class Metric:
 
 @dataclass(frozen=True)
 class Shape:
-    """How points become panels on a sheet.
+    """The way from points to panels on a sheet.
 
-    x, y      the axes, where the points do not bring their own
-    panel     inches of a panel; `gaps` and `at_left` are those of `make_sheet`
-    columns   panels side by side, each by itself; 0: points say their `row` and `column`, and panels `share` axes
-    most      panels that are shown, spread from the first to the last; 0: all
-    kinds     the styles of what stands beside that which was measured, by the `kind` of points
+    x, y      the axes, unless the points have their own
+    panel     size of a panel in inches; for `gaps` and `at_left` see `make_sheet`
+    columns   number of panels side by side, with separate axes; 0: points have `row` and `column`, panels `share` axes
+    most      largest number of panels, chosen evenly from the first to the last; 0: all
+    kinds     `kind` of points → style, for all kinds besides measurements
     """
 
     x: Metric
@@ -76,19 +76,19 @@ class Shape:
 
     @property
     def lines(self) -> bool:
-        """Whether the legend's entries are lines with markers, or markers alone."""
+        """Whether the legend's entries are lines with markers; else markers alone."""
         return True
 
     def note(self, points: pd.DataFrame) -> str:
-        """What the caption has to say of how this shape draws these points."""
+        """A sentence for the caption on how this shape draws the points."""
         return ""
 
     def draw_panel(self, ax: Axes, own: pd.DataFrame, points: pd.DataFrame, look: Look) -> None:
         raise NotImplementedError
 
     def laid_out(self, points: pd.DataFrame, look: Look) -> tuple[pd.DataFrame, str]:
-        """The points with all columns of `points`, those that were measured but have no place left out, in the order of
-        panels and of the legend; and a sentence on the panels that are left out.
+        """The points with all columns of `drawing.points`, in the order of panels and of the legend, and a sentence on
+        omitted panels. Measured points without x or y are left out.
         """
         points = points.reset_index(drop=True)
         known = {**DEFAULTS, "x_axis": self.x, "y_axis": self.y, "work": points["estimator"]}
@@ -113,7 +113,7 @@ class Shape:
         return points.assign(rank=rank).sort_values(["row", "column", "rank", "series"], kind="stable")
 
     def draw(self, points: pd.DataFrame, look: Look, title: str, caption: str) -> Figure:
-        """The sheet; call it within `figure_settings`. The points are those of `laid_out`."""
+        """The sheet for points from `laid_out`. To be called within `figure_settings`."""
         gaps = self.gaps
         if self.share.get("sharex") and points.groupby("column")["panel"].nunique().max() == 1:
             gaps = (gaps[0], UNTITLED)
@@ -137,7 +137,7 @@ class Shape:
         return sheet.figure
 
     def handles(self, points: pd.DataFrame, look: Look) -> list[Artist]:
-        """The legend: the estimators in sight, series and kinds."""
+        """The legend's entries: visible estimators, series and kinds."""
         shown = points[points["kind"].isin(["", UNFIT])]
         if shown["floor"].notna().any():
             shown = shown[~(shown["y"] < shown["floor"])]
@@ -146,7 +146,7 @@ class Shape:
         return [*look.handles(shown["estimator"], shown["series"], self.lines), *beside]
 
     def set_scales(self, panels: Panels, points: pd.DataFrame) -> None:
-        """Of y; once for a row of panels that share it."""
+        """Sets the scale of y; once for each row of panels if they share y."""
         for ax, own in panels.items() if not self.share.get("sharey") else first_of_rows(panels, points):
             self.scale_y(ax, own)
 
@@ -155,7 +155,7 @@ class Shape:
         metric.scale(ax.yaxis, numbers(own, "y", "low", "high", level=metric.level))
 
     def finish(self, ax: Axes, own: pd.DataFrame, look: Look) -> None:
-        """What needs the limits of the axes: what is told in words, and where nothing was measured, that."""
+        """Draws what needs the final limits of the axes: notes, or the words that nothing was measured."""
         for words in own.loc[own["kind"] == TOLD, "note"]:
             ax.text(0.98, 0.05, words, transform=ax.transAxes, ha="right", fontsize=8, bbox={**PAPER, "alpha": 1})
         if not (own["kind"] == "").any():
@@ -163,7 +163,7 @@ class Shape:
             ax.text(0.5, 0.5, "not measured in these records", transform=ax.transAxes, **style)
 
     def label(self, axes: np.ndarray, panels: Panels) -> None:
-        """Titles, and labels of axes, each but once where panels beside one another have the same."""
+        """Sets titles and axis labels. Neighbouring panels do not repeat equal ones."""
         told = {ax: [own[column].iloc[0] for column in ("panel", "x_axis", "y_axis")] for ax, own in panels.items()}
         for (i, j), ax in np.ndenumerate(axes):
             if ax not in panels:
@@ -182,7 +182,7 @@ class Shape:
 
 
 def spread(items: Sequence[Any] | np.ndarray, most: int) -> list[Any]:
-    """At most `most` of the items, from the first to the last."""
+    """At most `most` of the items, chosen evenly from the first to the last."""
     return [items[i] for i in np.linspace(0, len(items) - 1, min(len(items), most)).round().astype(int)]
 
 
@@ -193,41 +193,41 @@ def first_of_rows(panels: Panels, points: pd.DataFrame) -> Iterator[tuple[Axes, 
 
 
 def numbers(points: pd.DataFrame, *columns: str, level: float | None = None) -> np.ndarray:
-    """All that is finite in these columns, and the level, if there is one."""
+    """All finite values of these columns, and the level, if there is one."""
     found = points.loc[points["kind"] != TOLD, [*columns]].to_numpy(dtype=float).ravel()
     found = np.append(found, [] if level is None else level)
     return found[np.isfinite(found)]
 
 
 def lines_of(points: pd.DataFrame, look: Look) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """What was measured, by estimator and series, in the order of the legend."""
+    """(estimator, series, measured points) of each line, in the order of the legend."""
     found = dict(list(points[points["kind"] == ""].groupby(["estimator", "series"])))
     series = dict.fromkeys([*look.series, *points["series"]])
     yield from ((name, one, found[name, one]) for name in look.estimators for one in series if (name, one) in found)
 
 
 def reach(points: pd.DataFrame, value: str, low: str, high: str) -> np.ndarray | None:
-    """How far the bars reach down and up, [2, n]; None where no point has an interval."""
+    """The lengths of the bars, down and up: [2, n]; None if no point has an interval."""
     both = [points[value] - points[low], points[high] - points[value]]
     bars = np.clip(np.nan_to_num(np.array(both, dtype=float)), 0, None)
     return bars if points[[low, high]].notna().any(axis=None) else None
 
 
 def write_notes(ax: Axes, points: pd.DataFrame, **how: Any) -> None:
-    """Beside each of the points its note, if it has one."""
+    """Writes each point's note beside it."""
     for x, y, note in points.loc[points["note"] != "", ["x", "y", "note"]].itertuples(index=False):
         ax.annotate(note, (x, y), textcoords="offset points", fontsize=8, **how)
 
 
 @dataclass(frozen=True)
 class AgainstNumber(Shape):
-    """A line for each estimator and series against a number that was chosen, such as K, with bars.
+    """A line with bars for each estimator and series against a chosen number, such as K.
 
-    A point at 0 is joined to none: that nothing was seen does not say that nothing is there.
+    A point at 0 is not joined to others, because a measurement of 0 does not prove that the value is 0.
 
-    apart        points of one number stand side by side, so that their bars can be told apart, and no line joins them:
-                 lines between moved points would cross where the values do not
-    lost_at_top  where what did not fit in memory is marked, with what it needs
+    apart        points with the same x stand side by side, so that their bars do not overlap. No lines join them,
+                 because lines between shifted points may cross although the values do not
+    lost_at_top  whether cases that did not fit in memory are marked at the top; else at the bottom
     """
 
     apart: bool = False
@@ -252,11 +252,11 @@ class AgainstNumber(Shape):
                 at = part["x"] * places.get(estimator, 1.0)
                 drawn = ax.errorbar(at, part["y"], yerr=reach(part, "y", "low", "high"), **style, **thin)
                 for bar in (*drawn.lines[1], *drawn.lines[2]):
-                    bar.set_alpha(1.0 if seen else 0.5)  # what is not there is not to be the first thing seen
+                    bar.set_alpha(1.0 if seen else 0.5)  # points at 0 must not draw the eye
         for (kind, estimator, _), line in own[own["kind"].isin(self.kinds)].groupby(["kind", "estimator", "series"]):
             style = {**self.kinds[kind], **_colour(look, estimator)}
             write_notes(ax, line, xytext=(9, -9), va="top", bbox=PAPER)
-            if len(line) == 1 and style["linestyle"]:  # it has a width too
+            if len(line) == 1 and style["linestyle"]:  # so that a single point becomes a short line
                 line = pd.concat([line.assign(x=line["x"] / 1.2), line.assign(x=line["x"] * 1.2)])
             ax.plot(line["x"], line["y"], **style)
 
@@ -270,7 +270,7 @@ class AgainstNumber(Shape):
         leave_room(ax, own.loc[own["kind"] == UNFIT, "estimator"].nunique(), top=self.lost_at_top)
 
     def finish(self, ax: Axes, own: pd.DataFrame, look: Look) -> None:
-        """An x at the edge of the panel for each case that does not fit in memory, by estimator and number."""
+        """Marks each case that does not fit in memory with a × at the panel's edge, in a line for each estimator."""
         super().finish(ax, own, look)
         place = ax.get_xaxis_transform()
         lost = dict(list(own[own["kind"] == UNFIT].sort_values("x").groupby("estimator")))

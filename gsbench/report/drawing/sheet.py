@@ -1,4 +1,4 @@
-"""What all figures share: settings of matplotlib, and one sheet of panels."""
+"""The common base of all figures: matplotlib's settings, and a sheet of panels."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from gsbench.files import write_whole
 from gsbench.shown import printable
 
 SETTINGS: dict[Any, Any] = {
-    "svg.hashsalt": "gsbench",  # the same data give the same file
-    "svg.fonttype": "none",  # text stays text: it can be searched, and read aloud
-    "text.parse_math": False,  # a name with two dollar signs is no formula
+    "svg.hashsalt": "gsbench",  # equal data give equal files
+    "svg.fonttype": "none",  # text stays text, which can be searched and read aloud
+    "text.parse_math": False,  # so that a name with two dollar signs is not a formula
     "font.size": 9,
     "axes.titlesize": 9.5,
     "axes.spines.top": False,
@@ -43,7 +43,7 @@ SETTINGS: dict[Any, Any] = {
 
 @contextmanager
 def figure_settings() -> Iterator[None]:
-    """matplotlib with our settings and nobody else's, whatever the reader's own matplotlibrc says."""
+    """A context with exactly our matplotlib settings. The user's own matplotlibrc has no effect."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(SETTINGS)
@@ -51,25 +51,25 @@ def figure_settings() -> Iterator[None]:
 
 
 def save_figure(figure: Figure, file: BinaryIO, form: str) -> None:
-    """Writes the figure as "png" or "svg"; call it within `figure_settings`. The same figure gives the same bytes."""
+    """Writes the figure as "png" or "svg", within `figure_settings`. Equal figures give equal bytes."""
     FigureCanvasAgg(figure)
     figure.savefig(file, format=form, metadata={"Date": None} if form == "svg" else None)
 
 
 def write_figure(figure: Figure, path: Path) -> None:
-    """Writes the figure in the form that the name ends in, .png or .svg, whole or not at all. Raises WriteError."""
+    """Writes the figure as .png or .svg, according to the path's suffix, whole or not at all. Raises WriteError."""
     write_whole(path, lambda file: save_figure(figure, file, path.suffix[1:]))
 
 
 def as_label(name: str) -> str:
-    """A name as matplotlib takes it for a label: what begins with an underscore it leaves out of legends."""
+    """The name as a label. matplotlib omits labels with a leading underscore from legends, so a space is put before."""
     return f" {name}" if name.startswith("_") else name
 
 
 class SheetFigure(Figure):
-    """A figure that is saved without hidden characters, so that an SVG is well-formed whatever a record has for a name.
+    """A figure that is saved without hidden characters, so that its SVG is well-formed whatever names records have.
 
-    A character that the font does not have is drawn as a box, and stays what it is in an SVG.
+    A character that the font lacks is drawn as a box in a PNG, and is kept in an SVG.
     """
 
     def savefig(self, *args: Any, **kwargs: Any) -> None:
@@ -85,15 +85,15 @@ class SheetFigure(Figure):
 LEFT, RIGHT, GAP_X, GAP_Y, X_LABEL = 0.8, 0.25, 0.35, 0.5, 0.55
 TITLE, LEGEND_LINE, CAPTION_LINE, PANEL_TITLE = 0.42, 0.22, 0.155, 0.42
 NARROWEST = 7.2
-# The ids of the title and of the caption in a figure's SVG: a page that prints them itself leaves them out.
+# The ids of title and caption in a figure's SVG. A page that prints them itself leaves them out.
 TITLE_ID, CAPTION_ID = "sheet-title", "sheet-caption"
 CAPTION_SIZE = 7.5
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure that was drawn, with the title and the caption that stand on the page as well, and its `points`: see
-    `points.published`. A sheet of images has none.
+    """A drawn figure, its title and caption, which also stand on the page, and its `points`: see `points.published`. A
+    sheet of images has no points.
     """
 
     title: str
@@ -111,7 +111,7 @@ class Sheet:
 
 
 def _legend_lines(lengths: Sequence[int], width: float) -> int:
-    """The fewest lines in which labels of these lengths, set column by column, stay within `width` inches."""
+    """The fewest lines for labels of these lengths, set column by column, within `width` inches."""
     for lines in range(1, len(lengths) + 1):
         columns = [max(lengths[i : i + lines]) for i in range(0, len(lengths), lines)]
         if sum(0.72 + 0.078 * length for length in columns) <= width:
@@ -131,12 +131,11 @@ def make_sheet(
     share: dict[str, Any] | None = None,
     at_left: float = LEFT,
 ) -> Sheet:
-    """A title, the legend under it, rows × columns panels of `panel` inches, and the caption under all.
+    """A title, the legend under it, rows × columns panels of `panel` inches, and the caption at the bottom.
 
-    `gaps` are the inches between the panels, `at_left` those to their left, for the labels of the y axis.
+    `gaps` is the space between the panels in inches; `at_left` is the space to their left, for labels of the y axis.
 
-    Sizes are reckoned in inches beforehand, so that nothing is cut off or overlaps however many panels there
-    are.
+    Sizes are computed in inches beforehand, so that nothing overlaps or is cut off, for any number of panels.
     """
     gap_x, gap_y = gaps
     width_of_gaps = at_left + RIGHT + (columns - 1) * gap_x

@@ -1,7 +1,7 @@
-"""Colour and marker of each estimator: fixed for the known ones, shades of theirs for those that have settings.
+"""Colour and marker of each estimator. Known names have fixed ones; a known name with settings has a shade of them.
 
-The colours are those of Okabe and Ito, and an indigo, a wine red and a brown, which colour-blind readers can tell
-apart; a marker stands beside each.
+The palette is Okabe and Ito's, with an indigo, a wine red and a brown added. Colour-blind readers can tell these
+apart; the markers help as well.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ KNOWN: dict[str, Style] = {
     "sparsemax": ("#7A4B1E", "*"),
     "labels-only": ("#000000", "D"),
 }
-# For a known name with settings, such as `gumbel-softmax(tau=0.1)`; the families begin at different markers.
+# For known names with settings, such as `gumbel-softmax(tau=0.1)`. Each family begins at another marker.
 VARIANT_MARKERS = ("*", "P", "<", "d", "D", "X", "8", "h")
-LIGHT = 0.3  # the luminance from which a colour grows darker first, as lighter it would fade
-# For other names; 3 colours and 8 markers have no common divisor, so that 24 pairs differ.
+LIGHT = 0.3  # luminance from which the first variant is darker, because a lighter one would fade
+# For other names. 3 colours and 8 markers give 24 different pairs, because 3 and 8 have no common divisor.
 OTHER_COLOURS = ("#7F7F7F", "#999933", "#44AA99")
 OTHER_MARKERS = ("P", "X", "h", "<", "p", ">", "d", "*")
 
@@ -43,20 +43,20 @@ def family(name: str) -> str:
 
 
 def without_temperature(name: str) -> str:
-    """`gumbel-softmax(tau=0.5,draws=2)` → `gumbel-softmax(draws=2)`: the temperature changes nothing of the work."""
-    return re.sub(r"\(\)$", "", re.sub(r"(?<=\()tau=[^,)]*,?", "", name))  # τ is the first of the settings
+    """`gumbel-softmax(tau=0.5,draws=2)` → `gumbel-softmax(draws=2)`: the temperature does not change the work."""
+    return re.sub(r"\(\)$", "", re.sub(r"(?<=\()tau=[^,)]*,?", "", name))  # τ is the first setting
 
 
 def by_estimator(names: Iterable[str]) -> list[str]:
-    """The distinct names, the known ones first in their fixed order, each followed by those of it that have
-    settings, such as `gumbel-softmax(tau=0.5)`; the others by name.
+    """The distinct names: known ones first, in their fixed order, each followed by its variants with settings, such as
+    `gumbel-softmax(tau=0.5)`; then the others in alphabetical order.
     """
     rank = {name: i for i, name in enumerate(KNOWN)}
     return sorted(set(names), key=lambda name: (rank.get(family(name), len(rank)), name))
 
 
 def in_order(rows: pd.DataFrame, by: Sequence[str], **orders: Sequence[str]) -> pd.DataFrame:
-    """The rows sorted by these columns: estimators as `by_estimator` has them, other columns as `orders` says."""
+    """The rows sorted by these columns: estimators as in `by_estimator`, other columns as in `orders`."""
     orders = {"estimator": by_estimator(rows["estimator"]), **orders}
     ranks = {name: {value: rank for rank, value in enumerate(order)} for name, order in orders.items()}
     return rows.sort_values(
@@ -65,7 +65,7 @@ def in_order(rows: pd.DataFrame, by: Sequence[str], **orders: Sequence[str]) -> 
 
 
 def estimator_styles(names: Iterable[str]) -> dict[str, Style]:
-    """The style of every known name and of the names given; those that are not fixed go by the names' order."""
+    """The styles of all known names and of `names`. Styles that are not fixed depend on the alphabetical order."""
     styles = dict(KNOWN)
     rest = sorted(set(names) - set(KNOWN))
     for rank, known in enumerate(KNOWN):
@@ -76,7 +76,7 @@ def estimator_styles(names: Iterable[str]) -> dict[str, Style]:
 
 
 def _variant(style: Style, rank: int, number: int) -> Style:
-    """The numbered variant of the known style at `rank`: lighter or darker in turn, with another marker."""
+    """Variant `number` of the known style at `rank`: alternately lighter or darker, with another marker."""
     colour, own = style
     markers = [marker for marker in (*VARIANT_MARKERS[rank:], *VARIANT_MARKERS[:rank]) if marker != own]
     red, green, blue = (channel**2.2 for channel in to_rgb(colour))
@@ -100,7 +100,7 @@ GREY = "#555555"
 
 @dataclass(frozen=True)
 class Look:
-    """How each estimator and each series is drawn in every figure of one report, in the order of legends."""
+    """The styles of all estimators and series in one report, in the order of legends."""
 
     estimators: dict[str, Style]
     series: dict[str, tuple[str, Any]]  # label → (line style, fill of the marker)
@@ -119,11 +119,11 @@ class Look:
         return self._of(series)[0]
 
     def _of(self, series: str) -> tuple[str, Any]:
-        """Of a series that is not told apart in this report, as those of training runs are not, the first."""
+        """The style of a series. A series without a style, as in training runs, gets the first style."""
         return self.series.get(series) or next(iter(self.series.values()))
 
     def handles(self, estimators: Iterable[str], series: Iterable[str], lines: bool = True) -> list[Line2D]:
-        """Legend entries: one for each estimator, and one for each series where there are several."""
+        """Legend entries: one for each estimator, and one for each series if there are several."""
         names, labels = set(estimators), set(series)
         show, first = self.line if lines else self.marker, next(iter(self.series))
         entries = [Line2D([], [], label=name, **show(name, first)) for name in self.estimators if name in names]
@@ -135,7 +135,7 @@ class Look:
 
 
 def make_look(estimators: Iterable[str], series: Iterable[str]) -> Look:
-    """The styles of the known estimators and of these; series take theirs in their order."""
+    """The look for the known estimators and the given ones. Series get styles in their order."""
     styles = estimator_styles(estimators)
     labels = list(dict.fromkeys(series)) or [""]
     lines = {label: (LINES[i % 4], FILLS[i % 4]) for i, label in enumerate(labels)}

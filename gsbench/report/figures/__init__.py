@@ -1,4 +1,4 @@
-"""The figures by name, in the page's order. Adding one is its declaration, in a file of this folder."""
+"""The registry of figures, in the page's order. A new figure needs only its declaration in a file of this folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Accuracy as training goes on, and against speed: of the short runs of the benchmark, and of training runs."""
+"""Accuracy during training, and against speed: for the benchmark's short runs and for training runs."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from gsbench.report.training_runs import (
     training_rows,
 )
 
-WENT_ON = 1.15  # how far beyond the end of the others a run must go to be shown by itself
-LEAST_SHOWN = 4.0  # percentage points of the axis below the lowest end
+WENT_ON = 1.15  # a run this many times as long as the mean curve is shown by itself
+LEAST_SHOWN = 4.0  # percentage points that the axis shows below the lowest final accuracy, at least
 ONE_SEED, DIVERGED = "one seed", "diverged"
 KINDS: dict[str, dict[str, Any]] = {
     ONE_SEED: {"linewidth": 0.8, "alpha": 0.7, "color": "#555555"},
@@ -53,7 +53,7 @@ def _case_title(row: pd.Series) -> str:
 
 
 def _accuracy_rows(frame: pd.DataFrame, _: pd.DataFrame) -> pd.DataFrame:
-    """With both coordinates of the one training run, so that the baselines, which nothing else times, have a speed."""
+    """The rows with the speed of the same training run as the accuracy. No other group times the baselines."""
     rows = measured(frame, "accuracy", "step", "train_seconds", "validation_accuracy")
     rows = rows[(rows["train_seconds"] > 0) & (rows["step"] > 0)]
     return rows.assign(steps_per_second=rows["step"] / rows["train_seconds"])
@@ -65,7 +65,7 @@ def _finished(frame: pd.DataFrame, _: pd.DataFrame) -> pd.DataFrame:
 
 
 def speeds(rows: pd.DataFrame, title: Callable[[pd.Series], str], told: str = "") -> pd.DataFrame:
-    """A panel for each (model, task, K) with the mean over seeds and its ends; the estimator `told` in words alone."""
+    """A panel for each (model, task, K): means over seeds and their ranges. Estimator `told` is written, not drawn."""
     found = []
     for _, own in rows.assign(percent=100 * rows["validation_accuracy"]).groupby(SUBJECT, sort=True):
         points = over_seeds(own, ["series", "estimator"], ["steps_per_second", "percent"])
@@ -83,16 +83,16 @@ def speeds(rows: pd.DataFrame, title: Callable[[pd.Series], str], told: str = ""
 
 
 def _evaluations(rows: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
-    """A row an evaluation, with the fields of its run."""
+    """A row for each evaluation, with the fields of its run."""
     key = ["group", "run_id", "case"]
     points = curves.dropna(subset=["accuracy"])[[*key, "epoch", "seconds", "accuracy"]]
-    found = points.merge(rows.drop(columns="epoch").drop_duplicates(key), on=key).copy()  # in one piece
+    found = points.merge(rows.drop(columns="epoch").drop_duplicates(key), on=key).copy()  # defragmented
     return found.assign(percent=100 * found["accuracy"], run=found["run_id"] + " " + found["case"])
 
 
 def curves_of(rows: pd.DataFrame, title: Callable[[pd.Series], str], from_end: bool) -> pd.DataFrame:
-    """By epoch (left) and by second (right), a row for each (model, task, K): for each estimator the mean of its runs,
-    the band between them, and what single runs have beyond it. `from_end`: accuracies begin not far below the ends.
+    """Accuracy against epochs (left) and seconds (right), a row of panels for each (model, task, K): each estimator's
+    mean over runs, the band between runs, and single runs beyond it. `from_end`: the axis begins near the final values.
     """
     found = []
     for i, (_, own) in enumerate(rows.groupby(SUBJECT, sort=True)):
@@ -118,7 +118,7 @@ def _lowest_shown(rows: pd.DataFrame) -> float:
 
 
 def _lines(rows: pd.DataFrame, field: str, column: int, axis: Metric) -> Iterator[dict[str, Any]]:
-    """The points of a column of panels: by epoch, or by second."""
+    """The points of a column of panels: against epochs or against seconds."""
     for (estimator, series), own in rows.dropna(subset=[field]).groupby(["estimator", "series"]):
         runs = _runs(own, field)
         mean, ends = mean_curve(runs), ("low", "high") if len(runs) > 1 else ()
@@ -135,7 +135,7 @@ def _lines(rows: pd.DataFrame, field: str, column: int, axis: Metric) -> Iterato
 
 
 def _runs(points: pd.DataFrame, field: str) -> Points:
-    """x and percents of each run; those that were evaluated but once, at their start, only where no others are."""
+    """x and percents of each run. Runs with a single evaluation, at their start, count only if there are no others."""
     runs = [
         (own[field].to_numpy(), own["percent"].to_numpy())
         for _, own in points.sort_values(field, kind="stable").groupby("run")
@@ -149,7 +149,7 @@ def _about_curves(rows: pd.DataFrame, _: pd.DataFrame) -> str:
 
 
 def _about_training_curves(rows: pd.DataFrame, _: pd.DataFrame) -> str:
-    """With what became of the runs that did not come to their end."""
+    """The caption, with notes on runs that did not finish."""
     told = [seeds_sentence(rows, "lines: mean", "bands")]
     told.append("The axis of accuracies begins not far below where the estimators end.")
     if (rows.groupby([*SUBJECT, "estimator"])["run"].nunique() > 1).any():

@@ -1,4 +1,4 @@
-"""What the size of a chunk of classes does to the streamed sum: its time and its memory."""
+"""The effect of the chunk size, in classes, on the streamed sum's time and memory."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _rows(frame: pd.DataFrame, _: pd.DataFrame) -> pd.DataFrame:
 
 
 def _points(rows: pd.DataFrame) -> pd.DataFrame:
-    """Speed beside the default chunk (left) and peak memory (right) against the chunk, a line for each K."""
+    """Speed relative to the default chunk (left) and peak memory (right) against the chunk size, a line for each K."""
     names = rows["n_classes"].map(lambda k: f"K = {k:,.0f}")
     common = rows.assign(estimator=names, x=rows["chunk"], row=rows["model"], kind="")
     title = rows["model"].map(text.model_name)
@@ -47,14 +47,14 @@ def _points(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _meters(rows: pd.DataFrame) -> str:
-    """`live arrays`; `device` on a GPU, where they are not counted one by one."""
+    """`live arrays`, or `device` on a GPU, because live arrays are not counted there."""
     live = rows["live_peak_bytes"].notna()
     used = {"live_peak_bytes": live.any(), "device_peak_bytes": (rows["device_peak_bytes"].notna() & ~live).any()}
     return " or ".join(METERS[meter] for meter, there in used.items() if there) or METERS["live_peak_bytes"]
 
 
 def _look(points: pd.DataFrame, look: Look) -> Look:
-    """A colour for each K, from dark to light as it grows, and a marker."""
+    """A colour and a marker for each K. Larger K are lighter."""
     names = sorted(set(points["estimator"]), key=lambda name: (len(name), name))
     shades = map(to_hex, matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(names))))
     return Look(dict(zip(names, zip(shades, itertools.cycle(MARKERS), strict=False), strict=True)), look.series)

@@ -24,14 +24,14 @@ GRID = {"sharey": "row", "sharex": "col"}
 
 
 def with_lost(rows: pd.DataFrame, frame: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
-    """The rows that were measured, if there are any, and the cases of these groups that did not fit in memory."""
+    """The measured rows and the cases of these groups that did not fit in memory; nothing without measured rows."""
     lost = frame[frame["group"].isin(groups) & frame["status"].isin(LOST)]
     lost = lost.dropna(subset=["estimator", "model", "n_classes"])
     return frame[frame.index.isin([*rows.index, *lost.index])] if len(rows) else rows
 
 
 def by_model(rows: pd.DataFrame) -> pd.DataFrame:
-    """Against K, a column of panels for each model; what did not fit in memory is of a kind of its own."""
+    """Points against K, a column of panels for each model. Cases that did not fit in memory have the kind UNFIT."""
     lost = rows["status"].isin(LOST)
     return rows.assign(
         x=rows["n_classes"], panel=rows["model"].map(text.model_name), column=rows["model"], row=0,
@@ -40,7 +40,7 @@ def by_model(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def medians(points: pd.DataFrame) -> pd.DataFrame:
-    """Where several rows (data sets, seeds) are of one point, their median; in the order of x."""
+    """The points in the order of x. Several rows of one point (data sets, seeds) give their median."""
     known = ("row", "column", "panel", "kind", "estimator", "series", "x", "y_axis", "note")
     values = [name for name in ("y", "low", "high") if name in points]
     groups = points.groupby([name for name in known if name in points], sort=False, as_index=False, dropna=False)
@@ -67,7 +67,7 @@ def _meters(rows: pd.DataFrame) -> list[str]:
 
 
 def _peaks(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row of panels for each meter; above the first stands what the smallest K that does not fit is said to need."""
+    """A row of panels for each meter. The first row also notes the estimated need of cases that do not fit."""
     parts = []
     for i, meter in enumerate(_meters(rows)):
         points = by_model(rows).assign(row=i, y=rows[meter] / 2**20, note="")
@@ -91,7 +91,7 @@ def _meter_names(rows: pd.DataFrame, _: pd.DataFrame) -> str:
 
 
 def _bounds(frame: pd.DataFrame, _: pd.DataFrame) -> pd.DataFrame:
-    """The exact sums' rows of group "bound"; where there are none, those that "roofline" timed."""
+    """The rows of exact sums in group "bound"; in group "roofline" if there are none."""
     for group in ("bound", "roofline"):
         rows = measured(frame, group, "bound_seconds")
         rows = rows[(rows["exact_sum"] == 1) & (rows["bound_seconds"] > 0)]
@@ -102,7 +102,7 @@ def _bounds(frame: pd.DataFrame, _: pd.DataFrame) -> pd.DataFrame:
 
 
 def _per_class(rows: pd.DataFrame) -> pd.DataFrame:
-    """In the unit that suits the largest."""
+    """Times per class, in a unit that suits the largest."""
     fields = {"y": "bound_seconds", "low": "bound_seconds_q1", "high": "bound_seconds_q3"}
     most = (rows["bound_seconds"] / rows["n_classes"]).max()
     unit = next((unit for unit, seconds in UNITS.items() if most >= seconds), "µs")

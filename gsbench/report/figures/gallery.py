@@ -1,4 +1,4 @@
-"""The Gumbel-Softmax gallery: a categorical, draws of it and their mean, by temperature."""
+"""The Gumbel-Softmax gallery: a categorical distribution, and relaxed draws and their mean at several temperatures."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from gsbench.report.drawing.styles import KNOWN
 COLUMNS = 5
 PANEL = (1.3, 1.05)  # inches
 GAPS = (0.3, 0.78)
-NAMED = 12  # classes up to which each has its number, and its bar its value
-UPRIGHT = 6  # classes up to which the values over the bars lie flat
-THIN = 40  # classes beyond which bars are lines, as wide as can be seen
-UNSEEN = 1e-3  # values that would be lower than a line is thick: where bars are lines, they are left out
-LINES = 10  # temperatures that the table beside the categorical has room for; the titles have them all
+NAMED = 12  # up to so many classes, each class has a number and each bar its value
+UPRIGHT = 6  # up to so many classes, the values over bars are horizontal
+THIN = 40  # beyond so many classes, bars are lines of the least visible width
+UNSEEN = 1e-3  # smaller values are lower than a line is thick: they are left out if bars are lines
+LINES = 10  # most temperatures in the table beside the categorical; the titles name all
 PI, DRAW = "#555555", KNOWN["gumbel-softmax"][0]
 
 
 def draw_gallery(gallery: Gallery) -> Plot:
-    """The categorical with a table of the numbers beside it, one draw at each τ, draws at the lowest τ, and the means.
+    """The categorical with a table beside it, one draw at each τ, several draws at the lowest τ, and the means.
 
-    All panels have the y axis from 0 to 1.
+    The y axis of all panels is from 0 to 1.
     """
     title = f"Gumbel-Softmax draws of one categorical over {gallery.n_classes:,} classes, by temperature"
     caption, parts = _caption(gallery), _parts(gallery)
@@ -56,7 +56,7 @@ def draw_gallery(gallery: Gallery) -> Plot:
 
 
 def _parts(gallery: Gallery) -> dict[str, list[tuple[str, np.ndarray]]]:
-    """By its heading, of each part the titles of its panels and what they show."""
+    """Heading of a part → the (title, values) of its panels."""
     pi, taus = gallery.probabilities, [f"τ = {tau:g}" for tau in gallery.taus]
     mark = "line is" if gallery.n_classes <= NAMED else "dots are"
     means = zip(taus, gallery.from_categorical, gallery.means, strict=True)
@@ -86,13 +86,13 @@ def _caption(gallery: Gallery) -> str:
 
 
 def _heading(sheet: Sheet, row: int, text: str) -> None:
-    """What a row of panels shows, above it."""
+    """Writes a heading above a row of panels."""
     figure, box = sheet.figure, sheet.axes[row, 0].get_position()
     figure.text(box.x0, box.y1 + 0.22 / figure.get_figheight(), text, fontsize=9, fontweight="bold", va="bottom")
 
 
 def _bars(ax: Axes, values: np.ndarray, colour: str, title: str) -> None:
-    """A bar a class, from 0; with its value where there is room for it."""
+    """A bar from 0 for each class, with its value if there is room."""
     n_classes = len(values)
     ax.set_title(title, fontsize=7.5, pad=5)
     ax.set(xlim=(-0.6, n_classes - 0.4), ylim=(0, 1), yticks=[0, 0.5, 1])
@@ -113,7 +113,7 @@ def _bars(ax: Axes, values: np.ndarray, colour: str, title: str) -> None:
 
 
 def _value(ax: Axes, k: int, value: float, upright: bool) -> None:
-    """The number over a bar, or in it where it would leave the panel."""
+    """Writes the number over a bar, or in the bar if it would leave the panel."""
     inside = value > (0.7 if upright else 0.85)
     ax.text(
         k, value + (-0.02 if inside else 0.02), f"{value:.2f}", fontsize=4.8, ha="center",
@@ -122,7 +122,7 @@ def _value(ax: Axes, k: int, value: float, upright: bool) -> None:
 
 
 def _beside(ax: Axes, probabilities: np.ndarray) -> None:
-    """π, to hold bars against: a line around where its bars would be, or a dot on each that can be seen."""
+    """Draws π for comparison with the bars: an outline of its bars or, for many classes, a dot for each visible one."""
     if len(probabilities) <= NAMED:
         ax.stairs(probabilities, np.arange(len(probabilities) + 1) - 0.5, color=PI, linewidth=0.8)
         return
@@ -131,7 +131,7 @@ def _beside(ax: Axes, probabilities: np.ndarray) -> None:
 
 
 def _table(sheet: Sheet, gallery: Gallery) -> None:
-    """The numbers by temperature, beside the categorical."""
+    """Writes a table beside the categorical, a line for each temperature."""
     figure, box = sheet.figure, sheet.axes[0, 1].get_position()
     right = sheet.axes[0, COLUMNS - 1].get_position().x1
     width, shown = right - box.x0, min(len(gallery.taus), LINES)

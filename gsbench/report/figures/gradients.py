@@ -1,4 +1,4 @@
-"""Bias, variance, price and error of the estimators' gradients, against K, their cost and their temperature."""
+"""Bias, variance, price and error of the estimators' gradients, against K, cost and temperature."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ GRID: dict[str, Any] = {
     "panel": (3.6, 2.2), "gaps": (0.35, 0.6), "at_left": 1.1, "share": {"sharex": True, "sharey": "row"},
 }  # fmt: skip
 MOST_K = 4
-LEAST_TEMPERATURES = 3  # of one estimator at one K: fewer make no line worth a figure
-LINE = ["subject", "series", "relaxation", "n_classes", "state"]  # what has a line of its own
+LEAST_TEMPERATURES = 3  # for one estimator at one K: fewer give no useful line
+LINE = ["subject", "series", "relaxation", "n_classes", "state"]  # fields that identify a line
 
 
 def _in_grid(rows: pd.DataFrame, points: pd.DataFrame, place: int, of: int) -> pd.DataFrame:
-    """For each subject `of` rows of panels, of which these are the one at `place`; a column for each state."""
+    """Places points in a grid: each subject has `of` rows of panels, `place` is the row; each state has a column."""
     subjects, states = sorted(set(rows["subject"])), states_of(rows)
     titles = {(subject, state): state_title(rows, subject, state) for subject in subjects for state in states}
     return points.assign(
@@ -41,8 +41,8 @@ def _in_grid(rows: pd.DataFrame, points: pd.DataFrame, place: int, of: int) -> p
 def _by_part(
     rows: pd.DataFrame, parts: Sequence[str], metric: Metric, name: str, beside: tuple[str, str] = ("", "")
 ) -> pd.DataFrame:
-    """The figure `name` of each part against K; and beside it, of the kind `beside[0]`, the least that the exact sums
-    have of the figure `beside[1]`.
+    """The figure `name` of each part against K. `beside` is (kind, figure): points of this kind show the least value of
+    that figure among the exact sums.
     """
     found = []
     for i, part in enumerate(parts):
@@ -101,7 +101,7 @@ def _about_price(rows: pd.DataFrame, _: pd.DataFrame) -> str:
     )
 
 
-# The error against its cost.
+# Error against cost.
 
 
 def _timed_errors(rows: pd.DataFrame) -> pd.DataFrame:
@@ -112,7 +112,7 @@ def _timed_errors(rows: pd.DataFrame) -> pd.DataFrame:
 def _errors(rows: pd.DataFrame) -> pd.DataFrame:
     """A row of panels for each K, a column for each state.
 
-    What is compared with another exact sum than q's has no place here: its error is of another gradient.
+    Estimators of another bound than q's are left out, because their error refers to another gradient.
     """
     rows = rows[~rows["elsewhere"]]
     points = _timed_errors(rows)
@@ -147,18 +147,18 @@ def _about_errors(rows: pd.DataFrame, points: pd.DataFrame) -> str:
     )
 
 
-# What the temperature does.
+# The effect of the temperature.
 
 
 def _tempered(frame: pd.DataFrame, _: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the estimators that were measured at some temperatures."""
+    """The rows of estimators and K that were measured at several temperatures."""
     rows = gradient_rows(frame)
     points = _by_temperature(rows)
     return rows[rows["estimator"].isin(points["estimator"]) & rows["n_classes"].isin(points["n_classes"])]
 
 
 def _by_temperature(rows: pd.DataFrame) -> pd.DataFrame:
-    """The points of the logits with `tau`, and `relaxation`, the estimator but for τ, as far as there are some τ."""
+    """The points of the logits with enough τ. Added: `tau`, and `relaxation`, the estimator's name without τ."""
     taus = rows.assign(tau=pd.to_numeric(rows["estimator_tau"], errors="coerce")).groupby("estimator")["tau"].first()
     points = of_part(rows, "logits")
     points = points.assign(
@@ -170,7 +170,7 @@ def _by_temperature(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _temperatures(rows: pd.DataFrame) -> pd.DataFrame:
-    """Above the bias, below the standard deviation, a line for each relaxation and K."""
+    """The bias (top) and the standard deviation (bottom), a line for each relaxation and K."""
     points = _by_temperature(rows)
     labels = [" · ".join(filter(None, [f"K = {k:,.0f}", series]))
               for k, series in zip(points["n_classes"], points["series"], strict=True)]  # fmt: skip

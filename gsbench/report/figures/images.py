@@ -1,4 +1,4 @@
-"""What trained models make of images: originals, reconstructions, analogies and samples of finished training runs."""
+"""Images by trained models: originals, reconstructions, analogies and samples of finished training runs."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from gsbench.report.reading import IMAGES, TRAINING, Reading
 
 MOST_RUNS = 4
 MOST_ROWS = {"originals": 5, "reconstructions": 5, "analogies": 5, "samples": 4}
-CELL = 0.36  # inches of an image with the paper around it
-PAPER = 1 / 14  # of an image's side, left free on each side of it
-GAP = 0.5  # in images: between originals, reconstructions and analogies, and above the samples
-HEAD = 0.8  # in images: for the names of the columns
+CELL = 0.36  # inches of an image with its margin
+PAPER = 1 / 14  # margin on each side of an image, as a share of its width
+GAP = 0.5  # gap between originals, reconstructions and analogies, and above samples, in image widths
+HEAD = 0.8  # height of the columns' names, in image widths
 
 Grids = dict[str, np.ndarray]
 
@@ -54,7 +54,7 @@ def image_grids(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Plot |
 
 
 def _best_runs(frame: pd.DataFrame) -> tuple[list[tuple[pd.Series, Grids]], str]:
-    """The best run of each (model, task, K) that has images; and a sentence on what is left out."""
+    """The best run of each (model, task, K) that has images; and a sentence on omitted runs."""
     if IMAGES not in frame:
         return [], ""
     rows = frame[(frame["group"] == TRAINING) & (frame["status"] == "ok") & frame[IMAGES].notna()]
@@ -65,7 +65,7 @@ def _best_runs(frame: pd.DataFrame) -> tuple[list[tuple[pd.Series, Grids]], str]
 
 
 def without_damaged_images(reading: Reading) -> Reading:
-    """The same without the images that cannot be read; a notice names each of their files."""
+    """The reading without unreadable images. A notice names each of their files."""
     records, notices = [], []
     for record in reading.records:
         if IMAGES in record:
@@ -90,7 +90,7 @@ def _read(row: pd.Series) -> Grids:
 
 
 def _wide(n_classes: int) -> float:
-    """Images side by side in a block, gaps included."""
+    """The width of a block, with gaps, in image widths."""
     return 2 + 2 * GAP + n_classes
 
 
@@ -99,7 +99,7 @@ def _tall(grids: Grids) -> float:
 
 
 def _draw_block(ax: Axes, grids: Grids, columns: float, lines: float) -> None:
-    """The images of one run. The unit of both axes is an image; y points down."""
+    """Draws the images of one run. The unit of both axes is the width of an image; y points down."""
     ax.set(xlim=(0, columns), ylim=(lines - HEAD, -HEAD), aspect="equal", anchor="NW", xticks=[], yticks=[])
     ax.grid(False)
     ax.spines[:].set_visible(False)
@@ -120,7 +120,7 @@ def _draw_block(ax: Axes, grids: Grids, columns: float, lines: float) -> None:
 
 
 def _draw_image(ax: Axes, image: np.ndarray, x: float, y: float) -> None:
-    """Dark ink on light paper: 0 is the paper, 255 the ink."""
+    """Draws an image with dark ink on light paper: 0 is paper, 255 is ink."""
     look: dict[str, Any] = {"cmap": "Greys", "vmin": 0, "vmax": 255, "aspect": "equal", "interpolation": "nearest"}
     ax.imshow(image, extent=(x + PAPER, x + 1 - PAPER, y + 1 - PAPER, y + PAPER), **look)
 

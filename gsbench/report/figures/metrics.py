@@ -1,4 +1,4 @@
-"""What the axes of the figures show, each said once: its label, whether more of it is better, and its scale."""
+"""The metrics on the figures' axes, each defined once: label, whether higher is better, and scale."""
 
 from gsbench.report.drawing.axes import (
     from_zero,

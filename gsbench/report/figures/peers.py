@@ -1,4 +1,4 @@
-"""How many times as fast as the formulations that people use today gsbench is."""
+"""The speed of gsbench relative to formulations in use today."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from gsbench.report.figures.metrics import PEER_SPEED
 from gsbench.report.peer_table import TIMED, TITLE, lost_name, peer_rows, timed_note, versions
 
 KINDS = {True: "the exact sum", False: "sampling"}
-USUAL = "unlabelled-step"  # what was timed goes without saying
+USUAL = "unlabelled-step"  # lines do not name this usual case of `timed`
 KEY = ["column", "panel", "heading", "y", "kind", "estimator", "series"]
 
 
 def _points(rows: pd.DataFrame) -> pd.DataFrame:
-    """A panel for the exact sums and one for sampling; for each (model, K) a heading, under it a line for each peer."""
+    """A panel for the exact sums and one for sampling; each (model, K) has a heading and a line for each peer."""
     several = rows["model"].nunique() > 1
     place = {name: i for i, name in enumerate(TIMED)}
     is_sum = rows["exact_sum"] == 1

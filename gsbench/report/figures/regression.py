@@ -1,4 +1,4 @@
-"""The ratios of a comparison with their intervals, by case."""
+"""The ratios of a comparison, with their intervals, for each case."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from gsbench.report.regression_intervals import CANNOT_TELL, METRICS
 
 SHOWN = ("step_seconds", "bound_seconds", "speedup", "peak_bytes", "test_accuracy", "validation_accuracy")
 GROUPS = ("step", "bound", "speedup", "memory", "accuracy", "training")
-MOST = 40  # cases that one can still read
+MOST = 40  # most cases that are legible
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000")
 MARKERS = ("o", "s", "^", "D", "v")
 
 
 def _drawn(table: pd.DataFrame) -> pd.DataFrame:
-    """The axis is logarithmic."""
+    """The rows that the figure shows. Ratios must be positive and finite, because the axis is logarithmic."""
     fits = (table["ratio"] > 0) & (table["ratio"] < np.inf)
     return table[table["metric"].isin(SHOWN) & table["group"].isin(GROUPS) & fits]
 
 
 def _points(table: pd.DataFrame) -> pd.DataFrame:
-    """A panel for each metric and what is timed, a line a case, a point for each run: the cases furthest from 1."""
+    """A panel for each (metric, `timed`), a line for each case, a point for each run; the cases furthest from 1."""
     rows = _drawn(table).reset_index(drop=True)
     timed = rows["timed"].where(rows["metric"] == "speedup", "")
     axes = {m: RATIO.named(f"← {METRICS[m].smaller}   ratio   {METRICS[m].larger} →") for m in set(rows["metric"])}

@@ -1,4 +1,4 @@
-"""The speed-up over the sum over all classes, compared with the two points that were published."""
+"""The speed-up over the sum over all classes, compared with two published points."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from gsbench.report.figures.classes import medians
 from gsbench.report.figures.metrics import CLASSES, SPEED_UP
 from gsbench.report.frame import measured, names_with
 
-# Jang et al. 2017 (arXiv 1611.01144), fig. 5: how many times as fast sampling is as marginalizing, by K.
+# Jang et al. 2017 (arXiv 1611.01144), fig. 5: K → speed of sampling relative to marginalizing.
 JANG = {10: 2.0, 100: 9.9}
 JANG_NAME = "Jang et al. 2017, fig. 5 (GTX Titan X)"
 JANG_STYLE: dict[str, Any] = {
     "color": "#000000", "marker": "D", "markersize": 8, "markerfacecolor": "none", "markeredgewidth": 1.6,
     "linestyle": "", "zorder": 5,
 }  # fmt: skip
-HELD_AGAINST_JANG = ("m2", "synthetic")  # the model and the data they come nearest to
+HELD_AGAINST_JANG = ("m2", "synthetic")  # the model and the data nearest to theirs
 TIMED = {"step": "full training step", "bound": "unlabelled bound"}
 
 
 def jang(k: int) -> str:
-    """Their figure at K as they give it: `9.9 ×`."""
+    """Jang et al.'s ratio at K, as they print it: `9.9 ×`."""
     return f"{JANG[k]:g} \N{MULTIPLICATION SIGN}"
 
 
@@ -36,7 +36,7 @@ def _pairs(frame: pd.DataFrame, _: pd.DataFrame) -> pd.DataFrame:
 
 
 def _points(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row of panels for each thing timed, a column for each (model, data set)."""
+    """A row of panels for each value of `timed`, a column for each (model, data set)."""
     ours = rows[["model", "dataset", "timed", "estimator", "series"]].assign(
         kind="", x=rows["n_classes"], y=rows["speedup"], low=rows["speedup_low"], high=rows["speedup_high"]
     )

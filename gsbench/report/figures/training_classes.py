@@ -1,4 +1,4 @@
-"""Training runs against the number of classes K: how far they get, how soon, and in how much memory."""
+"""Training runs against the number of classes K: final accuracy, time to an accuracy, and memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TITLE_WIDTH = 56  # characters
 
 
 def _points(rows: pd.DataFrame) -> pd.DataFrame:
-    """A panel for each (model, task): the mean over seeds of the column `value`, and its ends."""
+    """A panel for each (model, task): the mean of the column `value` over seeds, and its range."""
     found, panels = over_seeds(rows, [*SUBJECT, "estimator"], ["value"]), _panels(rows)
     pairs = [*zip(found["model"], found["task"], strict=True)]
     points = found.assign(
@@ -38,7 +38,7 @@ def _points(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _panels(rows: pd.DataFrame) -> list[tuple[str, str]]:
-    """The (model, task) of two K and more; after them those of one K that share a model and a preset with one."""
+    """Each (model, task) with several K; then each with one K whose model and preset appear among the former."""
     counts = rows.groupby(["model", "preset", "task"])["n_classes"].nunique()
     kinds = {key[:2] for key, count in counts.items() if count > 1}
     shown = sorted((count == 1, key) for key, count in counts.items() if key[:2] in kinds)
@@ -46,7 +46,7 @@ def _panels(rows: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _rows(rows: pd.DataFrame, field: str, scale: float = 1.0) -> pd.DataFrame:
-    """Those of a panel, with their `value`."""
+    """The rows that belong to a panel, with their `value`."""
     rows = rows.assign(value=scale * rows[field])
     rows = rows[rows["value"] > 0]
     panels = _panels(rows)

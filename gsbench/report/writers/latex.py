@@ -14,8 +14,8 @@ PREAMBLE = (
     "% The tables of the gsbench report {name}.\n"
     "% In the preamble: \\usepackage{{booktabs}}; wide ones fit with \\usepackage{{graphicx}} and \\resizebox.\n"
 )
-LEFT_OUT = "machine"  # the question whose sections say what is missing and under which conditions all was measured
-# tabulate's own LaTeX formats escape other characters than these, or do not know booktabs.
+LEFT_OUT = "machine"  # the question with the sections on missing cases and on conditions
+# tabulate's own LaTeX formats escape other characters, or lack booktabs.
 WRITTEN = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
@@ -36,12 +36,12 @@ BOOKTABS = TableFormat(
 
 
 def escaped(text: Any) -> str:
-    """Plain text as LaTeX prints it, in one line."""
+    """Plain text in one line, escaped for LaTeX."""
     return "".join(WRITTEN.get(character, character) for character in one_line(text))
 
 
 def tables(page: Page) -> str:
-    """All the tables but those of LEFT_OUT, each a table environment with a caption."""
+    """All tables except those under LEFT_OUT, each as a table environment with a caption."""
     written = [
         _table(table, section.title)
         for section in page.sections
@@ -52,7 +52,7 @@ def tables(page: Page) -> str:
 
 
 def _tables(blocks: Iterable[Block]) -> Iterator[Table]:
-    """The tables among the blocks, those that are folded away too."""
+    """The tables among the blocks, including folded ones."""
     for block in blocks:
         if isinstance(block, Fold):
             yield from _tables(block.blocks)

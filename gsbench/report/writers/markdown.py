@@ -14,8 +14,8 @@ from gsbench.report.text import one_line
 from gsbench.shown import visible
 
 ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-# What Markdown takes for markup: at the beginning of a line (a heading, a list, a ruler), and anywhere. Brackets are
-# left alone but where they would end the text of a link; an address with a protocol or www. would be a link by itself.
+# Markdown's markup: at the beginning of a line (a heading, a list, a rule), and anywhere. A bracket is escaped only if
+# it could end the text of a link. Addresses with a protocol or www. are escaped, because they would become links.
 _MARKUP = re.compile(
     r"^(?:\#{1,6}|[-+])(?=\s|$)|^[-=](?=[-=\s]*$)|^\d{1,9}[.)](?=\s|$)"
     r"|[\\`*&<>|$]|(?<![^\W_])_|_(?![^\W_])|(?<!\s)~|~(?!\s)|\](?=[(\[:])|:(?=//)|(?<=\bwww)\.",
@@ -24,7 +24,7 @@ _MARKUP = re.compile(
 
 
 def whole(page: Page) -> str:
-    """The whole page: the answer, the runs read, the notices, and the sections."""
+    """The whole page: the answer, the runs, the notices, and the sections."""
     told = [f"**{escaped(paragraph)}**" for paragraph in page.answer]
     parts = [f"# gsbench report: {escaped(page.name)}", *told, written(page.head)]
     for section in page.sections:
@@ -33,7 +33,7 @@ def whole(page: Page) -> str:
 
 
 def summary(page: Page) -> str:
-    """The report in short, to paste into an issue."""
+    """A short form of the report, for an issue."""
     told = [escaped(paragraph) for paragraph in page.answer]
     return "\n\n".join([f"**gsbench report: {escaped(page.name)}**", *told, written(page.short)]) + "\n"
 
@@ -67,7 +67,7 @@ def _inline(text: Text) -> str:
 
 
 def _piece(piece: str | Code | Link) -> str:
-    """Code whose characters could end it is written as plain text."""
+    """A piece of text. Code with characters that could end the code becomes plain text."""
     if isinstance(piece, Link):
         return f"[{piece.file}]({piece.file})"
     if isinstance(piece, Code):
@@ -81,7 +81,7 @@ def _cell(cell: Any) -> str:
 
 
 def escaped(text: Any) -> str:
-    """Text that stands in Markdown as it is, in a table too: one line, nothing taken for markup, nothing hidden."""
+    """The text in one line, escaped for Markdown, also within a table. Hidden characters become visible."""
     return _MARKUP.sub(_escaped, one_line(text))
 
 

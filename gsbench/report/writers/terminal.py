@@ -12,7 +12,7 @@ from gsbench.shown import visible
 
 
 def written(table: Table) -> str:
-    """The table under its title, if it has one; with a grid where there are cells of several lines."""
+    """The table under its title, if it has one. A table with cells of several lines has a grid."""
     head, *rows = [[_cell(cell) for cell in row] for row in (table.headers, *table.rows)]
     form = "grid" if any(isinstance(cell, tuple) for row in table.rows for cell in row) else "simple"
     title = f"{visible(table.title)}\n" if table.title else ""

@@ -1,6 +1,6 @@
-"""A report as one HTML page that needs nothing beside itself: style, script and figures stand in it.
+"""A report as a single HTML page, which includes style, script and figures.
 
-The text is that of the Markdown page: the same sections, arranged by question.
+The page has the same sections as the Markdown page, arranged by question.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from gsbench.report.writers.html.svg import colours_of, inline_svg
 from gsbench.shown import visible
 from gsbench.version import __version__
 
-FIRST = ("pareto", "training_pareto")  # the figures that stand under the answer, as far as they were drawn
+FIRST = ("pareto", "training_pareto")  # the figures under the answer, if they were drawn
 HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """What the template prints of a figure, beside its title and its caption."""
+    """The parts of a figure that the template prints, besides title and caption."""
 
     svg: Markup
     alt: str
@@ -37,7 +37,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Part:
-    """A section as the template takes it; `id` is what the table of contents links to."""
+    """A section for the template. The table of contents links to `id`."""
 
     id: str
     title: str
@@ -46,7 +46,7 @@ class Part:
 
 
 def whole(page: Page, svgs: Mapping[str, str]) -> str:
-    """The whole page; `svgs` are the figures as matplotlib saved them, by name.
+    """The whole page. `svgs` maps a figure's name to the SVG that matplotlib saved.
 
     The answer comes first, then the Pareto figure and the one-glance table, then the sections by question, and at the
     end all records.
@@ -81,18 +81,18 @@ def whole(page: Page, svgs: Mapping[str, str]) -> str:
 
 
 def _finalize(value: Any) -> Any:
-    """Whatever the template prints: text in one line in which nothing is hidden, which jinja2 escapes."""
+    """Prepares each value that the template prints: one line, hidden characters made visible. jinja2 escapes it."""
     return value if isinstance(value, Markup) else one_line(value)
 
 
 def _json(content: Any) -> Markup:
-    """JSON that cannot end the <script> in which it stands."""
+    """JSON that cannot end the <script> around it."""
     written = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return Markup(written.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
 
 
 def inline(text: Text) -> Markup:
-    """The text of a paragraph, all of it escaped."""
+    """The escaped text of a paragraph."""
     if isinstance(text, str):
         return escape(one_line(text))
     return Markup("").join(map(_piece, text))
@@ -104,11 +104,11 @@ def _piece(piece: str | Code | Link) -> Markup:
     return Markup("<code>{}</code>").format(visible(piece.text)) if isinstance(piece, Code) else escape(visible(piece))
 
 
-Question = tuple[str, str, list[Part]]  # its id, its title, and the sections that answer it
+Question = tuple[str, str, list[Part]]  # id, title, and the sections that answer it
 
 
 def _arranged(page: Page) -> tuple[list[Part], list[Question]]:
-    """What stands under the answer, and the questions that have sections, with all records at the end."""
+    """The sections under the answer, and the questions with their sections; all records come last."""
     first: list[Part] = []
     parts: dict[str, list[Part]] = {question: [] for question in QUESTIONS}
     for number, section in enumerate(page.sections):

@@ -1,4 +1,4 @@
-"""A figure's SVG as matplotlib wrote it → what can stand in an HTML page beside others, in light and in dark."""
+"""Converts matplotlib's SVG of a figure into an element for an HTML page with other figures, in light and in dark."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from matplotlib.colors import to_hex, to_rgb
 
 from gsbench.report.drawing.sheet import CAPTION_ID, CAPTION_LINE, TITLE, TITLE_ID, Plot
 
-POINTS = 72  # units of an SVG in an inch
+POINTS = 72  # SVG units in an inch
 FONT = "DejaVu Sans,Verdana,sans-serif"
-PAPER = "#15181d"  # behind a figure in the dark
-LEAST_CONTRAST = 3.2  # of a colour with the dark paper
-TEXT = re.compile(r">[^<]+<")  # between two tags: what stands in it is neither an attribute nor url(…)
+PAPER = "#15181d"  # background of figures in dark mode
+LEAST_CONTRAST = 3.2  # of a colour with PAPER
+TEXT = re.compile(r">[^<]+<")  # text between two tags: it is neither an attribute nor url(…)
 STYLE = re.compile(r' style="[^"]*"')
-FONTS = re.compile(r"'DejaVu Sans'[^;\"]*")  # matplotlib names a dozen in each text
+FONTS = re.compile(r"'DejaVu Sans'[^;\"]*")  # matplotlib lists a dozen fonts for each text
 COLOUR = re.compile(r"#([0-9a-f]{6})\b")
 PLACES = re.compile(r' (?:d|x|y|transform)="[^"]*"')
-NUMBER = re.compile(r"\d+\.\d{3,}")  # hundredths of a point are more than one sees
+NUMBER = re.compile(r"\d+\.\d{3,}")  # hundredths of a point are finer than visible
 
 
 def inline_svg(key: str, svg: str, plot: Plot) -> str:
     """The <svg> element of a figure.
 
-    Its ids begin with `key`, so that two figures on a page do not take each other's clip paths. Its colours are
-    variables (`--c` and the colour), which a page sets for light and for dark. Title and caption, which the page
-    prints itself, have the class `told`, and `viewBox` is without them; `data-whole` is the one with them.
+    Its ids begin with `key`, so that figures on one page do not use each other's clip paths. Its colours are variables
+    (`--c` and the colour), which the page sets for light and for dark. The page prints title and caption itself: in the
+    SVG they have the class `told`, and `viewBox` excludes them. `data-whole` is the viewBox that includes them.
     """
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>|<style type.*?</style>|<!--.*?-->", "", body, flags=re.DOTALL)
@@ -48,7 +48,7 @@ def inline_svg(key: str, svg: str, plot: Plot) -> str:
 
 
 def _own_ids(prefix: str, svg: str) -> str:
-    """With the prefix before the ids that something refers to, and without all others."""
+    """The SVG with the prefix before all ids that are referred to. Other ids are removed."""
     used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
     names = {name: f"{prefix}{i}" for i, name in enumerate(sorted(used))}
     svg = re.sub(r' id="([^"]*)"', lambda found: f' id="{names[found[1]]}"' if found[1] in used else "", svg)
@@ -56,7 +56,7 @@ def _own_ids(prefix: str, svg: str) -> str:
 
 
 def _told_heights(plot: Plot) -> tuple[float, float]:
-    """What the title takes at the top and the caption at the bottom, as `make_sheet` placed them."""
+    """The heights of the title at the top and of the caption at the bottom, as in `make_sheet`."""
     texts = {text.get_gid(): text.get_text() for text in plot.figure.texts}
     lines = texts[CAPTION_ID].count("\n") + 1 if texts.get(CAPTION_ID) else 0
     top = POINTS * (TITLE - 0.1) if TITLE_ID in texts else 0.0
@@ -64,13 +64,13 @@ def _told_heights(plot: Plot) -> tuple[float, float]:
 
 
 def colours_of(svgs: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Every colour of inlined figures, as `rrggbb`, in light and in dark."""
+    """Every colour `rrggbb` of inlined figures → the colours in light and in dark."""
     found = sorted({name for svg in svgs for name in re.findall(r"var\(--c([0-9a-f]{6})\)", svg)})
     return {name: (f"#{name}", in_the_dark(f"#{name}")) for name in found}
 
 
 def in_the_dark(colour: str) -> str:
-    """A grey the other way round, white being PAPER; another colour as it is, or as much lighter as it has to be."""
+    """The colour for dark mode. Greys are inverted, with PAPER for white; others get lighter if contrast needs it."""
     red, green, blue = to_rgb(colour)
     if max(red, green, blue) - min(red, green, blue) < 0.02:
         r, g, b = ((1 - red) * 0.92 + red * channel for channel in to_rgb(PAPER))
@@ -83,7 +83,7 @@ def in_the_dark(colour: str) -> str:
 
 
 def contrast(one: str, other: str) -> float:
-    """The contrast ratio of two colours by WCAG 2, from 1 to 21."""
+    """The contrast ratio of two colours as defined in WCAG 2, from 1 to 21."""
     light, dark = sorted((_luminance(one), _luminance(other)), reverse=True)
     return (light + 0.05) / (dark + 0.05)
 
