@@ -37,7 +37,7 @@ TRAINING_ESTIMATOR = "sum-and-sample"
 ROOFLINE = ("bound", "step")
 
 
-# The settings of all cases; those of each case are the options in the plural.
+# Settings that all cases share. A case takes one value of each option in the plural.
 PLURALS = {"n_classes": "classes", "estimator": "estimators", "model": "models"}
 OF_CASE = {n: s for n, s in {**settings_of(Settings), **NETWORKS}.items() if n not in PLURALS}
 

@@ -2,8 +2,8 @@
 
     tau_decay: float = setting(1.0, "an estimator's τ is multiplied by this after each epoch", Range(above=0, most=1))
 
-Its check and the message of that, its option, what a TOML file may give it, its field in a record, and whether two runs
-that differ in it are told apart, follow from its type, its default and what it declares.
+The type, the default and the declaration determine its check and message, its option, its kind in a TOML file, its
+field in a record, and whether two runs with different values are told apart.
 """
 
 from __future__ import annotations

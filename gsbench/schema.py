@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
-from gsbench.estimators import ESTIMATORS
+from gsbench.estimators import ESTIMATORS, FLAGS
 from gsbench.fields import Setting, kind_of, settings_of
+from gsbench.meters.gradient_quality import PARTS
 from gsbench.models import ModelConfig
 from gsbench.recipe import Recipe
 from gsbench.records import SCHEMA_VERSION, STATUSES
@@ -85,7 +86,6 @@ SHARE = number(0, 1)
 SQUARED = number(-1e30, 1e30)  # an unbiased estimate of a square may be negative
 
 # The parts of a gradient, and the figures of each of them.
-GRADIENT_PARTS = ("logits", "phi", "theta")
 OF_A_PART = {
     **dict.fromkeys(("squared_bias", "squared_bias_low", "squared_bias_high"), SQUARED),
     **dict.fromkeys(("variance", "variance_low", "variance_high", "total_variance"), SQUARED),
@@ -144,7 +144,8 @@ FIELDS: dict[str, Kind] = {
     },
     "seed": whole(0, 1e38),  # numbers that NumPy does not hold are seeds in records from before
     **_of_estimators(),
-    **dict.fromkeys(("exact_sum", "own_bound", "draws_y", "gumbel_softmax", "baseline_exact_sum"), FLAG),
+    **dict.fromkeys((*FLAGS, "baseline_exact_sum"), FLAG),
+    "work": TEXT,
     "plugins": listed(NAME),
     "chunk": COUNT,
     "state": NAME,
@@ -178,7 +179,7 @@ FIELDS: dict[str, Kind] = {
     **dict.fromkeys(("peak_product", "largest_product"), TEXT),
     **dict.fromkeys(("fraction_of_peak", "fraction_of_peak_low", "fraction_of_peak_high"), AMOUNT),
     # gradients
-    **{f"{part}_{figure}": kind for part in GRADIENT_PARTS for figure, kind in OF_A_PART.items()},
+    **{f"{part}_{figure}": kind for part in PARTS for figure, kind in OF_A_PART.items()},
     **dict.fromkeys(("gradient_draws", "gradient_blocks", "total_draws"), FROM_ZERO),
     **dict.fromkeys(("q_perplexity", "calls_of_f"), number(0, 1e15)),
     # training runs and accuracies

@@ -16,7 +16,7 @@ from gsbench.estimators.marginalize_streamed import MarginalizeStreamed
 from gsbench.report import make_report
 from gsbench.report.drawing import styles
 from gsbench.report.facts import with_facts
-from gsbench.report.frame import make_frame, names_with
+from gsbench.report.frame import make_frame, names_with, works
 from gsbench.runs import make_run as make_training_run
 from gsbench.settings import Settings
 
@@ -31,7 +31,7 @@ FACTS = [
     ("reinmax", False, False, True, False, 1),
     ("score-function", False, False, True, False, 2),
     ("sum-and-sample(m=5)", False, False, True, False, 6),
-    ("sparsemax", False, True, False, False, 10),
+    ("sparsemax", False, True, False, False, None),
 ]
 NAMES = ("exact_sum", "own_bound", "draws_y", "gumbel_softmax", "calls_of_f")
 
@@ -49,6 +49,23 @@ def test_a_case_records_the_facts_of_its_estimator(name, exact_sum, own_bound, d
     assert [fields[fact] for fact in NAMES] == [exact_sum, own_bound, draws_y, gumbel_softmax, calls_of_f]
     old = make_record("step", estimator=name, n_classes=10)
     assert {fact: with_facts(old)[fact] for fact in NAMES} == {fact: fields[fact] for fact in NAMES}
+
+
+@pytest.mark.parametrize(
+    ("spelled", "work"),
+    [
+        ("gumbel-softmax", "gumbel-softmax"),
+        ("gumbel-softmax(tau=0.5)", "gumbel-softmax"),
+        ("gumbel-softmax(tau=0.5,draws=2)", "gumbel-softmax(draws=2)"),
+        ("gumbel-rao(tau=2.0,draws=2,conditional_draws=5)", "gumbel-rao(draws=2,conditional_draws=5)"),
+        ("marginalize-streamed(chunk=5)", "marginalize-streamed(chunk=5)"),
+    ],
+)
+def test_a_temperature_changes_nothing_of_the_work(spelled, work):
+    fields = Settings(estimator=spelled, threads=1).record_fields()
+    assert fields["work"] == work
+    frame = make_frame([make_record("step", estimator=spelled), make_record("step", estimator="labels-only")])
+    assert works(frame) == {spelled: work, "labels-only": "labels-only"}
 
 
 def test_the_facts_cover_every_estimator():

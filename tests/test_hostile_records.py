@@ -279,7 +279,8 @@ def test_a_record_with_an_odd_value_is_left_out_or_shown_and_the_others_are_repo
 def test_squares_that_rounding_made_negative_are_no_warning(value):
     records = gradient_records((10, 100), estimators=("marginalize", "gumbel-softmax"))
     for figure in ("variance", "squared_bias", "variance_low", "total_variance"):
-        all_texts([{**record, f"logits_{figure}": value} for record in records])
+        texts = all_texts([{**record, f"logits_{figure}": value} for record in records])  # a warning is an error here
+        assert all(texts)
 
 
 def test_a_field_called_as_a_column_of_the_frame_keeps_its_values():

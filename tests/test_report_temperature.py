@@ -1,11 +1,10 @@
 """The figure of the temperature: which estimators have a line in it, and where its points are."""
 
 import numpy as np
-import pytest
 from records_fixture import gradient_records
 
 from gsbench.report.drawing.sheet import figure_settings
-from gsbench.report.drawing.styles import make_look, without_temperature
+from gsbench.report.drawing.styles import make_look
 from gsbench.report.figures import FIGURES
 from gsbench.report.frame import make_curves, make_frame
 
@@ -76,16 +75,3 @@ def test_each_relaxation_has_its_colour_and_each_k_its_line():
     assert len({(line.get_color(), line.get_linestyle()) for line in drawn}) == 4
     labels = [entry.get_text() for entry in plot.figure.legends[0].get_texts()]
     assert labels == ["gumbel-softmax", "straight-through", "K = 10", "K = 100"]
-
-
-@pytest.mark.parametrize(
-    ("spelled", "without"),
-    [
-        ("gumbel-softmax", "gumbel-softmax"),
-        ("gumbel-softmax(tau=0.5)", "gumbel-softmax"),
-        ("gumbel-softmax(tau=0.5,draws=2)", "gumbel-softmax(draws=2)"),
-        ("gumbel-rao(tau=2.0,draws=2,conditional_draws=5)", "gumbel-rao(draws=2,conditional_draws=5)"),
-    ],
-)
-def test_a_relaxation_is_the_estimator_without_its_temperature(spelled, without):
-    assert without_temperature(spelled) == without

@@ -11,7 +11,7 @@ from gsbench.data import glyphs, mnist, omniglot, synthetic
 from gsbench.data.base import TEST, TRAIN, VALIDATION, DataFileError, Dataset, DataSource, Folder, Whereabouts
 from gsbench.data.glyphs import count_glyphs, find_glyphs, load_glyphs
 from gsbench.data.locations import data_folder
-from gsbench.data.mnist import FASHION_MNIST, MNIST, find_idx_set, load_idx_set
+from gsbench.data.mnist import FASHION_MNIST, MNIST, IdxSet, find_idx_set, load_idx_set
 from gsbench.data.omniglot import count_omniglot, find_omniglot, load_omniglot
 from gsbench.data.split import Split, split
 from gsbench.data.synthetic import load_synthetic
@@ -22,6 +22,18 @@ from gsbench.values import SettingError, not_known
 def _ten(folder: Folder) -> int:
     folder()  # raises if the data folder that the user named is not a folder, before any work
     return 10
+
+
+def _idx_source(name: str, idx_set: IdxSet) -> DataSource:
+    return DataSource(
+        name=name,
+        load=lambda k, folder, seed: load_idx_set(idx_set, k, folder()),
+        count=_ten,
+        default=_ten,
+        find=lambda folder: find_idx_set(idx_set, folder()),
+        doc=mnist.__doc__,
+        licence=idx_set.licence,
+    )
 
 
 DATASETS: Registry[DataSource] = Registry(
@@ -36,24 +48,8 @@ DATASETS: Registry[DataSource] = Registry(
             doc=glyphs.__doc__,
             licence=glyphs.LICENCE,
         ),
-        DataSource(
-            name="mnist",
-            load=lambda k, folder, seed: load_idx_set(MNIST, k, folder()),
-            count=_ten,
-            default=_ten,
-            find=lambda folder: find_idx_set(MNIST, folder()),
-            doc=mnist.__doc__,
-            licence=MNIST.licence,
-        ),
-        DataSource(
-            name="fashion-mnist",
-            load=lambda k, folder, seed: load_idx_set(FASHION_MNIST, k, folder()),
-            count=_ten,
-            default=_ten,
-            find=lambda folder: find_idx_set(FASHION_MNIST, folder()),
-            doc=mnist.__doc__,
-            licence=FASHION_MNIST.licence,
-        ),
+        _idx_source("mnist", MNIST),
+        _idx_source("fashion-mnist", FASHION_MNIST),
         DataSource(
             name="omniglot",
             load=lambda k, folder, seed: load_omniglot(k, folder()),

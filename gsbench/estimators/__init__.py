@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from gsbench.estimators.base import NO_FACTS, ClassNumbers, Estimate, Estimator
+from gsbench.estimators.base import FLAGS, NO_FACTS, ClassNumbers, Estimate, Estimator
 from gsbench.estimators.gumbel_rao import GumbelRao
 from gsbench.estimators.gumbel_softmax import GumbelSoftmax
 from gsbench.estimators.marginalize import Marginalize
@@ -95,6 +95,7 @@ def parse_estimators(text: str) -> list[Estimator]:
 
 __all__ = [
     "ESTIMATORS",
+    "FLAGS",
     "NO_FACTS",
     "ClassNumbers",
     "Estimate",

@@ -60,6 +60,7 @@ class Estimator(abc.ABC):
     name: ClassVar[str] = ""
     y_enters: ClassVar[str] = "soft"
     gumbel_softmax: ClassVar[bool] = False
+    costless: ClassVar[tuple[str, ...]] = ()  # settings that change the numbers, but not the work
     calls_follow_logits: ClassVar[bool] = False  # if True, `calls` is an upper limit
     frees_rows: ClassVar[bool] = False
 
@@ -130,15 +131,20 @@ class Estimator(abc.ABC):
         """The settings by name, for records."""
         return dataclasses.asdict(self)
 
+    @property
+    def work(self) -> str:
+        """The spelling without the settings in `costless`: estimators of one `work` take the same time."""
+        defaults = {field.name: field.default for field in dataclasses.fields(self) if field.name in self.costless}
+        return str(dataclasses.replace(self, **defaults))
+
     def facts(self, n_classes: int) -> dict[str, Any]:
-        """The facts about the estimator that records carry, by field name."""
-        return {
-            "exact_sum": self.exact,
-            "own_bound": self.own_bound,
-            "draws_y": self.draws_y,
-            "gumbel_softmax": self.gumbel_softmax,
-            "calls_of_f": self.calls(n_classes),
-        }
+        """The facts about the estimator that records carry, by field name.
+
+        `calls_of_f` is None if it depends on the logits: only a measurement knows it.
+        """
+        flags = {field: getattr(self, attribute) for field, attribute in FLAGS.items()}
+        calls = None if self.calls_follow_logits else self.calls(n_classes)
+        return {**flags, "work": self.work, "calls_of_f": calls}
 
     def __str__(self) -> str:
         """The name with the settings that differ from the defaults, such as `gumbel-softmax(tau=0.5)`."""
@@ -150,7 +156,9 @@ class Estimator(abc.ABC):
         return f"{self.name}({','.join(changed)})" if changed else self.name
 
 
-NO_FACTS = {"exact_sum": False, "own_bound": False, "draws_y": False, "gumbel_softmax": False, "calls_of_f": 0}
+# The facts that are true or false: field of a record → attribute of `Estimator`.
+FLAGS = {"exact_sum": "exact", "own_bound": "own_bound", "draws_y": "draws_y", "gumbel_softmax": "gumbel_softmax"}
+NO_FACTS: dict[str, Any] = {**dict.fromkeys(FLAGS, False), "calls_of_f": 0}  # of training on the labels alone
 
 
 def check_count(name: str, value: int, least: int = 1, or_else: str = "") -> None:

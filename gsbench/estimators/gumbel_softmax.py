@@ -24,6 +24,7 @@ class GumbelSoftmax(Estimator):
 
     name: ClassVar[str] = "gumbel-softmax"
     gumbel_softmax: ClassVar[bool] = True
+    costless: ClassVar[tuple[str, ...]] = ("tau",)
     points: ClassVar[type[Points] | type[HardPoints]] = Points  # the form in which f takes the result of `draw`
 
     tau: float = 1.0

@@ -50,7 +50,7 @@ class ChildResult:
 
     @property
     def figures(self) -> dict[str, Any]:
-        """Those of its peak, by their names in records."""
+        """The figures of peak memory, under their names in records."""
         return {"process_peak_bytes": self.process_peak_bytes, "process_meter": self.process_meter}
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-BASELINE = "labels-only"
+from gsbench.runs.settings import LABELS_ONLY
+
+BASELINE = LABELS_ONLY
 PANEL = ["series", "model", "task", "n_classes"]
 READOUT = [*PANEL, "equal", "at", "estimator", "accuracy", "seeds"]
 

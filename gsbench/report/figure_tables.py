@@ -13,8 +13,8 @@ from gsbench.report.blocks import Block, Columns, Paragraph, Section, Table
 from gsbench.report.drawing.styles import by_estimator, in_order
 from gsbench.report.figures.speedup import HELD_AGAINST_JANG, JANG, jang
 from gsbench.report.frame import measured
-from gsbench.report.regression_figure import case_label, of_benchmarks
-from gsbench.report.roofline_figure import roofline_rows
+from gsbench.report.regression import case_label, of_benchmarks
+from gsbench.report.roofline import roofline_rows
 
 ROOFLINE_NOTE = (
     "Operations: the floating-point operations of the matrix products that must be done, reckoned from the shapes of "

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from gsbench.estimators import FLAGS
 from gsbench.fields import about, settings_of
+from gsbench.meters.gradient_quality import PARTS
 from gsbench.report.drawing.styles import by_estimator
 from gsbench.report.facts import with_facts
 from gsbench.report.reading import IMAGES, TRAINING, Record, ReportError
@@ -15,7 +17,7 @@ from gsbench.report.runs import label_runs
 from gsbench.report.telling_apart import distinguishing, settings_labels
 from gsbench.report.text import plain
 from gsbench.report.training_settings import known_values, training_tasks
-from gsbench.schema import CURVES, GRADIENT_PARTS, OF_A_PART
+from gsbench.schema import CURVES, OF_A_PART
 from gsbench.schema import FIELDS as KINDS
 from gsbench.settings import NETWORKS, Settings
 
@@ -28,7 +30,7 @@ SETTINGS = (
     "estimator_conditional_draws", "state", "training_steps", "training_estimator",
 )  # fmt: skip
 # Facts of the estimator and of the baseline: see `Estimator.facts`.
-FACTS = ("exact_sum", "own_bound", "draws_y", "gumbel_softmax", "baseline_exact_sum")
+FACTS = (*FLAGS, "baseline_exact_sum", "work")
 FIGURES = (
     "bound_seconds", "bound_seconds_q1", "bound_seconds_q3", "bound_seconds_min", "step_seconds",
     "step_seconds_q1", "step_seconds_q3", "step_seconds_min", "bound_seconds_as_timed", "step_seconds_as_timed",
@@ -44,7 +46,7 @@ FIGURES = (
     "budget_epochs", "budget_steps", "budget_seconds", "epoch", "wall_seconds", "validation_examples",
     "test_accuracy", "test_examples", "test_draws_of_a", "resumed",
 )  # fmt: skip
-GRADIENT = tuple(f"{part}_{figure}" for part in GRADIENT_PARTS for figure in OF_A_PART)
+GRADIENT = tuple(f"{part}_{figure}" for part in PARTS for figure in OF_A_PART)
 MACHINE = (
     "clock", "machine_cpu", "machine_cores", "machine_memory_bytes", "machine_os", "machine_gpu", "machine_blas",
     "freed_memory", "python_version", "numpy_version", "scipy_version", "chainer_version", "cupy_version",
@@ -178,6 +180,11 @@ def measured(frame: pd.DataFrame, group: str, *needed: str) -> pd.DataFrame:
     """The rows of a group with status "ok" that have an estimator, a model, a class count and all `needed` fields."""
     rows = frame[(frame["group"] == group) & (frame["status"] == "ok")]
     return rows.dropna(subset=["estimator", "model", "n_classes", *needed])
+
+
+def works(rows: pd.DataFrame) -> dict[str, str]:
+    """Estimator → its `work`; estimators without one, such as labels-only, do a work of their own."""
+    return dict(zip(rows["estimator"], rows["work"].fillna(rows["estimator"]), strict=True))
 
 
 def names_with(frame: pd.DataFrame, fact: str) -> list[str]:

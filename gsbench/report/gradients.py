@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 
 from gsbench.meters.gradient_intervals import CONFIDENCE, unseen_share
+from gsbench.meters.gradient_quality import PARTS as NAMES
 from gsbench.report import text
 from gsbench.report.frame import measured
-from gsbench.schema import GRADIENT_PARTS
 
 PARTS = dict(
-    zip(GRADIENT_PARTS, ("logits of q(y|a,x)", "other parameters of φ", "parameters of θ"), strict=True)
+    zip(NAMES, ("logits of q(y|a,x)", "other parameters of φ", "parameters of θ"), strict=True)
 )  # the parameters that a gradient is taken with respect to
 KEY = ["subject", "state", "series", "n_classes", "estimator"]  # fields that identify a point
 ENDS = ("", "_low", "_high")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from gsbench.report.busy import crowded_rows
+from gsbench.report.reading import TRAINING
 from gsbench.report.regression_cases import HEAD, case_fields, case_keys, case_settings, name_runs
 from gsbench.report.regression_intervals import (
     CONFIDENCE,
@@ -26,7 +27,7 @@ from gsbench.report.regression_intervals import (
     ratio_interval,
     verdict,
 )
-from gsbench.report.text import NOT_MEASURED, status_name
+from gsbench.report.text import NOT_MEASURED, model_name, plain, status_name
 
 COLUMNS = (
     *HEAD, "settings", "metric", "base_run", "run", "base", "new", "new_low", "new_high", "ratio", "ratio_low",
@@ -157,3 +158,14 @@ def case_name(row: Mapping[str, object]) -> str:
     timed = "" if row["timed"] == row["group"] else row["timed"]
     parts = [row["estimator"], row["model"], k, timed, row["settings"]]
     return f"{row['group']}: {', '.join(str(part) for part in parts if part)}"
+
+
+def of_benchmarks(frame: pd.DataFrame) -> pd.DataFrame:
+    """The ratios between runs of the benchmark. Training runs are left out, because none of them is a base."""
+    return regression_table(frame[frame["group"] != TRAINING])
+
+
+def case_label(row: dict) -> str:
+    """`gumbel-softmax, ADGM, K = 10`. It leaves out the group, so that time and memory share a line."""
+    k = "" if pd.isna(row["n_classes"]) else f"K = {plain(row['n_classes'])}"
+    return ", ".join(filter(None, [row["estimator"], model_name(row["model"]), k, row["settings"]]))

@@ -6,7 +6,6 @@ apart; the markers help as well.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,11 +39,6 @@ OTHER_MARKERS = ("P", "X", "h", "<", "p", ">", "d", "*")
 def family(name: str) -> str:
     """The name without its settings."""
     return name.split("(")[0]
-
-
-def without_temperature(name: str) -> str:
-    """`gumbel-softmax(tau=0.5,draws=2)` → `gumbel-softmax(draws=2)`: the temperature does not change the work."""
-    return re.sub(r"\(\)$", "", re.sub(r"(?<=\()tau=[^,)]*,?", "", name))  # τ is the first setting
 
 
 def by_estimator(names: Iterable[str]) -> list[str]:

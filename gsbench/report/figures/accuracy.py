@@ -17,9 +17,8 @@ from gsbench.report.drawing.figure import Figure
 from gsbench.report.drawing.pareto import Pareto, about_front
 from gsbench.report.drawing.points import TOLD
 from gsbench.report.drawing.shapes import Metric
-from gsbench.report.drawing.styles import without_temperature
 from gsbench.report.figures.metrics import ACCURACY, EPOCH, STEPS_PER_SECOND, TRAINING_TIME
-from gsbench.report.frame import measured
+from gsbench.report.frame import measured, works
 from gsbench.report.reading import TRAINING
 from gsbench.report.training_runs import (
     SUBJECT,
@@ -74,7 +73,7 @@ def speeds(rows: pd.DataFrame, title: Callable[[pd.Series], str], told: str = ""
             found.append(points.assign(
                 panel=title(own.iloc[0]), x=points["steps_per_second"], x_low=ends["steps_per_second_low"],
                 x_high=ends["steps_per_second_high"], y=points["percent"], low=ends["percent_low"],
-                high=ends["percent_high"], work=points["estimator"].map(without_temperature),
+                high=ends["percent_high"], work=points["estimator"].map(works(own)),
                 kind=in_words.map({True: TOLD, False: ""}),
                 note=[f"{told}: {mean:.1f} %" if said else ""
                       for mean, said in zip(points["percent"], in_words, strict=True)],

@@ -11,7 +11,7 @@ from gsbench.report.drawing.figure import Figure
 from gsbench.report.drawing.shapes import UNFIT, AgainstNumber
 from gsbench.report.figures.metrics import CLASSES, MEMORY, SHARE_OF_PEAK, STEPS_PER_SECOND, TIME_PER_CLASS
 from gsbench.report.frame import LOST, measured
-from gsbench.report.roofline_figure import PANELS, roofline_rows
+from gsbench.report.roofline import PANELS, roofline_rows
 
 METERS = {
     "live_peak_bytes": "live arrays",

@@ -13,8 +13,9 @@ from gsbench.report import text
 from gsbench.report.drawing.figure import Figure
 from gsbench.report.drawing.pareto import Pareto, about_front
 from gsbench.report.drawing.shapes import AgainstNumber, Metric, spread
-from gsbench.report.drawing.styles import Look, by_estimator, make_look, without_temperature
+from gsbench.report.drawing.styles import Look, by_estimator, make_look
 from gsbench.report.figures.metrics import BIAS, BOUND_TIME, CLASSES, DEVIATION, ERROR, PRICE, TEMPERATURE, VARIANCE
+from gsbench.report.frame import works
 from gsbench.report.gradients import PARTS, gradient_rows, of_part, state_title, states_of
 
 YARDSTICK: dict[str, Any] = {"color": "#777777", "linestyle": "--", "linewidth": 1.6}
@@ -127,7 +128,7 @@ def _errors(rows: pd.DataFrame) -> pd.DataFrame:
         row=[*zip(points["subject"], points["n_classes"], strict=True)],
         column=points["state"].map(states_of(rows).index),
         panel=[titles[key] for key in points[panel].itertuples(index=False, name=None)],
-        x=points["milliseconds"], y=points["error"], work=points["estimator"].map(without_temperature),
+        x=points["milliseconds"], y=points["error"], work=points["estimator"].map(works(rows)),
         note=["exact: 0" if i in set(exact) else "" for i in points.index],
     )  # fmt: skip
 
@@ -162,7 +163,7 @@ def _by_temperature(rows: pd.DataFrame) -> pd.DataFrame:
     taus = rows.assign(tau=pd.to_numeric(rows["estimator_tau"], errors="coerce")).groupby("estimator")["tau"].first()
     points = of_part(rows, "logits")
     points = points.assign(
-        tau=points["estimator"].map(taus), relaxation=points["estimator"].map(without_temperature)
+        tau=points["estimator"].map(taus), relaxation=points["estimator"].map(works(rows))
     ).dropna(subset=["tau"])
     if points.empty:
         return points

@@ -12,7 +12,7 @@ from gsbench.report.drawing.forest import Forest
 from gsbench.report.drawing.shapes import Metric
 from gsbench.report.drawing.styles import Look
 from gsbench.report.figures.metrics import RATIO
-from gsbench.report.regression_figure import case_label, of_benchmarks
+from gsbench.report.regression import case_label, of_benchmarks
 from gsbench.report.regression_intervals import CANNOT_TELL, METRICS
 
 SHOWN = ("step_seconds", "bound_seconds", "speedup", "peak_bytes", "test_accuracy", "validation_accuracy")
