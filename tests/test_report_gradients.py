@@ -626,3 +626,11 @@ def test_the_legend_of_a_default_run_is_legible():
     assert max(box.x1 for box in boxes) < figure.bbox.width
     panels = max(ax.get_tightbbox(renderer).y1 for ax in figure.axes)
     assert min(box.y0 for box in boxes) > panels
+
+
+@pytest.mark.parametrize("figure", ["gradient_variance", "gradient_price"])
+def test_a_caption_speaks_of_the_dashed_line_only_if_there_is_one(figure):
+    drawn = gradient_records((10, 100), estimators=("gumbel-softmax", "score-function"))
+    exact = gradient_records((10, 100), estimators=("marginalize",))
+    assert "dashed line" not in draw(figure, drawn).caption
+    assert "dashed line" in draw(figure, [*drawn, *exact]).caption

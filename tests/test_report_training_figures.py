@@ -206,3 +206,21 @@ def test_nothing_lies_outside(tmp_path):
         box = plot.figure.get_tightbbox().get_points() * plot.figure.dpi
         assert (box >= 0).all(), figure
         assert (box[1] <= (width, height)).all(), figure
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3])
+def test_the_words_at_the_bottom_of_a_panel_cover_no_point(shift):
+    """A slow and accurate, a fast and inaccurate estimator: the latter stands where the words are."""
+    records = [
+        training_record(name, 10, seed, seconds, validation_accuracy=accuracy + seed / 100)
+        for name, seconds, accuracy in (("marginalize", 400.0, 0.9), ("gumbel-softmax", 10.0, 0.5 + shift))
+        for seed in (0, 1)
+    ] + [training_record("labels-only", 10, validation_accuracy=0.477)]
+    plot = draw("training_pareto", records)
+    (panel,) = shown(plot)
+    plot.figure.canvas.draw()
+    (words,) = [text for text in panel.texts if "labels-only: 47.7 %" in text.get_text()]
+    ends = [segment for bars in panel.collections for segment in bars.get_segments()]
+    assert ends
+    lowest = panel.transData.transform(np.concatenate(ends))[:, 1].min()
+    assert words.get_window_extent().y1 < lowest - 3  # half of a marker, in pixels

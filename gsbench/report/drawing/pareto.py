@@ -15,6 +15,7 @@ from gsbench.report.drawing.shapes import Panels, Shape, lines_of, numbers, reac
 from gsbench.report.drawing.styles import Look
 
 FRONT: dict[str, Any] = {"color": "#999999", "linewidth": 1.2, "drawstyle": "steps-pre", "zorder": 1}
+WORDS = 0.15  # of the range of y: room at the bottom for words, which would cover points
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,9 @@ class Pareto(Shape):
     def set_scales(self, panels: Panels, points: pd.DataFrame) -> None:
         super().set_scales(panels, points)
         for ax, own in panels.items():
+            if (own["kind"] == TOLD).any():
+                low, high = ax.get_ylim()
+                ax.set_ylim(low - WORDS * (high - low), high)
             log_with_room(ax.xaxis, numbers(own, "x", "x_low", "x_high"))
 
     def finish(self, ax: Axes, own: pd.DataFrame, look: Look) -> None:

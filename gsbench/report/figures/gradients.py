@@ -84,22 +84,25 @@ def _about_variance(rows: pd.DataFrame, points: pd.DataFrame) -> str:
         rows,
         "tr cov(g) / ‖g*‖² of the gradient of the loss with all fixed but the draws of y; at 1 the noise is as large "
         f"as the exact gradient. {repeated[0].upper()}{repeated[1:]}, bars: {told.intervals(rows)}. What draws no y "
-        f"has no variance and no point{f': {text.listed(without)}' if without else ''}. The dashed line is the "
-        f"variance that the exact sum has when a and ε_z are drawn anew, {told.of_total(rows)}: an estimator well "
-        "below it adds little to the noise that there is anyway.",
-    )
+        f"has no variance and no point{f': {text.listed(without)}' if without else ''}.",
+        f"The dashed line is the variance that the exact sum has when a and ε_z are drawn anew, {told.of_total(rows)}: "
+        "an estimator well below it adds little to the noise that there is anyway."
+        if (points["kind"] == ANEW).any() else "",
+    )  # fmt: skip
 
 
-def _about_price(rows: pd.DataFrame, _: pd.DataFrame) -> str:
+def _about_price(rows: pd.DataFrame, points: pd.DataFrame) -> str:
     return _about(
         rows,
         "Relative variance × milliseconds of the unlabelled bound, forward and backward: how many milliseconds of "
         "independent draws it takes until the noise of their mean is as large as the exact gradient (relative "
-        "variance 1); ten times the milliseconds, a tenth of the variance. Lower is better. The dashed line is the "
-        "time of one exact sum, the faster one: spent on draws, it leaves a relative variance of price / time, so that "
-        "on the line it is 1, and a tenth of the line 0.1. Averaging takes away no bias, which is not in the price. "
+        "variance 1); ten times the milliseconds, a tenth of the variance. Lower is better.",
+        "The dashed line is the time of one exact sum, the faster one: spent on draws, it leaves a relative variance "
+        "of price / time, so that on the line it is 1, and a tenth of the line 0.1."
+        if (points["kind"] == TIME_OF_SUM).any() else "",
+        "Averaging takes away no bias, which is not in the price. "
         "Each draw is priced as a bound of its own; several draws in one step (draws=…) share part of the cost.",
-    )
+    )  # fmt: skip
 
 
 # Error against cost.
