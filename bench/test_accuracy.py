@@ -10,7 +10,6 @@ from gsbench.training import evaluation_steps
 
 VALIDATION_EXAMPLES = 2000  # at most, drawn at random: the standard error of an accuracy is about 1 % then
 DRAWS_OF_A_AT_THE_END = 100
-GROUP = "accuracy"
 
 
 def test_accuracy(benchmark, record, options, model, n_classes, learner):
@@ -18,12 +17,12 @@ def test_accuracy(benchmark, record, options, model, n_classes, learner):
     estimator = "marginalize" if labels_only else learner
     case = options.settings(model, n_classes, estimator, preset=options.accuracy_preset)
     if case.dataset == "synthetic":
-        record(GROUP, case, estimator=learner, **(NO_FACTS if labels_only else {}))
+        record("training", case, estimator=learner, **(NO_FACTS if labels_only else {}))
         pytest.skip("the labels of synthetic data are random: there is no accuracy to measure")
     settings = RunSettings(
         case, labels_only=labels_only, seconds=options.accuracy_seconds, validation_images=VALIDATION_EXAMPLES
     )
-    recorder = record(GROUP, case, **settings.record_fields())
+    recorder = record("training", case, **settings.record_fields())
     figures = recorder.require_bytes(learner, case, run_step_bytes(settings))
     if not labels_only:
         recorder.require_memory(case)

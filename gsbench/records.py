@@ -14,7 +14,7 @@ from gsbench.values import not_known
 
 SCHEMA_VERSION = 1
 
-GROUPS = ("bound", "step", "speedup", "memory", "accuracy", "roofline", "chunk", "peer", "gradient", "training")
+GROUPS = ("bound", "step", "speedup", "memory", "roofline", "chunk", "peer", "gradient", "training")
 STATUSES = ("ok", "unfinished", "diverged", "skipped", "failed", "too-large", "out-of-memory")
 
 

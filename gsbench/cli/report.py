@@ -49,13 +49,14 @@ def add_report(commands: Any) -> None:
 def run_report(arguments: argparse.Namespace) -> None:
     from gsbench.cli.remarks import remark
     from gsbench.report import read_runs, write_report  # pandas and matplotlib take a second: not for --help
+    from gsbench.report.reading import ends_at_a_step
 
     reading = read_runs(arguments.files, arguments.storage)
     for notice in reading.notices:
         remark(notice)
     page = write_report(reading, name=arguments.name, output=arguments.output)
-    # A training run is one record: those of a store are told together.
-    names = [record["run_id"] if record["group"] != "training" else TRAINING for record in reading.records]
+    # The training runs of a store have one record each, so they are counted together.
+    names = [TRAINING if ends_at_a_step(record) else record["run_id"] for record in reading.records]
     for name in dict.fromkeys(names):
         own = zip(names, reading.records, strict=True)
         statuses = [record["status"] for of, record in own if of == name]

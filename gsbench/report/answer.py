@@ -16,11 +16,12 @@ from typing import Any
 import pandas as pd
 
 from gsbench.report import text
-from gsbench.report.accuracy import BASELINE
 from gsbench.report.drawing.styles import by_estimator
 from gsbench.report.frame import names_with
 from gsbench.report.glance import ACCURACY, KEY, glance_cells, rows_of
+from gsbench.report.reading import TRAINING, ends_at_a_step
 from gsbench.report.training_runs import SUBJECT, finished_runs, over_seeds, subject_title
+from gsbench.runs.settings import LABELS_ONLY
 
 SAMPLER = "gumbel-softmax"  # the exact sum is compared with it
 SHORT = 60.0  # seconds of training
@@ -32,7 +33,7 @@ def answer(frame: pd.DataFrame) -> list[str]:
     The cost is taken at the largest K at which both were measured. The text says what the records lack.
     """
     cost, preset = _cost(frame)
-    found = [paragraph for paragraph in (cost, _trained(frame, preset)) if paragraph]
+    found = [paragraph for paragraph in (cost, _trained(frame, preset, bool(cost))) if paragraph]
     return found or [f"These records do not say what an exact sum costs beside {SAMPLER}: no two were measured alike."]
 
 
@@ -65,17 +66,15 @@ def _cost(frame: pd.DataFrame) -> tuple[str, str]:
     time = _paired(frame) or _ratio(frame, "step", "step_seconds", "the time", text.seconds, ", medians, not in pairs")
     memory = _memory(frame, time)
     first = time or memory
-    accuracy, trained = _accuracy(frame, first)
-    rows = first.rows if first else trained
-    if rows.empty:
+    if first is None:
         return "", ""
+    accuracy, rows = _accuracy(frame, first), first.rows
     preset = text.listed(text.values(rows, "preset") or [text.NOT_MEASURED])
     parts = [*_costs(time, memory), accuracy or f"no accuracy of both was measured with preset {preset}"]
-    at = f", at K = {first.k:,.0f}" if first else ""
-    under = pd.concat([pair.rows for pair in (time, memory) if pair] or [trained])
+    under = pd.concat([pair.rows for pair in (time, memory) if pair])
     models = text.listed(text.model_name(model) for model in text.values(under, "model"))
-    told = f"On this machine ({_device(rows)}){at}, {'; '.join(parts)}. ({models}, {text.settings(under)}.)"
-    return told, preset
+    where = f"On this machine ({_device(rows)}), at K = {first.k:,.0f}"
+    return f"{where}, {'; '.join(parts)}. ({models}, {text.settings(under)}.)", preset
 
 
 def _costs(time: Pair | None, memory: Pair | None) -> list[str]:
@@ -152,19 +151,17 @@ def _ratio(
     return Pair(*place, cheapest, told, rows[rows["estimator"].isin([cheapest, SAMPLER])])
 
 
-def _accuracy(frame: pd.DataFrame, first: Pair | None) -> tuple[str, pd.DataFrame]:
-    """The last accuracies of a sum and of the sampler, as in the one-glance table, or why there are none; and their
-    rows. Joint run, model and preset are the same as in `first`, and so is K if models were trained at it.
+def _accuracy(frame: pd.DataFrame, first: Pair) -> str:
+    """The accuracies of a sum and of the sampler after some seconds of training, as in the one-glance table, or why
+    there are none. Joint run, model and preset are the same as in `first`, and so is K if models were trained at it.
     """
-    rows = rows_of(frame, "accuracy", "validation_accuracy")
-    if first is not None:
-        for field in ("joint_run", "model", "preset"):
-            rows = rows[rows[field].isin(first.rows[field])]
+    rows = rows_of(frame[~ends_at_a_step(frame)], TRAINING, "validation_accuracy")
+    for field in ("joint_run", "model", "preset"):
+        rows = rows[rows[field].isin(first.rows[field])]
     tasks = _with_both(rows)
-    if first is not None:
-        tasks = [task for task in tasks if task[2] == first.k] or tasks
+    tasks = [task for task in tasks if task[2] == first.k] or tasks
     if not tasks:
-        return "", rows.iloc[:0]
+        return ""
     *place, task = min(tasks, key=lambda at: (-at[2], at[1], at[0], at[3]))
     _, model, k = place
     own = _of(rows, place)
@@ -172,17 +169,17 @@ def _accuracy(frame: pd.DataFrame, first: Pair | None) -> tuple[str, pd.DataFram
     cells = glance_cells(frame)
     reached = {name: cells.get((*place, name, ACCURACY + task)) for name in by_estimator(own["estimator"])}
     sums = names_with(own, "exact_sum")
-    exact = first.sum if first is not None and first.sum in sums else sums[0]
-    elsewhere = "" if first is not None and first.k == k else f", K = {k:,.0f}"
+    exact = first.sum if first.sum in sums else sums[0]
+    elsewhere = "" if first.k == k else f", K = {k:,.0f}"
     where = f"{text.model_name(model)} on {task}{elsewhere}"
     seconds = own[own["estimator"].isin([exact, SAMPLER])]["train_seconds"]
     after = _after(seconds)
-    behind, mark = _behind({name: reached[name] for name in (exact, SAMPLER)}, k, reached.get(BASELINE, math.nan))
+    behind, mark = _behind({name: reached[name] for name in (exact, SAMPLER)}, k, reached.get(LABELS_ONLY, math.nan))
     if behind:
-        return f"no accuracy is told, as {text.listed(behind)} had not come to {mark}{after} ({where})", own
-    told = [f"{name} {text.percent(reached[name])}" for name in (exact, SAMPLER, BASELINE) if name in reached]
+        return f"no accuracy is told, as {text.listed(behind)} had not come to {mark}{after} ({where})"
+    told = [f"{name} {text.percent(reached[name])}" for name in (exact, SAMPLER, LABELS_ONLY) if name in reached]
     begins = " (so short a training says where a run begins, not where it ends)" if seconds.max() < SHORT else ""
-    return f"accuracy{after} ({where}): {text.listed(told)}{begins}", own
+    return f"accuracy{after} ({where}): {text.listed(told)}{begins}"
 
 
 def _with_both(rows: pd.DataFrame) -> list[tuple[Any, ...]]:
@@ -194,7 +191,7 @@ def _with_both(rows: pd.DataFrame) -> list[tuple[Any, ...]]:
 
 def _behind(reached: Mapping[str, float], k: float, alone: float) -> tuple[list[str], str]:
     """The estimators whose accuracy does not count as learnt, and the accuracy that they needed, in words."""
-    mark = f"half of {BASELINE}" if alone >= 2 / k else "half-way from guessing to always right"
+    mark = f"half of {LABELS_ONLY}" if alone >= 2 / k else "half-way from guessing to always right"
     return [name for name, accuracy in reached.items() if accuracy < least_learnt(k, alone)], mark
 
 
@@ -207,12 +204,14 @@ def _after(seconds: pd.Series) -> str:
     return f" after {told} of training"
 
 
-def _trained(frame: pd.DataFrame, preset: str) -> str:
+def _trained(frame: pd.DataFrame, preset: str, after_cost: bool) -> str:
     """The paragraph on training runs: the final accuracy of each estimator at the largest K, and its time.
 
-    Only runs of `preset` count, if it is not "".
+    Only runs of `preset` count, if it is not "". After the paragraph on costs, which gives the accuracies of runs that
+    end by the clock, only runs that end at a step count.
     """
     every = finished_runs(frame)
+    every = every[ends_at_a_step(every)] if after_cost else every
     rows = every[every["preset"] == preset] if preset else every
     others = every.groupby(SUBJECT).ngroups - 1
     if rows.empty:
@@ -223,8 +222,8 @@ def _trained(frame: pd.DataFrame, preset: str) -> str:
     model, task, k = sizes.index[int(sizes.to_numpy().argmax())]
     own = at_largest[(at_largest["model"] == model) & (at_largest["task"] == task)]
     points = over_seeds(own, ["estimator"], ["validation_accuracy", "wall_seconds"]).set_index("estimator")
-    alone = points["validation_accuracy"].get(BASELINE, math.nan)
-    names = sorted(by_estimator(points.index), key=lambda name: name == BASELINE)  # the reference comes last
+    alone = points["validation_accuracy"].get(LABELS_ONLY, math.nan)
+    names = sorted(by_estimator(points.index), key=lambda name: name == LABELS_ONLY)  # the reference comes last
     behind, mark = _behind({name: points.loc[name, "validation_accuracy"] for name in names}, k, alone)
     told = [_came_to(name, points.loc[name]) for name in names if name not in behind]
     told += [f"{text.listed(behind)} did not come to {mark}"] if behind else []

@@ -1,4 +1,4 @@
-"""The tables and the section that accompany figures."""
+"""The tables that accompany figures."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Any
 import pandas as pd
 
 from gsbench.report import text
-from gsbench.report.accuracy import PANEL, equal_readouts
-from gsbench.report.blocks import Block, Columns, Paragraph, Section, Table
-from gsbench.report.drawing.styles import by_estimator, in_order
+from gsbench.report.blocks import Block, Columns, Paragraph, Table
+from gsbench.report.drawing.styles import in_order
 from gsbench.report.figures.speedup import HELD_AGAINST_JANG, JANG, jang
 from gsbench.report.frame import measured
 from gsbench.report.regression import case_label, of_benchmarks
@@ -88,26 +87,3 @@ ROOFLINE: Columns = {
     ),
     "share of it": _share,
 }
-
-
-def readouts_section(curves: pd.DataFrame) -> Section | None:
-    """The accuracies at equal steps and at equal seconds; None without curves."""
-    readouts = equal_readouts(curves)
-    if readouts.empty:
-        return None
-    blocks: list[Block] = []
-    for equal, write in (("step", text.plain), ("second", text.seconds)):
-        blocks.append(Paragraph(f"At the largest {equal} that all reached:"))
-        blocks.append(_readout_table(readouts[readouts["equal"] == equal], write))
-    note = "Labels-only bounds neither: where it ended sooner, its last stands. Several seeds: their mean."
-    return Section("Accuracy at equal steps and at equal seconds", [*blocks, Paragraph(note)], "accurate")
-
-
-def _readout_table(readouts: pd.DataFrame, write: Callable[[float], str]) -> Table:
-    estimators = by_estimator(readouts["estimator"])
-    rows = []
-    for (series, model, task, k, at), own in readouts.groupby([*PANEL, "at"], sort=True, dropna=False):
-        accuracies = dict(zip(own["estimator"], own["accuracy"], strict=True))
-        cells = [text.measure(accuracies.get(name, float("nan")), text.percent) for name in estimators]
-        rows.append([series, text.model_name(model), task, k, write(at), *cells])
-    return Table(["", "model", "data", "K", "at", *estimators], rows).used()

@@ -12,10 +12,9 @@ from gsbench.fields import about, settings_of
 from gsbench.meters.gradient_quality import PARTS
 from gsbench.report.drawing.styles import by_estimator
 from gsbench.report.facts import with_facts
-from gsbench.report.reading import IMAGES, TRAINING, Record, ReportError
+from gsbench.report.reading import IMAGES, TRAINING, Record, ReportError, in_one_group
 from gsbench.report.runs import label_runs
 from gsbench.report.telling_apart import distinguishing, settings_labels
-from gsbench.report.text import plain
 from gsbench.report.training_settings import known_values, training_tasks
 from gsbench.schema import CURVES, OF_A_PART
 from gsbench.schema import FIELDS as KINDS
@@ -61,8 +60,7 @@ OWN = ("run", "joint_run", "series", "task", "peak_bytes")
 _CASE = settings_of(Settings)
 # Two measurements of one model in one run that differ in these fields are not comparable: they are two series.
 SERIES_FIELDS = [f for f in (*about(_CASE, "session", "work"), *NETWORKS) if f != "model"]
-# Two accuracies that differ in these fields are not comparable either.
-TASK_FIELDS = ("dataset", "dataset_version", *about(_CASE, "task"), "draws_of_a")
+
 
 
 def make_frame(records: Sequence[Record]) -> pd.DataFrame:
@@ -74,16 +72,16 @@ def make_frame(records: Sequence[Record]) -> pd.DataFrame:
     - `joint_run`: runs that complete one another are read as one, under the label of the first: see `runs.label_runs`;
     - `series`: rows of different series must not share a table or a line. It names the joint run, if there are several,
       and the settings in which measurements of one model differ. It is "" if nothing differs, and for training runs;
-    - `task`: the data of an accuracy, and the settings in which accuracies differ from timings. `training_tasks` gives
-      the tasks of training runs; other groups have "";
+    - `task`: see `training_tasks`; "" for other groups than training runs;
     - `peak_bytes`: `device_peak_bytes` if there, else `live_peak_bytes`, else `process_peak_bytes`.
 
     Every field of the schema has a column: numbers as float64 (null is nan), facts of estimators as 1 and 0 (see
     `with_facts`), text as objects (null is None). Fields outside the schema follow by name, with lists as JSON. A field
     with the name of an added column gets the prefix `recorded_`. The curves are in `make_curves`.
     """
+    records = [with_facts(in_one_group(record)) for record in records]
     runs = label_runs(records)
-    records = [with_facts(record) for run_id in runs for record in records if record["run_id"] == run_id]
+    records = [record for run_id in runs for record in records if record["run_id"] == run_id]
     others = sorted({key for record in records for key in record} - set(FIELDS) - set(CURVES))
     names = {field: _free_name(field, others) for field in others}
     frame = pd.DataFrame({names.get(field, field): _column(field, records) for field in (*FIELDS, *others)})
@@ -124,10 +122,9 @@ def _column(field: str, records: Sequence[Record]) -> pd.Series:
 
 
 def _series(frame: pd.DataFrame) -> pd.Series:
-    """The series of each row. Accuracies are labelled apart from other groups: `_tasks` compares the two."""
     labels = pd.Series([""] * len(frame), dtype=object)
     bench, there = frame[frame["group"] != TRAINING], [field for field in SERIES_FIELDS if field in frame]
-    for _, rows in bench.groupby(["joint_run", bench["model"].fillna(""), bench["group"] == "accuracy"], sort=False):
+    for _, rows in bench.groupby(["joint_run", bench["model"].fillna("")], sort=False):
         known = pd.DataFrame({field: known_values(rows, field) for field in there}, index=rows.index)
         labels[rows.index] = settings_labels(known, distinguishing(known, there), [""] * len(rows))
     if bench["joint_run"].nunique() < 2:
@@ -138,17 +135,8 @@ def _series(frame: pd.DataFrame) -> pd.Series:
 
 
 def _tasks(frame: pd.DataFrame) -> pd.Series:
-    """The task of each row: the data set, and settings that differ between accuracies or from the other groups."""
-    labels = pd.Series([""] * len(frame), dtype=object)
-    trained, bench = frame[frame["group"] == TRAINING], frame[frame["group"] != TRAINING]
+    labels, trained = pd.Series([""] * len(frame), dtype=object), frame[frame["group"] == TRAINING]
     labels[trained.index] = training_tasks(trained)
-    is_accuracy = bench["group"] == "accuracy"
-    rows, others = bench[is_accuracy], bench[~is_accuracy]
-    fields = [field for field in distinguishing(rows, TASK_FIELDS) if field != "dataset"]
-    there = [field for field in SERIES_FIELDS if field in frame]
-    kinds = {field: (set(rows[field].dropna()), set(others[field].dropna())) for field in there}
-    fields += distinguishing(bench, [field for field, (own, timed) in kinds.items() if own and timed and own != timed])
-    labels[rows.index] = settings_labels(rows, fields, [plain(name) for name in rows["dataset"]])
     return labels
 
 

@@ -13,7 +13,7 @@ from gsbench.report.drawing.sheet import Plot
 from gsbench.report.drawing.styles import by_estimator
 from gsbench.report.figures import FIGURES
 from gsbench.report.frame import FIELDS, MACHINE, SETTINGS
-from gsbench.report.reading import MAKE_A_RUN, TRAINING
+from gsbench.report.reading import MAKE_A_RUN, TRAINING, ends_at_a_step
 from gsbench.report.training_settings import BUDGETS, OTHERS
 
 GROUPS = {
@@ -21,7 +21,7 @@ GROUPS = {
     "step": "time of the full training step",
     "speedup": "speed-up, measured in pairs",
     "memory": "peak memory",
-    "accuracy": "accuracy",
+    TRAINING: "accuracy after some seconds of training",
     "roofline": "share of the machine's matrix-product peak",
     "gradient": "bias and variance of the gradients",
 }
@@ -40,8 +40,8 @@ NOT_OK: Columns = {
 
 def missing(frame: pd.DataFrame, plots: Mapping[str, Plot | None]) -> list[Block]:
     """A list of missing groups, cases and figures. Nothing is expected of records of training runs alone."""
-    bench = frame[frame["group"] != TRAINING]
-    lines = [line for run in text.values(bench, "joint_run") for line in _missing_of_run(bench, run)]
+    bench, of_sessions = frame[frame["group"] != TRAINING], frame[~ends_at_a_step(frame)]
+    lines = [line for run in text.values(bench, "joint_run") for line in _missing_of_run(of_sessions, run)]
     measured = set(frame["group"])
     expected = {"always": len(bench) > 0, "never": False}
     undrawn = [

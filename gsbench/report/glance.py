@@ -13,7 +13,7 @@ from gsbench.report.drawing.styles import by_estimator
 from gsbench.report.frame import make_frame, measured
 from gsbench.report.gradient_table import short_gradients
 from gsbench.report.peer_table import peer_ratios
-from gsbench.report.reading import Record
+from gsbench.report.reading import TRAINING, Record, ends_at_a_step
 from gsbench.report.writers.terminal import written
 
 Key = tuple[Any, ...]  # (series, model, K, estimator, figure)
@@ -41,11 +41,12 @@ ACCURACY = "accuracy on "
 def glance_cells(frame: pd.DataFrame, timed: str = "step") -> pd.Series:
     """The median of each figure, indexed by (series, model, n_classes, estimator, figure).
 
-    The figures are the keys of SOURCES, and `accuracy on <task>`. `timed` says which speed-ups: step or bound. Time and
-    memory do not depend on image content, so data sets are pooled; `synthetic` counts only if there is no other.
+    The figures are the keys of SOURCES, and `accuracy on <task>` of training runs that end by the clock. `timed` says
+    which speed-ups: step or bound. Time and memory do not depend on image content, so data sets are pooled; `synthetic`
+    counts only if there is no other.
     """
     parts = [_long(rows_of(frame, group, figure, timed), figure, figure) for figure, group in SOURCES.items()]
-    trained = rows_of(frame, "accuracy", "validation_accuracy")
+    trained = rows_of(frame[~ends_at_a_step(frame)], TRAINING, "validation_accuracy")
     accuracies = _long(trained, "validation_accuracy", ACCURACY + trained["task"])
     rows = pd.concat([*parts, accuracies])
     return rows.groupby([*KEY, "estimator", "figure"])["value"].median()
@@ -105,7 +106,8 @@ TOLD_BY = {"step": "step_seconds", "speedup": "speedup", "memory": "peak_bytes"}
 
 def _statuses(frame: pd.DataFrame) -> dict[Key, str]:
     """The statuses of cases that did not end well."""
-    rows = frame[(frame["status"] != "ok") & frame["group"].isin([*TOLD_BY, "accuracy"])]
+    lost = frame[(frame["status"] != "ok") & ~ends_at_a_step(frame)]
+    rows = lost[lost["group"].isin([*TOLD_BY, TRAINING])]
     rows = rows[(rows["group"] != "speedup") | (rows["timed"] == "step")]
     statuses = {}
     for row in rows.dropna(subset=["model", "n_classes", "estimator"]).to_dict("records"):

@@ -13,7 +13,7 @@ from gsbench.report.answer import answer
 from gsbench.report.blocks import Block, Figure, Items, Link, Notice, Page, Paragraph, Section, Table
 from gsbench.report.drawing.sheet import Plot, figure_settings
 from gsbench.report.drawing.styles import by_estimator
-from gsbench.report.figure_tables import jang_table, ratio_table, readouts_section, roofline_table
+from gsbench.report.figure_tables import jang_table, ratio_table, roofline_table
 from gsbench.report.figures import FIGURES
 from gsbench.report.figures.gallery import draw_gallery
 from gsbench.report.frame import MACHINE, measured
@@ -54,7 +54,7 @@ TABLES: dict[str, Callable[[pd.DataFrame], list[Block]]] = {
 # Figure → functions (frame, curves) of the sections after it. These appear even if the figure is missing.
 SECTIONS: dict[str, Sequence[Callable[[pd.DataFrame, pd.DataFrame], Section | None]]] = {
     "gradient_pareto": (lambda frame, _: gradient_section(frame),),
-    "accuracy_curves": (lambda _, curves: readouts_section(curves), lambda frame, _: training_section(frame)),
+    "training_curves": (lambda frame, _: training_section(frame),),
 }
 # Further sections, before the last ones: name → a function of (frame, curves) that gives a Section or None. A figure of
 # the section has the same name: see `of_plot`. A new section is a new line here.

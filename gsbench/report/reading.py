@@ -15,11 +15,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from gsbench.schema import fault
 
 Record = dict[str, Any]
 
-TRAINING = "training"
+TRAINING, ACCURACY = "training", "accuracy"  # ACCURACY: the group of short runs of the benchmark in old records
 IMAGES = "_images"  # key of a record: the path of the run's file of images; never published
 IMAGES_FILE, RECORD_FILE = "images.npz", "record.jsonl"
 MAKE_A_RUN = "pytest bench/ --benchmark-autosave"
@@ -302,14 +304,31 @@ def _not_ours(path: Path, why: str) -> Unreadable:
 def unique(records: Iterable[Record]) -> tuple[Record, ...]:
     """Each (run_id, case) once, in the order of first appearance. Of several records, the latest is kept.
 
-    A training run's case is a key of all its settings, so it counts once, whatever its run_id.
+    The case of a training run that ends at a step is a key of all its settings, so it counts once, whatever its run_id.
     """
     kept: dict[tuple[str, str], Record] = {}
     for record in records:
-        key = (TRAINING if record["group"] == TRAINING else record["run_id"], record["case"])
+        key = (TRAINING if ends_at_a_step(record) else record["run_id"], record["case"])
         if key not in kept or _time_or_epoch(record) > _time_or_epoch(kept[key]):
             kept[key] = record
     return tuple(kept.values())
+
+
+def ends_at_a_step(of: Any) -> Any:
+    """Whether a record is a training run with a budget of epochs or steps; for a frame, each row's answer.
+
+    All other training runs end by the clock, as the short runs of the benchmark do. Their accuracy depends on the
+    machine and on other programs, so they belong to their session of measuring.
+    """
+    budgets = [pd.notna(of.get(name)) for name in ("budget_epochs", "budget_steps")]
+    return (of["group"] == TRAINING) & (budgets[0] | budgets[1])
+
+
+def in_one_group(record: Record) -> Record:
+    """The record, with group TRAINING if it has the old group ACCURACY. Old short runs had the default recipe, and do
+    not record it.
+    """
+    return {**record, "group": TRAINING} if record["group"] == ACCURACY else record
 
 
 def _time_or_epoch(record: Record) -> datetime:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from gsbench.report.busy import crowded_rows
-from gsbench.report.reading import TRAINING
+from gsbench.report.reading import ends_at_a_step
 from gsbench.report.regression_cases import HEAD, case_fields, case_keys, case_settings, name_runs
 from gsbench.report.regression_intervals import (
     CONFIDENCE,
@@ -161,8 +161,8 @@ def case_name(row: Mapping[str, object]) -> str:
 
 
 def of_benchmarks(frame: pd.DataFrame) -> pd.DataFrame:
-    """The ratios between runs of the benchmark. Training runs are left out, because none of them is a base."""
-    return regression_table(frame[frame["group"] != TRAINING])
+    """The ratios between runs of the benchmark. Training runs that end at a step are left out: none is a base."""
+    return regression_table(frame[~ends_at_a_step(frame)])
 
 
 def case_label(row: dict) -> str:

@@ -59,7 +59,7 @@ def _kinds(of_run: np.ndarray, codes: Mapping[str, np.ndarray], fields: Sequence
 def case_keys(rows: pd.DataFrame, fields: Sequence[str]) -> list[tuple[str, ...]]:
     """The case of each row: two rows are of one where their keys are equal."""
     columns = {field: rows[field].map(plain) for field in fields}
-    timed_only = ~rows["group"].isin(["accuracy", TRAINING])
+    timed_only = rows["group"] != TRAINING
     for field in set(OF_ACCURACIES) & set(fields):
         columns[field] = columns[field].mask(timed_only, "")
     return list(zip(*(columns[field] for field in fields), strict=True))

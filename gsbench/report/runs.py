@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gsbench.report.reading import TRAINING, Record, recorded_at
+from gsbench.report.reading import Record, ends_at_a_step, recorded_at
 
 # Runs that are read as one must agree in these fields. The commit may differ: the page names all commits.
 SETUP = (
@@ -33,7 +33,7 @@ def label_runs(records: Sequence[Record]) -> dict[str, Run]:
     Runs are read as one, a joint run, if their machine and versions agree and if they complete one another: no two of
     them share more than half of the smaller one's cases. Runs that repeat each other stay separate for comparison.
 
-    Each training run has an id of its own. Training runs of one setup count as one run.
+    Training runs that end at a step count as one run if they have one setup, whatever their ids.
     """
     names = _names(records)
     own: dict[str, list[Record]] = {}
@@ -54,12 +54,12 @@ def label_runs(records: Sequence[Record]) -> dict[str, Run]:
 
 
 def _names(records: Sequence[Record]) -> dict[str, str]:
-    """`run_id` → itself; for a training run, the `run_id` of the first training run of the same setup."""
+    """`run_id` → itself; for a training run that ends at a step, the `run_id` of the first of the same setup."""
     setups: dict[tuple[object, ...], str] = {}
     names: dict[str, str] = {}
     for record in records:
         run_id = record["run_id"]
-        if record["group"] == TRAINING:
+        if ends_at_a_step(record):
             names.setdefault(run_id, setups.setdefault(tuple(record.get(field) for field in SETUP), run_id))
         else:
             names[run_id] = run_id

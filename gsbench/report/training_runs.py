@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 
 from gsbench.report import text
-from gsbench.report.accuracy import BASELINE
 from gsbench.report.frame import measured
 from gsbench.report.reading import TRAINING
 from gsbench.report.training_settings import task_head
+from gsbench.runs.settings import LABELS_ONLY
 
 SUBJECT = ["model", "task", "n_classes"]  # fields that identify a panel or a table
+RUN = ["run_id", "case"]  # fields that identify a training run
 SHARE_OF_WORST = 0.95  # the target of `times_to_target`, as a share of the lowest final accuracy
 Points = list[tuple[np.ndarray, np.ndarray]]  # (x, y) of each run
 
@@ -103,8 +104,8 @@ def targets(rows: pd.DataFrame) -> pd.DataFrame:
 
     `labels-only` is a reference, not a competitor: it sets the target only if there are no other estimators.
     """
-    has_rivals = (rows["estimator"] != BASELINE).groupby([rows[name] for name in SUBJECT]).transform("any")
-    rivals = rows[(rows["estimator"] != BASELINE) | ~has_rivals]
+    has_rivals = (rows["estimator"] != LABELS_ONLY).groupby([rows[name] for name in SUBJECT]).transform("any")
+    rivals = rows[(rows["estimator"] != LABELS_ONLY) | ~has_rivals]
     worst = rivals.groupby(SUBJECT)["validation_accuracy"].min()
     return (SHARE_OF_WORST * worst).rename("target").reset_index()
 
@@ -113,11 +114,7 @@ def times_to_target(rows: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     """The runs that reach the `target` of their subject, with the `seconds` of training until then."""
     rows = rows.merge(targets(rows), on=SUBJECT)
     points = curves[curves["group"] == TRAINING].dropna(subset=["seconds", "accuracy"])
-    by_case = dict(iter(points.groupby("case")))
-    rows = rows[rows["case"].isin(list(by_case))]
-    seconds = [_seconds(by_case[case], target) for case, target in zip(rows["case"], rows["target"], strict=True)]
+    of_run = {run: (own["seconds"].to_numpy(), own["accuracy"].to_numpy()) for run, own in points.groupby(RUN)}
+    runs = zip(rows[RUN].itertuples(index=False, name=None), rows["target"], strict=True)
+    seconds = [crossing(*of_run[run], target) if run in of_run else np.nan for run, target in runs]
     return rows.assign(seconds=np.array(seconds, dtype=float)).dropna(subset=["seconds"])
-
-
-def _seconds(points: pd.DataFrame, target: float) -> float:
-    return crossing(points["seconds"].to_numpy(), points["accuracy"].to_numpy(), target)

@@ -9,6 +9,7 @@ import pandas as pd
 from gsbench.fields import about, settings_of
 from gsbench.recipe import Recipe
 from gsbench.report import text
+from gsbench.report.reading import ends_at_a_step
 from gsbench.report.telling_apart import distinguishing, settings_labels
 from gsbench.runs.settings import SETTINGS, RunSettings
 from gsbench.settings import NETWORKS, Settings
@@ -31,12 +32,13 @@ OTHERS = tuple(
 
 def training_tasks(rows: pd.DataFrame) -> pd.Series:
     """The task of each training run: data set, labels and preset, such as `MNIST, 10 labels a class, preset blog`, and
-    all settings that differ between runs that share these and K.
+    all settings that differ between runs that share these and K. The joint run counts as a setting of runs that end by
+    the clock.
 
     Only evaluated runs decide which settings differ: others may lack values known after a start, such as data versions.
     """
     tasks = pd.Series([""] * len(rows), index=rows.index, dtype=object)
-    known = {field: known_values(rows, field) for field in OTHERS if field in rows or field == "budget"}
+    known = {field: known_values(rows, field) for field in ("run", *OTHERS) if field in rows or field == "budget"}
     others = pd.DataFrame(known, index=rows.index).assign(n_classes=rows["n_classes"])
     for _, own in rows.groupby(OF_TASK, dropna=False, sort=False):
         evaluated = own.index[own["validation_accuracy"].notna()]
@@ -55,10 +57,14 @@ def known_values(rows: pd.DataFrame, field: str) -> list[Any]:
     """The values of a setting. A null that is a value becomes "none"."""
     if field == "budget":
         return [budget(row) for _, row in rows.iterrows()]
+    if field == "run":
+        return list(rows["joint_run"].mask(ends_at_a_step(rows)))
     return ["none" if field in NULL_IS_OFF and pd.isna(value) else value for value in rows[field]]
 
 
 def budget(row: Any) -> str:
-    """`20 epochs`, `2,000 steps`, or several, of which the first to be reached ends the run: `20 epochs or 60 s`."""
+    """`20 epochs`, `2,000 steps`, or several, of which the first to be reached ends the run: `20 epochs or 60 s`. Old
+    records of the benchmark's short runs lack their seconds.
+    """
     given = [(row[field], caption) for field, caption in BUDGETS.items() if not pd.isna(row[field])]
-    return " or ".join(caption.format(f"{value:,.15g}") for value, caption in given)
+    return " or ".join(caption.format(f"{value:,.15g}") for value, caption in given) or "some seconds"

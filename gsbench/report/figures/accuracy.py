@@ -1,24 +1,20 @@
-"""Accuracy during training, and against speed: for the benchmark's short runs and for training runs."""
+"""Accuracy of training runs during training, and against speed."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from gsbench.report import text
-from gsbench.report.accuracy import BASELINE
 from gsbench.report.drawing.curves import Curves
 from gsbench.report.drawing.figure import Figure
 from gsbench.report.drawing.pareto import Pareto, about_front
 from gsbench.report.drawing.points import TOLD
 from gsbench.report.drawing.shapes import Metric
 from gsbench.report.figures.metrics import ACCURACY, EPOCH, STEPS_PER_SECOND, TRAINING_TIME
-from gsbench.report.frame import measured, works
+from gsbench.report.frame import works
 from gsbench.report.reading import TRAINING
 from gsbench.report.training_runs import (
     SUBJECT,
@@ -30,6 +26,7 @@ from gsbench.report.training_runs import (
     subject_title,
     training_rows,
 )
+from gsbench.runs.settings import LABELS_ONLY
 
 WENT_ON = 1.15  # a run this many times as long as the mean curve is shown by itself
 LEAST_SHOWN = 4.0  # percentage points that the axis shows below the lowest final accuracy, at least
@@ -47,35 +44,24 @@ CURVES = Curves(
 UP = "Up and to the right"
 
 
-def _case_title(row: pd.Series) -> str:
-    return f"{text.model_name(row['model'])}, K = {row['n_classes']:,.0f}\n{row['task']}"
-
-
-def _accuracy_rows(frame: pd.DataFrame, _: pd.DataFrame) -> pd.DataFrame:
-    """The rows with the speed of the same training run as the accuracy. No other group times the baselines."""
-    rows = measured(frame, "accuracy", "step", "train_seconds", "validation_accuracy")
-    rows = rows[(rows["train_seconds"] > 0) & (rows["step"] > 0)]
-    return rows.assign(steps_per_second=rows["step"] / rows["train_seconds"])
-
-
 def _finished(frame: pd.DataFrame, _: pd.DataFrame) -> pd.DataFrame:
     rows = finished_runs(frame, "steps_per_second")
     return rows[rows["steps_per_second"] > 0]
 
 
-def speeds(rows: pd.DataFrame, title: Callable[[pd.Series], str], told: str = "") -> pd.DataFrame:
-    """A panel for each (model, task, K): means over seeds and their ranges. Estimator `told` is written, not drawn."""
+def _speeds(rows: pd.DataFrame) -> pd.DataFrame:
+    """A panel for each (model, task, K): means over seeds and their ranges. `labels-only` is written, not drawn."""
     found = []
     for _, own in rows.assign(percent=100 * rows["validation_accuracy"]).groupby(SUBJECT, sort=True):
         points = over_seeds(own, ["series", "estimator"], ["steps_per_second", "percent"])
-        in_words, ends = points["estimator"] == told, points.where(points["runs"] > 1)
+        in_words, ends = points["estimator"] == LABELS_ONLY, points.where(points["runs"] > 1)
         if not in_words.all():
             found.append(points.assign(
-                panel=title(own.iloc[0]), x=points["steps_per_second"], x_low=ends["steps_per_second_low"],
-                x_high=ends["steps_per_second_high"], y=points["percent"], low=ends["percent_low"],
-                high=ends["percent_high"], work=points["estimator"].map(works(own)),
+                panel=textwrap.fill(subject_title(own.iloc[0]), 38), x=points["steps_per_second"],
+                x_low=ends["steps_per_second_low"], x_high=ends["steps_per_second_high"], y=points["percent"],
+                low=ends["percent_low"], high=ends["percent_high"], work=points["estimator"].map(works(own)),
                 kind=in_words.map({True: TOLD, False: ""}),
-                note=[f"{told}: {mean:.1f} %" if said else ""
+                note=[f"{LABELS_ONLY}: {mean:.1f} %" if said else ""
                       for mean, said in zip(points["percent"], in_words, strict=True)],
             ))  # fmt: skip
     return pd.concat(found) if found else pd.DataFrame()
@@ -89,20 +75,21 @@ def _evaluations(rows: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     return found.assign(percent=100 * found["accuracy"], run=found["run_id"] + " " + found["case"])
 
 
-def curves_of(rows: pd.DataFrame, title: Callable[[pd.Series], str], from_end: bool) -> pd.DataFrame:
+def _curves(rows: pd.DataFrame) -> pd.DataFrame:
     """Accuracy against epochs (left) and seconds (right), a row of panels for each (model, task, K): each estimator's
-    mean over runs, the band between runs, and single runs beyond it. `from_end`: the axis begins near the final values.
+    mean over runs, the band between runs, and single runs beyond it. The axis begins near the final values.
     """
     found = []
     for i, (_, own) in enumerate(rows.groupby(SUBJECT, sort=True)):
-        is_baseline = own["estimator"] == BASELINE
-        floor = _lowest_shown(own) if from_end else np.nan
+        is_baseline = own["estimator"] == LABELS_ONLY
+        floor = _lowest_shown(own)
         end = 100 * own[is_baseline].drop_duplicates("run")["validation_accuracy"].mean()
         points = [*_lines(own, "epoch", 0, EPOCH), *_lines(own, "seconds", 1, TRAINING_TIME)]
         if end < floor:
-            told = {"kind": TOLD, "note": f"{BASELINE}: {end:.1f} %", "x_axis": EPOCH}
-            points.append({"estimator": BASELINE, "y": end, "column": 0, **told})
-        head = {"panel": title(own.iloc[0]), "row": i, "floor": floor, "x_end": 1.5 * own["epoch"][~is_baseline].max()}
+            told = {"kind": TOLD, "note": f"{LABELS_ONLY}: {end:.1f} %", "x_axis": EPOCH}
+            points.append({"estimator": LABELS_ONLY, "y": end, "column": 0, **told})
+        x_end = 1.5 * own["epoch"][~is_baseline].max()
+        head = {"panel": subject_title(own.iloc[0]), "row": i, "floor": floor, "x_end": x_end}
         found += [{**head, **point} for point in points]
     return pd.DataFrame(found)
 
@@ -110,7 +97,7 @@ def curves_of(rows: pd.DataFrame, title: Callable[[pd.Series], str], from_end: b
 def _lowest_shown(rows: pd.DataFrame) -> float:
     """The lower limit of the accuracies of one subject, in percent."""
     runs = rows.drop_duplicates("run")
-    for preferred in (runs["estimator"] != BASELINE, runs["status"] == "ok"):
+    for preferred in (runs["estimator"] != LABELS_ONLY, runs["status"] == "ok"):
         runs = runs[preferred[runs.index]] if preferred[runs.index].any() else runs
     low, high = (100 * runs["validation_accuracy"].agg(end) for end in ("min", "max"))
     return float(low - max(LEAST_SHOWN, 2 * (high - low)))
@@ -143,11 +130,6 @@ def _runs(points: pd.DataFrame, field: str) -> Points:
 
 
 def _about_curves(rows: pd.DataFrame, _: pd.DataFrame) -> str:
-    beyond = " By epoch, labels-only may go on beyond the panel." if BASELINE in set(rows["estimator"]) else ""
-    return f"Seconds of training, without the evaluations.{beyond}"
-
-
-def _about_training_curves(rows: pd.DataFrame, _: pd.DataFrame) -> str:
     """The caption, with notes on runs that did not finish."""
     told = [seeds_sentence(rows, "lines: mean", "bands")]
     told.append("The axis of accuracies begins not far below where the estimators end.")
@@ -158,8 +140,8 @@ def _about_training_curves(rows: pd.DataFrame, _: pd.DataFrame) -> str:
     return " ".join([*told, "Seconds of training, without the evaluations."])
 
 
-def _about_training_speeds(rows: pd.DataFrame, points: pd.DataFrame) -> str:
-    told = f" What {BASELINE} came to is written at the bottom." if BASELINE in set(rows["estimator"]) else ""
+def _about_speeds(rows: pd.DataFrame, points: pd.DataFrame) -> str:
+    told = f" What {LABELS_ONLY} came to is written at the bottom." if LABELS_ONLY in set(rows["estimator"]) else ""
     return (
         f"{about_front(points, UP, ' of the means')} Final validation accuracy, and steps per second without the "
         f"evaluations. {seeds_sentence(rows)}{told}"
@@ -168,26 +150,12 @@ def _about_training_speeds(rows: pd.DataFrame, points: pd.DataFrame) -> str:
 
 FIGURES = (
     Figure(
-        10, "pareto", "accurate", "accuracy", "Accuracy against speed", rows=_accuracy_rows,
-        points=lambda rows: speeds(rows, _case_title), shape=SPEEDS,
-        caption=lambda rows, points: f"{about_front(points, UP)} Last validation accuracy of each training run, and "
-        "its steps per second without the evaluations.",
-    ),
-    Figure(
-        150, "accuracy_curves", "accurate", "accuracy", "Validation accuracy as training goes on",
-        rows=lambda frame, curves: _evaluations(frame[frame["group"] == "accuracy"].dropna(subset=SUBJECT), curves),
-        points=lambda rows: curves_of(rows, _case_title, from_end=False), shape=replace(CURVES, most=6),
-        caption=_about_curves,
-    ),
-    Figure(
-        160, "training_curves", "accurate", TRAINING, "Training runs: validation accuracy as training goes on",
+        160, "training_curves", "accurate", TRAINING, "Validation accuracy as training goes on",
         rows=lambda frame, curves: _evaluations(training_rows(frame), curves),
-        points=lambda rows: curves_of(rows, subject_title, from_end=True), shape=CURVES,
-        caption=_about_training_curves, missed="if its group was measured",
+        points=_curves, shape=CURVES, caption=_about_curves,
     ),
     Figure(
-        190, "training_pareto", "accurate", TRAINING, "Training runs: accuracy against speed", rows=_finished,
-        points=lambda rows: speeds(rows, lambda row: textwrap.fill(subject_title(row), 38), told=BASELINE),
-        shape=SPEEDS, caption=_about_training_speeds, missed="if its group was measured",
+        10, "pareto", "accurate", TRAINING, "Accuracy against speed", rows=_finished, points=_speeds, shape=SPEEDS,
+        caption=_about_speeds,
     ),
 )  # fmt: skip

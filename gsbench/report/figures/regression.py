@@ -16,7 +16,7 @@ from gsbench.report.regression import case_label, of_benchmarks
 from gsbench.report.regression_intervals import CANNOT_TELL, METRICS
 
 SHOWN = ("step_seconds", "bound_seconds", "speedup", "peak_bytes", "test_accuracy", "validation_accuracy")
-GROUPS = ("step", "bound", "speedup", "memory", "accuracy", "training")
+GROUPS = ("step", "bound", "speedup", "memory", "training")
 MOST = 40  # most cases that are legible
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000")
 MARKERS = ("o", "s", "^", "D", "v")

@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from gsbench.report import text
-from gsbench.report.accuracy import BASELINE
 from gsbench.report.drawing.figure import Figure
 from gsbench.report.drawing.shapes import AgainstNumber, Metric
 from gsbench.report.figures.metrics import ACCURACY, CLASSES, MEMORY, TRAINING_TIME
@@ -21,6 +20,7 @@ from gsbench.report.training_runs import (
     seeds_sentence,
     times_to_target,
 )
+from gsbench.runs.settings import LABELS_ONLY
 
 TITLE_WIDTH = 56  # characters
 
@@ -70,7 +70,7 @@ FIGURES = (
     _figure(
         180, "time_to_accuracy", "accurate", "time until an accuracy that all reach", TRAINING_TIME,
         f"Until the validation accuracy first is {100 * SHARE_OF_WORST:.0f} % of the lowest final one of all runs of a "
-        f"panel and K, {BASELINE} not counted; between two evaluations on the straight line. Seconds of training, "
+        f"panel and K, {LABELS_ONLY} not counted; between two evaluations on the straight line. Seconds of training, "
         "without the evaluations.",
         rows=lambda frame, curves: _rows(times_to_target(finished_runs(frame), curves), "seconds"),
     ),

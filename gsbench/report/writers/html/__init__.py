@@ -22,7 +22,7 @@ from gsbench.report.writers.html.svg import colours_of, inline_svg
 from gsbench.shown import visible
 from gsbench.version import __version__
 
-FIRST = ("pareto", "training_pareto")  # the figures under the answer, if they were drawn
+FIRST = ("pareto",)  # the figures under the answer, if they were drawn
 HERE = Path(__file__).parent
 
 
