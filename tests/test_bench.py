@@ -122,7 +122,7 @@ def test_every_measurement_is_a_record(finished):
         "step": 4,
         "memory": 4,
         "speedup": 7,
-        "accuracy": 6,
+        "training": 6,
         "gradient": 8,  # at the start and after training
     }
     for row in by_group["step"]:
@@ -136,7 +136,7 @@ def test_every_measurement_is_a_record(finished):
         assert 0 < row["class_rows_bytes"] < row["state_bytes"] < row["live_peak_bytes"] < row["process_peak_bytes"]
     for row in by_group["gradient"]:
         check_gradient(row)
-    for row in by_group["accuracy"]:
+    for row in by_group["training"]:
         assert row["curve_step"][0] == 0
         assert row["curve_step"][-1] == row["step"]
         assert len(row["curve_seconds"]) == len(row["curve_accuracy"]) == len(row["curve_epoch"])
@@ -146,7 +146,7 @@ def test_every_measurement_is_a_record(finished):
         assert (row["curve_draws_of_a"], row["exact_sum"]) == (1, EXACT[row["estimator"]])
         assert 0 < row["state_bytes"] < row["live_peak_bytes"] < row["memory_limit_bytes"]
         assert row["draws_of_a"] == {"adgm": 100, "m2": 1}[row["model"]]
-    assert {r["estimator"] for r in by_group["accuracy"]} == {
+    assert {r["estimator"] for r in by_group["training"]} == {
         "marginalize",
         "gumbel-softmax(tau=0.5)",
         "labels-only",

@@ -99,7 +99,7 @@ def test_nothing_is_told_of_times_where_other_programs_took_cores(base, new):
     sides = [
         [busy(cores, seconds, **more), {**pair, **more, **ends, "speedup": speedup, "speedup_low": 0.9 * speedup,
                                         "speedup_high": 1.1 * speedup},
-         make_record("accuracy", validation_accuracy=0.9, validation_examples=2000, budget_seconds=5, **ends, **more),
+         make_record("training", validation_accuracy=0.9, validation_examples=2000, budget_seconds=5, **ends, **more),
          make_record("memory", live_peak_bytes=speedup * 1e6, live_meter="tracemalloc", **ends, **more)]
         for cores, seconds, speedup, more in ((base, 0.5, 4.0, {}), (new, 0.1, 8.0, OTHER))
     ]  # fmt: skip
@@ -215,7 +215,7 @@ def test_seeds_are_repeats_with_the_interval_of_their_spread():
     assert found.value == pytest.approx(0.82)
     assert found.source == "spread of 3"
     assert math.log(found.high / found.value) == pytest.approx(4.3027 * 0.011547 / 0.82, rel=1e-4)
-    runs = [[make_record("accuracy", case=f"s{s}", seed=s, test_accuracy=a, **more) for s, a in enumerate(accuracies)]
+    runs = [[make_record("training", case=f"s{s}", seed=s, test_accuracy=a, **more) for s, a in enumerate(accuracies)]
             for more, accuracies in (({}, (0.8, 0.82, 0.84)), (OTHER, (0.81, 0.83, 0.85)))]  # fmt: skip
     table = table_of(*runs)
     assert len(table) == 1
@@ -273,7 +273,7 @@ def test_a_run_against_itself_is_1_everywhere_and_nothing_is_told_apart():
     frame = make_frame(make_run())
     found = compare({"a": frame, "b": frame})
     assert len(found.table) > 100
-    assert set(METRICS) - {"test_accuracy", "steps_per_second"} == set(found.table["metric"])
+    assert set(METRICS) - {"test_accuracy"} == set(found.table["metric"])
     assert (found.table["ratio"] == 1).all()
     assert set(found.table["verdict"]) == {"not told apart"}
     assert found.missing == ()
@@ -323,23 +323,23 @@ def test_a_setting_that_an_older_run_does_not_know_keeps_nothing_apart():
 
 def test_new_data_keep_accuracies_apart_but_not_times():
     def run(**more):
-        return [steps(0.1, **more), make_record("accuracy", validation_accuracy=0.9, **more)]
+        return [steps(0.1, **more), make_record("training", validation_accuracy=0.9, **more)]
 
     table = table_of(run(), run(dataset_version="2", **OTHER))
     assert list(table["metric"]) == ["step_seconds"]
 
 
 def test_accuracies_of_other_budgets_are_not_held_against_each_other():
-    def run(budget, **more):
-        return [make_record("accuracy", validation_accuracy=0.9, budget_seconds=budget, **more)]
+    def run(budget, group="training", **more):
+        return [make_record(group, validation_accuracy=0.9, budget_seconds=budget, **more)]
 
     found = compare({"base": make_frame(run(5.0)), "new": make_frame(run(8.0, **OTHER))})
     assert found.table.empty
     assert "budget_seconds 5: only in" in found.missing[0]
     assert "budget_seconds 8: only in" in found.missing[1]
     assert list(table_of(run(5.0), run(5.0, **OTHER))["metric"]) == ["validation_accuracy"]
-    # A run from before the budget was recorded.
-    assert list(table_of(run(None), run(5.0, **OTHER))["metric"]) == ["validation_accuracy"]
+    # An old session did not record the budget, and had another group for its short runs.
+    assert list(table_of(run(None, "accuracy"), run(5.0, **OTHER))["metric"]) == ["validation_accuracy"]
 
 
 def test_one_run_has_no_table_and_no_figure():

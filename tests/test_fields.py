@@ -137,7 +137,6 @@ def test_the_lists_that_reports_read():
     """Each of the networks' settings tells series apart: networks may be other ones than the preset's."""
     session = {"device", "threads", "dtype", "backend"}
     assert set(frame.SERIES_FIELDS) == {*session, "preset", "batch", "n_mc", *NETWORKS}
-    assert set(frame.TASK_FIELDS) == {"dataset", "dataset_version", "labelled_per_class", "binarize", "draws_of_a"}
     assert set(OF_RUNS) == session
     assert {
         "clip_norm", "clip_element", "labelled_batch", "init_std", "output_std", "log_var_limits", "classifier_units",

@@ -13,7 +13,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 if CHROMIUM is None:
     pytest.skip("no chromium on PATH: apt-get install chromium", allow_module_level=True)
 
-GROUPS = ("step", "speedup", "memory", "accuracy", "gradient")
+GROUPS = ("step", "speedup", "memory", "training", "gradient")
 RUN = [record for record in make_run(ks=(10, 100), accuracy_ks=(10, 100)) if record["group"] in GROUPS]
 WIDTHS = {"desktop": 1280, "phone": 390}
 

@@ -36,7 +36,8 @@ OTHER = [{**record, "run_id": "other"} for record in make_run(models=["adgm"], k
 def draw_all(names, records):
     """The figures of these records by their names, None for what there is nothing to draw of."""
     frame = make_frame(records)
-    curves, look = make_curves(records, frame), make_look(frame["estimator"].dropna(), frame["series"])
+    series = frame.loc[frame["group"] != "training", "series"]
+    curves, look = make_curves(records, frame), make_look(frame["estimator"].dropna(), series)
     with figure_settings():
         return {name: FIGURES[name].draw(frame, curves, look) for name in names}
 
@@ -70,7 +71,7 @@ def test_the_figures_draw_the_figures():
     live, _, process, _ = draw("peak_memory", RUN).figure.axes
     np.testing.assert_allclose(lines_in(live)["#0072B2"], [(10, 50), (100, 230)])
     np.testing.assert_allclose(lines_in(process)["#0072B2"], [(10, 230), (100, 410)])
-    by_epoch, by_second = draw("accuracy_curves", RUN).figure.axes[:2]
+    by_epoch, by_second = draw("training_curves", RUN).figure.axes[:2]
     np.testing.assert_allclose(lines_in(by_epoch)["#0072B2"][-1], (20, 100 * 0.9187), atol=0.1)
     np.testing.assert_allclose(lines_in(by_second)["#D55E00"][:, 0], 0.02 * 500 * np.arange(1, 21))
 
@@ -192,9 +193,9 @@ def test_several_runs_differ_by_their_lines():
 
 def test_what_is_left_out_of_a_figure_is_told():
     many = make_run(models=["m2"], ks=(10,), accuracy_ks=range(2, 16), gradients=False)
-    for name, left in (("pareto", "2 of 14"), ("accuracy_curves", "8 of 14")):
+    for name in ("pareto", "training_curves"):
         plot = draw(name, many)
-        assert f"{left} panels are left out; see the CSV files." in plot.caption
+        assert "2 of 14 panels are left out; see the CSV files." in plot.caption
         titles = " ".join(ax.get_title(loc=side) for ax in plot.figure.axes for side in ("left", "center"))
         assert "K = 2" in titles
         assert "K = 15" in titles
@@ -353,12 +354,13 @@ def test_the_memory_of_a_chunk_on_a_gpu_is_the_devices():
 ODD = {
     "single": (
         make_run(models=["adgm"], estimators=["marginalize"], ks=(10,), accuracy_ks=(10,)),
-        "accuracy_curves fraction_of_peak gradient_bias gradient_pareto gradient_price gradient_temperature "
+        "training_curves fraction_of_peak gradient_bias gradient_pareto gradient_price gradient_temperature "
         "gradient_variance pareto peak_memory steps_per_second time_per_class",
     ),
     "many": (
         make_run(models=["m2"], ks=(*range(2, 11), 12, 15, 20, 1000), accuracy_ks=(2, 3, 5), gradients=False),
-        "pareto steps_per_second speedup time_per_class peak_memory fraction_of_peak accuracy_curves",
+        "pareto steps_per_second speedup time_per_class peak_memory fraction_of_peak "
+        "training_curves accuracy_by_classes time_to_accuracy",
     ),
     "odd-speedup": (
         [make_record("speedup", estimator="other", **{**speedup_figures("bound", 1.0), "speedup_low": None})],
@@ -369,14 +371,14 @@ ODD = {
         "steps_per_second",
     ),
     "zeros": ([make_record("step", step_seconds=0.0), make_record("memory", live_peak_bytes=0)], ""),
-    "no-time": ([make_record("accuracy", step=1, train_seconds=0.0, validation_accuracy=0.0)], ""),
+    "no-time": ([make_record("training", step=1, train_seconds=0.0, validation_accuracy=0.0)], ""),
     "no-curve": (
-        [make_record("accuracy", step=1, train_seconds=1.0, validation_accuracy=0.5, curve_accuracy=[0.5])],
+        [make_record("training", steps_per_second=1.0, validation_accuracy=0.5, curve_accuracy=[0.5])],
         "pareto",
     ),
     "labels-only": (
-        [make_record("accuracy", estimator="labels-only", step=1, train_seconds=1.0, validation_accuracy=0.5)],
-        "pareto",
+        [make_record("training", estimator="labels-only", steps_per_second=1.0, validation_accuracy=0.5)],
+        "",
     ),
     "two-chunks": ([*chunk_records([2], [1]), *chunk_records([2], [2], model="m2", threads=1)], "chunk_sizes"),
     "bare-chunk": (
@@ -407,11 +409,10 @@ def test_odd_records_are_drawn_without_a_warning(records, drawn):
 def test_the_axis_of_epochs_ends_soon_after_the_estimators_where_labels_only_goes_on():
     def run(estimator, last):
         curve = {"curve_step": [0, 1], "curve_epoch": [0.0, last], "curve_seconds": [0.0, 1.0]}
-        return make_record("accuracy", estimator=estimator, **curve, curve_accuracy=[0.1, 0.8])
+        return make_record("training", estimator=estimator, **curve, curve_accuracy=[0.1, 0.8])
 
-    plot = draw("accuracy_curves", [run("marginalize", 0.4), run("labels-only", 9.0)])
+    plot = draw("training_curves", [run("marginalize", 0.4), run("labels-only", 9.0)])
     by_epoch = plot.figure.axes[0]
     assert 0.4 < by_epoch.get_xlim()[1] < 1
-    assert "labels-only may go on" in plot.caption
-    alone = draw("accuracy_curves", [run("marginalize", 0.4), run("labels-only", 0.5)])
+    alone = draw("training_curves", [run("marginalize", 0.4), run("labels-only", 0.5)])
     assert alone.figure.axes[0].get_xlim()[1] > 0.5

@@ -1,13 +1,13 @@
-"""The tidy frame, the curves, the one-glance table, and accuracy at equal steps and seconds."""
+"""The tidy frame, the curves and the one-glance table."""
 
 import re
 
-import pandas as pd
 import pytest
 from records_fixture import (
     ESTIMATORS,
     MEBIBYTE,
     PEERS,
+    accuracy_figures,
     make_record,
     make_run,
     peer_records,
@@ -18,7 +18,6 @@ from records_fixture import (
 )
 
 from gsbench.report import text
-from gsbench.report.accuracy import equal_readouts
 from gsbench.report.drawing.styles import KNOWN, by_estimator, make_look
 from gsbench.report.frame import FIELDS, make_curves, make_frame
 from gsbench.report.glance import glance_blocks, glance_cells, glance_text
@@ -27,6 +26,7 @@ from gsbench.report.writers import markdown
 
 RUN = make_run()
 FRAME = make_frame(RUN)
+ON_GLYPHS = "accuracy on glyphs, 10 labels a class, preset default"
 
 
 def test_a_row_a_record_and_a_column_a_field():
@@ -153,15 +153,29 @@ def test_runs_that_repeat_each_other_stand_side_by_side(second, joint):
     assert make_frame(records)["joint_run"].nunique() == joint
 
 
-def test_the_task_of_an_accuracy_is_its_data_set_and_what_differs():
-    tens = make_record("accuracy", labelled_per_class=10, dataset_version="1")
-    more = make_record("accuracy", labelled_per_class=20, dataset_version="1", case="b")
-    other = make_record("accuracy", dataset="mnist", labelled_per_class=10, dataset_version="7", case="c")
-    assert make_frame([tens, other, make_record("step")])["task"].tolist() == ["glyphs", "mnist", ""]
-    assert make_frame([tens, more])["task"].tolist() == [
-        "glyphs, labelled_per_class 10",
-        "glyphs, labelled_per_class 20",
+def test_old_short_runs_are_training_runs():
+    old = make_record("accuracy", **accuracy_figures("marginalize", 10, 0.1))
+    frame = make_frame([old, make_record("step")])
+    assert frame["group"].tolist() == ["training", "step"]
+    assert frame["case"].tolist() == [old["case"], "test_step[adgm-glyphs-10-marginalize]"]
+    assert frame["task"].tolist() == ["glyphs, 10 labels a class, preset default", ""]
+    assert make_curves([old], frame)["group"].unique().tolist() == ["training"]
+
+
+def test_runs_that_end_by_the_clock_on_two_machines_are_two_tasks():
+    """An old record does not say its seconds. It may be of a run like the others, on the same machine."""
+    run = {"labelled_per_class": 10, "validation_accuracy": 0.5}
+    records = [
+        make_record("training", run_id=run_id, case=str(budget), machine_cpu=run_id, budget_seconds=budget, **run)
+        for run_id, budget in (("a", 8.0), ("b", 8.0), ("b", None))
     ]
+    head, same = "glyphs, 10 labels a class, preset default", make_frame([records[0], {**records[0], "case": "c"}])
+    assert same["task"].tolist() == [head, head]
+    assert make_frame(records[:2])["task"].tolist() == [
+        f"{head}, run {machine}, 2026-01-02 03:04" for machine in ("a", "b")
+    ]
+    budgets = ("budget 8 s", "budget some seconds")
+    assert make_frame(records[1:])["task"].tolist() == [f"{head}, {budget}" for budget in budgets]
 
 
 def glance_table(frame):
@@ -171,13 +185,13 @@ def glance_table(frame):
 
 def test_accuracies_in_another_preset_stand_in_the_one_table_and_say_so():
     timed = make_record("step", preset="default", units=500, **timing_figures("step", 0.1))
-    learnt = make_record("accuracy", preset="small", units=50, validation_accuracy=0.75)
+    learnt = make_record("training", preset="small", units=50, labelled_per_class=10, validation_accuracy=0.75)
     frame = make_frame([timed, learnt])
     assert frame["series"].tolist() == ["", ""]
-    assert frame["task"].tolist() == ["", "glyphs, preset small"]
+    assert frame["task"].tolist() == ["", "glyphs, 10 labels a class, preset small"]
     (row,) = glance_table(frame)["marginalize"].to_dict("records")
     assert row["step_seconds"] == 0.1
-    assert row["accuracy on glyphs, preset small"] == 0.75
+    assert row["accuracy on glyphs, 10 labels a class, preset small"] == 0.75
 
 
 def test_synthetic_data_count_in_the_glance_where_no_other_were_timed():
@@ -200,7 +214,7 @@ def test_the_peak_is_the_devices_where_there_is_one():
 
 def test_the_curves_have_a_row_an_evaluation():
     curves = make_curves(RUN, FRAME)
-    accuracies = [record for record in RUN if record["group"] == "accuracy" and record["status"] == "ok"]
+    accuracies = [record for record in RUN if record["group"] == "training" and record["status"] == "ok"]
     assert len(curves) == sum(len(record["curve_step"]) for record in accuracies)
     first = curves[curves["case"] == accuracies[0]["case"]]
     for name in ("step", "epoch", "seconds", "accuracy"):
@@ -214,12 +228,12 @@ def test_a_curve_without_epochs_is_a_curve_and_one_of_two_lengths_is_an_error():
         "curve_accuracy": [0.5, 0.6],
         "curve_epoch": None,
     }
-    records = [make_record("accuracy", **points)]
+    records = [make_record("training", **points)]
     curves = make_curves(records, make_frame(records))
     assert curves["accuracy"].tolist() == [0.5, 0.6]
     assert curves["epoch"].isna().all()
     records[0]["curve_step"] = [1]
-    with pytest.raises(ReportError, match=r"curves of case 'test_accuracy.*' must be of one length, got"):
+    with pytest.raises(ReportError, match=r"curves of case 'test_training.*' must be of one length, got"):
         make_curves(records, make_frame(records))
 
 
@@ -237,7 +251,7 @@ def test_the_glance_table_holds_every_figure():
                 found = [row[name, f"speedup{end}"] for end in ("", "_low", "_high")]
                 assert found == pytest.approx([times, 0.93 * times, 1.08 * times])
     assert table.loc[("", "adgm", 50), ("marginalize", "peak_bytes")] == 130 * MEBIBYTE
-    assert table.loc[("", "m2", 10), ("labels-only", "accuracy on glyphs")] == pytest.approx(0.779, abs=2e-3)
+    assert table.loc[("", "m2", 10), ("labels-only", ON_GLYPHS)] == pytest.approx(0.779, abs=2e-3)
     assert set(table.columns.unique("estimator")) == {*ESTIMATORS, "labels-only"}
 
 
@@ -263,7 +277,7 @@ def test_the_glance_text_has_a_row_for_each_k_and_a_column_for_each_estimator():
     assert lines[start + 1][4:6] == ["6.00 × [5.58, 6.48]", "4.80 × [4.46, 5.18]"]
     assert lines[start + 2][1:5] == ["examples/s", "455", "833", "5,000"]
     assert lines[start + 3][1:5] == ["peak memory", "230 MiB", "75.0 MiB", "35.0 MiB"]
-    assert lines[start + 4][1:] == ["accuracy on glyphs", "88.9 %", "88.9 %", "87.9 %", "86.9 %", "74.9 %"]
+    assert lines[start + 4][1:] == [ON_GLYPHS, "88.9 %", "88.9 %", "87.9 %", "86.9 %", "74.9 %"]
 
 
 def test_each_table_of_the_glance_has_the_baseline_that_its_own_records_name():
@@ -310,50 +324,6 @@ def test_the_glance_in_markdown_breaks_lines_within_cells():
     shown = markdown.written(glance_blocks(FRAME))
     assert "<br>speed-up<br>" in shown
     assert "### ADGM\n" in shown
-
-
-def curve(estimator, points, seed=0):
-    steps, seconds, accuracies = zip(*points, strict=True)
-    figures = {
-        "curve_step": steps,
-        "curve_seconds": seconds,
-        "curve_accuracy": accuracies,
-        "curve_epoch": steps,
-    }
-    return make_record("accuracy", estimator=estimator, seed=seed, case=f"{estimator}{seed}", **figures)
-
-
-def test_accuracy_is_read_at_the_largest_step_and_second_that_all_reached():
-    records = [
-        curve("marginalize", [(1, 10, 0.1), (2, 20, 0.2), (3, 30, 0.3)]),
-        curve("gumbel-softmax", [(1, 3, 0.15), (2, 6, 0.25), (3, 9, 0.35), (4, 12, 0.45), (8, 24, 0.5)]),
-        curve("labels-only", [(1, 1, 0.05), (2, 2, 0.06)]),
-    ]
-    readouts = equal_readouts(make_curves(records, make_frame(records))).set_index(["equal", "estimator"])
-    assert readouts.loc["step", "at"].unique().tolist() == [3]
-    assert readouts.loc["step", "accuracy"].to_dict() == {
-        "marginalize": 0.3,
-        "gumbel-softmax": 0.35,
-        "labels-only": 0.06,
-    }
-    assert readouts.loc["second", "at"].unique().tolist() == [24]
-    assert readouts.loc["second", "accuracy"].to_dict() == {
-        "marginalize": 0.2,
-        "gumbel-softmax": 0.5,
-        "labels-only": 0.06,
-    }
-
-
-def test_seeds_are_averaged_and_what_was_not_evaluated_yet_is_not_a_number():
-    records = [
-        curve("marginalize", [(1, 10, 0.1), (2, 20, 0.2)]),
-        curve("gumbel-softmax", [(1, 1, 0.3), (2, 2, 0.4)]),
-        curve("gumbel-softmax", [(1, 1, 0.5), (2, 3, 0.6)], seed=1),
-    ]
-    readouts = equal_readouts(make_curves(records, make_frame(records))).set_index(["equal", "estimator"])
-    assert readouts.loc[("step", "gumbel-softmax"), ["accuracy", "seeds"]].tolist() == [0.5, 2]
-    assert readouts.loc[("second", "gumbel-softmax"), "accuracy"] == pytest.approx((0.4 + 0.5) / 2)
-    assert pd.isna(readouts.loc[("second", "marginalize"), "accuracy"])
 
 
 def test_the_streamed_sum_follows_the_sum_and_a_name_with_settings_its_name_without():

@@ -21,7 +21,6 @@ from records_fixture import (
 
 from gsbench.images import write_images
 from gsbench.report import gaps, make_report, read_runs
-from gsbench.report.accuracy import equal_readouts
 from gsbench.report.drawing.sheet import figure_settings
 from gsbench.report.drawing.styles import make_look
 from gsbench.report.figures import FIGURES
@@ -33,7 +32,7 @@ from gsbench.report.writers import markdown
 pytestmark = pytest.mark.slow
 
 BLUE, ORANGE, BLACK = "#0072B2", "#D55E00", "#000000"
-TRAINING_FIGURES = list(FIGURES)[list(FIGURES).index("accuracy_curves") + 1 :]
+TRAINING_FIGURES = [name for name, figure in FIGURES.items() if figure.group == "training"]
 SWEEP = training_records((10, 100))
 
 
@@ -112,7 +111,7 @@ def test_training_runs_change_no_label_of_the_other_groups():
     bench = make_run(models=["m2"], ks=(10,), accuracy_ks=(10,), gradients=False)
     elsewhere = training_records(units=7, batch=3, machine_cpu="Other", model="m2", labelled_per_class=3)
     both, alone = make_frame([*bench, *elsewhere]), make_frame(bench)
-    own = both[both["group"] != "training"].reset_index(drop=True)
+    own = both[both["run_id"] == bench[0]["run_id"]].reset_index(drop=True)
     for column in ("series", "task"):
         assert own[column].tolist() == alone[column].tolist()
     assert set(both.loc[both["group"] == "training", "series"]) == {""}
@@ -256,7 +255,7 @@ def test_many_rows_are_spread_and_told():
 
 def test_the_front_is_of_means_with_bars_both_ways_and_labels_only_in_words():
     records = [{**r, "steps_per_second": 10.0 * (1 + r["seed"])} for r in SWEEP if r["n_classes"] == 10]
-    (panel,) = draw("training_pareto", records).figure.axes
+    (panel,) = draw("pareto", records).figure.axes
     mean = 100 * np.mean([final_accuracy("marginalize", 10, seed) for seed in range(3)])
     (container,) = [c for c in panel.containers if c.lines[0].get_color() == BLUE]
     np.testing.assert_allclose(container.lines[0].get_xydata(), [[20, mean]])
@@ -415,7 +414,7 @@ def test_a_report_on_training_runs_alone_has_their_figures_and_tables_and_misses
     }
     page = page_of(report)
     headings = re.findall(r"^## (.*)$", page, re.MULTILINE)
-    assert headings[0] == "Training runs"
+    assert headings[:3] == ["Accuracy against speed", "Validation accuracy as training goes on", "Training runs"]
     assert headings[-4:] == ["Missing", "Skipped, failed and too large", "Conditions", "Files"]
     assert "Nothing: these are training runs alone." in page
     assert "None beside the training runs that did not come to their end." in page
@@ -461,34 +460,34 @@ def test_beside_a_benchmark_the_training_runs_stand_under_its_accuracies_and_in_
         page_of(make_report([write_lines(tmp_path / f"{name}.jsonl", own)], name=name, output=tmp_path).parent)
         for name, own in (("alone", bench), ("both", [*bench, *trained]))
     ]
-    for heading in ("At a glance", "Accuracy at equal steps and at equal seconds"):
-        alone, both = (page.split(f"## {heading}")[1].split("\n## ")[0] for page in pages)
-        assert alone == both
-    headings = re.findall(r"^## (.*)$", pages[1], re.MULTILINE)
-    place = headings.index("Training runs")
-    assert headings[place - 1] == "Accuracy at equal steps and at equal seconds"
-    assert headings[place + 1] == "Training runs: validation accuracy as training goes on"
-    assert "Training runs" not in pages[0]
+    alone, both = (page.split("## At a glance")[1].split("\n## ")[0] for page in pages)
+    assert alone == both
+    headings = [re.findall(r"^## (.*)$", page, re.MULTILINE) for page in pages]
+    assert headings[0] == headings[1]
+    assert headings[1][headings[1].index("Training runs") - 1] == "Validation accuracy as training goes on"
+    titles = [re.findall(r"^### (.* labels, .*)$", page, re.MULTILINE) for page in pages]
+    short, whole = (f"M2 on glyphs, K = 10, 100 labels, preset {preset}" for preset in ("default", "small"))
+    assert titles == [[short], [short, whole]]
 
 
-def test_training_runs_take_no_part_in_the_readouts_and_the_figures_of_accuracy():
-    bench = make_run(models=["m2"], ks=(10,), accuracy_ks=(10,), gradients=False)
-    frame = make_frame([*bench, *SWEEP])
-    curves = make_curves([*bench, *SWEEP], frame)
-    assert set(equal_readouts(curves)["model"]) == {"m2"}
-    for name in ("accuracy_curves", "pareto"):
-        assert draw(name, SWEEP) is None
+def test_the_figures_show_short_runs_of_the_benchmark_beside_training_runs():
+    short = [r for r in make_run(models=["m2"], ks=(10,), accuracy_ks=(10,)) if r["group"] == "training"]
+    for name, ends in (("pareto", ("M2 on glyphs, K = 10, 100 labels,\npreset default",)), ("training_curves", ())):
+        plot = draw(name, [*short, *SWEEP])
+        titles = [ax.get_title(loc=side) for ax in plot.figure.axes for side in ("left", "center")]
+        assert {"ADGM", "M2"} == {title.split(" on ")[0] for title in titles if title}
+        assert set(ends) <= set(titles)
 
 
-def test_what_training_runs_cannot_be_drawn_from_is_missed_and_a_benchmark_misses_none_of_it():
+def test_figures_that_training_runs_lack_are_missed_and_a_benchmark_misses_those_of_accuracy():
     plots = dict.fromkeys(FIGURES)
     failed = make_frame([training_record(status="failed")])
     assert markdown.written(gaps.missing(failed, plots)).splitlines() == [
+        "- figure `pareto`: the records have nothing to draw it from",
         "- figure `training_curves`: the records have nothing to draw it from",
-        "- figure `training_pareto`: the records have nothing to draw it from",
     ]
-    bench = make_frame([make_record("step")])
-    assert not [name for name in TRAINING_FIGURES if f"`{name}`" in markdown.written(gaps.missing(bench, plots))]
+    bench = markdown.written(gaps.missing(make_frame([make_record("step")]), plots))
+    assert [name for name in TRAINING_FIGURES if f"`{name}`" in bench] == ["pareto", "training_curves"]
 
 
 ODD = {

@@ -43,11 +43,8 @@ def missing(frame: pd.DataFrame, plots: Mapping[str, Plot | None]) -> list[Block
     bench, of_sessions = frame[frame["group"] != TRAINING], frame[~ends_at_a_step(frame)]
     lines = [line for run in text.values(bench, "joint_run") for line in _missing_of_run(of_sessions, run)]
     measured = set(frame["group"])
-    expected = {"always": len(bench) > 0, "never": False}
-    undrawn = [
-        name for name, plot in plots.items()
-        if not plot and expected.get(FIGURES[name].missed, FIGURES[name].group in measured)
-    ]  # fmt: skip
+    wanted = {"always": measured | set(GROUPS if len(bench) else ()), "if its group was measured": measured}
+    undrawn = [n for n, plot in plots.items() if not plot and FIGURES[n].group in wanted.get(FIGURES[n].missed, ())]
     lines += [("figure ", Code(name), ": the records have nothing to draw it from") for name in undrawn]
     drawn = {figure.group for figure in FIGURES.values()}
     others = frame[~frame["group"].isin([*GROUPS, *drawn])]["group"].value_counts(sort=False)

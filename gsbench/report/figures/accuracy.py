@@ -89,7 +89,7 @@ def _curves(rows: pd.DataFrame) -> pd.DataFrame:
             told = {"kind": TOLD, "note": f"{LABELS_ONLY}: {end:.1f} %", "x_axis": EPOCH}
             points.append({"estimator": LABELS_ONLY, "y": end, "column": 0, **told})
         x_end = 1.5 * own["epoch"][~is_baseline].max()
-        head = {"panel": subject_title(own.iloc[0]), "row": i, "floor": floor, "x_end": x_end}
+        head = {"panel": textwrap.fill(subject_title(own.iloc[0]), 80), "row": i, "floor": floor, "x_end": x_end}
         found += [{**head, **point} for point in points]
     return pd.DataFrame(found)
 
