@@ -12,20 +12,20 @@ import pytest
 from eta import Eta, n_classes
 from options import STATES, Options, add_options, check_data, read_options
 from peers import peer_cases
-from recording import Recorder, Run
+from recording import Recorder, Session
 from saving import check_before, check_compared, check_grouping, save, tell_other_machine
 from threadpoolctl import threadpool_limits
 
-from gsbench.allocator import keep_memory
 from gsbench.backends import load_backend
 from gsbench.cli.streams import make_readable
-from gsbench.machine import machine_fields
-from gsbench.report.busy import busy_notice
+from gsbench.meters.allocator import keep_memory
+from gsbench.meters.machine import machine_fields
+from gsbench.records.busy import busy_notice
 from gsbench.report.glance import glance_text
-from gsbench.settings import Settings
+from gsbench.settings.case import Settings
 
 OPTIONS = pytest.StashKey[Options]()
-RUN = pytest.StashKey[Run]()
+SESSION = pytest.StashKey[Session]()
 LIMITS = pytest.StashKey[threadpool_limits]()
 ETA = pytest.StashKey[Eta]()
 UNSAVED = pytest.StashKey[str]()
@@ -48,7 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
         )
     config.stash[OPTIONS] = read_options(config)
     check_before(config)
-    # Warnings are errors in our tests. In a user's run, that of some library must not cost a measurement, and
+    # Warnings are errors in our tests. In a user's session, a warning of some library must not cost a measurement, and
     # pytest-benchmark tells by warnings, outside of the tests too, that it has nothing to save or to compare.
     config.addinivalue_line("filterwarnings", "default")
     filters = contextlib.ExitStack()
@@ -107,14 +107,14 @@ def _asked_for(item: pytest.Item) -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Small class counts first: a run that is stopped has whole rows of the comparison."""
+    """Small class counts first: a session that is stopped has whole rows of the comparison."""
     config.hook.pytest_deselected(items=[item for item in items if not _asked_for(item)])
     items[:] = sorted(filter(_asked_for, items), key=n_classes)
 
 
 @pytest.fixture(scope="session")
-def run(pytestconfig: pytest.Config) -> Run:
-    return pytestconfig.stash[RUN]
+def session(pytestconfig: pytest.Config) -> Session:
+    return pytestconfig.stash[SESSION]
 
 
 @pytest.fixture
@@ -123,11 +123,11 @@ def options(pytestconfig: pytest.Config) -> Options:
 
 
 @pytest.fixture
-def record(request: pytest.FixtureRequest, run: Run) -> Any:
+def record(request: pytest.FixtureRequest, session: Session) -> Any:
     """`record(group, settings, **changes)` makes the test's Recorder."""
 
     def make(group: str, settings: Settings, **changes: Any) -> Recorder:
-        request.node.recorder = Recorder(run, request.node.name, group, settings, **changes)
+        request.node.recorder = Recorder(session, request.node.name, group, settings, **changes)
         return request.node.recorder
 
     return make
@@ -158,7 +158,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         _as_measured(session.config)
         check_data(options)
         try:
-            session.config.stash[RUN] = Run(options, session.config)
+            session.config.stash[SESSION] = Session(options, session.config)
         except OSError as error:
             raise pytest.UsageError(f"records cannot be written: {error}") from error
     eta = session.config.stash[ETA] = Eta()
@@ -168,11 +168,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None, Any, Any]:
     """What was measured is saved first. What cannot be saved ends nothing: the summary says so, and the exit status."""
-    run = session.config.stash.get(RUN, None)
-    if run is not None:
-        run.file.write_waiting()
+    measuring = session.config.stash.get(SESSION, None)
+    if measuring is not None:
+        measuring.file.write_waiting()
         unsaved = session.config.stash[UNSAVED] = save(session.config)
-        if (unsaved or run.file.waiting) and session.exitstatus == pytest.ExitCode.OK:
+        if (unsaved or measuring.file.waiting) and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
     return (yield)
 
@@ -189,7 +189,7 @@ def pytest_report_teststatus(report: Any, config: pytest.Config) -> Any:
     if report.when == "call" or (report.when == "setup" and not report.passed):
         letter = {"passed": ".", "skipped": "s", "failed": "F"}[report.outcome]
         word = config.stash[ETA].word(report.nodeid)
-        if RUN in config.stash and (problem := config.stash[RUN].file.problem):
+        if SESSION in config.stash and (problem := config.stash[SESSION].file.problem):
             word += f"; records cannot be written: {problem}"
         return report.outcome, letter, f"{report.outcome.upper()} ({word})"
     return None
@@ -219,7 +219,7 @@ def pytest_benchmark_compare_machine_info(
 
 def pytest_benchmark_update_json(config: pytest.Config, benchmarks: Any, output_json: dict[str, Any]) -> None:
     """All records, those of cases that were skipped or failed too, of which pytest-benchmark keeps nothing."""
-    output_json["gsbench_records"] = config.stash[RUN].records if RUN in config.stash else []
+    output_json["gsbench_records"] = config.stash[SESSION].records if SESSION in config.stash else []
 
 
 @pytest.hookimpl(wrapper=True)
@@ -228,19 +228,19 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Gen
     try:
         return (yield)
     finally:
-        run = config.stash.get(RUN, None)
-        if run is not None and run.records:
-            _summary(terminalreporter, run, config.stash.get(UNSAVED, ""))
+        session = config.stash.get(SESSION, None)
+        if session is not None and session.records:
+            _summary(terminalreporter, session, config.stash.get(UNSAVED, ""))
 
 
-def _summary(terminalreporter: Any, run: Run, unsaved: str) -> None:
+def _summary(terminalreporter: Any, session: Session, unsaved: str) -> None:
     terminalreporter.section("gsbench: at a glance")
-    terminalreporter.write_line(glance_text(run.records))
-    if notice := busy_notice(run.records):
+    terminalreporter.write_line(glance_text(session.records))
+    if notice := busy_notice(session.records):
         terminalreporter.write_line(f"\n{notice}")
-    if len(run.records) > len(run.file.waiting):
-        terminalreporter.write_line(f"\nRecords, as they came: {run.file.path}")
-        terminalreporter.write_line(f"Figures and tables:     gsbench report {run.file.path}")
-    for problem in (unsaved, run.file.unwritten()):
+    if len(session.records) > len(session.file.waiting):
+        terminalreporter.write_line(f"\nRecords, as they came: {session.file.path}")
+        terminalreporter.write_line(f"Figures and tables:     gsbench report {session.file.path}")
+    for problem in (unsaved, session.file.unwritten()):
         if problem:
             terminalreporter.write_line(f"\n{problem}")

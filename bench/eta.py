@@ -1,4 +1,4 @@
-"""How much of a run is left."""
+"""How much of a session is left."""
 
 from __future__ import annotations
 

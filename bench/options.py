@@ -15,11 +15,11 @@ from gsbench.estimators import ESTIMATORS, Estimator, parse_estimators
 from gsbench.estimators.marginalize_streamed import MarginalizeStreamed
 from gsbench.fields import settings_of
 from gsbench.limits import available_cores
-from gsbench.machine import CLOCK, blas
+from gsbench.meters.machine import CLOCK, blas
 from gsbench.meters.measure import memory_limit
 from gsbench.models import MODELS, ModelConfig
-from gsbench.presets import PRESETS
-from gsbench.settings import NETWORKS, Settings, check_class_count
+from gsbench.settings.case import NETWORKS, Settings, check_class_count
+from gsbench.settings.presets import PRESETS
 from gsbench.values import SettingError, whole
 
 DEFAULT_CLASSES = (10, 20, 50, 100, 200)

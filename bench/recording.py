@@ -1,4 +1,4 @@
-"""A run of the benchmark and the records of its cases."""
+"""A session of the benchmark and the records of its cases."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from options import TRAINING_ESTIMATOR, Options
 from peers.child import command as peer_command
 
 from gsbench.backends import load_backend
-from gsbench.case import Case, make_training
 from gsbench.data import Dataset, load_dataset, split
-from gsbench.machine import machine_fields
+from gsbench.meters.case import Case, make_training
 from gsbench.meters.child import ChildResult, own_command, run_in_child
 from gsbench.meters.estimate import classes_at_once, estimate_step_bytes
 from gsbench.meters.gradient_quality import Point
+from gsbench.meters.machine import machine_fields
 from gsbench.meters.measure import Fit, step_peak
 from gsbench.meters.others import OtherPrograms
-from gsbench.recipe import Recipe
-from gsbench.records import Record, RecordFile, new_run_id
-from gsbench.settings import Settings
+from gsbench.records.record import Record, RecordFile, new_run_id
+from gsbench.settings.case import Settings
+from gsbench.settings.recipe import Recipe
 
 # A case whose estimate is above this share of the limit runs first in a child, for the estimate may be off by a half.
 TRIAL_SHARE = 0.5
 
 
-class Run:
-    """One session: its records, in the file as they come and in memory for the end, and what its cases share."""
+class Session:
+    """One call of `pytest bench/`: its records, in the file as they come and in memory, and what its cases share."""
 
     def __init__(self, options: Options, config: pytest.Config) -> None:
         self.options = options
@@ -88,8 +88,8 @@ class Run:
 class Recorder:
     """Writes the one record of a test; `benchmark.extra_info` gets the same flat dict."""
 
-    def __init__(self, run: Run, case: str, group: str, settings: Settings, **changes: Any) -> None:
-        self.run, self.case, self.group = run, case, group
+    def __init__(self, session: Session, case: str, group: str, settings: Settings, **changes: Any) -> None:
+        self.session, self.case, self.group = session, case, group
         self.settings = settings
         self.fields = {**settings.record_fields(), **changes}
         if "chunk" in settings.make_estimator().settings:
@@ -98,19 +98,19 @@ class Recorder:
 
     def dataset(self) -> Dataset:
         """The data set of the case, whose version and checksum go into the record."""
-        dataset = self.run.dataset(self.settings.dataset, self.settings.n_classes)
+        dataset = self.session.dataset(self.settings.dataset, self.settings.n_classes)
         self.fields.update(dataset.record_fields)
         return dataset
 
     def write(self, figures: dict[str, Any], status: str = "ok", reason: str = "") -> dict[str, Any]:
-        added = self.run.add(
+        added = self.session.add(
             Record(
-                self.run.run_id,
+                self.session.run_id,
                 self.group,
                 self.case,
                 self.fields,
-                self.run.machine,
-                {**figures, "other_cores": self.run.others.cores()},
+                self.session.machine,
+                {**figures, "other_cores": self.session.others.cores()},
                 status,
                 reason,
             )
@@ -124,7 +124,7 @@ class Recorder:
         pytest.skip(f"{status}: {reason}")
 
     def fit(self, estimate: int) -> Fit:
-        return Fit(estimate, self.run.options.memory_limit)
+        return Fit(estimate, self.session.options.memory_limit)
 
     def require_bytes(self, learner: str, settings: Settings, estimate: int) -> dict[str, Any]:
         """Skips, recorded, where what is estimated does not fit the memory limit; else the two figures."""
@@ -138,13 +138,13 @@ class Recorder:
 
         besides   bytes that the measurement itself holds
         """
-        limit = self.run.options.memory_limit
+        limit = self.session.options.memory_limit
         for settings in cases:
-            estimate = self.run.estimate(settings) + besides
+            estimate = self.session.estimate(settings) + besides
             figures = self.require_bytes(settings.estimator, settings, estimate)
             what = f"{settings.estimator} at K = {settings.n_classes}"
             if estimate > TRIAL_SHARE * limit and settings.device == "cpu":
-                trial = self.run.trial(settings)
+                trial = self.session.trial(settings)
                 if trial.status == "failed":
                     raise RuntimeError(f"the trial of {what} in a fresh process failed: {trial.reason}")
                 if trial.status != "ok":

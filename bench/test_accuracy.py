@@ -4,9 +4,9 @@ import pytest
 from timing import out_of_memory_recorded, take_rounds
 
 from gsbench.estimators import NO_FACTS
-from gsbench.runs import RunSettings
 from gsbench.runs.training_run import Diverged, TrainingRun, run_step_bytes
-from gsbench.training import evaluation_steps
+from gsbench.settings.run import RunSettings
+from gsbench.training.trainer import evaluation_steps
 
 VALIDATION_EXAMPLES = 2000  # at most, drawn at random: the standard error of an accuracy is about 1 % then
 DRAWS_OF_A_AT_THE_END = 100

@@ -2,10 +2,10 @@
 
 from timing import out_of_memory_recorded, time_pairs
 
-from gsbench.case import Case
+from gsbench.meters.case import Case
 
 
-def test_chunk(benchmark, record, options, run, model, n_classes, chunk):
+def test_chunk(benchmark, record, options, session, model, n_classes, chunk):
     baseline = options.settings(model, n_classes, "marginalize-streamed")
     settings = options.settings(model, n_classes, f"marginalize-streamed(chunk={chunk})")
     recorder = record("chunk", settings, timed="bound", baseline=baseline.estimator)
@@ -14,5 +14,5 @@ def test_chunk(benchmark, record, options, run, model, n_classes, chunk):
     with out_of_memory_recorded(recorder):
         dataset = recorder.dataset()
         figures = time_pairs(benchmark, recorder, *(Case(case, dataset).bound for case in (baseline, settings)))
-        figures |= {"bound_seconds": figures["candidate_seconds"], **run.step_peak(settings)}
+        figures |= {"bound_seconds": figures["candidate_seconds"], **session.step_peak(settings)}
     benchmark.extra_info.update(recorder.write(figures))

@@ -6,10 +6,10 @@ from timing import out_of_memory_recorded
 from gsbench.data import split
 from gsbench.meters.estimate import parameter_bytes
 from gsbench.meters.gradient_quality import gradient_quality
-from gsbench.training import papers_alpha
+from gsbench.training.trainer import papers_alpha
 
 
-def test_gradient(benchmark, record, options, run, model, n_classes, graded, state):
+def test_gradient(benchmark, record, options, session, model, n_classes, graded, state):
     settings = options.settings(model, n_classes, graded)
     recorder = record("gradient", settings, state=state, **options.training_of(state))
     if settings.make_config().norm == "batch":
@@ -25,9 +25,9 @@ def test_gradient(benchmark, record, options, run, model, n_classes, graded, sta
     if state == "trained":
         recorder.fields["alpha"] = papers_alpha(split(dataset, settings.labelled_per_class, seed=settings.seed))
     with out_of_memory_recorded(recorder):
-        arguments = (run.point(settings, state), settings.make_estimator(), *options.gradient_blocks)
+        arguments = (session.point(settings, state), settings.make_estimator(), *options.gradient_blocks)
         figures = benchmark.pedantic(gradient_quality, args=arguments, rounds=1)
         if state == "initial" or not settings.make_estimator().calls_follow_logits:
-            figures |= run.step_peak(settings)  # of the initial parameters
+            figures |= session.step_peak(settings)  # of the initial parameters
     recorder.fields["baseline"] = figures.pop("baseline")
     benchmark.extra_info.update(recorder.write(figures))

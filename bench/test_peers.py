@@ -6,18 +6,18 @@ import pytest
 from peers import PEERS, memory_errors
 from timing import out_of_memory_recorded, time_pairs
 
-from gsbench.case import Case
+from gsbench.meters.case import Case
 from gsbench.meters.child import STEPS
 
 
-def memory_figures(recorder, run, peer, timed):
+def memory_figures(recorder, session, peer, timed):
     """Peak memory of a fresh process that takes two steps, the peer's and gsbench's.
 
     What does not fit there is recorded, and not timed.
     """
-    theirs, ours = run.trial(recorder.settings, timed, peer), run.trial(recorder.settings, timed)
+    theirs, ours = session.trial(recorder.settings, timed, peer), session.trial(recorder.settings, timed)
     figures = {
-        "memory_limit_bytes": run.options.memory_limit,
+        "memory_limit_bytes": session.options.memory_limit,
         "process_meter": theirs.process_meter,
         "baseline_process_peak_bytes": theirs.process_peak_bytes,
         "baseline_process_start_bytes": theirs.process_start_bytes,
@@ -34,14 +34,14 @@ def memory_figures(recorder, run, peer, timed):
     return figures
 
 
-def test_peer(benchmark, record, options, run, n_classes, peer, estimator, timed):
+def test_peer(benchmark, record, options, session, n_classes, peer, estimator, timed):
     settings = options.settings("adgm", n_classes, estimator)
     recorder = record("peer", settings, timed=timed, baseline=peer)
     if problem := PEERS[peer].problem():
         recorder.skip("skipped", problem)
     recorder.require_memory(settings)
     benchmark.group = f"peer {peer} K={n_classes} {timed}"
-    figures = memory_figures(recorder, run, peer, timed)
+    figures = memory_figures(recorder, session, peer, timed)
     gc.collect()  # what earlier cases left is no part of this one
     with out_of_memory_recorded(recorder):
         case = Case(settings, recorder.dataset())

@@ -4,7 +4,7 @@ from statistics import fmean
 
 from timing import once_where_disabled, out_of_memory_recorded, take_rounds
 
-from gsbench.case import Case
+from gsbench.meters.case import Case
 from gsbench.meters.measure import rounds_for
 from gsbench.meters.operations import products
 from gsbench.meters.products import LEAST_RUNS, SQUARES, CaseAmongProducts, largest_product, product_call
@@ -25,13 +25,13 @@ def largest_product_of(case, timed, calls_of_f):
     return largest_product(products_of(case, timed, at_once))
 
 
-def rounds_of(run, call):
+def rounds_of(session, call):
     """No more rounds than runs of the products, which are what takes the time of a small case."""
-    least = run.min_rounds + MORE_ROUNDS
-    return max(least, min(LEAST_RUNS, rounds_for(call, run.max_time, least, run.warmup_calls)))
+    least = session.min_rounds + MORE_ROUNDS
+    return max(least, min(LEAST_RUNS, rounds_for(call, session.max_time, least, session.warmup_calls)))
 
 
-def test_roofline(benchmark, record, options, run, model, n_classes, estimator, roofline):
+def test_roofline(benchmark, record, options, session, model, n_classes, estimator, roofline):
     settings = options.settings(model, n_classes, estimator)
     recorder = record("roofline", settings, timed=roofline)
     recorder.require_memory(settings)
@@ -41,8 +41,8 @@ def test_roofline(benchmark, record, options, run, model, n_classes, estimator, 
         call, calls_of_f = getattr(case, roofline), [case.calls_of_f()]
         once_where_disabled(benchmark, recorder, call)
         largest = largest_product_of(case, roofline, calls_of_f[0])
-        calls = {product: product_call(run.bk, product) for product in (*SQUARES, largest)}
-        turns = CaseAmongProducts(call, calls, rounds_of(run, call))
+        calls = {product: product_call(session.bk, product) for product in (*SQUARES, largest)}
+        turns = CaseAmongProducts(call, calls, rounds_of(session, call))
         take_rounds(benchmark, turns, turns.rounds, spare=call)
     calls_of_f.append(case.calls_of_f())  # where they follow the logits, steps change them
     operations = sum(product.operations for product in products_of(case, roofline, fmean(calls_of_f)))

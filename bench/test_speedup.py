@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 from timing import out_of_memory_recorded, time_pairs
 
-from gsbench.case import Case
 from gsbench.estimators import baseline_fields
+from gsbench.meters.case import Case
 
 
 def measure(benchmark, recorder, settings, baseline, timed):
@@ -31,5 +31,5 @@ def test_speedup_m2_synthetic(benchmark, record, options, n_classes, sampler):
     settings = options.settings("m2", n_classes, sampler, dataset="synthetic")
     recorder = record("speedup", settings, timed="step", **baseline_fields(options.baseline))
     if options.base.dataset == "synthetic" and "m2" in options.models:
-        pytest.skip("measured by test_speedup in this run")
+        pytest.skip("measured by test_speedup in this session")
     measure(benchmark, recorder, settings, options.baseline, "step")

@@ -9,7 +9,7 @@ from typing import Any
 
 from peers import PeerOutOfMemory
 
-from gsbench.case import Case
+from gsbench.meters.case import Case
 from gsbench.meters.measure import pair_figures, rounds_for, time_figures
 from gsbench.meters.seconds import Pairs
 
@@ -20,13 +20,13 @@ PAIR_SECONDS_FACTOR, MORE_PAIRS = 3, 4
 
 @contextmanager
 def out_of_memory_recorded(recorder: Any) -> Iterator[None]:
-    """Records that memory ran out, and skips the test, so that the run goes on. The reason begins with whose it was."""
+    """Records that memory ran out, and skips the test, so that the session goes on. The reason names whose it was."""
     try:
         yield
     except Exception as error:
-        if not recorder.run.bk.is_out_of_memory(error):
+        if not recorder.session.bk.is_out_of_memory(error):
             raise
-        figures = recorder.fit(recorder.run.estimate(recorder.settings)).figures
+        figures = recorder.fit(recorder.session.estimate(recorder.settings)).figures
         whose = recorder.fields["baseline"] if isinstance(error, PeerOutOfMemory) else recorder.settings.estimator
         recorder.skip("out-of-memory", f"{whose} ran out of memory: {error}", **figures)
 
@@ -57,8 +57,8 @@ def time_case(benchmark: Any, recorder: Any, what: str) -> None:
         case = Case(settings, recorder.dataset())
         call = getattr(case, what)
         once_where_disabled(benchmark, recorder, call)
-        run = recorder.run
-        benchmark.pedantic(call, rounds=rounds_for(call, run.max_time, run.min_rounds, run.warmup_calls))
+        session = recorder.session
+        benchmark.pedantic(call, rounds=rounds_for(call, session.max_time, session.min_rounds, session.warmup_calls))
     stats = benchmark.stats.stats
     figures = time_figures(what, settings.batch, stats.rounds, (stats.min, stats.q1, stats.median, stats.q3))
     if case.estimator.calls_follow_logits:
@@ -68,9 +68,9 @@ def time_case(benchmark: Any, recorder: Any, what: str) -> None:
 
 def time_pairs(benchmark: Any, recorder: Any, baseline: Callable[[], object], candidate: Callable[[], object]) -> dict:
     """Times the two calls in turn; a round of pytest-benchmark is one pair. Gives the figures of ratio and times."""
-    run = recorder.run
-    seconds, least = PAIR_SECONDS_FACTOR * run.max_time, run.min_rounds + MORE_PAIRS
+    session = recorder.session
+    seconds, least = PAIR_SECONDS_FACTOR * session.max_time, session.min_rounds + MORE_PAIRS
     trial, pairs = Pairs(baseline, candidate), Pairs(baseline, candidate)
     once_where_disabled(benchmark, recorder, trial)
-    take_rounds(benchmark, pairs, rounds_for(trial, seconds, least, run.warmup_calls), spare=trial)
+    take_rounds(benchmark, pairs, rounds_for(trial, seconds, least, session.warmup_calls), spare=trial)
     return pair_figures(pairs.baseline_seconds, pairs.candidate_seconds, recorder.settings.seed)

@@ -32,6 +32,7 @@ class Registry(dict[str, Thing]):
     """The things of one kind by name, in the order of lists and help: the package's own, then those of plug-ins.
 
     kind    what they are, such as "estimator", for messages
+    own     the names of the package's own
     """
 
     def __init__(self, kind: str, own: Iterable[Thing]) -> None:
@@ -39,6 +40,7 @@ class Registry(dict[str, Thing]):
         self.kind = kind
         for thing in own:
             self.register(thing)
+        self.own = tuple(self)
 
     def register(self, thing: Thing) -> Thing:
         """Adds a thing under its `name` and returns it, as a decorator does. Raises ValueError where the name is taken

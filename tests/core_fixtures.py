@@ -15,7 +15,7 @@ from scipy import stats
 from gsbench.backends import load_backend
 from gsbench.backends.chainer.backend import ChainerBackend
 from gsbench.models import MODELS, ModelConfig, Noise
-from gsbench.objective import loss
+from gsbench.training.objective import loss
 
 SIZES = {"n_pixels": 6, "d_a": 3, "d_z": 4, "units": 5}
 BATCH = 4

@@ -9,7 +9,7 @@ import pytest
 CODE = """
 import json, sys
 import numpy as np, psutil
-from gsbench.allocator import freed_memory, keep_memory, release_memory
+from gsbench.meters.allocator import freed_memory, keep_memory, release_memory
 
 def array_comes_and_goes():
     before = resident()

@@ -17,8 +17,8 @@ from gsbench.backends import BACKENDS, load_backend
 from gsbench.backends.base import Backend, Optimizer
 from gsbench.estimators import parse_estimator
 from gsbench.models import AllClasses
-from gsbench.objective import loss as mean_loss
-from gsbench.objective import unlabelled_bound
+from gsbench.training.objective import loss as mean_loss
+from gsbench.training.objective import unlabelled_bound
 
 
 @pytest.fixture(params=BACKENDS)

@@ -24,16 +24,16 @@ import timing
 from pytest_benchmark.logger import PytestBenchmarkWarning
 
 import gsbench.meters.products
-import gsbench.records
+import gsbench.records.record
 from gsbench.backends.chainer.backend import cuda_problem
-from gsbench.case import Case
 from gsbench.cli import main
 from gsbench.estimators import ESTIMATORS
-from gsbench.machine import CLOCK
+from gsbench.meters.case import Case
 from gsbench.meters.child import ChildResult
+from gsbench.meters.machine import CLOCK
 from gsbench.meters.operations import MatrixProduct
-from gsbench.settings import NETWORKS
-from gsbench.training import Training
+from gsbench.settings.case import NETWORKS
+from gsbench.training.trainer import Training
 
 pytestmark = pytest.mark.slow
 
@@ -631,7 +631,7 @@ def test_ctrl_c_within_a_case_saves_what_was_measured(bench, tmp_path, monkeypat
 
 def full_disk(monkeypatch, times):
     """The first so many attempts to write records fail."""
-    write, tried = gsbench.records._append_whole, []
+    write, tried = gsbench.records.record._append_whole, []
 
     def full(path, lines):
         tried.append(path)
@@ -639,7 +639,7 @@ def full_disk(monkeypatch, times):
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         write(path, lines)
 
-    monkeypatch.setattr("gsbench.records._append_whole", full)
+    monkeypatch.setattr("gsbench.records.record._append_whole", full)
 
 
 TWO = ["--classes", "2", "--dataset", "synthetic", "--estimators", "marginalize,gumbel-softmax", "-k", "test_bound"]

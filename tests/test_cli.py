@@ -22,7 +22,7 @@ from gsbench.cli.values import figure_path, path
 from gsbench.data import glyphs
 from gsbench.files import ADVICE
 from gsbench.report import FIGURES
-from gsbench.runs import make_run
+from gsbench.settings.run import make_run
 
 RECORDS = [make_record("bound", i, case=str(i)) for i in range(9)]  # no figure is drawn of these
 

@@ -9,11 +9,12 @@ import pytest
 
 from gsbench.cli import main
 from gsbench.cli import train as command
-from gsbench.presets import PRESETS
-from gsbench.recipe import Recipe
-from gsbench.runs import Store, make_run
-from gsbench.settings import NETWORKS
-from gsbench.training import Progress
+from gsbench.runs import Store
+from gsbench.settings.case import NETWORKS
+from gsbench.settings.presets import PRESETS
+from gsbench.settings.recipe import Recipe
+from gsbench.settings.run import make_run
+from gsbench.training.trainer import Progress
 
 TINY = ["train", "--preset", "small", "--classes", "2", "--labels", "2", "--batch", "10", "--threads", "1",
         "--steps", "3", "--evaluate-every", "2", "--validation-images", "20", "--test-draws", "1"]  # fmt: skip

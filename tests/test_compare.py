@@ -13,13 +13,8 @@ import pytest
 from records_fixture import ESTIMATORS, MACHINE, make_record, make_run, speedup_figures, timing_figures, write_lines
 
 from gsbench.cli import main
-from gsbench.report.drawing.sheet import figure_settings
-from gsbench.report.drawing.styles import by_estimator, make_look
-from gsbench.report.figures.regression import MOST, REGRESSION
-from gsbench.report.frame import make_curves, make_frame
-from gsbench.report.regression import COLUMNS, compare, regression_table
-from gsbench.report.regression_conditions import parse_condition
-from gsbench.report.regression_intervals import (
+from gsbench.compare.conditions import parse_condition
+from gsbench.compare.intervals import (
     METRICS,
     Measured,
     measured_in,
@@ -28,6 +23,12 @@ from gsbench.report.regression_intervals import (
     ratio_interval,
     verdict,
 )
+from gsbench.compare.table import TABLE_COLUMNS, compare, regression_table
+from gsbench.records.frame import make_curves, make_frame
+from gsbench.records.order import by_estimator
+from gsbench.report.drawing.sheet import figure_settings
+from gsbench.report.drawing.styles import make_look
+from gsbench.report.figures.regression import MOST, REGRESSION
 
 OTHER = {"run_id": "20260202T030405-fedcba", "gsbench_commit": "ba9876543210"}
 Z99 = 2.5758293
@@ -347,7 +348,7 @@ def test_one_run_has_no_table_and_no_figure():
     frame = make_frame(records)
     look = make_look(by_estimator(frame["estimator"].dropna()), frame["series"])
     assert regression_table(frame).empty
-    assert list(regression_table(frame).columns) == [*COLUMNS]
+    assert list(regression_table(frame).columns) == [*TABLE_COLUMNS]
     assert REGRESSION.draw(frame, make_curves(records, frame), look) is None
 
 
@@ -581,7 +582,7 @@ def test_json_is_strict_and_whole(tmp_path, capsys):
     assert code == 0
     assert answer["fails"] is False
     assert answer["conditions"] == {"step_seconds>1.2x": []}
-    assert set(answer["rows"][0]) == set(COLUMNS)
+    assert set(answer["rows"][0]) == set(TABLE_COLUMNS)
     assert {row["ratio"] for row in answer["rows"]} == {1.0}
     one = next(row for row in answer["rows"] if row["metric"] == "process_peak_bytes")
     assert one["ratio_low"] is None

@@ -8,14 +8,15 @@ from core_fixtures import check_gradients, make_model, make_pixels, plain_noise
 from oracles import Oracle, log_softmax
 from test_dropping import DroppingOracle
 
-from gsbench import consistency, training
-from gsbench.consistency import adversarial_divergence, constant_log_q, pseudo_label_loss, undisturbed
 from gsbench.data import load_dataset, split
 from gsbench.estimators import parse_estimator
-from gsbench.minibatches import Batches
 from gsbench.models import MODELS, ModelConfig
-from gsbench.recipe import Recipe
-from gsbench.training import Trainer
+from gsbench.settings.recipe import Recipe
+from gsbench.training import consistency
+from gsbench.training import trainer as training
+from gsbench.training.consistency import adversarial_divergence, constant_log_q, pseudo_label_loss, undisturbed
+from gsbench.training.minibatches import Batches
+from gsbench.training.trainer import Trainer
 
 K, BATCH, RADIUS = 3, 4, 0.7
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gsbench.distortion import LOG_SCALE, SHEAR, SHIFT, TURN, distorted, shifted
+from gsbench.training.distortion import LOG_SCALE, SHEAR, SHIFT, TURN, distorted, shifted
 
 
 def blob(row, column):

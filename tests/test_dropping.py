@@ -6,7 +6,7 @@ from core_fixtures import check_gradients, make_model, make_pixels, plain_noise
 from oracles import Oracle
 
 from gsbench.estimators import parse_estimator
-from gsbench.objective import labelled_bound, unlabelled_bound
+from gsbench.training.objective import labelled_bound, unlabelled_bound
 
 LABELS = np.array([2, 0, 1, 2])
 VARIANTS = {

@@ -30,10 +30,10 @@ from core_fixtures import (
 
 from gsbench.backends import load_backend
 from gsbench.backends.chainer import backend as chainer_backend
-from gsbench.case import count_calls
 from gsbench.estimators import ESTIMATORS, parse_estimator, parse_estimators
+from gsbench.meters.case import count_calls
 from gsbench.models import MODELS, CountedClassBound, ModelConfig
-from gsbench.objective import loss, unlabelled_bound
+from gsbench.training.objective import loss, unlabelled_bound
 
 # The value, and f's gradient by its own parameters: f is taken where there is no class.
 BIASED = {"gumbel-softmax"}

@@ -13,12 +13,12 @@ from records_fixture import gradient_records, make_record, make_run, peer_record
 import gsbench
 from gsbench.estimators import ESTIMATORS, NO_FACTS, parse_estimator
 from gsbench.estimators.marginalize_streamed import MarginalizeStreamed
+from gsbench.records.facts import with_facts
+from gsbench.records.frame import make_frame, names_with, works
 from gsbench.report import make_report
 from gsbench.report.drawing import styles
-from gsbench.report.facts import with_facts
-from gsbench.report.frame import make_frame, names_with, works
-from gsbench.runs import make_run as make_training_run
-from gsbench.settings import Settings
+from gsbench.settings.case import Settings
+from gsbench.settings.run import make_run as make_training_run
 
 KNOWN_SUM, NEW_SUM = "marginalize-streamed", "one-by-one"  # which stand alike in lists by name
 FACTS = [

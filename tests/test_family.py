@@ -30,7 +30,7 @@ from scipy import integrate
 
 from gsbench.estimators import parse_estimator
 from gsbench.models import MODELS
-from gsbench.objective import unlabelled_bound
+from gsbench.training.objective import unlabelled_bound
 
 BOTH = pytest.mark.parametrize("model_name", list(MODELS))
 K = 5

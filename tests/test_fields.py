@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 
 from gsbench.cli.completion import _names
+from gsbench.compare.cases import OF_RUNS
 from gsbench.fields import about, check_all, recorded, setting, settings_of
-from gsbench.presets import PRESETS
-from gsbench.report import frame, text, training_settings
-from gsbench.report.regression_cases import OF_RUNS
+from gsbench.records import frame, text
+from gsbench.records import training_tasks as training_settings
+from gsbench.records.schema import FIELDS
 from gsbench.runs.grid import make_runs, read_grids
-from gsbench.runs.settings import SETTINGS, RunSettings, make_run
-from gsbench.schema import FIELDS
-from gsbench.settings import NETWORKS, Settings
+from gsbench.settings.case import NETWORKS, Settings
+from gsbench.settings.presets import PRESETS
+from gsbench.settings.run import SETTINGS, RunSettings, make_run
 from gsbench.values import Range, SettingError, whole
 
 REPORTS = Path(__file__).parent.parent / "reports"
@@ -155,7 +156,7 @@ def test_completion_knows_the_names_of_every_setting_that_has_some():
 @pytest.mark.parametrize("report", ["classes", "mnist-blog", "tuned"])
 def test_a_kept_record_says_all_of_its_run_and_the_run_keeps_its_name(report, monkeypatch):
     """A new setting that changed the name of a run at its default would have every kept run made anew."""
-    monkeypatch.setattr("gsbench.settings.available_cores", lambda: 10**6)  # records are of other machines
+    monkeypatch.setattr("gsbench.settings.case.available_cores", lambda: 10**6)  # records are of other machines
     of_record = {name: s.record for name, s in SETTINGS.items() if not s.filled}
     lines = [line for path in (REPORTS / report).rglob("*.jsonl") for line in path.read_text("utf-8").splitlines()]
     for record in map(json.loads, lines):

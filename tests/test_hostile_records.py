@@ -22,17 +22,17 @@ from records_fixture import (
 )
 
 from gsbench.cli import main
+from gsbench.compare.table import compare
+from gsbench.records.frame import OWN, make_curves, make_frame, without_unknown
+from gsbench.records.reading import read_files
+from gsbench.records.schema import FIELDS
+from gsbench.records.text import csv_cell, csv_text, one_line
 from gsbench.report import make_report
 from gsbench.report.drawing.sheet import figure_settings, make_sheet
 from gsbench.report.drawing.styles import make_look
-from gsbench.report.frame import OWN, make_curves, make_frame, without_unknown
 from gsbench.report.glance import glance_text
 from gsbench.report.page import make_page
-from gsbench.report.reading import read_files
-from gsbench.report.regression import compare
-from gsbench.report.text import csv_cell, csv_text, one_line
 from gsbench.report.writers import latex, markdown
-from gsbench.schema import FIELDS
 from gsbench.shown import printable, visible
 
 HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")

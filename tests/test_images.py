@@ -10,10 +10,10 @@ from oracles import Oracle
 
 from gsbench.data.base import DataFileError
 from gsbench.estimators import ESTIMATORS
-from gsbench.images import image_grids, read_images, write_images
 from gsbench.models import MODELS, Labels
-from gsbench.objective import unlabelled_bound
-from gsbench.presets import PRESETS
+from gsbench.settings.presets import PRESETS
+from gsbench.training.images import image_grids, read_images, write_images
+from gsbench.training.objective import unlabelled_bound
 
 BOTH = pytest.mark.parametrize("name", list(MODELS))
 SIDE, K, N, M, SEED, DRAWS = 3, 5, 6, 4, 7, 3

@@ -13,7 +13,7 @@ from gsbench.cli import main
 from gsbench.data import DATASETS
 from gsbench.estimators import ESTIMATORS
 from gsbench.models import MODELS
-from gsbench.presets import PRESETS
+from gsbench.settings.presets import PRESETS
 
 NAMES = {
     "estimators": [*ESTIMATORS],

@@ -13,9 +13,9 @@ import numpy as np
 import psutil
 import pytest
 
-from gsbench.case import Case
 from gsbench.estimators import ESTIMATORS
 from gsbench.limits import available_bytes
+from gsbench.meters.case import Case
 from gsbench.meters.child import run_in_child
 from gsbench.meters.estimate import class_rows_bytes, estimate_step_bytes
 from gsbench.meters.measure import Fit, memory_limit, pair_figures, rounds_for, time_figures
@@ -23,7 +23,7 @@ from gsbench.meters.memory import live_peak
 from gsbench.meters.others import OtherPrograms
 from gsbench.meters.seconds import Pairs, bootstrap_median, paired_ratio
 from gsbench.models import MODELS
-from gsbench.settings import Settings
+from gsbench.settings.case import Settings
 
 
 def test_pairs_alternate_in_order():

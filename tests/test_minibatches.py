@@ -5,7 +5,7 @@ import pytest
 
 from gsbench.backends import load_backend
 from gsbench.data import load_dataset, split
-from gsbench.minibatches import UNLABELLED, Batches, Order, pixels, stream_seed
+from gsbench.training.minibatches import UNLABELLED, Batches, Order, pixels, stream_seed
 
 K = 3
 

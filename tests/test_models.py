@@ -13,9 +13,9 @@ from oracles import Oracle
 from gsbench.backends.chainer import functions
 from gsbench.estimators import ESTIMATORS, parse_estimator
 from gsbench.meters.gradient_quality import Point
-from gsbench.models import MODELS, AllClasses, Labels, ModelConfig, Points, make_config
-from gsbench.objective import unlabelled_bound
-from gsbench.presets import PRESETS
+from gsbench.models import MODELS, AllClasses, Labels, ModelConfig, Points
+from gsbench.settings.presets import PRESETS, make_config
+from gsbench.training.objective import unlabelled_bound
 
 BOTH = pytest.mark.parametrize("name", list(MODELS))
 VARIANTS = {

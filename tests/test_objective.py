@@ -13,7 +13,7 @@ from oracles import Oracle
 from gsbench.categorical import gumbel
 from gsbench.estimators import ESTIMATORS, parse_estimator
 from gsbench.models import MODELS
-from gsbench.objective import classifier_log_likelihood, labelled_bound, loss, training_loss, unlabelled_bound
+from gsbench.training.objective import classifier_log_likelihood, labelled_bound, loss, training_loss, unlabelled_bound
 
 BOTH = pytest.mark.parametrize("name", list(MODELS))
 CLASS_COUNTS = pytest.mark.parametrize("n_classes", [2, 3, 7])

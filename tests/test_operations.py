@@ -16,10 +16,11 @@ from gsbench.backends.chainer import functions
 from gsbench.estimators import ESTIMATORS, Estimate, Estimator, parse_estimator
 from gsbench.estimators.base import Y_ENTERS
 from gsbench.meters.operations import TIMED, MatrixProduct, operations, products
-from gsbench.minibatches import Batch
-from gsbench.models import MODELS, CountedClassBound, Draws, ModelConfig, make_config
-from gsbench.objective import loss, unlabelled_bound
-from gsbench.training import Trainer
+from gsbench.models import MODELS, CountedClassBound, Draws, ModelConfig
+from gsbench.settings.presets import make_config
+from gsbench.training.minibatches import Batch
+from gsbench.training.objective import loss, unlabelled_bound
+from gsbench.training.trainer import Trainer
 
 # No two alike, so that no count comes out right with the wrong one.
 SIZES = {"n_pixels": 13, "d_a": 3, "d_z": 5, "units": 11}

@@ -14,15 +14,16 @@ from peers.child import take_steps
 from peers.plain_chainer import PlainADGM
 
 from gsbench.backends import load_backend
-from gsbench.case import Case, random_batch
 from gsbench.categorical import gumbel
 from gsbench.estimators import ESTIMATORS, parse_estimator
+from gsbench.meters.case import Case, random_batch
 from gsbench.meters.child import ChildResult, run_in_child
 from gsbench.meters.memory import LivePeak, peak_figures
-from gsbench.minibatches import Batch
-from gsbench.models import ADGM, make_config
-from gsbench.objective import labelled_bound, loss, training_loss, unlabelled_bound
-from gsbench.settings import Settings
+from gsbench.models import ADGM
+from gsbench.settings.case import Settings
+from gsbench.settings.presets import make_config
+from gsbench.training.minibatches import Batch
+from gsbench.training.objective import labelled_bound, loss, training_loss, unlabelled_bound
 
 PLAIN = ["plain-chainer", "plain-torch"]
 PYRO = ["pyro-parallel", "pyro-sequential"]

@@ -15,10 +15,9 @@ from plan_fixture import COUNTS, plan_records, true_figure
 from records_fixture import MACHINE, make_record, write_lines
 
 import gsbench
-from gsbench.case import Case
-from gsbench.machine import machine_fields_of_driver
+from gsbench.meters.case import Case
+from gsbench.meters.machine import machine_fields_of_driver
 from gsbench.meters.memory import live_peak
-from gsbench.models import make_config
 from gsbench.planner import calibrate, plan_dict, plan_frame
 from gsbench.planner.calibration import _levels
 from gsbench.planner.curve import make_curve
@@ -26,7 +25,8 @@ from gsbench.planner.fit import UNKNOWN, fit
 from gsbench.planner.questions import MOST_CLASSES, crossover, first_class_count, largest
 from gsbench.planner.table import SIZES
 from gsbench.planner.work import Shape, columns
-from gsbench.settings import Settings
+from gsbench.settings.case import Settings
+from gsbench.settings.presets import make_config
 
 
 @pytest.fixture
@@ -576,7 +576,7 @@ def test_a_calibration_that_no_disk_takes_is_told_with_its_records(tmp_path, mon
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("gsbench.planner.calibration.SECONDS", 1e-9)
-    monkeypatch.setattr("gsbench.records._append_whole", full)
+    monkeypatch.setattr("gsbench.records.record._append_whole", full)
     shape = Shape.of({"preset": "small", "batch": 2, "units": 8, "d_a": 2, "d_z": 2})
     with pytest.raises(OSError, match=r"^8 records could not be written to .*: \[Errno 28\] No space") as error:
         calibrate(shape, classes=(2,), storage=tmp_path, threads=1, quiet=True)

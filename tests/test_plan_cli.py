@@ -13,8 +13,8 @@ from gsbench.cli import main
 from gsbench.planner.figure import draw
 from gsbench.planner.questions import Crossover, Largest
 from gsbench.planner.table import crossover_sentence, duration, largest_sentence
+from gsbench.records.text import seconds
 from gsbench.report.drawing.sheet import figure_settings
-from gsbench.report.text import seconds
 
 
 @pytest.fixture

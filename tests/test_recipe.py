@@ -15,11 +15,11 @@ from gsbench.backends.chainer.importing import chainer
 from gsbench.categorical import LEAST_TAU
 from gsbench.data import load_dataset, split
 from gsbench.estimators import ESTIMATORS, parse_estimator
-from gsbench.minibatches import Batches
 from gsbench.models import MODELS, Labels, ModelConfig
-from gsbench.objective import labelled_bound, training_loss, unlabelled_bound
-from gsbench.recipe import Recipe, steps_of
-from gsbench.training import Trainer, Training
+from gsbench.settings.recipe import Recipe, steps_of
+from gsbench.training.minibatches import Batches
+from gsbench.training.objective import labelled_bound, training_loss, unlabelled_bound
+from gsbench.training.trainer import Trainer, Training
 
 
 def test_the_learning_rate_falls_in_steps_to_its_floor():

@@ -7,9 +7,9 @@ import os
 import pytest
 
 from gsbench.backends import load_backend
-from gsbench.machine import machine_fields
-from gsbench.records import SCHEMA_VERSION, Record, RecordFile, new_run_id
-from gsbench.settings import Settings
+from gsbench.meters.machine import machine_fields
+from gsbench.records.record import SCHEMA_VERSION, Record, RecordFile, new_run_id
+from gsbench.settings.case import Settings
 
 
 def make(**changes):

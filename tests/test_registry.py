@@ -21,9 +21,10 @@ from gsbench.models import MODELS
 from gsbench.registry import Registry, load_plugins, loaded_plugins
 from gsbench.report import make_report
 from gsbench.report.figures import FIGURES
-from gsbench.runs import Store, cluster, make_run
+from gsbench.runs import Store, cluster
 from gsbench.runs.sweep import run_sweep
-from gsbench.settings import Settings
+from gsbench.settings.case import Settings
+from gsbench.settings.run import make_run
 
 PLUGIN = """
 from dataclasses import dataclass, replace
@@ -75,7 +76,7 @@ FIGURE = """
 from gsbench.report.drawing.figure import Figure
 from gsbench.report.drawing.shapes import AgainstNumber, Metric
 from gsbench.report.figures import FIGURES
-from gsbench.report.frame import measured
+from gsbench.records.frame import measured
 
 FIGURES.register(
     Figure(

@@ -18,9 +18,9 @@ from records_fixture import (
     write_saved,
 )
 
+from gsbench.records.frame import make_curves, make_frame
 from gsbench.report import FIGURES, ReportError, gaps, make_report
 from gsbench.report.drawing.styles import make_look
-from gsbench.report.frame import make_curves, make_frame
 from gsbench.report.peer_table import versions
 from gsbench.report.writers import markdown
 

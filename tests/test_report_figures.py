@@ -18,6 +18,7 @@ from records_fixture import (
     true_speedup,
 )
 
+from gsbench.records.frame import make_curves, make_frame
 from gsbench.report.drawing.figure import Figure
 from gsbench.report.drawing.forest import Forest
 from gsbench.report.drawing.pareto import pareto_front
@@ -25,7 +26,6 @@ from gsbench.report.drawing.shapes import AgainstNumber, Metric
 from gsbench.report.drawing.sheet import figure_settings
 from gsbench.report.drawing.styles import make_look
 from gsbench.report.figures import FIGURES
-from gsbench.report.frame import make_curves, make_frame
 
 pytestmark = pytest.mark.slow
 

@@ -17,11 +17,12 @@ from records_fixture import (
     true_speedup,
 )
 
-from gsbench.report import text
-from gsbench.report.drawing.styles import KNOWN, by_estimator, make_look
-from gsbench.report.frame import FIELDS, make_curves, make_frame
+from gsbench.records import text
+from gsbench.records.frame import FIELDS, make_curves, make_frame
+from gsbench.records.order import by_estimator
+from gsbench.records.reading import ReportError
+from gsbench.report.drawing.styles import KNOWN, make_look
 from gsbench.report.glance import glance_blocks, glance_cells, glance_text
-from gsbench.report.reading import ReportError
 from gsbench.report.writers import markdown
 
 RUN = make_run()

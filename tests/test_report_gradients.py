@@ -21,13 +21,13 @@ from records_fixture import (
     make_run,
 )
 
+from gsbench.records.frame import make_curves, make_frame
 from gsbench.report import gaps
 from gsbench.report.blocks import Fold
 from gsbench.report.drawing.axes import plain_number, side_by_side
 from gsbench.report.drawing.sheet import figure_settings
 from gsbench.report.drawing.styles import KNOWN, estimator_styles, make_look
 from gsbench.report.figures import FIGURES
-from gsbench.report.frame import make_curves, make_frame
 from gsbench.report.glance import glance_cells, glance_text
 from gsbench.report.gradient_table import bias_text, gradient_section
 from gsbench.report.gradients import gradient_rows, of_part, state_title, states_of

@@ -24,15 +24,15 @@ from records_fixture import (
     write_lines,
 )
 
+from gsbench.records.busy import busy_notice
+from gsbench.records.frame import make_frame
 from gsbench.report import blocks, make_report
 from gsbench.report.answer import answer, least_learnt
 from gsbench.report.blocks import Code, Fold, Heading, Items, Link, Notice, Paragraph, Section, Table, titled
-from gsbench.report.busy import busy_notice
 from gsbench.report.drawing.points import alt_text
 from gsbench.report.drawing.points import csv as csv_of
 from gsbench.report.drawing.sheet import Plot
 from gsbench.report.figures import FIGURES
-from gsbench.report.frame import make_frame
 from gsbench.report.glance import glance_tables
 from gsbench.report.page import MORE, QUESTIONS, of_plot
 from gsbench.report.writers import html, latex, markdown, terminal

@@ -14,7 +14,7 @@ from records_fixture import (
     write_store,
 )
 
-from gsbench.report.reading import IMAGES, ReportError, read_files, read_newest
+from gsbench.records.reading import IMAGES, ReportError, read_files, read_newest
 
 RUN = make_run(models=["m2"], ks=[10, 20], accuracy_ks=[10])
 

@@ -3,10 +3,10 @@
 import numpy as np
 from records_fixture import gradient_records
 
+from gsbench.records.frame import make_curves, make_frame
 from gsbench.report.drawing.sheet import figure_settings
 from gsbench.report.drawing.styles import make_look
 from gsbench.report.figures import FIGURES
-from gsbench.report.frame import make_curves, make_frame
 
 TAUS = (0.1, 0.5, 1.0, 2.0)
 

@@ -19,15 +19,15 @@ from records_fixture import (
     write_store,
 )
 
-from gsbench.images import write_images
+from gsbench.records.frame import make_curves, make_frame
 from gsbench.report import gaps, make_report, read_runs
 from gsbench.report.drawing.sheet import figure_settings
 from gsbench.report.drawing.styles import make_look
 from gsbench.report.figures import FIGURES
-from gsbench.report.frame import make_curves, make_frame
 from gsbench.report.training_runs import crossing, mean_curve, over_seeds, seeds_sentence, subject_title, targets
 from gsbench.report.training_table import against_the_sum, training_section
 from gsbench.report.writers import markdown
+from gsbench.training.images import write_images
 
 pytestmark = pytest.mark.slow
 

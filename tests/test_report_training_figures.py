@@ -7,13 +7,13 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from records_fixture import SEEDS, final_accuracy, training_record, training_records
 
-from gsbench.images import write_images
+from gsbench.records.frame import make_curves, make_frame
+from gsbench.records.reading import IMAGES, Reading
 from gsbench.report.drawing.sheet import figure_settings
 from gsbench.report.drawing.styles import make_look
 from gsbench.report.figures import FIGURES
 from gsbench.report.figures.images import without_damaged_images
-from gsbench.report.frame import make_curves, make_frame
-from gsbench.report.reading import IMAGES, Reading
+from gsbench.training.images import write_images
 
 COLOURS = {"marginalize": "#0072B2", "gumbel-softmax": "#D55E00", "labels-only": "#000000"}
 BY_CLASSES = ("accuracy_by_classes", "time_to_accuracy", "training_memory")

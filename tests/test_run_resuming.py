@@ -14,12 +14,12 @@ from gsbench.backends.chainer.backend import ChainerBackend
 from gsbench.cli import main
 from gsbench.data import DataFileError, load_dataset, split
 from gsbench.estimators import parse_estimator
-from gsbench.minibatches import Batches
 from gsbench.models import MODELS, ModelConfig
-from gsbench.recipe import Recipe
-from gsbench.runs import Store, make_run, run_training
-from gsbench.runs.settings import SETTINGS
-from gsbench.training import Evaluation, Trainer, Training
+from gsbench.runs import Store, run_training
+from gsbench.settings.recipe import Recipe
+from gsbench.settings.run import SETTINGS, make_run
+from gsbench.training.minibatches import Batches
+from gsbench.training.trainer import Evaluation, Trainer, Training
 
 pytestmark = pytest.mark.usefixtures("loaded_once")
 

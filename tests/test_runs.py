@@ -19,12 +19,13 @@ import gsbench.runs.run as run_module
 from gsbench.cli import main
 from gsbench.cli import sweep as sweep_command
 from gsbench.data import DataFileError, load_dataset, split
-from gsbench.presets import PRESETS
-from gsbench.recipe import Recipe
-from gsbench.runs import RunSettings, Store, make_run, run_training
+from gsbench.runs import Store, run_training
 from gsbench.runs.training_run import Diverged, TrainingRun, run_step_bytes
-from gsbench.settings import Settings
-from gsbench.training import Evaluation, Training, evaluation_steps
+from gsbench.settings.case import Settings
+from gsbench.settings.presets import PRESETS
+from gsbench.settings.recipe import Recipe
+from gsbench.settings.run import RunSettings, make_run
+from gsbench.training.trainer import Evaluation, Training, evaluation_steps
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("loaded_once")]
 

@@ -8,11 +8,11 @@ import pytest
 from records_fixture import make_record, make_run, peer_records, training_records
 
 from gsbench.estimators import ESTIMATORS
-from gsbench.presets import PRESETS
-from gsbench.report import frame
-from gsbench.runs.settings import LABELS_ONLY
-from gsbench.runs.settings import make_run as make_training_run
-from gsbench.schema import FIELDS, LONGEST, REQUIRED, fault
+from gsbench.records import frame
+from gsbench.records.schema import FIELDS, LONGEST, REQUIRED, fault
+from gsbench.settings.presets import PRESETS
+from gsbench.settings.run import LABELS_ONLY
+from gsbench.settings.run import make_run as make_training_run
 
 KEPT = sorted(Path(__file__).parents[1].glob("reports/**/*.jsonl"))
 NUMBERS = [field for field, kind in FIELDS.items() if not kind.is_text and kind.holds(10)]

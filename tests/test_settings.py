@@ -7,8 +7,9 @@ import pytest
 
 from gsbench.fields import settings_of
 from gsbench.limits import available_cores
-from gsbench.models import ModelConfig, make_config
-from gsbench.settings import Settings, check_class_count
+from gsbench.models import ModelConfig
+from gsbench.settings.case import Settings, check_class_count
+from gsbench.settings.presets import make_config
 
 
 @pytest.mark.parametrize(

@@ -19,13 +19,13 @@ from core_fixtures import (
     plain_noise,
 )
 
-from gsbench.case import count_calls
 from gsbench.estimators import parse_estimator
 from gsbench.estimators.sparsemax import Sparsemax, SparsemaxOverClasses
 from gsbench.estimators.streaming import Rows
+from gsbench.meters.case import count_calls
 from gsbench.models import MODELS, CountedClassBound, Labels
-from gsbench.objective import labelled_bound, loss, training_loss, unlabelled_bound
-from gsbench.training import Evaluation
+from gsbench.training.objective import labelled_bound, loss, training_loss, unlabelled_bound
+from gsbench.training.trainer import Evaluation
 
 BOTH = pytest.mark.parametrize("model_name", list(MODELS))
 SEED = 1

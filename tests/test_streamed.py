@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from core_fixtures import backend, clear_gradients, make_model, make_pixels
 
-from gsbench.case import Case
 from gsbench.estimators import parse_estimator
 from gsbench.estimators.marginalize_streamed import MarginalizeStreamed
-from gsbench.models import ADGM, MODELS, make_config
-from gsbench.objective import loss, training_loss, unlabelled_bound
-from gsbench.settings import Settings
+from gsbench.meters.case import Case
+from gsbench.models import ADGM, MODELS
+from gsbench.settings.case import Settings
+from gsbench.settings.presets import make_config
+from gsbench.training.objective import loss, training_loss, unlabelled_bound
 
 CHUNKS = (1, 3, 10, None)  # None: K
 TOLERANCES = {"float32": 1e-5, "float64": 1e-10}

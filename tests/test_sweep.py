@@ -19,11 +19,12 @@ from gsbench.backends import load_backend
 from gsbench.cli import main
 from gsbench.cli import sweep as command
 from gsbench.process import SIGNALS, _end_at_once
-from gsbench.records import Record
-from gsbench.runs import Store, cluster, make_run, run_training, sweep
+from gsbench.records.record import Record
+from gsbench.runs import Store, cluster, run_training, sweep
 from gsbench.runs.cluster import check_workers
 from gsbench.runs.grid import make_runs, read_grids
 from gsbench.runs.sweep import run_sweep
+from gsbench.settings.run import make_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("loaded_once")]
 

@@ -7,14 +7,14 @@ import pytest
 
 from gsbench.backends import load_backend
 from gsbench.backends.chainer.backend import ChainerBackend
-from gsbench.case import Case
 from gsbench.data import load_dataset, split
 from gsbench.estimators import ESTIMATORS, parse_estimator
-from gsbench.minibatches import Batches
+from gsbench.meters.case import Case
 from gsbench.models import MODELS, ModelConfig
-from gsbench.recipe import Recipe
-from gsbench.settings import Settings
-from gsbench.training import Evaluation, Trainer, evaluation_steps
+from gsbench.settings.case import Settings
+from gsbench.settings.recipe import Recipe
+from gsbench.training.minibatches import Batches
+from gsbench.training.trainer import Evaluation, Trainer, evaluation_steps
 
 K = 3
 

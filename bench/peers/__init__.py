@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from gsbench.estimators import Estimator
-from gsbench.minibatches import Batch
 from gsbench.models import ModelConfig
+from gsbench.training.minibatches import Batch
 
-ALPHA, LEARNING_RATE = 1.0, 3e-4  # as `gsbench.case.Case` has them
+ALPHA, LEARNING_RATE = 1.0, 3e-4  # as `gsbench.meters.case.Case` has them
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class Peer:
 
         It has `unlabelled_step()`: clear gradients, the unlabelled bound with noise drawn anew, backward of its
         negative mean, Adam's update; `step()` where it does the "gumbel" kind: the same of the whole training loss;
-        `copy_weights(model)`; and `versions()` for the record. The steps are named as those of `gsbench.case.Case`, by
-        `gsbench.meters.child.STEPS`.
+        `copy_weights(model)`; and `versions()` for the record. `gsbench.meters.child.STEPS` names the steps, as in
+        `gsbench.meters.case.Case`.
         """
         return self.load()(config, estimator, batch, threads, seed)
 

@@ -16,10 +16,10 @@ if __name__ == "__main__":
 
 from threadpoolctl import threadpool_limits
 
-from gsbench.allocator import keep_memory
-from gsbench.case import random_batch
+from gsbench.meters.allocator import keep_memory
+from gsbench.meters.case import random_batch
 from gsbench.meters.child import STEPS, ChildResult, print_result, two_steps
-from gsbench.settings import Settings
+from gsbench.settings.case import Settings
 from peers import PEERS, memory_errors
 
 

@@ -88,11 +88,11 @@ def confidence(text: str) -> float:
 
 def run_compare(arguments: argparse.Namespace) -> int:
     from gsbench.cli.remarks import detail, failure, remark  # pandas and SciPy take a second: not for --help
+    from gsbench.compare.conditions import parse_condition
+    from gsbench.compare.table import compare
     from gsbench.files import check_place
-    from gsbench.report.frame import make_frame
-    from gsbench.report.reading import read_files
-    from gsbench.report.regression import compare
-    from gsbench.report.regression_conditions import parse_condition
+    from gsbench.records.frame import make_frame
+    from gsbench.records.reading import read_files
 
     try:
         conditions = [parse_condition(text) for text in arguments.conditions]
@@ -156,7 +156,7 @@ def _save_figure(table: pd.DataFrame, path: Path) -> None:
 
 
 def _held(rows: pd.DataFrame) -> list[str]:
-    from gsbench.report.regression import case_name
+    from gsbench.compare.table import case_name
 
     return [
         f"{case_name(row)}: {row['metric']} {_figure(row['metric'], row['base'])} in {row['base_run']}, "
@@ -166,7 +166,7 @@ def _held(rows: pd.DataFrame) -> list[str]:
 
 
 def _figure(metric: str, value: float) -> str:
-    from gsbench.report import text
+    from gsbench.records import text
 
     if metric.endswith("_seconds"):
         return text.seconds(value)
@@ -176,13 +176,13 @@ def _figure(metric: str, value: float) -> str:
 
 
 def _ratio(row: Any) -> str:
-    from gsbench.report import text
+    from gsbench.records import text
 
     return f"{text.times(row['ratio'])}{text.interval(row['ratio_low'], row['ratio_high'])}"
 
 
 def _table(table: pd.DataFrame, in_markdown: bool) -> str:
-    from gsbench.report import text
+    from gsbench.records import text
     from gsbench.report.blocks import Table
     from gsbench.report.writers import markdown, terminal
 

@@ -46,7 +46,7 @@ def run_completion(arguments: argparse.Namespace) -> None:
 def _names(command: str) -> dict[str, Sequence[str]]:
     """What an option of a command may be, by its destination. Of several values the first is completed."""
     from gsbench.estimators import ESTIMATORS
-    from gsbench.runs.settings import LABELS_ONLY, SETTINGS
+    from gsbench.settings.run import LABELS_ONLY, SETTINGS
 
     learners = [*ESTIMATORS] if command == "plan" else [*ESTIMATORS, LABELS_ONLY]
     named = {name: s.names for name, s in SETTINGS.items() if s.names}

@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
-COLUMNS = 110  # where there is no terminal to ask
+WIDTH = 110  # where there is no terminal to ask
 LEAST_COLUMNS = 60
 
 # The peers live in bench/, beside the benchmark that alone has a use for them, which gsbench does not import.
@@ -54,7 +54,7 @@ def run_list(arguments: argparse.Namespace) -> None:
         return
     from gsbench.cli.remarks import remark  # with tqdm, which --help does not need
 
-    columns = max(LEAST_COLUMNS, shutil.get_terminal_size((COLUMNS, 24)).columns)
+    columns = max(LEAST_COLUMNS, shutil.get_terminal_size((WIDTH, 24)).columns)
     print("\n\n".join(f"{kind}:\n{in_lines(entries, columns)}" for kind, entries in listed.items()), flush=True)
     remark("gsbench list KIND shows one of these whole, with settings and their defaults")
 
@@ -91,7 +91,7 @@ def _paragraph(entry: Entry, indent: int) -> str:
     if "most_classes" in entry:
         text += f" K: {entry['classes']}. Licence: {entry['licence']}."
     start = f"  {entry['name']}".ljust(indent)
-    return textwrap.fill(text, COLUMNS, initial_indent=start, subsequent_indent=" " * indent, break_on_hyphens=False)
+    return textwrap.fill(text, WIDTH, initial_indent=start, subsequent_indent=" " * indent, break_on_hyphens=False)
 
 
 def _short(value: Any) -> str:
@@ -154,7 +154,7 @@ def _no_folder() -> None:
 
 
 def _presets() -> list[Entry]:
-    from gsbench.presets import PRESETS
+    from gsbench.settings.presets import PRESETS
 
     return [
         {"name": name, "text": preset.text, "settings": {**preset.networks, **preset.run}}

@@ -13,7 +13,7 @@ from gsbench.cli.values import byte_count, figure_path, integers, number, option
 from gsbench.estimators import parse_estimators
 from gsbench.fields import settings_of
 from gsbench.files import check_place
-from gsbench.settings import NETWORKS, Settings
+from gsbench.settings.case import NETWORKS, Settings
 
 EXAMPLES = """examples:
   gsbench plan

@@ -56,7 +56,7 @@ def _python() -> Iterator[Finding]:
 
 
 def _gsbench() -> Iterator[Finding]:
-    from gsbench.machine import commit
+    from gsbench.meters.machine import commit
     from gsbench.version import __version__
 
     yield Finding("gsbench", OK, f"{__version__}, commit {commit() or 'unknown (not a clone)'}")
@@ -81,7 +81,7 @@ def _numpy() -> Iterator[Finding]:
     import numpy
 
     from gsbench.limits import available_cores
-    from gsbench.machine import blas
+    from gsbench.meters.machine import blas
 
     library, threads = blas()
     found = f"{numpy.__version__}; matrix products by {library}, {threads or 'unknown'} threads"
@@ -137,7 +137,7 @@ def _processor() -> Iterator[Finding]:
     import psutil
 
     from gsbench.limits import available_cores
-    from gsbench.machine import processor
+    from gsbench.meters.machine import processor
 
     cores = f"{psutil.cpu_count(logical=False) or psutil.cpu_count()} cores, {available_cores()} of them for gsbench"
     load = psutil.getloadavg()[0]

@@ -48,8 +48,8 @@ def add_report(commands: Any) -> None:
 
 def run_report(arguments: argparse.Namespace) -> None:
     from gsbench.cli.remarks import remark
+    from gsbench.records.reading import ends_at_a_step
     from gsbench.report import read_runs, write_report  # pandas and matplotlib take a second: not for --help
-    from gsbench.report.reading import ends_at_a_step
 
     reading = read_runs(arguments.files, arguments.storage)
     for notice in reading.notices:

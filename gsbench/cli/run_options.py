@@ -9,10 +9,10 @@ from typing import Any
 
 from gsbench.cli.values import option, path
 from gsbench.fields import Setting, settings_of
-from gsbench.recipe import Recipe
 from gsbench.runs.run import CHECKPOINT_SECONDS
-from gsbench.runs.settings import SETTINGS, RunSettings
-from gsbench.settings import NETWORKS, Settings
+from gsbench.settings.case import NETWORKS, Settings
+from gsbench.settings.recipe import Recipe
+from gsbench.settings.run import SETTINGS, RunSettings
 from gsbench.values import parts
 
 DEFAULT_STORE = Path("runs")

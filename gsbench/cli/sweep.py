@@ -15,11 +15,11 @@ from gsbench.cli.train import STOPPED, remark_problem, summary
 from gsbench.cli.values import option, path, whole
 from gsbench.limits import available_cores
 from gsbench.process import end_at_once, later, stoppable
-from gsbench.runs import FINISHED, RunSettings, Store
+from gsbench.runs import FINISHED, Store
 from gsbench.runs.cluster import local_client, remote_client
 from gsbench.runs.grid import make_runs, read_grids
-from gsbench.runs.settings import spelling
 from gsbench.runs.sweep import run_sweep
+from gsbench.settings.run import RunSettings, spelling
 from gsbench.shown import visible
 from gsbench.values import SettingError, parts
 

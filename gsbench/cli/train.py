@@ -14,10 +14,11 @@ from gsbench.cli.parser import CommandParser
 from gsbench.cli.remarks import is_quiet, progress_bar, remark
 from gsbench.cli.run_options import add_run_options, options_of_run
 from gsbench.cli.values import whole
-from gsbench.runs import RunSettings, Store, run_training
+from gsbench.runs import Store, run_training
 from gsbench.runs.grid import make_runs
+from gsbench.settings.run import RunSettings
 from gsbench.shown import visible
-from gsbench.training import Progress, Training
+from gsbench.training.trainer import Progress, Training
 
 STOPPED, DIVERGED, NO_MEMORY = 130, 3, 4  # exit codes; 130 is the shell's for Ctrl-C
 

@@ -23,10 +23,10 @@ from typing import Any
 import psutil
 from threadpoolctl import threadpool_limits
 
-from gsbench.allocator import keep_memory, release_memory
-from gsbench.case import Case
+from gsbench.meters.allocator import keep_memory, release_memory
+from gsbench.meters.case import Case
 from gsbench.meters.memory import process_peak
-from gsbench.settings import Settings
+from gsbench.settings.case import Settings
 
 POLL_SECONDS = 0.02
 TIMEOUT_SECONDS = 900.0

@@ -12,7 +12,7 @@ import numpy as np
 from gsbench.backends import chunk_bytes
 from gsbench.backends.base import Backend
 from gsbench.models import MODELS, Model, ModelConfig
-from gsbench.settings import Settings
+from gsbench.settings.case import Settings
 
 STATE_ARRAYS = 4  # of each parameter: its value, its gradient and Adam's two moments
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gsbench.models.adgm import ADGM
 from gsbench.models.base import ClassBound, CountedClassBound, Model, Noise
-from gsbench.models.config import ModelConfig, make_config
+from gsbench.models.config import ModelConfig
 from gsbench.models.labels import AllClasses, ClassValues, Draws, HardPoints, Labels, Points
 from gsbench.models.m2 import M2
 from gsbench.models.network import Role
@@ -26,5 +26,4 @@ __all__ = [
     "Noise",
     "Points",
     "Role",
-    "make_config",
 ]

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass
-from typing import Any
 
 from gsbench.fields import check_all, setting
-from gsbench.presets import PRESETS
-from gsbench.values import Range, SettingError, not_known, whole
+from gsbench.values import Range, whole
 
 MOST_LAYERS = 1000
 
@@ -61,8 +59,3 @@ class ModelConfig:
         check_all(self)
 
 
-def make_config(preset: str, n_classes: int, n_pixels: int = 784, **networks: Any) -> ModelConfig:
-    """The ModelConfig of a preset at a class count, with changes. Raises ValueError for an unknown preset."""
-    if preset not in PRESETS:
-        raise SettingError("unknown {preset}", f" {not_known(preset, PRESETS)}")
-    return ModelConfig(n_classes=n_classes, n_pixels=n_pixels, **{**PRESETS[preset].networks, **networks})

@@ -15,20 +15,20 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from gsbench.allocator import keep_memory
 from gsbench.backends import load_backend
-from gsbench.case import Case
 from gsbench.data import load_dataset
 from gsbench.estimators import baseline_fields, parse_estimator
 from gsbench.limits import available_cores
-from gsbench.machine import machine_fields
+from gsbench.meters.allocator import keep_memory
+from gsbench.meters.case import Case
 from gsbench.meters.child import run_in_child
 from gsbench.meters.estimate import estimate_step_bytes
+from gsbench.meters.machine import machine_fields
 from gsbench.meters.measure import Fit, memory_limit, pair_figures, step_peak, time_figures
 from gsbench.meters.seconds import seconds_of
 from gsbench.planner.work import Shape, columns
-from gsbench.records import Record, RecordFile, new_run_id
-from gsbench.settings import Settings
+from gsbench.records.record import Record, RecordFile, new_run_id
+from gsbench.settings.case import Settings
 
 CLASSES = (10, 20, 50, 100)
 TIMED = ("bound", "step")
@@ -73,7 +73,7 @@ def calibrate(
     bk = load_backend(backend, shape.device, shape.dtype)
     bar = tqdm(total=2 * len(cases), desc="calibrating", unit="case", disable=quiet, dynamic_ncols=True)
     with threadpool_limits(threads), bar:
-        run = _Run(bk, RecordFile(Path(storage) / "records" / f"{new_run_id()}.jsonl"), bar)
+        run = _Calibration(bk, RecordFile(Path(storage) / "records" / f"{new_run_id()}.jsonl"), bar)
         try:
             run.measure(cases, baseline=names[0])
         finally:
@@ -83,7 +83,7 @@ def calibrate(
     return run.file.path
 
 
-class _Run:
+class _Calibration:
     def __init__(self, bk: Any, file: RecordFile, bar: Any) -> None:
         self.bk, self.file, self.bar = bk, file, bar
         self.machine = machine_fields(bk)

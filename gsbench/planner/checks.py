@@ -7,7 +7,7 @@ from typing import Any
 
 from gsbench.fields import settings_of
 from gsbench.planner.work import OF_CASE, OF_NETWORKS, Shape
-from gsbench.settings import Settings
+from gsbench.settings.case import Settings
 from gsbench.values import Range, SettingError, did_you_mean, shown, whole
 
 MOST_CLASSES = 10**12

@@ -15,10 +15,10 @@ from gsbench.planner.curve import Curve
 from gsbench.planner.result import Plan
 from gsbench.planner.table import heading
 from gsbench.planner.work import METRICS
+from gsbench.records.text import three_digits
 from gsbench.report.drawing.axes import class_axis, plain_log
 from gsbench.report.drawing.sheet import figure_settings, make_sheet, write_figure
 from gsbench.report.drawing.styles import Look, make_look
-from gsbench.report.text import three_digits
 
 FORMATS = (".png", ".svg")
 LABELS = {

@@ -11,10 +11,10 @@ import pandas as pd
 
 from gsbench.estimators import parse_estimator
 from gsbench.fields import about, settings_of
-from gsbench.machine import machine_fields_of_driver
+from gsbench.meters.machine import machine_fields_of_driver
 from gsbench.planner.work import OF_CASE, OF_NETWORKS, Shape
-from gsbench.report.text import plain, size
-from gsbench.settings import NETWORKS, Settings
+from gsbench.records.text import plain, size
+from gsbench.settings.case import NETWORKS, Settings
 from gsbench.shown import visible
 
 # Records that are used together agree in these columns.

@@ -17,10 +17,10 @@ from gsbench.planner.observations import Used, observe
 from gsbench.planner.questions import Crossover, Largest, crossover, largest
 from gsbench.planner.result import Plan, Training
 from gsbench.planner.work import METRICS, OF_NETWORKS, Shape
-from gsbench.recipe import steps_of
+from gsbench.records.order import by_estimator
+from gsbench.records.reading import ReportError, read_files
 from gsbench.report import make_frame, read_runs
-from gsbench.report.drawing.styles import by_estimator
-from gsbench.report.reading import ReportError, read_files
+from gsbench.settings.recipe import steps_of
 
 DEFAULT_CLASSES = (10, 20, 50, 100, 200, 500, 1000)
 RANGE = 10  # the search for a crossover ends at this many times the largest measured class count

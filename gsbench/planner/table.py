@@ -14,7 +14,7 @@ from gsbench.planner.curve import HeldOut, Prediction
 from gsbench.planner.questions import Crossover, Largest
 from gsbench.planner.result import Plan
 from gsbench.planner.work import METRICS, OF_NETWORKS, Shape
-from gsbench.report.text import model_name, percent, seconds, size, three_digits
+from gsbench.records.text import model_name, percent, seconds, size, three_digits
 
 TITLES = {"step": "training step", "bound": "bound", "memory": "live arrays", "process": "whole process"}
 WRITE: dict[str, Callable[[float], str]] = {"step": seconds, "bound": seconds, "memory": size, "process": size}

@@ -11,7 +11,7 @@ import numpy as np
 from gsbench.fields import about, settings_of
 from gsbench.meters.estimate import estimate_step_bytes, model_of_shapes, parameter_bytes
 from gsbench.meters.operations import operations
-from gsbench.settings import NETWORKS, Settings
+from gsbench.settings.case import NETWORKS, Settings
 
 METRICS = ("step", "bound", "memory", "process")
 # The named settings that determine the cost of a step, besides the estimator and K.

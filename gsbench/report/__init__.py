@@ -11,17 +11,17 @@ import gsbench.matplotlib_import  # noqa: F401 (before matplotlib)
 import pandas as pd
 
 from gsbench.files import folder_written_whole
+from gsbench.records.busy import busy_notice
+from gsbench.records.frame import make_curves, make_frame, without_unknown
+from gsbench.records.reading import IMAGES, TRAINING, Reading, ReportError, read_files, read_newest, recorded_at
+from gsbench.records.text import csv_text, plain
 from gsbench.report.blocks import Figure
-from gsbench.report.busy import busy_notice
 from gsbench.report.drawing.sheet import Plot, figure_settings, save_figure
 from gsbench.report.drawing.styles import make_look
 from gsbench.report.figures import FIGURES
 from gsbench.report.figures.images import without_damaged_images
-from gsbench.report.frame import make_curves, make_frame, without_unknown
 from gsbench.report.glance import glance_text
 from gsbench.report.page import MORE, make_page
-from gsbench.report.reading import IMAGES, TRAINING, Reading, ReportError, read_files, read_newest, recorded_at
-from gsbench.report.text import csv_text, plain
 from gsbench.report.writers import html, latex, markdown
 from gsbench.values import shown
 

@@ -15,13 +15,13 @@ from typing import Any
 
 import pandas as pd
 
-from gsbench.report import text
-from gsbench.report.drawing.styles import by_estimator
-from gsbench.report.frame import names_with
+from gsbench.records import text
+from gsbench.records.frame import names_with
+from gsbench.records.order import by_estimator
+from gsbench.records.reading import TRAINING, ends_at_a_step
 from gsbench.report.glance import ACCURACY, KEY, glance_cells, rows_of
-from gsbench.report.reading import TRAINING, ends_at_a_step
 from gsbench.report.training_runs import SUBJECT, finished_runs, over_seeds, subject_title
-from gsbench.runs.settings import LABELS_ONLY
+from gsbench.settings.run import LABELS_ONLY
 
 SAMPLER = "gumbel-softmax"  # the exact sum is compared with it
 SHORT = 60.0  # seconds of training

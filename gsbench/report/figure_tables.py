@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from gsbench.report import text
+from gsbench.compare.table import case_label, of_benchmarks
+from gsbench.records import text
+from gsbench.records.frame import measured
+from gsbench.records.order import in_order
 from gsbench.report.blocks import Block, Columns, Paragraph, Table
-from gsbench.report.drawing.styles import in_order
 from gsbench.report.figures.speedup import HELD_AGAINST_JANG, JANG, jang
-from gsbench.report.frame import measured
-from gsbench.report.regression import case_label, of_benchmarks
 from gsbench.report.roofline import roofline_rows
 
 ROOFLINE_NOTE = (

@@ -7,14 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from gsbench.report import text
+from gsbench.records import text
+from gsbench.records.frame import FIELDS, MACHINE, SETTINGS
+from gsbench.records.order import by_estimator
+from gsbench.records.reading import MAKE_A_RUN, TRAINING, ends_at_a_step
+from gsbench.records.training_tasks import BUDGETS, OTHERS
 from gsbench.report.blocks import Block, Code, Columns, Items, Paragraph, Table, Text
 from gsbench.report.drawing.sheet import Plot
-from gsbench.report.drawing.styles import by_estimator
 from gsbench.report.figures import FIGURES
-from gsbench.report.frame import FIELDS, MACHINE, SETTINGS
-from gsbench.report.reading import MAKE_A_RUN, TRAINING, ends_at_a_step
-from gsbench.report.training_settings import BUDGETS, OTHERS
 
 GROUPS = {
     "bound": "time of the unlabelled bound",

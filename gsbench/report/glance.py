@@ -7,13 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from gsbench.report import text
+from gsbench.records import text
+from gsbench.records.frame import make_frame, measured
+from gsbench.records.order import by_estimator
+from gsbench.records.reading import TRAINING, Record, ends_at_a_step
 from gsbench.report.blocks import Block, Heading, Table
-from gsbench.report.drawing.styles import by_estimator
-from gsbench.report.frame import make_frame, measured
 from gsbench.report.gradient_table import short_gradients
 from gsbench.report.peer_table import peer_ratios
-from gsbench.report.reading import TRAINING, Record, ends_at_a_step
 from gsbench.report.writers.terminal import written
 
 Key = tuple[Any, ...]  # (series, model, K, estimator, figure)

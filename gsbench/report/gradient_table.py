@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from gsbench.report import text
+from gsbench.records import text
+from gsbench.records.frame import names_with
+from gsbench.records.order import by_estimator, in_order
 from gsbench.report.blocks import Code, Columns, Fold, Paragraph, Section, Table, Text
-from gsbench.report.drawing.styles import by_estimator, in_order
-from gsbench.report.frame import names_with
 from gsbench.report.gradients import (
     KEY,
     PARTS,

@@ -7,8 +7,8 @@ import pandas as pd
 
 from gsbench.meters.gradient_intervals import CONFIDENCE, unseen_share
 from gsbench.meters.gradient_quality import PARTS as NAMES
-from gsbench.report import text
-from gsbench.report.frame import measured
+from gsbench.records import text
+from gsbench.records.frame import measured
 
 PARTS = dict(
     zip(NAMES, ("logits of q(y|a,x)", "other parameters of φ", "parameters of θ"), strict=True)

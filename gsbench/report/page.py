@@ -8,19 +8,20 @@ from collections.abc import Callable, Mapping, Sequence
 import pandas as pd
 
 from gsbench.gallery import make_gallery
-from gsbench.report import gaps, text
+from gsbench.records import text
+from gsbench.records.frame import MACHINE, measured
+from gsbench.records.order import by_estimator
+from gsbench.records.reading import TRAINING
+from gsbench.report import gaps
 from gsbench.report.answer import answer
 from gsbench.report.blocks import Block, Figure, Items, Link, Notice, Page, Paragraph, Section, Table
 from gsbench.report.drawing.sheet import Plot, figure_settings
-from gsbench.report.drawing.styles import by_estimator
 from gsbench.report.figure_tables import jang_table, ratio_table, roofline_table
 from gsbench.report.figures import FIGURES
 from gsbench.report.figures.gallery import draw_gallery
-from gsbench.report.frame import MACHINE, measured
 from gsbench.report.glance import glance_blocks
 from gsbench.report.gradient_table import gradient_section
 from gsbench.report.peer_table import peer_table
-from gsbench.report.reading import TRAINING
 from gsbench.report.records_table import records_table
 from gsbench.report.training_table import training_section
 

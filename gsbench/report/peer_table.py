@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from gsbench.report import text
+from gsbench.records import text
+from gsbench.records.frame import LOST
+from gsbench.records.order import in_order
 from gsbench.report.blocks import Block, Columns, Paragraph, Table
-from gsbench.report.drawing.styles import in_order
-from gsbench.report.frame import LOST
 
 TITLE = "Beside other formulations"
 TIMED = {"unlabelled-step": "unlabelled step", "step": "full step", "bound": "bound"}
@@ -75,7 +75,7 @@ def peer_table(frame: pd.DataFrame) -> list[Block]:
     rows = peer_rows(frame)
     memory = MEMORY_NOTE if rows["baseline_process_peak_bytes"].notna().any() else ""
     note = " ".join(filter(None, [timed_note(rows), memory, versions(rows)]))
-    return [Table.of(COLUMNS, rows), Paragraph(note)]
+    return [Table.of(PEER_COLUMNS, rows), Paragraph(note)]
 
 
 def peer_ratios(frame: pd.DataFrame) -> list[Table]:
@@ -86,7 +86,7 @@ def peer_ratios(frame: pd.DataFrame) -> list[Table]:
     peers = sorted(set(rows["baseline"]))
     lines: dict[tuple[str, ...], dict[str, str]] = {}
     for row in rows.to_dict("records"):
-        series, k, estimator, peer, timed, ratio = (write(row) for write in [*COLUMNS.values()][:6])
+        series, k, estimator, peer, timed, ratio = (write(row) for write in [*PEER_COLUMNS.values()][:6])
         lines.setdefault((series, k, estimator, timed), {})[peer] = ratio
     cells = [[*key, *(ratios.get(peer, text.NOT_MEASURED) for peer in peers)] for key, ratios in lines.items()]
     title = f"{TITLE}: how many times as fast as each of them"
@@ -110,7 +110,7 @@ def _memory(side: str) -> Callable[[Any], str]:
     return write
 
 
-COLUMNS: Columns = {
+PEER_COLUMNS: Columns = {
     "": text.cell("series"), "K": text.cell("n_classes"), "gsbench": text.cell("estimator"),
     "peer": text.cell("baseline"),
     "timed": lambda row: TIMED.get(row["timed"], row["timed"]),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from gsbench.report import text
+from gsbench.records import text
 from gsbench.report.blocks import Columns, Table
 from gsbench.report.gradient_table import variance_text
 
@@ -25,7 +25,7 @@ def _variance(row: dict[str, Any]) -> str:
     return text.cell("logits_variance", lambda found: variance_text(found, nan, nan, row["gradient_draws"]))(row)
 
 
-COLUMNS: Columns = {
+RECORD_COLUMNS: Columns = {
     "group": text.cell("group"), "model": text.cell("model", text.model_name), "K": text.cell("n_classes"),
     "estimator": text.cell("estimator"), "status": text.cell("status", text.status_name), "timed": text.cell("timed"),
     "against": text.cell("baseline"), "state": text.cell("state"),
@@ -41,4 +41,4 @@ COLUMNS: Columns = {
 
 def records_table(frame: pd.DataFrame) -> Table:
     """A table with a row for each record. Empty columns are left out."""
-    return Table.of(COLUMNS, frame, TITLE)
+    return Table.of(RECORD_COLUMNS, frame, TITLE)

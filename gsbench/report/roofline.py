@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from gsbench.report.frame import measured
+from gsbench.records.frame import measured
 
 PANELS = {"bound": "unlabelled bound", "step": "full training step"}
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gsbench.report import text
-from gsbench.report.frame import measured
-from gsbench.report.reading import TRAINING
-from gsbench.report.training_settings import task_head
-from gsbench.runs.settings import LABELS_ONLY
+from gsbench.records import text
+from gsbench.records.frame import measured
+from gsbench.records.reading import TRAINING
+from gsbench.records.training_tasks import task_head
+from gsbench.settings.run import LABELS_ONLY
 
 SUBJECT = ["model", "task", "n_classes"]  # fields that identify a panel or a table
 RUN = ["run_id", "case"]  # fields that identify a training run

@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from gsbench.report import text
+from gsbench.records import text
+from gsbench.records.frame import names_with
+from gsbench.records.order import in_order
+from gsbench.records.reading import TRAINING
 from gsbench.report.blocks import Block, Columns, Heading, Items, Paragraph, Section, Table
-from gsbench.report.drawing.styles import in_order
-from gsbench.report.frame import names_with
-from gsbench.report.reading import TRAINING
 from gsbench.report.training_runs import SUBJECT, finished_runs, over_seeds, subject_title, training_rows
 
 FIGURES = (
@@ -70,7 +70,7 @@ def _of_subject(rows: pd.DataFrame, every: pd.DataFrame) -> list[Block]:
     first = rows.iloc[0]
     lost = every[(every[SUBJECT] == first[SUBJECT]).all(axis=1) & (every["status"] != "ok")]
     others = [_counts(lost[lost["estimator"] == name]) for name in points.index]
-    table = Table.of(COLUMNS, in_order(points.assign(others=others).reset_index(), ["estimator"]))
+    table = Table.of(TRAINING_COLUMNS, in_order(points.assign(others=others).reset_index(), ["estimator"]))
     lines = against_the_sum(rows, points)
     return [Heading(subject_title(first)), table, *([Items(lines)] if lines else [])]
 
@@ -95,7 +95,7 @@ def _ends(point: Any, figure: str) -> str:
     return " to ".join(f"{100 * point[f'{figure}_{end}']:.1f}" for end in ("low", "high"))
 
 
-COLUMNS: Columns = {
+TRAINING_COLUMNS: Columns = {
     "estimator": text.cell("estimator"),
     "seeds": lambda point: f"{point['seeds']:.0f}{point['others']}",
     "steps": text.cell("step", _count), "validation accuracy": _accuracy("validation_accuracy"),

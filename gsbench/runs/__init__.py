@@ -1,7 +1,6 @@
-"""Training runs: their settings and presets, a run that stops and goes on, its store, and grids of runs."""
+"""Training runs: a run that can be interrupted and resumed, its store, and grids of runs."""
 
 from gsbench.runs.run import run_training
-from gsbench.runs.settings import RunSettings, make_run
 from gsbench.runs.store import FINISHED, Store
 
-__all__ = ["FINISHED", "RunSettings", "Store", "make_run", "run_training"]
+__all__ = ["FINISHED", "Store", "run_training"]

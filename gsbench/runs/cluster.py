@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from gsbench.runs.settings import RunSettings
+from gsbench.settings.run import RunSettings
 
 THREADS, CARD = "threads", "card"  # what workers declare and runs ask for, as Dask resources
 SCHEDULER_SECONDS = 30.0  # to wait for a scheduler's answer

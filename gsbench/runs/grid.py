@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from gsbench.data import default_classes
-from gsbench.runs.settings import SETTINGS, RunSettings, make_run
-from gsbench.settings import check_class_count
+from gsbench.settings.case import check_class_count
+from gsbench.settings.run import SETTINGS, RunSettings, make_run
 from gsbench.values import LARGEST, SettingError, did_you_mean, shown
 
 if sys.version_info >= (3, 11):

@@ -11,16 +11,16 @@ from typing import Any
 from filelock import Timeout
 from threadpoolctl import threadpool_limits
 
-from gsbench.allocator import keep_memory
 from gsbench.data import DataFileError, Dataset, find_dataset, load_dataset
-from gsbench.images import image_grids, write_images
-from gsbench.machine import machine_fields
+from gsbench.meters.allocator import keep_memory
+from gsbench.meters.machine import machine_fields
 from gsbench.meters.measure import Fit, memory_limit
-from gsbench.records import Record, new_run_id
-from gsbench.runs.settings import RunSettings
+from gsbench.records.record import Record, new_run_id
 from gsbench.runs.store import BEGIN_ANEW, CHECKPOINT, IMAGES, Store
 from gsbench.runs.training_run import Diverged, TrainingRun, Watcher, run_step_bytes
-from gsbench.training import Progress
+from gsbench.settings.run import RunSettings
+from gsbench.training.images import image_grids, write_images
+from gsbench.training.trainer import Progress
 from gsbench.values import LONGEST_SECONDS, Range
 
 CHECKPOINT_SECONDS = Range(least=0, most=LONGEST_SECONDS)
@@ -62,13 +62,13 @@ def run_training(
                 return store.record(key) or {}
             keep_memory()
             with threadpool_limits(settings.case.threads):
-                run = _Run(settings, store, run_id or new_run_id(), data_dir, watcher)
+                run = _StoredRun(settings, store, run_id or new_run_id(), data_dir, watcher)
                 return run.make(stop, checkpoint_seconds)
     except Timeout:
         raise TimeoutError(f"another process is making the run {key} in {store.folder}") from None
 
 
-class _Run(TrainingRun):
+class _StoredRun(TrainingRun):
     """A run under way whose record, checkpoint and images are in a store. `meta` is what the checkpoint holds beside
     the arrays.
     """

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from gsbench.machine import machine_fields_of_driver
-from gsbench.records import Record, new_run_id
+from gsbench.meters.machine import machine_fields_of_driver
+from gsbench.records.record import Record, new_run_id
 from gsbench.registry import load_plugins
 from gsbench.runs.cluster import check_workers, need, workers_offers
 from gsbench.runs.run import run_training
-from gsbench.runs.settings import RunSettings
 from gsbench.runs.store import FAILED, FINISHED, Store
+from gsbench.settings.run import RunSettings
 
 LOOK_SECONDS = 5.0  # between looks at which workers there are
 STOP_SECONDS = 60.0  # to wait for runs that were asked to stop

@@ -14,12 +14,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from gsbench.backends import load_backend
-from gsbench.case import make_training
 from gsbench.data import Dataset, split
+from gsbench.meters.case import make_training
 from gsbench.meters.estimate import estimate_step_bytes, wide_bytes
 from gsbench.meters.measure import step_peak
-from gsbench.runs.settings import RunSettings
-from gsbench.training import Evaluation, Progress, Training, training_progress
+from gsbench.settings.run import RunSettings
+from gsbench.training.trainer import Evaluation, Progress, Training, training_progress
 
 MAKING_BYTES, KEPT_BYTES = 10, 4  # of a pixel of a minibatch: while it is made, with its random number, and as x
 # The curves of a record, each by the entry of the log that it has.

@@ -21,7 +21,7 @@ from matplotlib.ticker import (
     PercentFormatter,
 )
 
-from gsbench.report.drawing.styles import by_estimator
+from gsbench.records.order import by_estimator
 
 DIGIT = 0.07  # inches: width of a digit in a tick's label
 DEEPEST = 1e6  # largest ratio that the logarithmic part of `from_zero` covers

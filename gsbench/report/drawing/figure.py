@@ -8,12 +8,12 @@ from typing import Literal
 
 import pandas as pd
 
-from gsbench.report import text
+from gsbench.records import text
+from gsbench.records.frame import LOST
 from gsbench.report.drawing.points import published
 from gsbench.report.drawing.shapes import Shape
 from gsbench.report.drawing.sheet import Plot
 from gsbench.report.drawing.styles import Look
-from gsbench.report.frame import LOST
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gsbench.report import text
+from gsbench.records import text
 from gsbench.report.drawing.shapes import LEVEL, Panels, Shape, lines_of, numbers, reach
 from gsbench.report.drawing.styles import GREY, Look
 from gsbench.shown import printable

@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from gsbench.report.text import csv_text
+from gsbench.records.text import csv_text
 
 TOLD = "told"  # the kind of points that are not drawn, but written at the bottom of a panel
 PUBLISHED = ("panel", "name", "x_axis", "x", "x_low", "x_high", "y_axis", "y", "low", "high")

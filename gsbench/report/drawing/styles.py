@@ -6,13 +6,14 @@ apart; the markers help as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.lines import Line2D
+
+from gsbench.records.order import by_estimator, family
 
 Style = tuple[str, str]  # colour, marker
 
@@ -34,28 +35,6 @@ LIGHT = 0.3  # luminance from which the first variant is darker, because a light
 # For other names. 3 colours and 8 markers give 24 different pairs, because 3 and 8 have no common divisor.
 OTHER_COLOURS = ("#7F7F7F", "#999933", "#44AA99")
 OTHER_MARKERS = ("P", "X", "h", "<", "p", ">", "d", "*")
-
-
-def family(name: str) -> str:
-    """The name without its settings."""
-    return name.split("(")[0]
-
-
-def by_estimator(names: Iterable[str]) -> list[str]:
-    """The distinct names: known ones first, in their fixed order, each followed by its variants with settings, such as
-    `gumbel-softmax(tau=0.5)`; then the others in alphabetical order.
-    """
-    rank = {name: i for i, name in enumerate(KNOWN)}
-    return sorted(set(names), key=lambda name: (rank.get(family(name), len(rank)), name))
-
-
-def in_order(rows: pd.DataFrame, by: Sequence[str], **orders: Sequence[str]) -> pd.DataFrame:
-    """The rows sorted by these columns: estimators as in `by_estimator`, other columns as in `orders`."""
-    orders = {"estimator": by_estimator(rows["estimator"]), **orders}
-    ranks = {name: {value: rank for rank, value in enumerate(order)} for name, order in orders.items()}
-    return rows.sort_values(
-        list(by), kind="stable", key=lambda own: own.map(ranks[own.name]) if own.name in ranks else own
-    )
 
 
 def estimator_styles(names: Iterable[str]) -> dict[str, Style]:

@@ -8,14 +8,14 @@ from typing import Any
 
 import pandas as pd
 
+from gsbench.records.frame import works
+from gsbench.records.reading import TRAINING
 from gsbench.report.drawing.curves import Curves
 from gsbench.report.drawing.figure import Figure
 from gsbench.report.drawing.pareto import Pareto, about_front
 from gsbench.report.drawing.points import TOLD
 from gsbench.report.drawing.shapes import Metric
 from gsbench.report.figures.metrics import ACCURACY, EPOCH, STEPS_PER_SECOND, TRAINING_TIME
-from gsbench.report.frame import works
-from gsbench.report.reading import TRAINING
 from gsbench.report.training_runs import (
     SUBJECT,
     Points,
@@ -26,7 +26,7 @@ from gsbench.report.training_runs import (
     subject_title,
     training_rows,
 )
-from gsbench.runs.settings import LABELS_ONLY
+from gsbench.settings.run import LABELS_ONLY
 
 WENT_ON = 1.15  # a run this many times as long as the mean curve is shown by itself
 LEAST_SHOWN = 4.0  # percentage points that the axis shows below the lowest final accuracy, at least

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import to_hex
 
-from gsbench.report import text
+from gsbench.records import text
+from gsbench.records.frame import measured
 from gsbench.report.drawing.figure import Figure
 from gsbench.report.drawing.shapes import AgainstNumber
 from gsbench.report.drawing.styles import GREY, Look
 from gsbench.report.figures.classes import METERS, medians
 from gsbench.report.figures.metrics import CHUNK, CHUNK_SPEED, MEMORY
-from gsbench.report.frame import measured
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 STATE = "parameters, gradients and moments"

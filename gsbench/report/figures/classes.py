@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from gsbench.report import text
+from gsbench.records import text
+from gsbench.records.frame import LOST, measured
 from gsbench.report.drawing.figure import Figure
 from gsbench.report.drawing.shapes import UNFIT, AgainstNumber
 from gsbench.report.figures.metrics import CLASSES, MEMORY, SHARE_OF_PEAK, STEPS_PER_SECOND, TIME_PER_CLASS
-from gsbench.report.frame import LOST, measured
 from gsbench.report.roofline import PANELS, roofline_rows
 
 METERS = {

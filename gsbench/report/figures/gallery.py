@@ -11,7 +11,7 @@ from gsbench.gallery import Gallery
 from gsbench.report.drawing.sheet import Plot, Sheet, make_sheet
 from gsbench.report.drawing.styles import KNOWN
 
-COLUMNS = 5
+ACROSS = 5
 PANEL = (1.3, 1.05)  # inches
 GAPS = (0.3, 0.78)
 NAMED = 12  # up to so many classes, each class has a number and each bar its value
@@ -29,9 +29,9 @@ def draw_gallery(gallery: Gallery) -> Plot:
     """
     title = f"Gumbel-Softmax draws of one categorical over {gallery.n_classes:,} classes, by temperature"
     caption, parts = _caption(gallery), _parts(gallery)
-    rows = [-(-len(panels) // COLUMNS) for panels in parts.values()]
+    rows = [-(-len(panels) // ACROSS) for panels in parts.values()]
     sheet = make_sheet(
-        sum(rows), COLUMNS, title=title, handles=(), caption=caption, panel=PANEL, gaps=GAPS, at_left=0.5
+        sum(rows), ACROSS, title=title, handles=(), caption=caption, panel=PANEL, gaps=GAPS, at_left=0.5
     )
     points = []
     for ax in sheet.axes.flat:
@@ -40,7 +40,7 @@ def draw_gallery(gallery: Gallery) -> Plot:
         first, name = sum(rows[:number]), "draws" if number else "π"
         _heading(sheet, first, heading)
         for i, (told, values) in enumerate(panels):
-            ax = sheet.axes[first + i // COLUMNS, i % COLUMNS]
+            ax = sheet.axes[first + i // ACROSS, i % ACROSS]
             ax.set_visible(True)
             ax.set_xlabel("class", fontsize=7, labelpad=1)
             _bars(ax, values, DRAW if number else PI, told)
@@ -133,7 +133,7 @@ def _beside(ax: Axes, probabilities: np.ndarray) -> None:
 def _table(sheet: Sheet, gallery: Gallery) -> None:
     """Writes a table beside the categorical, a line for each temperature."""
     figure, box = sheet.figure, sheet.axes[0, 1].get_position()
-    right = sheet.axes[0, COLUMNS - 1].get_position().x1
+    right = sheet.axes[0, ACROSS - 1].get_position().x1
     width, shown = right - box.x0, min(len(gallery.taus), LINES)
     inches = min(0.155, PANEL[1] / shown)
     line = inches / figure.get_figheight()

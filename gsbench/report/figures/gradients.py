@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gsbench.records import text
+from gsbench.records.frame import works
+from gsbench.records.order import by_estimator
 from gsbench.report import gradients as told
-from gsbench.report import text
 from gsbench.report.drawing.figure import Figure
 from gsbench.report.drawing.pareto import Pareto, about_front
 from gsbench.report.drawing.shapes import AgainstNumber, Metric, spread
-from gsbench.report.drawing.styles import Look, by_estimator, make_look
+from gsbench.report.drawing.styles import Look, make_look
 from gsbench.report.figures.metrics import BIAS, BOUND_TIME, CLASSES, DEVIATION, ERROR, PRICE, TEMPERATURE, VARIANCE
-from gsbench.report.frame import works
 from gsbench.report.gradients import PARTS, gradient_rows, of_part, state_title, states_of
 
 YARDSTICK: dict[str, Any] = {"color": "#777777", "linestyle": "--", "linewidth": 1.6}

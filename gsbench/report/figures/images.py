@@ -10,13 +10,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from gsbench.data import DataFileError
-from gsbench.images import read_images
-from gsbench.report import text
+from gsbench.records import text
+from gsbench.records.reading import IMAGES, TRAINING, Reading
 from gsbench.report.drawing.figure import Pictures
 from gsbench.report.drawing.shapes import spread
 from gsbench.report.drawing.sheet import Plot, make_sheet
 from gsbench.report.drawing.styles import Look
-from gsbench.report.reading import IMAGES, TRAINING, Reading
+from gsbench.training.images import read_images
 
 MOST_RUNS = 4
 MOST_ROWS = {"originals": 5, "reconstructions": 5, "analogies": 5, "samples": 4}

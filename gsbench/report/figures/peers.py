@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from gsbench.report import text
+from gsbench.records import text
 from gsbench.report.drawing.figure import Figure
 from gsbench.report.drawing.forest import Forest
 from gsbench.report.drawing.shapes import Metric

@@ -7,13 +7,13 @@ import textwrap
 import numpy as np
 import pandas as pd
 
+from gsbench.compare.intervals import CANNOT_TELL, METRICS
+from gsbench.compare.table import case_label, of_benchmarks
 from gsbench.report.drawing.figure import Figure
 from gsbench.report.drawing.forest import Forest
 from gsbench.report.drawing.shapes import Metric
 from gsbench.report.drawing.styles import Look
 from gsbench.report.figures.metrics import RATIO
-from gsbench.report.regression import case_label, of_benchmarks
-from gsbench.report.regression_intervals import CANNOT_TELL, METRICS
 
 SHOWN = ("step_seconds", "bound_seconds", "speedup", "peak_bytes", "test_accuracy", "validation_accuracy")
 GROUPS = ("step", "bound", "speedup", "memory", "training")

@@ -6,13 +6,13 @@ from typing import Any
 
 import pandas as pd
 
-from gsbench.report import text
+from gsbench.records import text
+from gsbench.records.frame import measured, names_with
+from gsbench.records.order import by_estimator
 from gsbench.report.drawing.figure import Figure
 from gsbench.report.drawing.shapes import AgainstNumber
-from gsbench.report.drawing.styles import by_estimator
 from gsbench.report.figures.classes import medians
 from gsbench.report.figures.metrics import CLASSES, SPEED_UP
-from gsbench.report.frame import measured, names_with
 
 # Jang et al. 2017 (arXiv 1611.01144), fig. 5: K → speed of sampling relative to marginalizing.
 JANG = {10: 2.0, 100: 9.9}

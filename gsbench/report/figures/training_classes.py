@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from gsbench.report import text
+from gsbench.records import text
+from gsbench.records.reading import TRAINING
 from gsbench.report.drawing.figure import Figure
 from gsbench.report.drawing.shapes import AgainstNumber, Metric
 from gsbench.report.figures.metrics import ACCURACY, CLASSES, MEMORY, TRAINING_TIME
-from gsbench.report.reading import TRAINING
 from gsbench.report.training_runs import (
     SHARE_OF_WORST,
     SUBJECT,
@@ -20,7 +20,7 @@ from gsbench.report.training_runs import (
     seeds_sentence,
     times_to_target,
 )
-from gsbench.runs.settings import LABELS_ONLY
+from gsbench.settings.run import LABELS_ONLY
 
 TITLE_WIDTH = 56  # characters
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from tabulate import DataRow, Line, TableFormat, tabulate
 
+from gsbench.records.text import one_line
 from gsbench.report.blocks import Block, Fold, Page, Table, titled
-from gsbench.report.text import one_line
 
 PREAMBLE = (
     "% The tables of the gsbench report {name}.\n"

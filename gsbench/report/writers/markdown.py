@@ -9,8 +9,8 @@ from typing import Any
 
 from tabulate import tabulate
 
+from gsbench.records.text import one_line
 from gsbench.report.blocks import Block, Code, Figure, Fold, Heading, Items, Link, Notice, Page, Paragraph, Table, Text
-from gsbench.report.text import one_line
 from gsbench.shown import visible
 
 ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}

@@ -6,8 +6,8 @@ from typing import Any
 
 from tabulate import tabulate
 
+from gsbench.records.text import plain
 from gsbench.report.blocks import Table
-from gsbench.report.text import plain
 from gsbench.shown import visible
 
 

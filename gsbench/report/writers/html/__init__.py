@@ -14,10 +14,10 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from gsbench.records.text import one_line
 from gsbench.report.blocks import Block, Code, Link, Page, Section, Text, titled
 from gsbench.report.drawing.points import alt_text, csv
 from gsbench.report.page import GLANCE, QUESTIONS
-from gsbench.report.text import one_line
 from gsbench.report.writers.html.svg import colours_of, inline_svg
 from gsbench.shown import visible
 from gsbench.version import __version__

@@ -10,12 +10,12 @@ from gsbench.backends import load_backend
 from gsbench.backends.base import Array, Backend, Generator
 from gsbench.data import Dataset, Split, split
 from gsbench.estimators import Estimator
-from gsbench.minibatches import FIXED_NOISE, PARAMETERS, Batch, Batches, stream_seed
 from gsbench.models import MODELS, CountedClassBound, Model, Noise
-from gsbench.objective import loss, unlabelled_bound
-from gsbench.recipe import Recipe
-from gsbench.settings import N_PIXELS, Settings
-from gsbench.training import Trainer, Training, papers_alpha
+from gsbench.settings.case import N_PIXELS, Settings
+from gsbench.settings.recipe import Recipe
+from gsbench.training.minibatches import FIXED_NOISE, PARAMETERS, Batch, Batches, stream_seed
+from gsbench.training.objective import loss, unlabelled_bound
+from gsbench.training.trainer import Trainer, Training, papers_alpha
 
 
 def random_batch(settings: Settings) -> Batch:

@@ -14,10 +14,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from gsbench.report.busy import crowded_rows
-from gsbench.report.reading import ends_at_a_step
-from gsbench.report.regression_cases import HEAD, case_fields, case_keys, case_settings, name_runs
-from gsbench.report.regression_intervals import (
+from gsbench.compare.cases import HEAD, case_fields, case_keys, case_settings, name_runs
+from gsbench.compare.intervals import (
     CONFIDENCE,
     METRICS,
     Measured,
@@ -27,9 +25,11 @@ from gsbench.report.regression_intervals import (
     ratio_interval,
     verdict,
 )
-from gsbench.report.text import NOT_MEASURED, model_name, plain, status_name
+from gsbench.records.busy import crowded_rows
+from gsbench.records.reading import ends_at_a_step
+from gsbench.records.text import NOT_MEASURED, model_name, plain, status_name
 
-COLUMNS = (
+TABLE_COLUMNS = (
     *HEAD, "settings", "metric", "base_run", "run", "base", "new", "new_low", "new_high", "ratio", "ratio_low",
     "ratio_high", "interval_from", "verdict",
 )  # fmt: skip
@@ -50,7 +50,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class _Run:
+class _Side:
     """The figures of one run, in the order of first appearance, and the statuses of its cases."""
 
     name: str
@@ -64,11 +64,11 @@ def regression_table(frame: pd.DataFrame, runs: str = "joint_run", confidence: f
     runs         the column with the run of each row; its first value is the base
     confidence   of the intervals
 
-    Returns COLUMNS: the case (HEAD, and `settings` for other differences between cases), the names of the two runs,
-    both figures in the unit that the metric's name gives, their ratio new/base (infinite or nan if the base is 0) with
-    its interval (nan if a record supports none), the source of the interval, and the verdict. If other programs took
-    cores in one of the two runs, the verdict is CANNOT_TELL for times and for accuracies within a time budget. The
-    table has no rows if there is one run, or if runs have nothing in common.
+    Returns TABLE_COLUMNS: the case (HEAD, and `settings` for other differences between cases), the names of the two
+    sessions, both figures in the unit that the metric's name gives, their ratio new/base (infinite or nan if the base
+    is 0) with its interval (nan if a record supports none), the source of the interval, and the verdict. If other
+    programs took cores in one of the two sessions, the verdict is CANNOT_TELL for times and for accuracies within a
+    time budget. The table has no rows if there is one session, or if sessions have nothing in common.
     """
     return compare({str(name): frame[frame[runs] == name] for name in frame[runs].dropna().unique()}, confidence).table
 
@@ -76,7 +76,7 @@ def regression_table(frame: pd.DataFrame, runs: str = "joint_run", confidence: f
 def compare(runs: Mapping[str, pd.DataFrame], confidence: float = CONFIDENCE) -> Comparison:
     """Compares runs with the first of them: see `regression_table`. `runs` maps a key to each run's tidy frame."""
     if len(runs) < 2:
-        return Comparison(pd.DataFrame(columns=[*COLUMNS]), (), ())
+        return Comparison(pd.DataFrame(columns=[*TABLE_COLUMNS]), (), ())
     names = name_runs(runs)
     frame = pd.concat([own.astype(object) for own in runs.values()], ignore_index=True)
     of_run = pd.Series([key for key, own in runs.items() for _ in range(len(own))], dtype=object)
@@ -93,11 +93,11 @@ def compare(runs: Mapping[str, pd.DataFrame], confidence: float = CONFIDENCE) ->
         if key in new.found
     ]
     missing = [line for new in others for pair in ((base, new), (new, base)) for line in _missing(*pair, heads)]
-    table = pd.DataFrame(rows, columns=[*COLUMNS])
+    table = pd.DataFrame(rows, columns=[*TABLE_COLUMNS])
     return Comparison(table, tuple(dict.fromkeys(missing)), tuple(new.name for new in others))
 
 
-def _measure(name: str, rows: pd.DataFrame, cases: Sequence[Case], confidence: float) -> _Run:
+def _measure(name: str, rows: pd.DataFrame, cases: Sequence[Case], confidence: float) -> _Side:
     """Measures one run. Repeats of a case become one figure."""
     repeats: dict[Key, list[Measured]] = {}
     statuses: dict[Case, str] = {}
@@ -110,7 +110,7 @@ def _measure(name: str, rows: pd.DataFrame, cases: Sequence[Case], confidence: f
                 one = dataclasses.replace(one, session=str(row["run_id"]), disturbed=disturbed)
                 repeats.setdefault((case, metric, one.meter), []).append(one)
     found = {key: of_sessions(several, key[1], confidence) for key, several in repeats.items()}
-    return _Run(name, found, statuses)
+    return _Side(name, found, statuses)
 
 
 def _head(case: Case, fields: Sequence[str]) -> dict[str, object]:
@@ -138,7 +138,7 @@ def _ratio(base: float, new: float) -> float:
     return new / base
 
 
-def _missing(one: _Run, other: _Run, heads: Mapping[Case, Mapping[str, object]]) -> Iterator[str]:
+def _missing(one: _Side, other: _Side, heads: Mapping[Case, Mapping[str, object]]) -> Iterator[str]:
     """`step: marginalize, adgm, K = 500: only in BASE, too large in NEW`: a line for each missing case or metric."""
     cases = {case for case, _, _ in other.found}
     for case, metric, meter in one.found:

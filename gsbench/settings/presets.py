@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gsbench.models import ModelConfig
+from gsbench.values import SettingError, not_known
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -91,3 +94,10 @@ PRESETS = {
         },
     ),
 }
+
+
+def make_config(preset: str, n_classes: int, n_pixels: int = 784, **networks: Any) -> ModelConfig:
+    """The ModelConfig of a preset at a class count, with changes. Raises ValueError for an unknown preset."""
+    if preset not in PRESETS:
+        raise SettingError("unknown {preset}", f" {not_known(preset, PRESETS)}")
+    return ModelConfig(n_classes=n_classes, n_pixels=n_pixels, **{**PRESETS[preset].networks, **networks})

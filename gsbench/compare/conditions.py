@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from gsbench.report.regression_intervals import CANNOT_TELL, METRICS
+from gsbench.compare.intervals import CANNOT_TELL, METRICS
 from gsbench.values import NUMBER, did_you_mean, number, shown
 
 # Unit of a metric → the units that its limit may have, beside x for the ratio new/base. A limit needs a unit, because a

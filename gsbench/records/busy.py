@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from gsbench.report.text import plain
+from gsbench.records.text import plain
 
 ROOM = 0.25  # cores: the usual load of an idle machine
 

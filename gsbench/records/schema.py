@@ -12,10 +12,10 @@ from gsbench.estimators import ESTIMATORS, FLAGS
 from gsbench.fields import Setting, kind_of, settings_of
 from gsbench.meters.gradient_quality import PARTS
 from gsbench.models import ModelConfig
-from gsbench.recipe import Recipe
-from gsbench.records import SCHEMA_VERSION, STATUSES
-from gsbench.runs.settings import RunSettings
-from gsbench.settings import Settings
+from gsbench.records.record import SCHEMA_VERSION, STATUSES
+from gsbench.settings.case import Settings
+from gsbench.settings.recipe import Recipe
+from gsbench.settings.run import RunSettings
 from gsbench.values import Range, shown
 
 LONGEST = 200  # characters of a name

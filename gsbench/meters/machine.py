@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 from threadpoolctl import threadpool_info
 
-from gsbench.allocator import freed_memory
 from gsbench.backends.base import Backend
+from gsbench.meters.allocator import freed_memory
 from gsbench.version import __version__
 
 # All seconds in all records are wall time of this clock. Processor time would omit waiting, add up the threads, and say

@@ -11,13 +11,13 @@ from typing import Any
 
 from gsbench.estimators import NO_FACTS, parse_estimator
 from gsbench.fields import Setting, check_all, recorded, setting, settings_of
-from gsbench.presets import PRESETS
-from gsbench.recipe import Recipe, steps_of
-from gsbench.settings import NETWORKS, Settings
-from gsbench.training import ROWS
+from gsbench.settings.case import NETWORKS, Settings
+from gsbench.settings.presets import PRESETS
+from gsbench.settings.recipe import Recipe, steps_of
 from gsbench.values import SECONDS, Range, SettingError, not_known, whole
 
 LABELS_ONLY = "labels-only"
+ROWS = 20_000  # draws × examples that an evaluation computes at once
 DRAWS = whole(1, ROWS)  # of one example at once, at the least
 
 

@@ -10,15 +10,15 @@ import pandas as pd
 from gsbench.estimators import FLAGS
 from gsbench.fields import about, settings_of
 from gsbench.meters.gradient_quality import PARTS
-from gsbench.report.drawing.styles import by_estimator
-from gsbench.report.facts import with_facts
-from gsbench.report.reading import IMAGES, TRAINING, Record, ReportError, in_one_group
-from gsbench.report.runs import label_runs
-from gsbench.report.telling_apart import distinguishing, settings_labels
-from gsbench.report.training_settings import known_values, training_tasks
-from gsbench.schema import CURVES, OF_A_PART
-from gsbench.schema import FIELDS as KINDS
-from gsbench.settings import NETWORKS, Settings
+from gsbench.records.facts import with_facts
+from gsbench.records.order import by_estimator
+from gsbench.records.reading import IMAGES, TRAINING, Record, ReportError, in_one_group
+from gsbench.records.schema import CURVES, OF_A_PART
+from gsbench.records.schema import FIELDS as KINDS
+from gsbench.records.sessions import label_sessions
+from gsbench.records.telling_apart import distinguishing, settings_labels
+from gsbench.records.training_tasks import known_values, training_tasks
+from gsbench.settings.case import NETWORKS, Settings
 
 COMMON = ("schema_version", "run_id", "recorded_at", "group", "case", "status", "reason")
 # Settings with a column in every frame. Other settings follow by name, if a record has them.
@@ -69,7 +69,8 @@ def make_frame(records: Sequence[Record]) -> pd.DataFrame:
     Five columns are added in front:
 
     - `run`: a short label of the machine and the time;
-    - `joint_run`: runs that complete one another are read as one, under the label of the first: see `runs.label_runs`;
+    - `joint_run`: sessions that complete one another are read as one, under the label of the first: see
+      `sessions.label_sessions`;
     - `series`: rows of different series must not share a table or a line. It names the joint run, if there are several,
       and the settings in which measurements of one model differ. It is "" if nothing differs, and for training runs;
     - `task`: see `training_tasks`; "" for other groups than training runs;
@@ -80,7 +81,7 @@ def make_frame(records: Sequence[Record]) -> pd.DataFrame:
     with the name of an added column gets the prefix `recorded_`. The curves are in `make_curves`.
     """
     records = [with_facts(in_one_group(record)) for record in records]
-    runs = label_runs(records)
+    runs = label_sessions(records)
     records = [record for run_id in runs for record in records if record["run_id"] == run_id]
     others = sorted({key for record in records for key in record} - set(FIELDS) - set(CURVES))
     names = {field: _free_name(field, others) for field in others}

@@ -1,4 +1,4 @@
-"""The labels of a report's runs, and the decision which runs are read as one."""
+"""The labels of a report's sessions, and the decision which sessions are read as one."""
 
 from __future__ import annotations
 
@@ -6,34 +6,35 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gsbench.report.reading import Record, ends_at_a_step, recorded_at
+from gsbench.records.reading import Record, ends_at_a_step, recorded_at
 
-# Runs that are read as one must agree in these fields. The commit may differ: the page names all commits.
+# Sessions that are read as one must agree in these fields. The commit may differ: the page names all commits.
 SETUP = (
     "machine_cpu", "machine_cores", "machine_memory_bytes", "machine_os", "machine_gpu", "machine_blas",
     "machine_blas_threads", "python_version", "numpy_version", "scipy_version", "chainer_version", "cupy_version",
     "cuda_version", "gsbench_version", "freed_memory",
 )  # fmt: skip
-PEERS_SETUP = ("torch_version", "pyro_version")  # only runs that timed peers have these
+PEERS_SETUP = ("torch_version", "pyro_version")  # only sessions that timed peers have these
 
 _NOISE = re.compile(r"\((R|TM|C)\)|\bCPU\b|\bProcessor\b|\b\d+-Core\b|@.*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Run:
-    """The label of a run, and the label of its joint run, which is the label of the joint run's first run."""
+class SessionLabels:
+    """The label of a session, and the label of its joint session, which is the label of the first session in it."""
 
     label: str
     joint: str
 
 
-def label_runs(records: Sequence[Record]) -> dict[str, Run]:
-    """`run_id` → its labels, in the order in which the runs began.
+def label_sessions(records: Sequence[Record]) -> dict[str, SessionLabels]:
+    """`run_id` → its labels, in the order in which the sessions began.
 
-    Runs are read as one, a joint run, if their machine and versions agree and if they complete one another: no two of
-    them share more than half of the smaller one's cases. Runs that repeat each other stay separate for comparison.
+    Sessions are read as one, a joint session, if their machine and versions agree and if they complete one another: no
+    two of them share more than half of the smaller one's cases. Sessions that repeat each other stay separate, so that
+    they can be compared.
 
-    Training runs that end at a step count as one run if they have one setup, whatever their ids.
+    Training runs that end at a step count as one session if they have one setup, whatever their ids.
     """
     names = _names(records)
     own: dict[str, list[Record]] = {}
@@ -50,7 +51,7 @@ def label_runs(records: Sequence[Record]) -> dict[str, Run]:
     firsts = {run_id: labels[joint[0]] for joint in joints for run_id in joint}
     ranks = {name: rank for rank, name in enumerate(labels)}
     order = sorted(names, key=lambda run_id: ranks[names[run_id]])
-    return {run_id: Run(labels[names[run_id]], firsts[names[run_id]]) for run_id in order}
+    return {run_id: SessionLabels(labels[names[run_id]], firsts[names[run_id]]) for run_id in order}
 
 
 def _names(records: Sequence[Record]) -> dict[str, str]:
@@ -66,17 +67,17 @@ def _names(records: Sequence[Record]) -> dict[str, str]:
     return names
 
 
-def _complete(run: Sequence[Record], other: Sequence[Record]) -> bool:
-    """Whether two runs have the same setup and mostly different cases."""
-    if not any(_first(run, field) for field in ("machine_cpu", "machine_gpu")):
+def _complete(session: Sequence[Record], other: Sequence[Record]) -> bool:
+    """Whether two sessions have the same setup and mostly different cases."""
+    if not any(_first(session, field) for field in ("machine_cpu", "machine_gpu")):
         return False  # the machine is unknown
-    if any(_first(run, field) != _first(other, field) for field in SETUP):
+    if any(_first(session, field) != _first(other, field) for field in SETUP):
         return False
     for field in PEERS_SETUP:
-        both = {_first(run, field), _first(other, field)} - {None}
+        both = {_first(session, field), _first(other, field)} - {None}
         if len(both) > 1:
             return False
-    cases, others = _cases(run), _cases(other)
+    cases, others = _cases(session), _cases(other)
     return len(cases & others) <= min(len(cases), len(others)) / 2
 
 
@@ -89,10 +90,10 @@ def _cases(records: Sequence[Record]) -> set[tuple[str, str]]:
     return {(record["group"], record["case"]) for record in records if record["status"] == "ok"}
 
 
-def _labels(runs: dict[str, list[Record]]) -> dict[str, str]:
-    """The machine and the start of each run, in the order of the starts. Equal labels get the run's id appended."""
+def _labels(sessions: dict[str, list[Record]]) -> dict[str, str]:
+    """The machine and the start of each session, in the order of the starts. Equal labels get the id appended."""
     starts, machines = {}, {}
-    for run_id, records in runs.items():
+    for run_id, records in sessions.items():
         times = [time.isoformat() for time in map(recorded_at, records) if time]
         starts[run_id] = min(times, default="")
         named = (record.get("machine_gpu") or record.get("machine_cpu") for record in records)

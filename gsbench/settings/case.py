@@ -12,9 +12,9 @@ from gsbench.data import DATASETS, count_classes
 from gsbench.estimators import Estimator, parse_estimator
 from gsbench.fields import check_all, recorded, setting, settings_of
 from gsbench.limits import available_cores
-from gsbench.models import MODELS, ModelConfig, make_config
-from gsbench.presets import PRESETS
+from gsbench.models import MODELS, ModelConfig
 from gsbench.registry import load_plugins, loaded_plugins
+from gsbench.settings.presets import PRESETS, make_config
 from gsbench.values import SEED, SettingError, not_known, whole
 
 S = TypeVar("S", bound="Settings")

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 
 from gsbench.fields import about, settings_of
-from gsbench.report.frame import SETTINGS
-from gsbench.report.reading import TRAINING
-from gsbench.report.runs import short_machine
-from gsbench.report.telling_apart import distinguishing
-from gsbench.report.text import listed, plain
-from gsbench.report.training_settings import BUDGETS, OTHERS
-from gsbench.settings import Settings
+from gsbench.records.frame import SETTINGS
+from gsbench.records.reading import TRAINING
+from gsbench.records.sessions import short_machine
+from gsbench.records.telling_apart import distinguishing
+from gsbench.records.text import listed, plain
+from gsbench.records.training_tasks import BUDGETS, OTHERS
+from gsbench.settings.case import Settings
 
 HEAD = ("group", "estimator", "model", "n_classes", "timed")  # columns of their own in the table
 # Settings in which whole runs may differ: where a run has one value of it, that belongs to the run and not to the case.

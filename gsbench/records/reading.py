@@ -1,7 +1,7 @@
 """Benchmark files → records: JSON lines (`*.jsonl`) and pytest-benchmark's saved JSON (`*.json`).
 
 Unreadable parts are left out, and a notice names the file and the line. Such a part is a torn line, a record with a
-value that its field does not allow (`gsbench.schema`), a file, or a folder.
+value that its field does not allow (`gsbench.records.schema`), a file, or a folder.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from gsbench.schema import fault
+from gsbench.records.schema import fault
 
 Record = dict[str, Any]
 

@@ -43,7 +43,7 @@ class Metric:
     meters    the fields that name its meter, if it has one
     between   standard deviation of the logarithm between sessions of one machine, beyond the scatter within a session
     in_turn   whether it is valid under load by other programs, because it was measured in pairs or counted
-    unit      the figure's unit: a key of `regression_conditions.UNITS`
+    unit      the figure's unit: a key of `gsbench.compare.conditions.UNITS`
     """
 
     larger: str

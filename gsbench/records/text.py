@@ -11,7 +11,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from gsbench.fields import settings_of
-from gsbench.settings import Settings
+from gsbench.settings.case import Settings
 from gsbench.shown import printable, visible
 
 NOT_MEASURED = "\N{EN DASH}"

@@ -9,15 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from gsbench.backends.base import Array, Parameter, Tensor
-from gsbench.consistency import adversarial_divergence, constant_log_q, pseudo_label_loss
 from gsbench.data import Dataset, Split
 from gsbench.estimators import Estimator
-from gsbench.minibatches import EVALUATION, NOISE, Batch, Batches, pixels, stream_seed
 from gsbench.models import Model
-from gsbench.objective import classifier_log_likelihood, loss, training_loss
-from gsbench.recipe import Recipe
-
-ROWS = 20_000  # draws × examples that an evaluation computes at once
+from gsbench.settings.recipe import Recipe
+from gsbench.settings.run import ROWS
+from gsbench.training.consistency import adversarial_divergence, constant_log_q, pseudo_label_loss
+from gsbench.training.minibatches import EVALUATION, NOISE, Batch, Batches, pixels, stream_seed
+from gsbench.training.objective import classifier_log_likelihood, loss, training_loss
 
 
 def papers_alpha(parts: Split) -> float:

@@ -7,12 +7,12 @@ from typing import Any
 import pandas as pd
 
 from gsbench.fields import about, settings_of
-from gsbench.recipe import Recipe
-from gsbench.report import text
-from gsbench.report.reading import ends_at_a_step
-from gsbench.report.telling_apart import distinguishing, settings_labels
-from gsbench.runs.settings import SETTINGS, RunSettings
-from gsbench.settings import NETWORKS, Settings
+from gsbench.records import text
+from gsbench.records.reading import ends_at_a_step
+from gsbench.records.telling_apart import distinguishing, settings_labels
+from gsbench.settings.case import NETWORKS, Settings
+from gsbench.settings.recipe import Recipe
+from gsbench.settings.run import SETTINGS, RunSettings
 
 OF_TASK = ["model", "dataset", "preset", "labelled_per_class"]
 _CASE, _RUN = settings_of(Settings), settings_of(RunSettings)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from gsbench.report.text import plain
+from gsbench.records.text import plain
 
 
 def distinguishing(rows: pd.DataFrame, fields: Sequence[str]) -> list[str]:

@@ -6,8 +6,8 @@ import functools
 from typing import Any
 
 from gsbench.estimators import NO_FACTS, Estimator, baseline_fields, parse_estimator
-from gsbench.report.reading import Record
-from gsbench.runs.settings import LABELS_ONLY
+from gsbench.records.reading import Record
+from gsbench.settings.run import LABELS_ONLY
 
 
 def with_facts(record: Record) -> Record:

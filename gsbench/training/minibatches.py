@@ -9,7 +9,7 @@ import numpy as np
 
 from gsbench.backends.base import Array, Backend
 from gsbench.data import Dataset, Split
-from gsbench.distortion import distorted, shifted
+from gsbench.training.distortion import distorted, shifted
 
 # The streams of a run's seed. Draws from one stream never change the draws from another.
 PARAMETERS, NOISE, LABELLED, UNLABELLED, BINARIZATION, EVALUATION, FIXED_NOISE, DRAWS_OF_Y = range(8)

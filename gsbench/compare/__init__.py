@@ -1,0 +1,1 @@
+"""Compares two sessions: their cases, intervals of ratios, and conditions to be met."""

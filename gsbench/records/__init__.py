@@ -1,0 +1,1 @@
+"""Records of measurements: written, read, checked, and set in one frame."""

@@ -1,0 +1,1 @@
+"""What is minimised, on what, and how: the objective, minibatches, and the loop of training."""
