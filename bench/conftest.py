@@ -16,7 +16,6 @@ from recording import Recorder, Session
 from saving import check_before, check_compared, check_grouping, save, tell_other_machine
 from threadpoolctl import threadpool_limits
 
-from gsbench.backends import load_backend
 from gsbench.cli.streams import make_readable
 from gsbench.meters.allocator import keep_memory
 from gsbench.meters.machine import machine_fields
@@ -202,7 +201,7 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
     """
     _as_measured(config)
     base = config.stash[OPTIONS].base
-    fields = machine_fields(load_backend(base.backend, base.device, base.dtype))
+    fields = machine_fields(base.make_backend())
     own = ("gsbench_version", "gsbench_commit")
     machine_info["gsbench"] = {name: value for name, value in fields.items() if name not in own}
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from peers import PEERS, peer_cases
 
-from gsbench.backends import load_backend
 from gsbench.cli.values import at_least, byte_count, integers, one_of, option, path, seconds, some_of
 from gsbench.data import count_classes, load_dataset, split
 from gsbench.estimators import ESTIMATORS, Estimator, parse_estimators
@@ -317,7 +316,7 @@ def read_options(config: pytest.Config) -> Options:
         _check_clock(str(get("benchmark_timer")))
         given = {name: value for name in OF_CASE if (value := get(name)) is not None}
         base = Settings.of({"threads": default_threads(), **given})
-        bk = load_backend(base.backend, base.device, base.dtype)
+        bk = base.make_backend()
         configs = [dataclasses.replace(base, preset=p).make_config() for p in (base.preset, get("accuracy_preset"))]
         options = Options(
             base,

@@ -11,7 +11,6 @@ import pytest
 from options import TRAINING_ESTIMATOR, Options
 from peers.child import command as peer_command
 
-from gsbench.backends import load_backend
 from gsbench.data import Dataset, load_dataset, split
 from gsbench.meters.case import Case, make_training
 from gsbench.meters.child import ChildResult, own_command, run_in_child
@@ -42,7 +41,7 @@ class Session:
         self.file = RecordFile(_records_folder(config) / f"{self.run_id}.jsonl")
         self.records: list[dict[str, Any]] = []
         base = options.base
-        self.bk = load_backend(base.backend, base.device, base.dtype)
+        self.bk = base.make_backend()
         self.machine = machine_fields(self.bk)
         self.others = OtherPrograms()
         self.dataset = functools.lru_cache(maxsize=2)(self._dataset)

@@ -416,9 +416,7 @@ def test_gradients_by_the_parameters_of_a_model_are_backward_s(name, estimator):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_adam_is_that_of_the_paper(name, dtype):
-    """Kingma & Ba 2015, algorithm 1, in the form without bias-corrected moments at the end of its section 2, over 20
-    steps; half-way through, another optimiser goes on from the first one's state.
-    """
+    """Algorithm 1 of Kingma and Ba 2015, over 20 steps. Half-way, another optimiser resumes from the first one's state."""
     bk = load_backend(name, dtype=dtype)
     p, idle = bk.parameter(RNG.standard_normal((3, 4))), bk.parameter([1.0])
     adam = bk.adam({"net/p": p, "net/idle": idle}, 0.5, beta1=0.8)
@@ -429,7 +427,7 @@ def test_adam_is_that_of_the_paper(name, dtype):
         bk.backward(bk.sum(p * p * p))
         g = 3 * theta**2
         m, v = 0.8 * m + 0.2 * g, 0.999 * v + 0.001 * g**2
-        theta = theta - 0.01 * np.sqrt(1 - 0.999**t) / (1 - 0.8**t) * m / (np.sqrt(v) + 1e-8)
+        theta = theta - 0.01 * m / (1 - 0.8**t) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
         adam.update()
         np.testing.assert_allclose(bk.to_numpy(p), theta, rtol=5e-6 if dtype == "float32" else 1e-12)
         if t == 10:
@@ -465,13 +463,25 @@ def test_a_cpu_is_a_device(bk):
     assert not bk.is_out_of_memory(ValueError())
     versions = bk.versions()
     assert versions["machine_gpu"] is versions["cuda_version"] is None
-    meter = bk.device_memory_peak()
-    if meter is not None:
-        meter.start()
+
+
+def test_the_peak_of_memory_counts_arrays_while_they_live(bk):
+    """Arrays made of the host's, results of operations, and what a backward pass holds."""
+    meter = bk.memory_peak()
+    meter.start()
+    try:
         kept = bk.array(np.zeros(10_000))
-        bk.array(np.zeros(20_000))
+        result = kept + 1
+        (result * 2 + 3)[0]
+        assert 160_000 <= meter.current_bytes < 170_000
+        assert 240_000 <= meter.peak_bytes < 330_000
+        del result
+        meter.reset_peak()
+        assert 80_000 <= meter.peak_bytes < 90_000
+        bk.backward(bk.sum(bk.leaf(kept) * kept))
+        assert 160_000 <= meter.peak_bytes < 410_000  # the product, and in PyTorch a gradient beside it
+    finally:
         meter.stop()
-        assert meter.peak_bytes >= meter.current_bytes >= kept.shape[0] * 8
 
 
 def test_constants_have_the_functions_of_the_array_api_standard(bk):

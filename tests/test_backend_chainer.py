@@ -182,7 +182,7 @@ def test_a_card_number_that_is_not_there(monkeypatch):
 def test_on_a_cpu_there_is_no_device_to_measure():
     bk = backend("float32")
     bk.synchronize()
-    assert bk.device_memory_peak() is None
+    assert bk.memory_peak().meter == "tracemalloc"
     assert bk.free_memory_bytes() is None
     assert bk.is_out_of_memory(MemoryError())
     assert not bk.is_out_of_memory(ValueError())
@@ -269,7 +269,7 @@ def play_allocations(meter, hook):
     assert (meter.current_bytes, meter.peak_bytes) == (256, 1280)
 
 
-def test_device_memory_peak_with_a_fake_cupy(monkeypatch):
+def test_memory_peak_with_a_fake_cupy(monkeypatch):
     from gsbench.backends.chainer.device_memory import DeviceMemoryPeak
 
     monkeypatch.setitem(
@@ -284,7 +284,7 @@ def test_device_memory_peak_with_a_fake_cupy(monkeypatch):
 
 
 @needs_cupy
-def test_device_memory_peak_with_the_real_cupy():
+def test_memory_peak_with_the_real_cupy():
     from gsbench.backends.chainer.device_memory import DeviceMemoryPeak
 
     try:

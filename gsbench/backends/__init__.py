@@ -7,6 +7,7 @@ package beside `chainer` and a line in `BACKENDS`; `tests/test_backend.py` then 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import re
 from typing import NamedTuple
 
@@ -16,16 +17,59 @@ from gsbench.values import SettingError, not_known, shown
 
 
 class BackendSource(NamedTuple):
-    """Where a backend is defined. Its module, and with it the framework, is imported when the backend is loaded."""
+    """Where a backend is defined. Its module, and with it the framework, is imported when the backend is loaded.
+
+    package        the framework's package, without which the backend cannot be loaded; "": none
+    cpu, cuda      the dtypes on each kind of device
+    """
 
     name: str
     module: str
     class_name: str
+    package: str = ""
+    cpu: tuple[str, ...] = ("float32", "float64")
+    cuda: tuple[str, ...] = ("float32", "float64")
+
+    @property
+    def is_installed(self) -> bool:
+        return not self.package or importlib.util.find_spec(self.package) is not None
+
+    def dtypes(self, device: str) -> tuple[str, ...]:
+        return self.cpu if device == "cpu" else self.cuda
 
 
-BACKENDS = Registry("backend", (BackendSource("chainer", "gsbench.backends.chainer.backend", "ChainerBackend"),))
+BACKENDS = Registry(
+    "backend",
+    (
+        BackendSource(
+            "chainer", "gsbench.backends.chainer.backend", "ChainerBackend", "chainer",
+            cuda=("float32", "float64", "float16"),
+        ),
+        BackendSource(
+            "torch", "gsbench.backends.torch.backend", "TorchBackend", "torch",
+            cpu=("float32", "float64", "bfloat16"), cuda=("float32", "float64", "bfloat16", "float16", "tf32"),
+        ),
+    ),
+)
 
-DTYPES = ("float32", "float64", "float16")
+
+
+class Format(NamedTuple):
+    """The numbers of a compute dtype: bytes of a hidden activation, and of all that is in the wide dtype."""
+
+    itemsize: int
+    wide_itemsize: int
+
+
+# bfloat16 and float16 are for products and hidden activations alone. tf32 is float32 whose products round their operands
+# to 10 bits of mantissa, on the tensor cores of a CUDA device; float32 does not.
+DTYPES = {
+    "float32": Format(4, 4),
+    "float64": Format(8, 8),
+    "bfloat16": Format(2, 4),
+    "float16": Format(2, 4),
+    "tf32": Format(4, 4),
+}
 
 
 class DeviceError(SettingError):
@@ -48,19 +92,38 @@ def check_device(name: str) -> None:
         raise DeviceError("unknown {device}", f" {shown(name)}; allowed: cpu, cuda:N (such as cuda:0)")
 
 
-def load_backend(name: str = "chainer", device: str = "cpu", dtype: str = "float32") -> Backend:
-    """The backend `name` on `device` ("cpu" or "cuda:N"), computing in `dtype`.
+def default_backend() -> str:
+    """The first backend whose framework is installed."""
+    return next((source.name for source in BACKENDS.values() if source.is_installed), next(iter(BACKENDS)))
 
-    Raises ValueError for an unknown name or dtype and for float16 without a CUDA device, and DeviceError for a device
-    that is not usable on this machine.
+
+def _places(dtype: str) -> list[str]:
+    """The backends and devices that have the dtype, in words."""
+    pairs = [(source, device) for source in BACKENDS.values() for device in ("cpu", "cuda")]
+    return [f"{source.name} on {device}" for source, device in pairs if dtype in source.dtypes(device)]
+
+
+def load_backend(name: str | None = None, device: str = "cpu", dtype: str = "float32") -> Backend:
+    """The backend `name` (None: `default_backend`) on `device` ("cpu" or "cuda:N"), computing in `dtype`.
+
+    Raises ValueError for an unknown name or dtype, a framework that is not installed, and a dtype that the backend does
+    not have on the device; and DeviceError for a device that is not usable on this machine.
     """
+    name = name or default_backend()
     if name not in BACKENDS:
         raise SettingError("unknown {backend}", f" {not_known(name, BACKENDS)}")
     if dtype not in DTYPES:
         raise SettingError("unknown {dtype}", f" {not_known(dtype, DTYPES)}")
-    if dtype == "float16" and not device.startswith("cuda"):
-        why = f"a CUDA device, got device {shown(device)}; on a CPU: float32, float64"
-        raise SettingError("{dtype} float16 needs ", why)
+    check_device(device)
     source = BACKENDS[name]
+    if dtype not in (allowed := source.dtypes(device)):
+        raise SettingError(
+            "{dtype}",
+            f" must be one of {', '.join(allowed)} for backend {name} on device {shown(device)}, got {shown(dtype)} "
+            f"(which is for {' and '.join(_places(dtype))})",
+        )
+    if not source.is_installed:
+        here = ", ".join(other.name for other in BACKENDS.values() if other.is_installed) or "none"
+        raise SettingError("{backend}", f" {name} needs {source.package}, which is not installed; allowed here: {here}")
     made: Backend = getattr(importlib.import_module(source.module), source.class_name)(device, dtype)
     return made

@@ -23,6 +23,10 @@ DType: TypeAlias = Any  # a dtype of `Backend.xp`; its `itemsize` is the bytes o
 Limits: TypeAlias = "tuple[float, float] | None"  # the range to which log σ² is clipped; None: no clipping
 
 
+BETA2, EPSILON = 0.999, 1e-8  # of Adam
+EPSILON_FORM = "algorithm 1"  # ε is added to √v̂, the root of the bias-corrected moment; once: "epsilon-hat"
+
+
 class MemoryPeak(Protocol):
     """Counts the live bytes of arrays that were allocated between `start` and `stop`, and their peak."""
 
@@ -38,10 +42,10 @@ class MemoryPeak(Protocol):
 
 
 class Optimizer(Protocol):
-    """Adam over named parameters (Kingma and Ba 2015, arXiv 1412.6980), with β2 = 0.999 and ε = 1e-8."""
+    """Adam over named parameters: algorithm 1 of Kingma and Ba 2015 (arXiv 1412.6980), with `BETA2` and `EPSILON`."""
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings that no recipe changes, for records: β2, ε, and which of the two forms of Adam uses this ε."""
+        """The settings that no recipe changes, for records: β2, ε, and which form of Adam uses this ε."""
     def constrain(
         self, weight_decay: float = 0.0, clip_norm: float | None = None, clip_element: float | None = None
     ) -> None:
@@ -237,10 +241,12 @@ class Backend(Protocol):
     def adam(self, parameters: Mapping[str, Parameter], learning_rate: float, beta1: float = 0.9) -> Optimizer: ...
 
     # Device
+    def set_threads(self, threads: int) -> None:
+        """Uses so many threads of the CPU, where the framework has threads beside those of the BLAS."""
     def synchronize(self) -> None:
         """Waits until the device has finished all its work."""
-    def device_memory_peak(self) -> MemoryPeak | None:
-        """The meter of the arrays' bytes on the device. None if Python's tracemalloc counts them, as for NumPy."""
+    def memory_peak(self) -> MemoryPeak:
+        """The meter of the bytes of arrays: on the CUDA device, or else on the host."""
     def free_memory_bytes(self) -> int | None:
         """Free bytes of the CUDA device; None on a CPU."""
     def is_out_of_memory(self, error: BaseException) -> bool:

@@ -6,7 +6,6 @@ import dataclasses
 
 import numpy as np
 
-from gsbench.backends import load_backend
 from gsbench.backends.base import Array, Backend, Generator
 from gsbench.data import Dataset, Split, split
 from gsbench.estimators import Estimator
@@ -48,7 +47,7 @@ def make_training(
 
     labels_only   trains q(y|a,x) alone, on the labels alone
     """
-    bk = load_backend(settings.backend, settings.device, settings.dtype)
+    bk = settings.make_backend()
     if recipe.alpha is None:
         recipe = dataclasses.replace(recipe, alpha=papers_alpha(parts))
     estimator = None if labels_only else settings.make_estimator()
@@ -79,7 +78,7 @@ class Case:
 
     def __init__(self, settings: Settings, dataset: Dataset | None = None) -> None:
         self.settings = settings
-        self.bk = load_backend(settings.backend, settings.device, settings.dtype)
+        self.bk = settings.make_backend()
         self.model = make_model(self.bk, settings)
         self.estimator = settings.make_estimator()
         self.trainer = Trainer(self.model, self.estimator, n_mc=settings.n_mc, seed=settings.seed)

@@ -9,7 +9,7 @@ from typing import cast
 
 import numpy as np
 
-from gsbench.backends import chunk_bytes
+from gsbench.backends import DTYPES, Format, chunk_bytes
 from gsbench.backends.base import Backend
 from gsbench.models import MODELS, Model, ModelConfig
 from gsbench.settings.case import Settings
@@ -24,7 +24,7 @@ class _Shapes:
 
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
         self.chunk_bytes = chunk_bytes(device)
-        self.dtype = np.dtype(dtype)
+        self.dtype: Format = DTYPES[dtype]
 
     def new_parameter(self, shape: tuple[int, ...], draw: Callable[[], np.ndarray]) -> tuple[int, ...]:
         return shape
@@ -44,18 +44,13 @@ def _model_of(settings: Settings, more_classes: int = 0) -> Model:
     return model_of_shapes(settings.model, config, settings.device, settings.dtype)
 
 
-def wide_bytes(settings: Settings) -> int:
-    """Bytes of a number in the backend's wide dtype, in which noise and gradients' sums are."""
-    return np.promote_types(settings.dtype, np.float32).itemsize
-
-
 def parameter_bytes(settings: Settings, model: Model | None = None) -> int:
     """Bytes of the parameters' values."""
     return _bytes_of(settings, (model or _model_of(settings)).parameters.values())
 
 
 def _bytes_of(settings: Settings, shapes: Iterable[tuple[int, ...]]) -> int:
-    return sum(map(math.prod, shapes)) * np.dtype(settings.dtype).itemsize
+    return sum(map(math.prod, shapes)) * DTYPES[settings.dtype].wide_itemsize
 
 
 def _state_bytes(settings: Settings, model: Model) -> int:
@@ -90,11 +85,11 @@ def estimate_step_bytes(settings: Settings, labelled: int | None = None) -> int:
     """
     model, estimator = _model_of(settings), settings.make_estimator()
     labelled = settings.batch if labelled is None else labelled
-    number, draws = np.dtype(settings.dtype).itemsize, settings.n_mc * settings.batch
+    (number, wide), draws = DTYPES[settings.dtype], settings.n_mc * settings.batch
     of_labelled = settings.n_mc * labelled
-    per_class, of_classes = draws * settings.n_classes * wide_bytes(settings), estimator.class_numbers
+    per_class, of_classes = draws * settings.n_classes * wide, estimator.class_numbers
     # log q and the logits of the labelled pass, as far as it has more or fewer examples
-    more_labelled = 2 * (of_labelled - draws) * settings.n_classes * wide_bytes(settings)
+    more_labelled = 2 * (of_labelled - draws) * settings.n_classes * wide
 
     def live(parameters: int, floats: int, class_arrays: int) -> int:
         return parameters + floats * number + class_arrays * per_class

@@ -97,5 +97,4 @@ def pair_figures(
 def step_peak(bk: Backend, make_step: Callable[[], Callable[[], object]]) -> dict[str, Any]:
     """The figures of the peak memory of a step, on the backend's device or else on the host; see `live_peak`."""
     gc.collect()  # what was measured before is no part of this
-    device_peak = bk.device_memory_peak()
-    return peak_figures(live_peak(make_step, device_peak), on_device=device_peak is not None)
+    return peak_figures(live_peak(make_step, bk.memory_peak()), on_device=bk.device != "cpu")

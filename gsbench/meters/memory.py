@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import sys
-import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import psutil
 
 from gsbench.backends.base import MemoryPeak
+from gsbench.backends.host_memory import HostMemoryPeak
 
 
 @dataclass(frozen=True)
@@ -25,46 +25,13 @@ class LivePeak:
     meter: str
 
 
-class _HostPeak:
-    """tracemalloc, which sees NumPy's buffers, behind the same calls as the backend's device meter.
-
-    Where tracing is on already (PYTHONTRACEMALLOC, or the caller's own), it goes on, with its traces and its number of
-    frames, and what was allocated before `start` is not counted.
-    """
-
-    meter = "tracemalloc"
-
-    def start(self) -> None:
-        self._was_tracing = tracemalloc.is_tracing()
-        if self._was_tracing:
-            gc.collect()  # what is freed later, but was allocated before, would be counted as less than nothing
-        else:
-            tracemalloc.start()
-        self._bytes_before = tracemalloc.get_traced_memory()[0] if self._was_tracing else 0
-
-    def stop(self) -> None:
-        if not self._was_tracing:
-            tracemalloc.stop()
-
-    def reset_peak(self) -> None:
-        tracemalloc.reset_peak()
-
-    @property
-    def current_bytes(self) -> int:
-        return tracemalloc.get_traced_memory()[0] - self._bytes_before
-
-    @property
-    def peak_bytes(self) -> int:
-        return tracemalloc.get_traced_memory()[1] - self._bytes_before
-
-
-def live_peak(make_step: Callable[[], Callable[[], object]], device_peak: MemoryPeak | None = None) -> LivePeak:
+def live_peak(make_step: Callable[[], Callable[[], object]], meter: MemoryPeak | None = None) -> LivePeak:
     """Builds a case under the meter, takes one step to warm up, and measures the next.
 
-    make_step     builds everything anew and gives the step, so that parameters and moments count as live arrays
-    device_peak   the device's meter, or None: host memory
+    make_step   builds everything anew and gives the step, so that parameters and moments count as live arrays
+    meter       the backend's `memory_peak`; None: NumPy's arrays alone
     """
-    meter = device_peak or _HostPeak()
+    meter = meter or HostMemoryPeak()
     meter.start()
     try:
         step = make_step()

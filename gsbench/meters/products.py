@@ -31,7 +31,7 @@ def product_call(bk: Backend, product: MatrixProduct) -> Callable[[], None]:
 
     def operand(rows: int, columns: int, transposed: bool) -> Array:
         shape = (columns, rows) if transposed else (rows, columns)
-        values = bk.array(rng.random(shape, dtype=np.float32))
+        values = bk.array(rng.random(shape, dtype=np.float32), bk.dtype)
         return values.T if transposed else values
 
     a = operand(product.m, product.k, product.transposed == "left")

@@ -13,10 +13,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gsbench.backends import load_backend
 from gsbench.data import Dataset, split
 from gsbench.meters.case import make_training
-from gsbench.meters.estimate import estimate_step_bytes, wide_bytes
+from gsbench.meters.estimate import estimate_step_bytes
 from gsbench.meters.measure import step_peak
 from gsbench.settings.run import RunSettings
 from gsbench.training.trainer import Evaluation, Progress, Training, training_progress
@@ -59,7 +58,8 @@ def run_step_bytes(settings: RunSettings) -> int:
     """
     case, c = settings.case, settings.case.make_config()
     labelled = settings.recipe.labelled_batch or case.batch
-    itemsize, of_logits = np.dtype(case.dtype).itemsize, c.n_classes * wide_bytes(case)
+    itemsize, wide = DTYPES[case.dtype]
+    of_logits = c.n_classes * wide
     hidden = c.layers * (c.units + (c.classifier_units or c.units))
     kept = KEPT_BYTES * c.n_pixels * (labelled + case.batch)
     making = (MAKING_BYTES - KEPT_BYTES) * c.n_pixels * max(labelled, case.batch)  # one part after the other
@@ -84,7 +84,7 @@ class TrainingRun:
     def __init__(self, settings: RunSettings, watcher: Watcher | None = None) -> None:
         self.settings, self.watcher = settings, watcher
         case = settings.case
-        self.bk = load_backend(case.backend, case.device, case.dtype)
+        self.bk = case.make_backend()
         self.fields = settings.record_fields()
         self.figures: dict[str, Any] = {}
         self.log: list[dict[str, Any]] = []

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gsbench.backends import BACKENDS, DTYPES, check_device
+from gsbench.backends import BACKENDS, DTYPES, check_device, default_backend, load_backend
+from gsbench.backends.base import Backend
 from gsbench.data import DATASETS, count_classes
 from gsbench.estimators import Estimator, parse_estimator
 from gsbench.fields import check_all, recorded, setting, settings_of
@@ -46,12 +47,14 @@ class Settings:
     batch: int = setting(100, "unlabelled examples in a minibatch", whole(1), about="work", caption="batch {}")
     n_mc: int = setting(1, "Monte-Carlo draws of a and z", whole(1), about="work", caption="N_MC = {}")
     dtype: str = setting(
-        "float32", f"{', '.join(DTYPES)}; float16 on a CUDA device alone", DTYPES, about="session", caption="{}"
+        "float32", f"{', '.join(DTYPES)}, as far as the backend has it on the device", tuple(DTYPES), about="session",
+        caption="{}",
     )
     device: str = setting("cpu", "cpu, cuda:N", check_device, about="session")
     backend: str = setting(
-        "chainer", f"the framework: {', '.join(BACKENDS)}", BACKENDS, about="session", caption="backend {}"
-    )
+        dataclasses.MISSING, f"the framework: {', '.join(BACKENDS)}; default: the first that is installed", BACKENDS,
+        factory=default_backend, about="session", caption="backend {}",
+    )  # fmt: skip
     threads: int = setting(
         dataclasses.MISSING, "threads of the linear algebra library; default: all cores", whole(1),
         factory=available_cores, about="session",
@@ -95,6 +98,12 @@ class Settings:
 
     def make_estimator(self) -> Estimator:
         return parse_estimator(self.estimator)
+
+    def make_backend(self) -> Backend:
+        """The backend, on the threads of the case."""
+        bk = load_backend(self.backend, self.device, self.dtype)
+        bk.set_threads(self.threads)
+        return bk
 
     def make_config(self) -> ModelConfig:
         return make_config(self.preset, self.n_classes, N_PIXELS, **dict(self.networks))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from gsbench.backends.base import Array, Optimizer, Parameter
+from gsbench.backends.base import BETA2, EPSILON, EPSILON_FORM, Array, Optimizer, Parameter
 from gsbench.backends.chainer.importing import chainer
 
 hooks = chainer.optimizer_hooks
-BETA2, EPSILON = 0.999, 1e-8
 
 
 class InPlaceAdamRule(chainer.optimizers.adam.AdamRule):
@@ -42,11 +42,12 @@ class InPlaceAdam(chainer.optimizers.Adam):
 
 
 class Adam(Optimizer):
-    """Chainer's Adam over named parameters: W ← W − α_t m/(√v + ε̂), α_t = α √(1 − β2ᵗ)/(1 − β1ᵗ), β2 0.999, ε̂ 1e-8.
+    """Chainer's Adam over named parameters: algorithm 1 of Kingma and Ba 2015 (arXiv 1412.6980), as in PyTorch.
 
-    This form is at the end of section 2 of Kingma and Ba 2015 (arXiv 1412.6980). Their algorithm 1, which PyTorch
-    uses, adds ε to √(v/(1 − β2ᵗ)) instead. The two agree for ε = ε̂/√(1 − β2ᵗ): our ε̂ corresponds to ε = 3.2e-7 at
-    the first step and to ε = 1e-8 after thousands of steps.
+    W ← W − α m̂/(√v̂ + ε), m̂ = m/(1 − β1ᵗ), v̂ = v/(1 − β2ᵗ), β2 0.999, ε 1e-8.
+
+    Chainer itself computes the form at the end of their section 2, W ← W − α √(1 − β2ᵗ)/(1 − β1ᵗ) m/(√v + ε̂). The two
+    are equal for ε̂ = ε √(1 − β2ᵗ), which is set before each step.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Adam(Optimizer):
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"adam_beta2": BETA2, "adam_epsilon": EPSILON, "adam_epsilon_form": "epsilon-hat"}
+        return {"adam_beta2": BETA2, "adam_epsilon": EPSILON, "adam_epsilon_form": EPSILON_FORM}
 
     def set_learning_rate(self, learning_rate: float) -> None:
         self._optimizer.hyperparam.alpha = learning_rate
@@ -86,6 +87,7 @@ class Adam(Optimizer):
         self._chain.cleargrads()
 
     def update(self) -> None:
+        self._optimizer.hyperparam.eps = EPSILON * math.sqrt(1 - BETA2 ** (self._optimizer.t + 1))
         self._optimizer.update()
 
     def state(self) -> dict[str, Array]:

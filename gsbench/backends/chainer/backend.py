@@ -11,11 +11,12 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from gsbench.backends import DeviceError, check_device, chunk_bytes
-from gsbench.backends.base import Array, Backend, DType, Generator, Limits, Parameter, Tensor
+from gsbench.backends.base import Array, Backend, DType, Generator, Limits, MemoryPeak, Parameter, Tensor
 from gsbench.backends.chainer import densities, functions
 from gsbench.backends.chainer.adam import Adam
 from gsbench.backends.chainer.device_memory import DeviceMemoryPeak
 from gsbench.backends.chainer.importing import chainer
+from gsbench.backends.host_memory import HostMemoryPeak
 
 F = chainer.functions
 
@@ -266,12 +267,15 @@ class ChainerBackend(Backend):
     def adam(self, parameters: Mapping[str, Parameter], learning_rate: float, beta1: float = 0.9) -> Adam:
         return Adam(parameters, learning_rate, beta1, self.loss_scale)
 
+    def set_threads(self, threads: int) -> None:
+        """NumPy's products are the only threaded operations; threadpoolctl sets theirs."""
+
     def synchronize(self) -> None:
         if self._xp is not np:
             self._xp.cuda.get_current_stream().synchronize()
 
-    def device_memory_peak(self) -> DeviceMemoryPeak | None:
-        return None if self._xp is np else DeviceMemoryPeak()
+    def memory_peak(self) -> MemoryPeak:
+        return HostMemoryPeak() if self._xp is np else DeviceMemoryPeak()
 
     def free_memory_bytes(self) -> int | None:
         return None if self._xp is np else int(self._xp.cuda.runtime.memGetInfo()[0])

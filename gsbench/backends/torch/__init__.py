@@ -1,0 +1,1 @@
+"""The PyTorch backend: on a CPU or a CUDA device."""
