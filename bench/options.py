@@ -24,20 +24,20 @@ from gsbench.values import SettingError, whole
 
 DEFAULT_CLASSES = (10, 20, 50, 100, 200)
 DEFAULT_ESTIMATORS = "marginalize,marginalize-streamed,gumbel-softmax"
-# Each of the family, relaxed ones at a low temperature too, and some at six calls of f.
+# Every estimator, relaxed ones also at a low temperature, some also at six calls of f.
 DEFAULT_GRADED = (
     "marginalize,marginalize-streamed,gumbel-softmax,gumbel-softmax(tau=0.1),gumbel-softmax(draws=6),"
     "straight-through,gumbel-rao,gumbel-rao(tau=0.1),reinmax,score-function,score-function(draws=6),"
     "sum-and-sample,sum-and-sample(m=5),sparsemax"
 )
-GRADIENT_BLOCKS = 20  # of repetitions, from whose spread the bias has its interval
+GRADIENT_BLOCKS = 20  # of repetitions; their spread gives the bias its interval
 STATES = ("initial", "trained")
-# Unbiased, and so by no other bound than the exact sum's, at the cost of two calls of f.
+# Unbiased, so that it trains on the same bound as the exact sum, at the cost of two calls of f.
 TRAINING_ESTIMATOR = "sum-and-sample"
 ROOFLINE = ("bound", "step")
 
 
-# Settings that all cases share. A case takes one value of each option in the plural.
+# Settings that all cases share. Options in the plural list values, of which a case takes one.
 PLURALS = {"n_classes": "classes", "estimator": "estimators", "model": "models"}
 OF_CASE = {n: s for n, s in {**settings_of(Settings), **NETWORKS}.items() if n not in PLURALS}
 
@@ -60,7 +60,7 @@ def gradient_draws(text: str) -> int:
 
 
 def default_threads() -> int:
-    """The threads that the linear algebra library would take by itself: all cores, or what its variables allow."""
+    """The linear algebra library's default threads: all cores, or the limit of its environment variables."""
     return min(blas()[1] or available_cores(), available_cores())
 
 

@@ -1,4 +1,4 @@
-"""Bootstrap intervals, from few independent vectors, of the squared norm of their mean, and of the mean of numbers."""
+"""Bootstrap intervals from few independent vectors: for the squared norm of their mean, and for a mean of numbers."""
 
 from __future__ import annotations
 

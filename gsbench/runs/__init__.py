@@ -1,4 +1,4 @@
-"""Training runs: their settings and presets, a run that stops and goes on, its store, and grids of runs."""
+"""Training runs: settings and presets, resumable runs, their store, and grids of runs."""
 
 from gsbench.runs.run import run_training
 from gsbench.runs.settings import RunSettings, make_run
