@@ -48,8 +48,8 @@ def pytest_configure(config: pytest.Config) -> None:
         )
     config.stash[OPTIONS] = read_options(config)
     check_before(config)
-    # Warnings are errors in our tests. In a user's run, a library's warning must not cost a measurement. Pytest-benchmark
-    # also warns, even outside of tests, if it has nothing to save or to compare.
+    # Warnings are errors in our tests. In a user's run, a library's warning must not cost a measurement.
+    # pytest-benchmark also warns, even outside of tests, if it has nothing to save or to compare.
     config.addinivalue_line("filterwarnings", "default")
     filters = contextlib.ExitStack()
     filters.enter_context(warnings.catch_warnings())

@@ -13,7 +13,7 @@ def n_classes(item: pytest.Item) -> int:
 
 
 class Eta:
-    """Estimates the time left from the cases that are done. A case's weight is its expected time, which grows with K."""
+    """Estimates the time left from the finished cases. A case's weight is its expected time, which grows with K."""
 
     def __init__(self) -> None:
         self.started = time.perf_counter()

@@ -19,7 +19,7 @@ from gsbench.training import Trainer, Training, papers_alpha
 
 
 def random_batch(settings: Settings) -> Batch:
-    """A minibatch of random pixels and labels, on the host. It serves to measure memory, which does not depend on their values."""
+    """A minibatch of random pixels and labels, on the host. Memory does not depend on their values."""
     rng = np.random.default_rng(settings.seed)
     x = (rng.random((2, settings.batch, N_PIXELS)) < 0.2).astype(np.float32)
     return Batch(x[0], rng.integers(settings.n_classes, size=settings.batch), x[1])

@@ -1,4 +1,4 @@
-"""A peer in a fresh process: two of its steps on random pixels, and the process's peak memory as one JSON object.
+"""Takes two steps of a peer in a fresh process, on random pixels, and prints its peak memory as a JSON object.
 
     python bench/peers/child.py plain-torch unlabelled-step < settings.json
 """

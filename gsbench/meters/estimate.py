@@ -109,7 +109,7 @@ def estimate_step_bytes(settings: Settings, labelled: int | None = None) -> int:
         known_at_f = with_y if rows < draws * settings.n_classes else 0  # from the parts so far
     else:
         left_rows, known_at_f = rows, 0
-        known = with_y - class_rows if estimator.y_enters == "draws" else with_y  # gradients of rows looked up come last
+        known = with_y - class_rows if estimator.y_enters == "draws" else with_y  # looked-up rows come last
     pixels, labelled_pixels = settings.batch * model.config.n_pixels, labelled * model.config.n_pixels
     waiting = of_labelled * model.floats_waiting_per_row
     at_f, left = rows * estimator.floats_per_row(model) + 2 * pixels, model.floats_left_per_row

@@ -32,11 +32,11 @@ from scipy.special import chdtri
 #   exponential                0.08, 0.08  1.00, 1.00   0.49, 0.48  0.99, 1.00   0.95, 0.90  0.96, 0.98
 #   exp of a normal            0.09, 0.10  1.00, 1.00   0.45, 0.47  0.99, 1.00   0.93, 0.88  0.94, 0.98
 #
-# That is at a price: at 1 % three to nine intervals in ten have no upper end, at 10 % none to one in ten.
+# The price: at 1 %, three to nine intervals in ten have no upper end; at 10 %, at most one in ten.
 CONFIDENCE = 0.99
 RESAMPLES = 2000
-# The effective degrees of freedom of a mean (`freedom_of`). Below LEAST_FREEDOM hardly more than one block has what
-# there is: of another block's size nothing is known. Below FEW the bootstrap of a bias is too narrow.
+# The effective degrees of freedom of a mean (`freedom_of`). Below LEAST_FREEDOM, almost all of
+# the mean comes from one block, so its spread is unknown. Below FEW, the bootstrap of a bias is too narrow.
 LEAST_FREEDOM, FEW = 3.0, 10.0
 ROUNDING = 1e-12  # of numbers in float64
 

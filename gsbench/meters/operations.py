@@ -42,7 +42,7 @@ class MatrixProduct:
 def products(
     model: str, config: ModelConfig, batch: int, n_mc: int, estimator: Estimator, timed: str, calls: float | None = None
 ) -> list[MatrixProduct]:
-    """The products of one unlabelled bound ("bound", "unlabelled-step") or of a full training step ("step"), forward and
+    """The products of an unlabelled bound ("bound", "unlabelled-step") or of a full training step ("step"), forward and
     backward. A full step adds the labelled bound, which evaluates f at one class, and the classifier on its logits.
 
     model   a name in `MODELS`
