@@ -105,7 +105,7 @@ class Case:
         self.bk.backward(loss(self.model, u))
 
     def calls_of_f(self) -> float:
-        """Calls of f for an example and draw of a in one bound, counted with the parameters as they are."""
+        """Calls of f per example and draw of a in one bound, counted with the current parameters."""
         x, rng = self.batch.x_unlabelled, self.bk.generator(stream_seed(self.settings.seed, FIXED_NOISE))
         noise = self.model.draw_noise(rng, x.shape[0], self.settings.n_mc)
         return count_calls(self.model, x, self.estimator, rng, noise)

@@ -28,12 +28,12 @@ class Declared:
 
     help      the help of its option
     check     a `Range`; the names that are known; a function that raises SettingError; None: anything of its type
-    about     what of a measurement it is: "session" how it is computed, "work" what a step costs, "task" what an
-              accuracy is an accuracy on, "evaluation" how that is measured, "budget" where a run ends; "" none of these
+    about     the aspect of a measurement that it sets: "session" how it is computed, "work" the cost of a step, "task"
+              the problem behind an accuracy, "evaluation" how accuracy is measured, "budget" the end of a run; "" none
     option    the name of its option; "": its own
     record    the name of its field in a record; "": its own
-    caption   how a caption says it, with {} for its value; "": it does not
-    filled    None stands for a number that the run computes, and that its record has
+    caption   its words in a caption, with {} for its value; "": none
+    filled    None stands for a number that the run computes and writes into its record
     """
 
     help: str

@@ -117,7 +117,7 @@ def _of_setting(s: Setting) -> Kind:
 
 
 def _of_estimators() -> dict[str, Kind]:
-    """The same of the estimators' own settings."""
+    """The values of the estimators' own settings in a record."""
     kinds = {int: COUNT, float: FINITE, str: TEXT, bool: FLAG}
     return {
         f"estimator_{field.name}": kinds[kind_of(get_type_hints(made)[field.name])[0]]
@@ -126,7 +126,7 @@ def _of_estimators() -> dict[str, Kind]:
     }
 
 
-REQUIRED = ("run_id", "group", "case", "status")  # of all other fields each may be null
+REQUIRED = ("run_id", "group", "case", "status")  # every other field may be null
 
 # Every field that gsbench writes. A field that is not here may hold anything.
 FIELDS: dict[str, Kind] = {
@@ -142,7 +142,7 @@ FIELDS: dict[str, Kind] = {
         for declared in (Settings, ModelConfig, Recipe, RunSettings)
         for s in settings_of(declared).values()
     },
-    "seed": whole(0, 1e38),  # numbers that NumPy does not hold are seeds in records from before
+    "seed": whole(0, 1e38),  # older records have seeds too large for NumPy
     **_of_estimators(),
     **dict.fromkeys((*FLAGS, "baseline_exact_sum"), FLAG),
     "work": TEXT,
@@ -151,7 +151,7 @@ FIELDS: dict[str, Kind] = {
     "state": NAME,
     "training_steps": FROM_ZERO,
     "training_estimator": TEXT,
-    # what a training run tells of its optimiser
+    # a training run's optimiser
     **dict.fromkeys(("adam_beta2", "adam_epsilon"), SHARE),
     "adam_epsilon_form": TEXT,
     # times

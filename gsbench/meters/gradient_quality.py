@@ -3,9 +3,9 @@
 The gradient belongs to the loss = −mean U over a minibatch. Its three parts are measured separately:
 
     logits   with respect to the logits of q(y|a,x), [N, B, K]
-    phi      by the parameters of the recognition networks but for those of q(y|a,x), whose gradient is an image of that
-             by the logits
-    theta    by the parameters of the generative networks
+    phi      with respect to the parameters of the recognition networks except q(y|a,x), whose gradient follows from
+             the part "logits"
+    theta    with respect to the parameters of the generative networks
 """
 
 from __future__ import annotations

@@ -35,12 +35,12 @@ ROUNDINGS = 50  # units in the last place by which sums over one and the same gr
 class GradientQuality:
     """All but `exact_norm` are relative to ‖g*‖²; `cosine` is the mean of cos(g_i, g*).
 
-    squared_bias   ‖E g − g*‖², estimated without bias: for an unbiased gradient it is often negative
+    squared_bias   ‖E g − g*‖², by an unbiased estimate, which may be negative
     variance       tr(cov g)
     exact_norm     ‖g*‖
 
-    A high end is None where the draws do not bound the figure: where no two of them differed, or where the noise was in
-    hardly more than one block of them.
+    A high end is None if the draws do not bound the figure, because all of them were equal or because almost all noise
+    was in one block.
     """
 
     squared_bias: float
