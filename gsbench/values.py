@@ -122,7 +122,7 @@ class Range:
         return "a finite number" if self.most is None and self.below is None else "a number"
 
     def _bounds(self, value: Any) -> str:
-        """The bounds in words, with those that go without saying where the wrong `value` makes them worth saying."""
+        """The bounds in words. Implicit ones (finite, within NumPy's integers) are named if `value` breaks them."""
         bounds = ((">=", self.least), (">", self.above), ("<=", self.most), ("<", self.below))
         said = [f"{sign} {bound:.12g}" for sign, bound in bounds if bound is not None]
         if self._is_number(value) and not self._fits(value):

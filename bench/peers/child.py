@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 if __name__ == "__main__":
-    # The folders of the packages `peers` and, where it is not installed, `gsbench`.
+    # The folders of the packages `peers` and `gsbench`, which may not be installed.
     sys.path[0] = str(Path(__file__).parents[1])
     sys.path.append(str(Path(__file__).parents[2]))
 

@@ -18,7 +18,7 @@ from scipy.special import chdtri
 #   nine of ten are 0, 1 to 2,000            0.94-1.00, 0.98-1.00       0.92-0.98, 0.98-1.00
 #   t of 4 degrees of freedom, 1 to 2,000    0.92-1.00, 0.95-1.00       0.86-0.94, 0.93-0.99
 #
-# So at 99 % they cover at least 95 %, but for the variance of draws whose squares have none (the last row): there 93 %.
+# So at 99 % they cover at least 95 %. Exception: 93 % for the variance in the last row, whose squares have none.
 # With 10 blocks all is 0.01 to 0.02 less. tests/test_gradient_statistics.py repeats it in short.
 #
 # Noise in few of the draws, 20 blocks of 5, an estimator without bias, at 99 %: the share of the sets whose intervals

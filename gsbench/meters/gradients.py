@@ -146,7 +146,7 @@ class GradientMoments:
         if self._all_alike(scalars):
             return np.array([squared.mean(), 0.0, np.inf]), np.array([0.0, 0.0, np.inf])
         gram = self._gram()
-        # Each block's mean of ‖d_i − d̄‖², not below 0 but for rounding
+        # Each block's mean of ‖d_i − d̄‖², negative only by rounding
         spreads = np.maximum(squared - 2 * gram.mean(1) + gram.mean(), 0)
         variance = spreads.mean() * n / (n - 1)
         bias = gram.mean() - variance / n
