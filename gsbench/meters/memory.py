@@ -26,10 +26,10 @@ class LivePeak:
 
 
 class _HostPeak:
-    """tracemalloc, which sees NumPy's buffers, behind the same calls as the backend's device meter.
+    """A meter by tracemalloc, which sees NumPy's buffers. It has the interface of the backend's device meter.
 
-    Where tracing is on already (PYTHONTRACEMALLOC, or the caller's own), it goes on, with its traces and its number of
-    frames, and what was allocated before `start` is not counted.
+    If tracing is already on (PYTHONTRACEMALLOC, or the caller's own), it stays on, with its traces and its number of
+    frames. Allocations before `start` are not counted.
     """
 
     meter = "tracemalloc"
@@ -37,7 +37,7 @@ class _HostPeak:
     def start(self) -> None:
         self._was_tracing = tracemalloc.is_tracing()
         if self._was_tracing:
-            gc.collect()  # what is freed later, but was allocated before, would be counted as less than nothing
+            gc.collect()  # freeing older garbage later would count as negative bytes
         else:
             tracemalloc.start()
         self._bytes_before = tracemalloc.get_traced_memory()[0] if self._was_tracing else 0
