@@ -30,8 +30,8 @@ ETA = pytest.StashKey[Eta]()
 UNSAVED = pytest.StashKey[str]()
 
 
-# Help, errors and the summary that pytest prints of ours. These are the streams themselves: pytest has put its own in
-# their places while it reads this file.
+# Pytest prints our help, errors and summary. These are the original streams, because pytest replaces sys.stdout and
+# sys.stderr while it reads this file.
 for _stream in (sys.__stdout__, sys.__stderr__):
     make_readable(_stream)
 
@@ -47,14 +47,14 @@ def pytest_configure(config: pytest.Config) -> None:
         )
     config.stash[OPTIONS] = read_options(config)
     check_before(config)
-    # Warnings are errors in our tests. In a user's session, a warning of some library must not cost a measurement, and
-    # pytest-benchmark tells by warnings, outside of the tests too, that it has nothing to save or to compare.
+    # Warnings are errors in our tests. In a user's session, a library's warning must not cost a measurement.
+    # pytest-benchmark also warns, even outside of tests, if it has nothing to save or to compare.
     config.addinivalue_line("filterwarnings", "default")
     filters = contextlib.ExitStack()
     filters.enter_context(warnings.catch_warnings())
     config.add_cleanup(filters.close)
     warnings.simplefilter("default")
-    if config.option.verbose == 0:  # a line for each case: this is long work, and its progress is wanted
+    if config.option.verbose == 0:  # a line for each case shows the progress of long work
         config.option.verbose = 1
 
 
@@ -63,11 +63,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """model × n_classes × estimator, as far as a test asks for them by name."""
+    """Parametrises a test over model × n_classes × estimator, for the names among its arguments."""
     options = metafunc.config.stash[OPTIONS]
     spelled = [str(estimator) for estimator in options.estimators]
     exact = [str(estimator) for estimator in options.estimators if estimator.exact]
-    # Exact sums train alike, step by step: one of them is enough.
+    # One exact sum is enough, because all exact sums train identically.
     learning = [options.baseline] if options.baseline in exact else exact[:1]
     values: dict[str, list[Any]] = {
         "model": list(options.models),
@@ -80,7 +80,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         "timed": ["bound", "step"],
         "roofline": list(options.roofline),
     }
-    # Values that go together. Another exact sum beside the baseline is of interest for the sum alone, not for the step.
+    # Values that go together. A second exact sum is compared with the baseline on the bound alone, not on the step.
     together: dict[tuple[str, ...], list[Any]] = {
         ("n_classes", "chunk"): options.chunk_cases,
         ("peer", "estimator", "timed"): peer_cases(options.peers, options.estimators),
@@ -101,7 +101,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def _asked_for(item: pytest.Item) -> bool:
-    """False for the place holder that pytest makes of a test without cases, such as that of peers without `--peers`."""
+    """False for pytest's placeholder of a test without cases, such as the test of peers without `--peers`."""
     return not any("empty parameter set" in mark.kwargs.get("reason", "") for mark in item.iter_markers("skip"))
 
 
@@ -144,7 +144,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Gener
 
 
 def _as_measured(config: pytest.Config) -> None:
-    """Brings the process into the conditions in which all is measured, and which records name."""
+    """Sets the conditions of every measurement, which records name: threads and memory."""
     if LIMITS not in config.stash:
         config.stash[LIMITS] = threadpool_limits(config.stash[OPTIONS].base.threads)
         keep_memory()
@@ -166,7 +166,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None, Any, Any]:
-    """What was measured is saved first. What cannot be saved ends nothing: the summary says so, and the exit status."""
+    """Saves the measurements first. A failure to save ends nothing: the summary and the exit status report it."""
     measuring = session.config.stash.get(SESSION, None)
     if measuring is not None:
         measuring.file.write_waiting()
@@ -195,9 +195,9 @@ def pytest_report_teststatus(report: Any, config: pytest.Config) -> Any:
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
-    """pytest-benchmark asks when it saves, and before anything is measured when it compares: with the same answer.
+    """Pytest-benchmark asks when it saves, and, when it compares, before any measurement. The answer is the same.
 
-    Without what is measured: a comparison is mostly one of two commits.
+    gsbench's version and commit are left out, because comparisons are mostly between two commits.
     """
     _as_measured(config)
     base = config.stash[OPTIONS].base
@@ -217,13 +217,13 @@ def pytest_benchmark_compare_machine_info(
 
 
 def pytest_benchmark_update_json(config: pytest.Config, benchmarks: Any, output_json: dict[str, Any]) -> None:
-    """All records, those of cases that were skipped or failed too, of which pytest-benchmark keeps nothing."""
+    """All records, also of skipped and failed cases, which pytest-benchmark does not keep."""
     output_json["gsbench_records"] = config.stash[SESSION].records if SESSION in config.stash else []
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Generator[None, Any, Any]:
-    """After pytest-benchmark's tables, and where it ends in an error too, as for `--benchmark-compare-fail`."""
+    """Prints after pytest-benchmark's tables, even if it ends in an error, as with `--benchmark-compare-fail`."""
     try:
         return (yield)
     finally:

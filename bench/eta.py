@@ -13,7 +13,7 @@ def n_classes(item: pytest.Item) -> int:
 
 
 class Eta:
-    """How long the cases that are left will take, from those that are done: each weighs what its K lets expect."""
+    """Estimates the time left from the finished cases. A case's weight is its expected time, which grows with K."""
 
     def __init__(self) -> None:
         self.started = time.perf_counter()
@@ -26,7 +26,7 @@ class Eta:
             return 3 + options.accuracy_seconds
         if item.name.startswith("test_gradient"):
             return 3 + 0.03 * options.gradient_draws + 0.03 * n_classes(item)
-        if item.name.startswith("test_peer"):  # with two fresh processes, one of which imports another framework
+        if item.name.startswith("test_peer"):  # two fresh processes, one importing another framework
             return 10 + 0.2 * n_classes(item)
         return 2 + 0.05 * n_classes(item)
 
@@ -34,7 +34,7 @@ class Eta:
         self.done += self.weights.pop(nodeid, 0.0)
         if not self.weights:
             return "last case"
-        # The weights are seconds on a usual machine: believed at first, and corrected by what was measured.
+        # The weights are seconds on a usual machine. Measured times correct them bit by bit.
         pace = (10 + time.perf_counter() - self.started) / (10 + self.done)
         left = pace * sum(self.weights.values())
         return f"{len(self.weights)} left, about {f'{left / 60:.0f} min' if left > 90 else f'{left:.0f} s'}"

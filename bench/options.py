@@ -23,20 +23,20 @@ from gsbench.values import SettingError, whole
 
 DEFAULT_CLASSES = (10, 20, 50, 100, 200)
 DEFAULT_ESTIMATORS = "marginalize,marginalize-streamed,gumbel-softmax"
-# Each of the family, relaxed ones at a low temperature too, and some at six calls of f.
+# Every estimator, relaxed ones also at a low temperature, some also at six calls of f.
 DEFAULT_GRADED = (
     "marginalize,marginalize-streamed,gumbel-softmax,gumbel-softmax(tau=0.1),gumbel-softmax(draws=6),"
     "straight-through,gumbel-rao,gumbel-rao(tau=0.1),reinmax,score-function,score-function(draws=6),"
     "sum-and-sample,sum-and-sample(m=5),sparsemax"
 )
-GRADIENT_BLOCKS = 20  # of repetitions, from whose spread the bias has its interval
+GRADIENT_BLOCKS = 20  # of repetitions; their spread gives the bias its interval
 STATES = ("initial", "trained")
-# Unbiased, and so by no other bound than the exact sum's, at the cost of two calls of f.
+# Unbiased, so that it trains on the same bound as the exact sum, at the cost of two calls of f.
 TRAINING_ESTIMATOR = "sum-and-sample"
 ROOFLINE = ("bound", "step")
 
 
-# Settings that all cases share. A case takes one value of each option in the plural.
+# Settings that all cases share. Options in the plural list values, of which a case takes one.
 PLURALS = {"n_classes": "classes", "estimator": "estimators", "model": "models"}
 OF_CASE = {n: s for n, s in {**settings_of(Settings), **NETWORKS}.items() if n not in PLURALS}
 
@@ -59,7 +59,7 @@ def gradient_draws(text: str) -> int:
 
 
 def default_threads() -> int:
-    """The threads that the linear algebra library would take by itself: all cores, or what its variables allow."""
+    """The linear algebra library's default threads: all cores, or the limit of its environment variables."""
     return min(blas()[1] or available_cores(), available_cores())
 
 
@@ -169,7 +169,7 @@ def add_options(parser: pytest.Parser) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """The checked options: `base` is the case but for model, estimator and class count."""
+    """The checked options. `base` is the case without its model, estimator and class count."""
 
     base: Settings
     classes: tuple[int, ...]
@@ -197,7 +197,7 @@ class Options:
         return GRADIENT_BLOCKS, self.gradient_draws // GRADIENT_BLOCKS
 
     def training_of(self, state: str) -> dict[str, Any]:
-        """How the parameters of a state of `STATES` came about, for its records."""
+        """How the parameters of a state in `STATES` were made, for its records."""
         trained = state == "trained"
         return {
             "training_steps": self.gradient_steps if trained else 0,
@@ -206,7 +206,7 @@ class Options:
 
     @property
     def baseline(self) -> str:
-        """The best version of the exact sum that the preset allows: what every other estimator is held against."""
+        """The best version of the exact sum that the preset allows. Every other estimator is compared with it."""
         return "marginalize" if self.base.make_config().norm == "batch" else "marginalize-streamed"
 
     def settings(self, model: str, n_classes: int, estimator: str = "marginalize", **changes: Any) -> Settings:
@@ -214,7 +214,7 @@ class Options:
 
 
 def _classes(option: Any, dataset: str, data_dir: str | None) -> tuple[int, ...]:
-    """The counts that were named, refused where there are not so many; else the defaults, cut to what there is."""
+    """The named counts, refused if the data set has fewer classes; else the defaults that it has."""
     if option is not None:
         check_class_count(dataset, max(option), data_dir)
         return option
@@ -225,7 +225,7 @@ def _classes(option: Any, dataset: str, data_dir: str | None) -> tuple[int, ...]
 
 
 def _estimators(option: Any, defaults: str, configs: list[ModelConfig]) -> tuple[Estimator, ...]:
-    """Those that were named, refused where they are not defined for a preset; else the defaults that are."""
+    """The named estimators, refused if not defined for the preset; else the defaults that are defined."""
     found = []
     for estimator in option or parse_estimators(defaults):
         try:
@@ -248,7 +248,7 @@ def told(error: Exception) -> str:
 
 
 def check_data(options: Options) -> None:
-    """Raises pytest.UsageError where the data set cannot be had, or has too few examples of a class for its split.
+    """Raises pytest.UsageError if the data set is unavailable, or has too few examples of a class for its split.
 
     The largest class count has the fewest examples of each class.
     """
@@ -280,7 +280,7 @@ def _check_chunks(options: Options) -> None:
 
 
 def _check_peers(options: Options) -> None:
-    """The peers are one formulation of one case; raises ValueError for any other."""
+    """Raises ValueError for any case but the one that the peers formulate."""
     base, config = options.base, options.base.make_config()
     plain = ModelConfig(config.n_classes)
     same = ("nonlinearity", "norm", "classifier_units", "drop_x", "drop_hidden", "log_var_limits")
@@ -301,7 +301,7 @@ def _check_peers(options: Options) -> None:
 
 
 def _check_clock(timer: str) -> None:
-    """Raises ValueError for another clock of pytest-benchmark's than the one that pairs and training runs have."""
+    """Raises ValueError if pytest-benchmark's clock is not the clock of pairs and training runs."""
     if timer != CLOCK:
         raise ValueError(
             f"--benchmark-timer is {CLOCK} here, which is wall time and the clock of pairs and training runs too, got "

@@ -23,12 +23,12 @@ from gsbench.records.record import Record, RecordFile, new_run_id
 from gsbench.settings.case import Settings
 from gsbench.settings.recipe import Recipe
 
-# A case whose estimate is above this share of the limit runs first in a child, for the estimate may be off by a half.
+# A case whose estimate is above this share of the limit runs first in a child, because the estimate may be off by half.
 TRIAL_SHARE = 0.5
 
 
 class Session:
-    """One call of `pytest bench/`: its records, in the file as they come and in memory, and what its cases share."""
+    """One call of `pytest bench/`: its records, in the file at once and in memory, and objects that its cases share."""
 
     def __init__(self, options: Options, config: pytest.Config) -> None:
         self.options = options
@@ -46,7 +46,7 @@ class Session:
         self.others = OtherPrograms()
         self.dataset = functools.lru_cache(maxsize=2)(self._dataset)
         self.trial = functools.cache(self._trial)
-        # Both states of each model at the K that is on: all estimators are held against the exact gradients there.
+        # Both states of each model at the current K: all estimators are compared with the exact gradients there.
         self._cached_point = functools.lru_cache(maxsize=2 * len(options.models))(self._point)
         self.step_peak = functools.cache(self._step_peak)
         self.estimate = functools.cache(estimate_step_bytes)
@@ -126,14 +126,14 @@ class Recorder:
         return Fit(estimate, self.session.options.memory_limit)
 
     def require_bytes(self, learner: str, settings: Settings, estimate: int) -> dict[str, Any]:
-        """Skips, recorded, where what is estimated does not fit the memory limit; else the two figures."""
+        """Skips and records the case if its estimate exceeds the memory limit; else returns the two figures."""
         fit = self.fit(estimate)
         if fit.problem:
             self.skip("too-large", f"{learner} at K = {settings.n_classes} {fit.problem}", **fit.figures)
         return fit.figures
 
     def require_memory(self, *cases: Settings, besides: int = 0) -> None:
-        """Skips, recorded, where a case does not fit the memory limit: by its estimate, or in a trial in a child.
+        """Skips and records the case if it exceeds the memory limit, by its estimate or in a trial in a child.
 
         besides   bytes that the measurement itself holds
         """
@@ -151,7 +151,7 @@ class Recorder:
 
 
 def _records_folder(config: pytest.Config) -> Path:
-    """Beside pytest-benchmark's own files, where it keeps files."""
+    """The records' folder: beside pytest-benchmark's own files, if it keeps files."""
     storage = str(config.getoption("benchmark_storage"))
     folder = ".benchmarks" if storage.startswith("elasticsearch+") else storage.removeprefix("file://")
     return Path(folder) / "records"

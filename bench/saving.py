@@ -1,4 +1,4 @@
-"""What pytest-benchmark's own options need here: checked before anything is measured, and saved whatever happens."""
+"""Serves pytest-benchmark's own options: checks them before any measurement, and saves whatever happens."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GROUPINGS = ("group", "name", "func", "fullname", "fullfunc", "param")
 
 
 def check_before(config: pytest.Config) -> None:
-    """Raises pytest.UsageError for what pytest-benchmark would find out when all has been measured."""
+    """Raises pytest.UsageError for errors that pytest-benchmark would find only after all measurements."""
     path = config.getoption("benchmark_json")
     # pytest-benchmark 4 has opened the file already.
     if isinstance(path, Path) and (path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK)):
@@ -26,7 +26,7 @@ def check_before(config: pytest.Config) -> None:
 
 
 def check_compared(config: pytest.Config) -> None:
-    """Raises pytest.UsageError where there is nothing to fail against."""
+    """Raises pytest.UsageError if there is no saved session to compare with."""
     session = _session(config)
     if session.compare_fail and not session.compared_mapping:
         raise pytest.UsageError(
@@ -36,7 +36,7 @@ def check_compared(config: pytest.Config) -> None:
 
 
 def check_grouping(config: pytest.Config, items: Iterable[pytest.Item]) -> None:
-    """Raises pytest.UsageError where benchmarks cannot be grouped as was asked for."""
+    """Raises pytest.UsageError if benchmarks cannot be grouped as requested."""
     for label in config.getoption("benchmark_group_by").split(","):
         name = label.removeprefix("param:")
         if name == label and label not in GROUPINGS:
@@ -53,7 +53,7 @@ def check_grouping(config: pytest.Config, items: Iterable[pytest.Item]) -> None:
 
 
 def tell_other_machine(session: Any, machine: dict[str, Any], compared: dict[str, Any]) -> None:
-    """Warns that a saved session is of another machine, where pytest-benchmark cannot.
+    """Warns that a saved session is from another machine, if pytest-benchmark cannot.
 
     It names the storage relative to the working folder, which fails for a storage elsewhere.
     """
@@ -73,7 +73,7 @@ def save(config: pytest.Config) -> str:
     session, problems = _session(config), []
     session.benchmarks[:] = filter(None, session.benchmarks)
     asked = {name: getattr(session, name) for name in ("json", "save", "autosave")}
-    for now in (["json"], ["save", "autosave"]):  # the one may lie where there is room, and the other not
+    for now in (["json"], ["save", "autosave"]):  # one place may have room although the other has none
         vars(session).update({name: asked[name] if name in now else None for name in asked})
         try:
             session.handle_saving()

@@ -1,4 +1,4 @@
-"""The streamed sum by the classes in its chunk (`--chunks`): time beside that of the default chunk, and memory."""
+"""The streamed sum at several chunk sizes (`--chunks`): memory, and time compared with the default chunk."""
 
 from timing import out_of_memory_recorded, time_pairs
 

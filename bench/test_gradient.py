@@ -1,4 +1,4 @@
-"""Bias and variance of an estimator's gradient, and what it costs: all is fixed but the draws of y."""
+"""Bias, variance and cost of an estimator's gradient. Everything is fixed except the draws of y."""
 
 from options import GRADIENT_BLOCKS
 from timing import out_of_memory_recorded

@@ -1,4 +1,4 @@
-"""Peak memory of a full training step: live arrays, and the whole of a fresh process. A pass of its own, not timed."""
+"""Peak memory of a full training step: live arrays, and a whole fresh process. This pass is not timed."""
 
 import pytest
 from timing import out_of_memory_recorded

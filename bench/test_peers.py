@@ -1,4 +1,4 @@
-"""gsbench's steps beside the formulations that people use today (`--peers`): in pairs, in turn, in one process."""
+"""Compares gsbench's steps with the peers' (`--peers`): in pairs, in turn, in one process."""
 
 import gc
 
@@ -13,7 +13,7 @@ from gsbench.meters.child import STEPS
 def memory_figures(recorder, session, peer, timed):
     """Peak memory of a fresh process that takes two steps, the peer's and gsbench's.
 
-    What does not fit there is recorded, and not timed.
+    A case that does not fit there is recorded and not timed.
     """
     theirs, ours = session.trial(recorder.settings, timed, peer), session.trial(recorder.settings, timed)
     figures = {
@@ -42,7 +42,7 @@ def test_peer(benchmark, record, options, session, n_classes, peer, estimator, t
     recorder.require_memory(settings)
     benchmark.group = f"peer {peer} K={n_classes} {timed}"
     figures = memory_figures(recorder, session, peer, timed)
-    gc.collect()  # what earlier cases left is no part of this one
+    gc.collect()  # earlier cases' garbage must not count
     with out_of_memory_recorded(recorder):
         case = Case(settings, recorder.dataset())
         make = memory_errors(PEERS[peer].make)

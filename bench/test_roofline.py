@@ -1,4 +1,4 @@
-"""What share of the machine's own matrix-product peak a case reaches, the peak measured in turn with the case."""
+"""The share of the machine's matrix-product peak that a case reaches. The peak is measured in turn with the case."""
 
 from statistics import fmean
 
@@ -9,7 +9,7 @@ from gsbench.meters.measure import rounds_for
 from gsbench.meters.operations import products
 from gsbench.meters.products import LEAST_RUNS, SQUARES, CaseAmongProducts, largest_product, product_call
 
-# More than a median wants, for an interval: the median lies between the smallest and the largest of 7 with 98.4 %.
+# An interval needs more rounds: the median lies between the smallest and the largest of 7 with 98.4 %.
 MORE_ROUNDS = 2
 
 
@@ -26,7 +26,7 @@ def largest_product_of(case, timed, calls_of_f):
 
 
 def rounds_of(session, call):
-    """No more rounds than runs of the products, which are what takes the time of a small case."""
+    """No more rounds than runs of the products, because these take most of a small case's time."""
     least = session.min_rounds + MORE_ROUNDS
     return max(least, min(LEAST_RUNS, rounds_for(call, session.max_time, least, session.warmup_calls)))
 

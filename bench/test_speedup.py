@@ -1,4 +1,4 @@
-"""How many times as fast as the exact sum, at its best, an estimator is: in pairs, in turn, in one process."""
+"""The speedup of an estimator over the best exact sum: measured in pairs, in turn, in one process."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""What the timing cases share."""
+"""Functions that the timing cases share."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from gsbench.meters.case import Case
 from gsbench.meters.measure import pair_figures, rounds_for, time_figures
 from gsbench.meters.seconds import Pairs
 
-# An interval of a ratio wants more than a median does: this many times the seconds, and this many rounds more. From
-# the smallest to the largest of 9 values lies the median with a confidence of 99.6 %, of 7 with 98.4 %.
+# The interval of a ratio needs more than a median does: this many times the seconds, and this many rounds more. The
+# median lies between the smallest and the largest of 9 values with a confidence of 99.6 %, of 7 values with 98.4 %.
 PAIR_SECONDS_FACTOR, MORE_PAIRS = 3, 4
 
 
@@ -32,7 +32,7 @@ def out_of_memory_recorded(recorder: Any) -> Iterator[None]:
 
 
 def once_where_disabled(benchmark: Any, recorder: Any, call: Callable[[], object]) -> None:
-    """Under `--benchmark-disable`, takes the call once, which shows that it works, and skips the test, recorded."""
+    """Under `--benchmark-disable`, makes the call once to show that it works, then records and skips the test."""
     if benchmark.disabled:
         benchmark.pedantic(call)
         recorder.skip("skipped", "timing is disabled (--benchmark-disable)")
@@ -41,8 +41,8 @@ def once_where_disabled(benchmark: Any, recorder: Any, call: Callable[[], object
 def take_rounds(benchmark: Any, meter: Callable[[], Any], rounds: int, spare: Callable[[], object]) -> Any:
     """Calls the meter `rounds` times and returns what the last call returned.
 
-    `--benchmark-cprofile` calls more often. The profiler slows that down, and `meter` must not see it: it is `spare`
-    that is profiled.
+    `--benchmark-cprofile` makes more calls, slowed by the profiler. They go to `spare`, because `meter` must not see
+    them.
     """
     taken = itertools.count()
     return benchmark.pedantic(lambda: meter() if next(taken) < rounds else spare(), rounds=rounds)

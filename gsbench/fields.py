@@ -1,4 +1,4 @@
-"""A setting is declared once, as a field of a frozen dataclass that says all that others need to know of it:
+"""Declares each setting once, as a field of a frozen dataclass. The field holds everything about the setting:
 
     tau_decay: float = setting(1.0, "an estimator's τ is multiplied by this after each epoch", Range(above=0, most=1))
 
@@ -24,16 +24,16 @@ PAIR = "must be (low, high) with low < high"
 
 @dataclass(frozen=True)
 class Declared:
-    """What a field says of its setting.
+    """A field's declaration of its setting.
 
-    help      what an option's help says
+    help      the help of its option
     check     a `Range`; the names that are known; a function that raises SettingError; None: anything of its type
-    about     what of a measurement it is: "session" how it is computed, "work" what a step costs, "task" what an
-              accuracy is an accuracy on, "evaluation" how that is measured, "budget" where a run ends; "" none of these
+    about     the aspect of a measurement that it sets: "session" how it is computed, "work" the cost of a step, "task"
+              the problem behind an accuracy, "evaluation" how accuracy is measured, "budget" the end of a run; "" none
     option    the name of its option; "": its own
     record    the name of its field in a record; "": its own
-    caption   how a caption says it, with {} for its value; "": it does not
-    filled    None stands for a number that the run computes, and that its record has
+    caption   its words in a caption, with {} for its value; "": none
+    filled    None stands for a number that the run computes and writes into its record
     """
 
     help: str
@@ -56,11 +56,11 @@ class Setting(Declared):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names that it may be; none where it is no name or may be any."""
+        """The names that it allows; empty if it is not a name or allows any."""
         return () if self.check is None or isinstance(self.check, Range) or callable(self.check) else (*self.check,)
 
     def checked(self, value: Any) -> Any:
-        """The value in the one form that records of the same run agree in. Raises SettingError that says what is
+        """The value in its one form, so that records of the same run agree. Raises SettingError that says what is
         allowed.
         """
         if value is None and self.or_none:
@@ -84,7 +84,7 @@ class Setting(Declared):
         return value
 
     def read(self, text: str) -> Any:
-        """What an option's text says, of the setting's kind: `checked` sees to the rest. Raises ValueError."""
+        """The value in an option's text, of the setting's kind. `checked` does the rest. Raises ValueError."""
         readers: dict[type, Callable[[str], Any]] = {int: whole().read, float: number, tuple: _pair}
         return readers.get(self.kind, str)(text)
 
@@ -97,7 +97,7 @@ def _pair(text: str) -> tuple[float, ...]:
 
 
 def setting(default: Any, help: str, check: Any = None, *, factory: Any = MISSING, **more: Any) -> Any:
-    """A field of a dataclass with what `Declared` has. default MISSING: the setting must be given."""
+    """A dataclass field with the entries of `Declared`. default MISSING: the setting must be given."""
     declared = Declared(help, check, **more)
     field: Any = dataclasses.field
     return field(default=default, default_factory=factory, metadata={_DECLARED: declared})
@@ -112,7 +112,7 @@ def kind_of(hint: Any) -> tuple[type, bool]:
 
 @functools.cache
 def settings_of(cls: type) -> Mapping[str, Setting]:
-    """The settings of a dataclass by name, in the order of its fields; fields of another kind are not in it."""
+    """The settings of a dataclass by name, in the order of its fields. Fields that declare no setting are left out."""
     hints = typing.get_type_hints(cls)
     found = {}
     for field in dataclasses.fields(cls):
@@ -124,14 +124,14 @@ def settings_of(cls: type) -> Mapping[str, Setting]:
 
 
 def check_all(instance: Any) -> None:
-    """Checks every setting of a dataclass that is being made, and brings it into its one form. Raises SettingError."""
+    """Checks every setting of a dataclass that is being made and converts it to its one form. Raises SettingError."""
     cls: Any = type(instance)
     for name, declared in settings_of(cls).items():
         object.__setattr__(instance, name, declared.checked(getattr(instance, name)))
 
 
 def recorded(instance: Any) -> dict[str, Any]:
-    """The settings of a dataclass as they stand in a record: a pair as a list, as JSON has it."""
+    """The settings of a dataclass as in a record. Pairs are lists, as in JSON."""
     cls: Any = type(instance)
     values = {s.record: getattr(instance, name) for name, s in settings_of(cls).items()}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""Named things to which a user's own code can add: estimators, models, data sets, backends, figures.
+"""Registries of named things, which users' code can extend: estimators, models, data sets, backends, figures.
 
 A plug-in is a Python file, or a module that can be imported, which registers things when it is imported:
 
@@ -9,7 +9,7 @@ A plug-in is a Python file, or a module that can be imported, which registers th
         name = "my-sum"
         …
 
-`load_plugins` imports plug-ins. The names of those that a process has loaded stand in `Settings`, so that child
+`load_plugins` imports plug-ins. `Settings` holds the names of all plug-ins that a process has loaded, so that child
 processes and the workers of a sweep load the same ones.
 """
 
@@ -29,7 +29,7 @@ _loaded: list[str] = []  # in this process, in the order of loading
 
 
 class Registry(dict[str, Thing]):
-    """The things of one kind by name, in the order of lists and help: the package's own, then those of plug-ins.
+    """The things of one kind by name, in the order of lists and help: the package's own, then the plug-ins'.
 
     kind    what they are, such as "estimator", for messages
     own     the names of the package's own
@@ -43,8 +43,8 @@ class Registry(dict[str, Thing]):
         self.own = tuple(self)
 
     def register(self, thing: Thing) -> Thing:
-        """Adds a thing under its `name` and returns it, as a decorator does. Raises ValueError where the name is taken
-        or is none.
+        """Adds a thing under its `name` and returns it, so that it serves as a decorator. Raises ValueError if the name
+        is taken or missing.
         """
         name = getattr(thing, "name", None)
         if not isinstance(name, str) or not name:
@@ -58,8 +58,8 @@ class Registry(dict[str, Thing]):
 def load_plugins(names: Iterable[str]) -> tuple[str, ...]:
     """Imports plug-ins that this process has not imported yet: paths that end in .py, and names of modules.
 
-    Gives the names, files with their whole path. Raises ValueError that names the plug-in where it cannot be imported
-    or registers what cannot be.
+    Returns the names, with absolute paths for files. Raises ValueError that names the plug-in if it cannot be imported
+    or registers an invalid thing.
     """
     whole = tuple(map(_absolute, names))
     for name in whole:

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-LARGEST = 2**63 - 1  # of an integer, as in TOML: NumPy counts no further
+LARGEST = 2**63 - 1  # the largest integer of TOML and NumPy
 LONGEST_SECONDS = 1e9  # some 30 years
-SHOWN = 80  # characters of a wrong value that a message repeats
+SHOWN = 80  # characters of a wrong value shown in a message
 BLANKS = " \t"
 
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
@@ -57,7 +57,7 @@ class SettingError(ValueError):
 
 
 def shown(value: Any) -> str:
-    """A wrong value as a message repeats it: in quotes where it is text, cut where it is long."""
+    """A wrong value for a message: text in quotes, long values cut."""
     try:
         text = repr(value)
     except ValueError:  # Python writes no integer of more than 4,300 digits
@@ -68,13 +68,13 @@ def shown(value: Any) -> str:
 
 
 def not_known(name: Any, known: Iterable[str]) -> str:
-    """What follows "unknown estimator ": the name, what is known, and which of it is close to the name."""
+    """The end of a message such as "unknown estimator …": the name, the known names, and a close one of them."""
     known = list(known)
     return f"{shown(name)}; known: {', '.join(known)}{did_you_mean(name, known)}"
 
 
 def did_you_mean(name: Any, known: Iterable[str]) -> str:
-    """`; did you mean '--classes'?`, or nothing where no known name is close. Upper and lower case are one."""
+    """`; did you mean '--classes'?`, or nothing if no known name is close. Case is ignored."""
     if not isinstance(name, str) or len(name) > SHOWN:
         return ""
     lower = {each.lower(): each for each in known}
@@ -86,7 +86,7 @@ def did_you_mean(name: Any, known: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers that a setting may be: finite ones from `least` (or above `above`) to `most` (or below `below`).
+    """The numbers that a setting allows: finite ones from `least` (or above `above`) to `most` (or below `below`).
 
     whole   integers alone
     """
@@ -112,7 +112,7 @@ class Range:
         return isinstance(value, kind) and not isinstance(value, bool)
 
     def _fits(self, value: Any) -> bool:
-        """Whether NumPy can hold it: no integer of hundreds of digits, no number that is not finite."""
+        """Whether NumPy can hold the value: no integer of hundreds of digits, only finite numbers."""
         return abs(int(value)) <= LARGEST if isinstance(value, numbers.Integral) else math.isfinite(value)
 
     @property
@@ -122,7 +122,7 @@ class Range:
         return "a finite number" if self.most is None and self.below is None else "a number"
 
     def _bounds(self, value: Any) -> str:
-        """The bounds in words, with those that go without saying where the wrong `value` makes them worth saying."""
+        """The bounds in words. Implicit ones (finite, within NumPy's integers) are named if `value` breaks them."""
         bounds = ((">=", self.least), (">", self.above), ("<=", self.most), ("<", self.below))
         said = [f"{sign} {bound:.12g}" for sign, bound in bounds if bound is not None]
         if self._is_number(value) and not self._fits(value):
@@ -131,14 +131,14 @@ class Range:
         return " and ".join(said)
 
     def check(self, name: str, value: Any, or_none: bool = False) -> None:
-        """Raises SettingError where the value of the setting `name` is not in the range, nor None where that may be."""
+        """Raises SettingError if the value of the setting `name` is neither in the range nor an allowed None."""
         if value in self or (or_none and value is None):
             return
         allowed = self._bounds(value) if self._is_number(value) else f"{self._kind} {self._bounds(value)}".strip()
         raise SettingError(f"{{{name}}} must be {allowed}", f", got {shown(value)}")
 
     def read(self, text: str) -> Any:
-        """The number that is written. Raises ValueError that says what is allowed."""
+        """The number in the text. Raises ValueError that says what is allowed."""
         value = _integer(text) if self.whole else _number(text)
         if value not in self:
             allowed = f"{self._kind} {self._bounds(value if self.whole else None)}".strip()
@@ -147,11 +147,11 @@ class Range:
 
 
 def _integer(text: str) -> int | None:
-    """The integer that is written; None where it is none."""
+    """The integer in the text; None if it is not one."""
     text = text.strip(BLANKS)
     if not re.fullmatch(_INTEGER, text):
         return None
-    return int(text[:4000])  # Python reads no more than 4,300 digits; so many are too large anyhow
+    return int(text[:4000])  # Python reads at most 4,300 digits; so many are too large anyway
 
 
 def _number(text: str) -> float | None:
@@ -188,7 +188,7 @@ def byte_count(text: str) -> int:
 
 
 def parts(text: str) -> list[str]:
-    """The parts of a comma-separated list without the blanks around them. Commas in parentheses separate nothing.
+    """The parts of a comma-separated list without the blanks around them. Commas in parentheses do not separate.
 
     A part may be empty: `10,` is most likely a list whose end was lost, and no reader of parts takes an empty one.
     """
@@ -221,7 +221,7 @@ def integers(what: str, least: int, example: str) -> Callable[[str], tuple[int, 
 
 
 def name(what: str, known: Iterable[str]) -> Callable[[str], str]:
-    """A parser of one of the names that are known."""
+    """A parser of one known name."""
     known = tuple(known)
 
     def parse(text: str) -> str:
@@ -233,13 +233,13 @@ def name(what: str, known: Iterable[str]) -> Callable[[str], str]:
 
 
 def names(what: str, known: Iterable[str]) -> Callable[[str], tuple[str, ...]]:
-    """A parser of comma-separated names that are known, each once."""
+    """A parser of comma-separated known names, each once."""
     one = name(what, known)
     return lambda text: tuple(dict.fromkeys(map(one, parts(text))))
 
 
 def path(text: str) -> Path:
-    """A path that a file or folder can have, whether there is one or not. Raises ValueError."""
+    """A path that a file or folder can have, whether or not it exists. Raises ValueError."""
     if not text:
         raise ValueError("must be the name of a file or folder, got ''")
     try:
@@ -253,7 +253,7 @@ def path(text: str) -> Path:
 
 
 def expanded(path: str | Path, named_by: str) -> Path:
-    """The path with `~` and `~user` as the home folders that they name. Raises ValueError where there is none.
+    """The path with `~` and `~user` replaced by home folders. Raises ValueError if there is none.
 
     named_by   where the path was named, for the message: an option or an environment variable
     """

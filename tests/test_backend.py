@@ -416,7 +416,7 @@ def test_gradients_by_the_parameters_of_a_model_are_backward_s(name, estimator):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_adam_is_that_of_the_paper(name, dtype):
-    """Algorithm 1 of Kingma and Ba 2015, over 20 steps. Half-way, another optimiser resumes from the first one's state."""
+    """Algorithm 1 of Kingma and Ba 2015, over 20 steps. Half-way, another optimiser resumes from the state."""
     bk = load_backend(name, dtype=dtype)
     p, idle = bk.parameter(RNG.standard_normal((3, 4))), bk.parameter([1.0])
     adam = bk.adam({"net/p": p, "net/idle": idle}, 0.5, beta1=0.8)

@@ -1,7 +1,7 @@
-"""The formulations that people use today, written as they would write them: what gsbench's own are held against.
+"""Peers: the usual implementations in other frameworks, with which gsbench's own are compared.
 
-Adding one is a file with a class made as `Peer.make` makes it, and a line in `PEERS`. Nothing here imports a framework
-before it is asked to.
+A new peer needs a file with a class that `Peer.make` can call, and a line in `PEERS`. Nothing here imports a framework
+before it is needed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gsbench.estimators import Estimator
 from gsbench.models import ModelConfig
 from gsbench.training.minibatches import Batch
 
-ALPHA, LEARNING_RATE = 1.0, 3e-4  # as `gsbench.meters.case.Case` has them
+ALPHA, LEARNING_RATE = 1.0, 3e-4  # the same as in `gsbench.meters.case.Case`
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Peer:
     """A formulation by name.
 
     module, cls   where its class is
-    framework     what it needs, as its makers write it
+    framework     the framework that it needs, as its makers spell it
     kinds         which of gsbench's estimators it does: "sum" over all classes, one "gumbel" softmax draw
     """
 
@@ -36,7 +36,7 @@ class Peer:
     kinds: tuple[str, ...]
 
     def load(self) -> Any:
-        """The class. What its framework warns of while it is imported is not the user's to mend."""
+        """The class. Its framework's import warnings are hidden, because the user cannot mend them."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return getattr(importlib.import_module(f"{__name__}.{self.module}"), self.cls)
@@ -73,15 +73,15 @@ PEERS: dict[str, Peer] = {
 
 
 def kind(estimator: Estimator) -> str | None:
-    """The kind of formulation that computes what `estimator` does, or None where the peers have none."""
+    """The kind of formulation that computes the same as `estimator`, or None if no peer has one."""
     if estimator.exact:
         return "sum"
     return "gumbel" if estimator.name == "gumbel-softmax" and estimator.settings["draws"] == 1 else None
 
 
 def peer_cases(peers: Iterable[str], estimators: Iterable[Estimator]) -> list[tuple[str, str, str]]:
-    """(peer, estimator, timed) for all that mean something: the sum's step on unlabelled examples, and for one Gumbel-
-    Softmax draw the full training step as well.
+    """(peer, estimator, timed) for all meaningful cases: the step on unlabelled examples, and, for one Gumbel-Softmax
+    draw, also the full training step.
     """
     return [
         (name, str(estimator), timed)
@@ -93,7 +93,7 @@ def peer_cases(peers: Iterable[str], estimators: Iterable[Estimator]) -> list[tu
 
 
 def check_config(config: ModelConfig) -> None:
-    """Raises ValueError for networks that the peers do not have."""
+    """Raises ValueError for networks that the peers do not support."""
     if (config.nonlinearity, config.norm, config.log_var_limits) != ("relu", "none", None):
         raise ValueError(
             "the peers are written for relu, no norm and unclipped log variances, got "
@@ -106,7 +106,7 @@ class PeerOutOfMemory(MemoryError):
 
 
 def memory_errors(call: Callable[..., Any]) -> Callable[..., Any]:
-    """The call of a peer, raising PeerOutOfMemory where memory runs out, for which PyTorch raises a RuntimeError."""
+    """A peer's call that raises PeerOutOfMemory if memory runs out. PyTorch itself raises a RuntimeError."""
 
     @functools.wraps(call)
     def watched(*args: Any) -> Any:

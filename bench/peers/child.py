@@ -1,4 +1,4 @@
-"""A peer in a fresh process: two of its steps on random pixels, and the process's peak memory as one JSON object.
+"""Takes two steps of a peer in a fresh process, on random pixels, and prints its peak memory as a JSON object.
 
     python bench/peers/child.py plain-torch unlabelled-step < settings.json
 """
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 if __name__ == "__main__":
-    # The folders of the packages `peers` and, where it is not installed, `gsbench`.
+    # The folders of the packages `peers` and `gsbench`, which may not be installed.
     sys.path[0] = str(Path(__file__).parents[1])
     sys.path.append(str(Path(__file__).parents[2]))
 

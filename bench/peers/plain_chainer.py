@@ -1,6 +1,6 @@
-"""An ADGM as one writes it in Chainer: inputs tiled K times for the sum over the classes, y a one-hot matrix.
+"""An ADGM as usually written in Chainer: inputs are tiled K times for the sum over classes, and y is one-hot.
 
-Chainer's own layers and functions, with one draw of a.
+It uses Chainer's own layers and functions, and one draw of a.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class PlainChainer:
     """The peer: the plain ADGM with Chainer's Adam and one minibatch."""
 
     def __init__(self, config: Any, estimator: Any, batch: Any, threads: int, seed: int) -> None:
-        # Chainer multiplies by NumPy, whose threads the caller has set.
+        # Chainer multiplies with NumPy, whose threads the caller has set.
         self.model = PlainADGM(config)
         self.copy_weights = self.model.copy_weights
         self._optimizer = chainer.optimizers.Adam(alpha=LEARNING_RATE).setup(self.model)

@@ -1,6 +1,6 @@
-"""An ADGM as one writes it in PyTorch: inputs tiled K times for the sum over the classes, y a one-hot matrix.
+"""An ADGM as usually written in PyTorch: inputs are tiled K times for the sum over classes, and y is one-hot.
 
-PyTorch's own layers and functions, with one draw of a.
+It uses PyTorch's own layers and functions, and one draw of a.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""An ADGM as one writes it in Pyro: a model and a guide, the class enumerated in the guide by TraceEnum_ELBO.
+"""An ADGM as usually written in Pyro: a model and a guide. TraceEnum_ELBO enumerates the class in the guide.
 
     model   p(y) p(z) p(a|x,y,z) p(x|y,z)        guide   q(a|x) q(y|a,x) q(z|a,x,y)
 
-Enumerated in parallel, y gets an axis of its own, to which all that depends on it is broadcast. Enumerated
-sequentially, model and guide run once a class, with the same draw of a; each run's terms are weighted with q(y|a,x) per
-example, since all of them stand in the plate of the examples.
+In parallel enumeration, y gets its own axis, and every term that depends on y is broadcast to it. In sequential
+enumeration, model and guide run once per class, with the same draw of a. Each run's terms are weighted with q(y|a,x)
+per example, because all of them stand in the plate of the examples.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ class PyroADGM:
 class PyroParallel:
     """The peer: Pyro's loss and gradients, PyTorch's Adam, one minibatch.
 
-    One Adam of PyTorch's for all parameters is faster than `SVI` with Pyro's, which makes one for each (by 6 % of a
-    step at K = 10). Pyro's checks of arguments and shapes are off, for speed.
+    PyTorch's Adam handles all parameters at once. It is faster than `SVI` with Pyro's Adam, which makes one optimiser
+    per parameter (by 6 % of a step at K = 10). Pyro's checks of arguments and shapes are off, for speed.
     """
 
     enumerate_y = "parallel"
@@ -78,7 +78,7 @@ class PyroParallel:
         torch.set_num_threads(threads)
         torch.manual_seed(seed)
         pyro.enable_validation(False)
-        # Pyro keeps parameters by name for the whole process: those of an earlier peer would take the place of ours.
+        # Pyro keeps parameters by name for the whole process, so that an earlier peer's would replace ours.
         pyro.clear_param_store()
         self.model = PyroADGM(config, self.enumerate_y)
         self.copy_weights = self.model.networks.copy_weights
@@ -90,7 +90,7 @@ class PyroParallel:
 
     def unlabelled_step(self) -> None:
         self._optimizer.zero_grad()
-        # Not `differentiable_loss`, which would keep the graphs of all classes when they come one after the other.
+        # `differentiable_loss` would keep the graphs of all classes in sequential enumeration.
         self.model.elbo.loss_and_grads(self.model.model, self.model.annotated_guide, self._x)
         self._optimizer.step()
 

@@ -1,4 +1,4 @@
-"""gsbench's weights as the peers' networks have them: first layers not split but concatenated over their inputs."""
+"""Converts gsbench's weights for the peers, whose first layers are not split over inputs but take them concatenated."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 def concatenated_weights(model: Any) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
     """The layers (W [out, in], b [out]) of each network of a gsbench model, by the network's name.
 
-    The columns of a first W stand in the order in which the model names the network's inputs: a, x, y of q(z|a,x,y); y,
-    z of p(x|y,z); x, y, z of p(a|x,y,z).
+    The columns of a first W follow the order in which the model names the network's inputs: a, x, y for q(z|a,x,y);
+    y, z for p(x|y,z); x, y, z for p(a|x,y,z).
     """
     layers = {}
     for network in model.networks:

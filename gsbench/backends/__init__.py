@@ -61,8 +61,8 @@ class Format(NamedTuple):
     wide_itemsize: int
 
 
-# bfloat16 and float16 are for products and hidden activations alone. tf32 is float32 whose products round their operands
-# to 10 bits of mantissa, on the tensor cores of a CUDA device; float32 does not.
+# bfloat16 and float16 are for products and hidden activations alone. tf32 is float32 with products that round their
+# operands to 10 bits of mantissa, on the tensor cores of a CUDA device; float32 does not.
 DTYPES = {
     "float32": Format(4, 4),
     "float64": Format(8, 8),

@@ -1,4 +1,4 @@
-"""A case made ready to be measured: the model, one minibatch on the device, and what is timed as plain calls."""
+"""A case ready to be measured: the model, one minibatch on the device, and plain calls to be timed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gsbench.training.trainer import Trainer, Training, papers_alpha
 
 
 def random_batch(settings: Settings) -> Batch:
-    """A minibatch of random pixels and labels, on the host: for memory, which does not depend on their values."""
+    """A minibatch of random pixels and labels, on the host. Memory does not depend on their values."""
     rng = np.random.default_rng(settings.seed)
     x = (rng.random((2, settings.batch, N_PIXELS)) < 0.2).astype(np.float32)
     return Batch(x[0], rng.integers(settings.n_classes, size=settings.batch), x[1])
@@ -43,7 +43,7 @@ def make_model(bk: Backend, settings: Settings) -> Model:
 def make_training(
     settings: Settings, recipe: Recipe, dataset: Dataset, parts: Split, labels_only: bool = False
 ) -> Training:
-    """A run of the case at its first step. A recipe without α gets the papers'.
+    """A run of the case at its first step. If the recipe has no α, it gets the papers' value.
 
     labels_only   trains q(y|a,x) alone, on the labels alone
     """
@@ -104,7 +104,7 @@ class Case:
         self.bk.backward(loss(self.model, u))
 
     def calls_of_f(self) -> float:
-        """Calls of f for an example and draw of a in one bound, counted with the parameters as they are."""
+        """Calls of f per example and draw of a in one bound, counted with the current parameters."""
         x, rng = self.batch.x_unlabelled, self.bk.generator(stream_seed(self.settings.seed, FIXED_NOISE))
         noise = self.model.draw_noise(rng, x.shape[0], self.settings.n_mc)
         return count_calls(self.model, x, self.estimator, rng, noise)

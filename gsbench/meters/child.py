@@ -1,9 +1,9 @@
-"""A case in a fresh process: its peak memory, or the news that it does not fit, without harm to the caller.
+"""Runs a case in a fresh process and reports its peak memory, or that it does not fit. The caller stays unharmed.
 
     python -m gsbench.meters.child step < settings.json
 
 takes two full training steps (`unlabelled-step`: steps on unlabelled examples alone) on random pixels and prints one
-JSON object. Other commands that do the same with something else's steps run under the same watch.
+JSON object. The peers' processes are commands of the same form, watched in the same way.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ STEPS = {"step": "step", "unlabelled-step": "unlabelled_step"}
 class ChildResult:
     """status "ok" (with `process_peak_bytes`), "out-of-memory" or "failed" (with the reason).
 
-    `process_start_bytes` is what the process held before its first step: libraries, model and minibatch.
+    `process_start_bytes` counts the libraries, the model and the minibatch: the process's memory before its first step.
     """
 
     status: str
@@ -55,7 +55,7 @@ class ChildResult:
 
 
 def _watch(process: subprocess.Popen[bytes], limit_bytes: int | None, timeout_seconds: float) -> ChildResult | None:
-    """Waits for the process. Kills it, and says why, once it holds more than the limit or takes too long."""
+    """Waits for the process. Kills it and says why if it exceeds the memory limit or the time limit."""
     watched = psutil.Process(process.pid)
     deadline = time.monotonic() + timeout_seconds
     while process.poll() is None:
@@ -73,7 +73,7 @@ def _watch(process: subprocess.Popen[bytes], limit_bytes: int | None, timeout_se
 
 
 def own_command(timed: str = "step") -> list[str]:
-    """The command whose steps are those of a `Case`: `timed` is one of `STEPS`."""
+    """The command that takes a `Case`'s steps. `timed` is one of `STEPS`."""
     return [sys.executable, "-W", "ignore", "-m", "gsbench.meters.child", timed]
 
 
@@ -85,8 +85,8 @@ def run_in_child(
 ) -> ChildResult:
     """Two steps of the case in a fresh process that may hold `limit_bytes` of host memory (None: any number).
 
-    command   what is run; it reads the settings from its standard input and prints a `ChildResult`, as `main` does.
-              None: full training steps of gsbench's own
+    command   reads the settings from its standard input and prints a `ChildResult`, as `main` does.
+              None: gsbench's own full training steps
     """
     with (
         tempfile.TemporaryFile("w+") as given,
@@ -96,7 +96,7 @@ def run_in_child(
         release_memory()  # the fresh process may need it
         json.dump(dataclasses.asdict(settings), given)
         given.seek(0)
-        # What tracing would take is no part of the peak of a process.
+        # Memory tracing takes memory itself, which must not count in the peak.
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONTRACEMALLOC"}
         command = command or own_command()
         with subprocess.Popen(command, stdin=given, stdout=out, stderr=err, env=environment) as process:
@@ -104,7 +104,7 @@ def run_in_child(
         out.seek(0), err.seek(0)
         if ended is not None:
             return ended
-        if process.returncode == -signal.SIGKILL:  # as the system ends a process when memory is short
+        if process.returncode == -signal.SIGKILL:  # the system kills a process this way when memory is short
             return ChildResult("out-of-memory", "a fresh process was killed by the system")
         if process.returncode != 0:
             last = (err.read().strip().splitlines() or ["no message"])[-1]
@@ -115,7 +115,7 @@ def run_in_child(
 def two_steps(
     step: Callable[[], object], is_out_of_memory: Callable[[BaseException], bool] = lambda e: isinstance(e, MemoryError)
 ) -> ChildResult:
-    """Takes two steps in this process and gives its peak memory, or the news that memory ran out."""
+    """Takes two steps in this process and returns its peak memory, or that memory ran out."""
     start = int(psutil.Process().memory_info().rss)
     try:
         step()

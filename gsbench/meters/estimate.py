@@ -1,4 +1,4 @@
-"""How much memory a full training step will take, before it is taken."""
+"""Estimates how much memory a full training step takes, before it is taken."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STATE_ARRAYS = 4  # of each parameter: its value, its gradient and Adam's two mo
 
 
 class _Shapes:
-    """Stands in for a backend: its parameters have a shape and no values, so that counting them takes no memory."""
+    """Stands in for a backend. Its parameters are shapes without values, so that counting them takes no memory."""
 
     relu = elu = None
 
@@ -35,7 +35,7 @@ class _Shapes:
 
 def model_of_shapes(name: str, config: ModelConfig, device: str = "cpu", dtype: str = "float32") -> Model:
     """The model `name` whose parameters are their shapes."""
-    return MODELS[name](cast(Backend, _Shapes(device, dtype)), config)  # no more of one is asked for
+    return MODELS[name](cast(Backend, _Shapes(device, dtype)), config)  # a model needs no other part of a backend here
 
 
 def _model_of(settings: Settings, more_classes: int = 0) -> Model:
@@ -63,7 +63,7 @@ def classes_at_once(settings: Settings) -> int:
 
 
 def class_rows_bytes(settings: Settings) -> int:
-    """Bytes of what has a row for each class: those rows of the parameters, their gradients and Adam's moments."""
+    """Bytes of all per-class rows: of the parameters, of their gradients and of Adam's moments."""
     more = _state_bytes(settings, _model_of(settings, more_classes=1))
     return settings.n_classes * (more - _state_bytes(settings, _model_of(settings)))
 
@@ -74,14 +74,14 @@ def estimate_step_bytes(settings: Settings, labelled: int | None = None) -> int:
     labelled    labelled examples in the minibatch; None: as many as unlabelled ones
 
     The estimate is the largest of five moments: the labelled pass, the estimator's draw, f at the values of y that are
-    live at once, the estimator's backward pass, and the last gradients. The first four have three arrays of each
-    parameter and the gradients that are known by then; the last has four, and two more of the largest parameter. Each
-    moment has rows of f, of which the labelled pass has one for each draw of a and labelled example. Each has arrays
-    with a number for each class, draw of a and example: those of the estimator (`Estimator.class_numbers`), log q of
-    both passes, and the logits or the gradients of log q. The minibatch and the networks that do not take y are there
-    all the time.
+    live at once, the estimator's backward pass, and the last gradients. The first four hold three arrays of each
+    parameter and the gradients that are known by then. The last holds four arrays of each parameter, and two more of
+    the largest. Each moment holds rows of f: the labelled pass has one for each draw of a and labelled example. Each
+    also holds arrays with one number for each class, draw of a and example: the estimator's arrays
+    (`Estimator.class_numbers`), log q of both passes, and the logits or the gradients of log q. The minibatch and the
+    networks that do not take y are live all the time.
 
-    With sparsemax, the estimate is for a support of all classes. tests/test_meters.py holds it to tracemalloc.
+    For sparsemax, the estimate assumes a support of all classes. tests/test_meters.py compares it with tracemalloc.
     """
     model, estimator = _model_of(settings), settings.make_estimator()
     labelled = settings.batch if labelled is None else labelled
@@ -101,10 +101,10 @@ def estimate_step_bytes(settings: Settings, labelled: int | None = None) -> int:
     rows = estimator.rows_at_once(model, draws)
     if estimator.frees_rows:
         left_rows, known = 0, with_y
-        known_at_f = with_y if rows < draws * settings.n_classes else 0  # those of the parts so far
+        known_at_f = with_y if rows < draws * settings.n_classes else 0  # from the parts so far
     else:
         left_rows, known_at_f = rows, 0
-        known = with_y - class_rows if estimator.y_enters == "draws" else with_y  # those of rows looked up come last
+        known = with_y - class_rows if estimator.y_enters == "draws" else with_y  # looked-up rows come last
     pixels, labelled_pixels = settings.batch * model.config.n_pixels, labelled * model.config.n_pixels
     waiting = of_labelled * model.floats_waiting_per_row
     at_f, left = rows * estimator.floats_per_row(model) + 2 * pixels, model.floats_left_per_row

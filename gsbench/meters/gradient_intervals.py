@@ -1,4 +1,4 @@
-"""Bootstrap intervals, from few independent vectors, of the squared norm of their mean, and of the mean of numbers."""
+"""Bootstrap intervals from few independent vectors: for the squared norm of their mean, and for a mean of numbers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from scipy.special import chdtri
 #   nine of ten are 0, 1 to 2,000            0.94-1.00, 0.98-1.00       0.92-0.98, 0.98-1.00
 #   t of 4 degrees of freedom, 1 to 2,000    0.92-1.00, 0.95-1.00       0.86-0.94, 0.93-0.99
 #
-# So at 99 % they cover at least 95 %, but for the variance of draws whose squares have none (the last row): there 93 %.
+# So at 99 % they cover at least 95 %. Exception: 93 % for the variance in the last row, whose squares have none.
 # With 10 blocks all is 0.01 to 0.02 less. tests/test_gradient_statistics.py repeats it in short.
 #
 # Noise in few of the draws, 20 blocks of 5, an estimator without bias, at 99 %: the share of the sets whose intervals
@@ -32,11 +32,11 @@ from scipy.special import chdtri
 #   exponential                0.08, 0.08  1.00, 1.00   0.49, 0.48  0.99, 1.00   0.95, 0.90  0.96, 0.98
 #   exp of a normal            0.09, 0.10  1.00, 1.00   0.45, 0.47  0.99, 1.00   0.93, 0.88  0.94, 0.98
 #
-# That is at a price: at 1 % three to nine intervals in ten have no upper end, at 10 % none to one in ten.
+# The price: at 1 %, three to nine intervals in ten have no upper end; at 10 %, at most one in ten.
 CONFIDENCE = 0.99
 RESAMPLES = 2000
-# The effective degrees of freedom of a mean (`freedom_of`). Below LEAST_FREEDOM hardly more than one block has what
-# there is: of another block's size nothing is known. Below FEW the bootstrap of a bias is too narrow.
+# The effective degrees of freedom of a mean (`freedom_of`). Below LEAST_FREEDOM, almost all of
+# the mean comes from one block, so its spread is unknown. Below FEW, the bootstrap of a bias is too narrow.
 LEAST_FREEDOM, FEW = 3.0, 10.0
 ROUNDING = 1e-12  # of numbers in float64
 

@@ -1,11 +1,11 @@
-"""How good an estimator's gradient is: held against the exact one, with all fixed but the draws of y.
+"""Compares an estimator's gradient with the exact one, with everything fixed except the draws of y.
 
-What the gradient is of: loss = −mean U over a minibatch. It has three parts, each told apart:
+The gradient belongs to the loss = −mean U over a minibatch. Its three parts are measured separately:
 
-    logits   by the logits of q(y|a,x), [N, B, K]
-    phi      by the parameters of the recognition networks but for those of q(y|a,x), whose gradient is an image of that
-             by the logits
-    theta    by the parameters of the generative networks
+    logits   with respect to the logits of q(y|a,x), [N, B, K]
+    phi      with respect to the parameters of the recognition networks except q(y|a,x), whose gradient follows from
+             the part "logits"
+    theta    with respect to the parameters of the generative networks
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Point:
     x            [B, D_x]
     total_draws  repetitions, each with draws of a and z of its own, for the total variance
 
-    What several estimators are held against is computed once: the parameters must stay as they are.
+    The exact gradients are computed once for all estimators, so that the parameters must not change.
     """
 
     def __init__(self, model: Model, x: Array, n_mc: int = 1, seed: int = 0, total_draws: int = 20) -> None:
@@ -52,11 +52,11 @@ class Point:
         return [self.model.draw_noise(rng, self.x.shape[0], self.n_mc) for _ in range(draws)]
 
     def rng(self) -> Generator:
-        """The generator from which an estimator draws y: the same for all, so that their errors go together."""
+        """The generator from which an estimator draws y: the same for all estimators, to correlate their errors."""
         return self.model.bk.generator(stream_seed(self.seed, DRAWS_OF_Y))
 
     def gradient(self, estimator: Estimator, rng: Generator, noise: Noise) -> Gradient:
-        """That of −mean U by the estimator, which draws from `rng`."""
+        """The estimator's gradient of −mean U, with draws from `rng`."""
         model, bk = self.model, self.model.bk
         f = model.class_bound(self.x, noise)
         value = loss(model, bound_given_noise(f, estimator, rng))
@@ -69,7 +69,7 @@ class Point:
         return parts
 
     def exact(self, estimator: Estimator) -> tuple[Gradient, Estimator]:
-        """The gradient of the exact sum that the estimator is held against, and that sum."""
+        """The gradient of the exact sum with which the estimator is compared, and this sum."""
         reference = estimator.reference() or MarginalizeStreamed()
         if reference not in self._exact:
             self._exact[reference] = self.gradient(reference, None, self.noise)
@@ -80,7 +80,7 @@ class Point:
     ) -> dict[str, float]:
         """The variance of each part with a, ε_z and y drawn anew, relative to ‖g*‖². Adds to the `seconds` of a bound.
 
-        All estimators see the same draws of a and ε_z; the exact sums over q have one variance, and it is taken once.
+        All estimators see the same draws of a and ε_z. The exact sums over q share one variance, computed once.
         """
         if estimator.exact and self._exact_total:
             return self._exact_total
@@ -95,7 +95,7 @@ class Point:
         return found
 
     def timed_gradient(self, estimator: Estimator, rng: Generator, noise: Noise, seconds: list[float]) -> Gradient:
-        self.model.bk.synchronize()  # what was asked for before is no part of it
+        self.model.bk.synchronize()  # earlier work must not be timed
         start = time.perf_counter()
         gradient = self.gradient(estimator, rng, noise)
         seconds.append(time.perf_counter() - start)

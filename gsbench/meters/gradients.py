@@ -1,6 +1,6 @@
-"""How good a gradient by sampling is against the exact one: squared bias, variance, cosine, with their intervals.
+"""Compares a sampled gradient with the exact one: squared bias, variance and cosine, with their intervals.
 
-Of n repetitions g_i in m blocks, d_i = g_i − g*, only m sums of d_i and three scalars a repetition are kept.
+There are n repetitions g_i in m blocks, and d_i = g_i − g*. Only m sums of d_i and 3n scalars are kept.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LEAST_BLOCKS = 4  # the centred kernel of fewer blocks is 0 whatever the draws
 # Host arrays are gone through in pieces that stay in the cache from the difference to the sum. Sums within a piece
 # are in the arrays' own precision, sums of pieces in float64.
 PIECE_FLOATS = 1 << 16
-GRAM_FLOATS = 1 << 20  # of each block at once: on a device a piece is a whole array
+GRAM_FLOATS = 1 << 20  # of each block at once, because on a device a piece is a whole array
 ROUNDINGS = 50  # units in the last place by which sums over one and the same gradient may differ
 
 
@@ -35,12 +35,12 @@ ROUNDINGS = 50  # units in the last place by which sums over one and the same gr
 class GradientQuality:
     """All but `exact_norm` are relative to ‖g*‖²; `cosine` is the mean of cos(g_i, g*).
 
-    squared_bias   ‖E g − g*‖², estimated without bias: without bias of the gradient it is as often negative
+    squared_bias   ‖E g − g*‖², by an unbiased estimate, which may be negative
     variance       tr(cov g)
     exact_norm     ‖g*‖
 
-    A high end is None where the draws do not bound the figure: where no two of them differed, or where the noise was in
-    hardly more than one block of them.
+    A high end is None if the draws do not bound the figure, because all of them were equal or because almost all noise
+    was in one block.
     """
 
     squared_bias: float
@@ -99,7 +99,7 @@ class GradientMoments:
         for i, (piece, exact) in enumerate(zip(_pieces(arrays), self._exact, strict=True)):
             difference = piece - exact
             squared_distance = squared_distance + _dot(difference, difference)
-            # Not from ‖d‖² and ⟨d, g*⟩: of a g_i much smaller than g* no digit would be left.
+            # Computing it from ‖d‖² and ⟨d, g*⟩ would lose all digits of a g_i much smaller than g*.
             squared_norm = squared_norm + _dot(piece, piece)
             product = product + _dot(piece, exact)
             if begins:
@@ -112,9 +112,9 @@ class GradientMoments:
         """Estimates and their bootstrap intervals over the blocks; of a single repetition (an estimator without
         draws) variance 0 and intervals of no width.
 
-        With d̄ the mean of all d_i: tr(cov) = Σ‖d_i − d̄‖²/(n − 1), squared bias ‖d̄‖² − tr(cov)/n. Where no two of
-        several repetitions differ, the variance is 0 without a high end, and the interval of the squared bias reaches
-        from 0 to no end: what a draw does that was not seen may be anything.
+        With d̄ the mean of all d_i: tr(cov) = Σ‖d_i − d̄‖²/(n − 1), squared bias ‖d̄‖² − tr(cov)/n. If several
+        repetitions are all equal, the variance is 0 without a high end, and the interval of the squared bias begins
+        at 0 and has no high end, because an unseen draw may do anything.
 
         Raises ValueError before all blocks are full.
         """
@@ -146,7 +146,7 @@ class GradientMoments:
         if self._all_alike(scalars):
             return np.array([squared.mean(), 0.0, np.inf]), np.array([0.0, 0.0, np.inf])
         gram = self._gram()
-        # Each block's mean of ‖d_i − d̄‖², not below 0 but for rounding
+        # Each block's mean of ‖d_i − d̄‖², negative only by rounding
         spreads = np.maximum(squared - 2 * gram.mean(1) + gram.mean(), 0)
         variance = spreads.mean() * n / (n - 1)
         bias = gram.mean() - variance / n
@@ -158,7 +158,7 @@ class GradientMoments:
         return np.array([bias, *ends]), np.array([variance, low, high])
 
     def _all_alike(self, scalars: np.ndarray) -> bool:
-        """Whether all repetitions are one gradient but for rounding: sums of float32 differ by more than its square."""
+        """Whether all repetitions are equal up to rounding. Sums of float32 differ by more than its square."""
         tiny = ROUNDINGS * max(array_namespace(piece).finfo(piece.dtype).eps for piece in self._exact)
         distance, norm, _ = scalars.max(0)
         allowed = (

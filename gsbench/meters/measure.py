@@ -1,6 +1,6 @@
-"""What the benchmark, the planner's calibration and training runs share: does it fit, how long, how many bytes.
+"""Measurements that the benchmark, the planner's calibration and training runs share: memory fit, times and bytes.
 
-Figures are given by their names in records.
+Figures have their names in records.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ def memory_limit(bk: Backend | None = None) -> int:
 
 @dataclass(frozen=True)
 class Fit:
-    """The bytes that something is estimated to need, and those that it may hold."""
+    """The estimated bytes of a measurement, and the limit."""
 
     estimate_bytes: int
     memory_limit_bytes: int
 
     @property
     def problem(self) -> str:
-        """Why it does not fit, to be put behind what it is; "" where it fits."""
+        """Why it does not fit, as the end of a sentence about it; "" if it fits."""
         if self.estimate_bytes <= self.memory_limit_bytes:
             return ""
         return f"needs about {self.estimate_bytes:.3g} bytes, the limit is {self.memory_limit_bytes:.3g}"
@@ -81,7 +81,7 @@ def time_figures(timed: str, batch: int, rounds: int, quartiles: Sequence[float]
 def pair_figures(
     baseline_seconds: Sequence[float], candidate_seconds: Sequence[float], seed: int = 0
 ) -> dict[str, Any]:
-    """The figures of two calls that were timed in turn, pair by pair: the ratio with its interval, and both medians."""
+    """The figures of two calls that were timed in pairs: the ratio with its interval, and both medians."""
     ratio = paired_ratio(baseline_seconds, candidate_seconds, seed=seed)
     return {
         "speedup": ratio.median,
@@ -96,5 +96,5 @@ def pair_figures(
 
 def step_peak(bk: Backend, make_step: Callable[[], Callable[[], object]]) -> dict[str, Any]:
     """The figures of the peak memory of a step, on the backend's device or else on the host; see `live_peak`."""
-    gc.collect()  # what was measured before is no part of this
+    gc.collect()  # earlier measurements must not count
     return peak_figures(live_peak(make_step, bk.memory_peak()), on_device=bk.device != "cpu")

@@ -1,8 +1,8 @@
-"""The matrix products that a case needs, from its shapes alone: those that must be done, whoever does them.
+"""Counts the matrix products that a case needs, from its shapes alone. Every implementation needs them.
 
-First layers are split over their inputs, and what does not depend on the class or the draw is multiplied once an
-example. Elementwise work and the optimiser are no matrix products. tests/test_operations.py holds the count against
-the products that the backend makes.
+First layers are split over their inputs. An input that depends on neither the class nor the draw is multiplied once per
+example. Elementwise work and the optimiser are not counted. tests/test_operations.py compares the count with the
+products that the backend makes.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class MatrixProduct:
 def products(
     model: str, config: ModelConfig, batch: int, n_mc: int, estimator: Estimator, timed: str, calls: float | None = None
 ) -> list[MatrixProduct]:
-    """The products of one unlabelled bound, forward and backward ("bound", "unlabelled-step"), or of a full training
-    step ("step"), which has the labelled bound and its classifier too: f at one class, the logits shared by both.
+    """The products of an unlabelled bound ("bound", "unlabelled-step") or of a full training step ("step"), forward and
+    backward. A full step adds the labelled bound, which evaluates f at one class, and the classifier on its logits.
 
     model   a name in `MODELS`
     batch   B, the unlabelled examples, and as many labelled ones in a step
@@ -74,11 +74,11 @@ def _network_products(network: Network, batch: int, n_mc: int, calls: float, y_e
     |---|---|---|
     | W_x | B | none: pixels are constants |
     | W_a | N·B | yes |
-    | W_y | N·C·B, or no product at all | as `_y_products` has it |
+    | W_y | N·C·B, or no product at all | see `_y_products` |
     | W_z | N·C·B | yes |
-    | later layers | those of the sum of the first layer's terms | yes |
+    | later layers | the rows of the sum of the first layer's terms | yes |
 
-    C is `calls`. Classes that are the same for all draws ("classes") have no N of their own, which counts in M2, where
+    C is `calls`. Classes that are the same for all draws ("classes") add no factor N. This matters in M2, whose
     q(z|x,y) then has C·B rows.
     """
     draws = {"x": 1, "a": n_mc, "y": 1 if y_enters == "classes" else n_mc, "z": n_mc}
@@ -108,9 +108,9 @@ def _layer_products(rows: int, shape: tuple[int, int], input_gradient: bool) -> 
 
 
 def _y_products(rows: int, shape: tuple[int, int], y_enters: str) -> Iterator[MatrixProduct]:
-    """y W_y and ∂/∂W_y = yᵀ g, of a soft y alone; ∂/∂y = g W_yᵀ, of every y with a gradient, for all its K entries.
+    """y W_y and ∂/∂W_y = yᵀ g for a soft y; ∂/∂y = g W_yᵀ, for all K entries, for every y that has a gradient.
 
-    y [rows, K], W_y [K, H], g [rows, H]. For a hard y the first is a look-up of rows and the second adds rows up.
+    y [rows, K], W_y [K, H], g [rows, H]. For a hard y, y W_y is a look-up of rows and yᵀ g adds rows up.
     """
     n_classes, units = shape
     if y_enters == "soft":

@@ -1,4 +1,4 @@
-"""How busy other programs kept the machine while something was measured: what makes times noisy."""
+"""Measures how busy other programs keep the machine during a measurement, because they make times noisy."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import time
 import psutil
 
 IDLE = ("idle", "iowait")
-SHORTEST_SECONDS = 0.5  # of shorter times the system's clock ticks, of 10 ms, tell little
+SHORTEST_SECONDS = 0.5  # the system counts in ticks of 10 ms, too coarse for less
 TWICE = ("guest", "guest_nice")  # Linux counts a guest's time as its host process's too
 
 
 class OtherPrograms:
-    """A meter of the processor time that goes to others: to all but this process and its children that have ended, and,
-    where the machine is a virtual one, to its host's other guests.
+    """Measures processor time of other programs: all but this process and its children that have ended. On a virtual
+    machine, time that the host gives to its other guests counts too.
     """
 
     def __init__(self) -> None:
         self._last = self._reading()
 
     def cores(self) -> float | None:
-        """How many cores they kept busy since the last call, or since the meter was made: others' seconds a second.
-        None within half a second, of which nothing can be told.
+        """Mean number of cores that other programs kept busy since the last call, or since the meter was made.
+        None if less than half a second has passed, because the system's clock is too coarse for that.
         """
         before, self._last = self._last, self._reading()
         (others, at), (others_before, at_before) = self._last, before

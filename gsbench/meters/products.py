@@ -1,4 +1,4 @@
-"""The machine's peak of matrix products, measured in turn with a case: the share of it that the case reaches."""
+"""Measures the machine's peak rate of matrix products, in turn with a case, and the share that the case reaches."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from gsbench.meters.seconds import CONFIDENCE, bootstrap_median, seconds_of
 
 SQUARES = (MatrixProduct(1024, 1024, 1024), MatrixProduct(2048, 2048, 2048))
 LEAST_RUNS = 20
-# The rate no longer rises with the rows long before, and the arrays of more would not fit beside the case's own.
+# The rate stops rising at far fewer rows, and larger arrays would not fit beside the case's own.
 MOST_ROWS = 20_000
 
 
 def largest_product(found: Iterable[MatrixProduct]) -> MatrixProduct:
-    """The product with the most operations, the first of equal ones; of its rows m at most 20,000."""
+    """The product with the most operations (the first of equal ones), with its rows m limited to 20,000."""
     largest = max(found, key=lambda product: product.operations)
     return dataclasses.replace(largest, m=min(largest.m, MOST_ROWS))
 
@@ -49,7 +49,7 @@ def product_call(bk: Backend, product: MatrixProduct) -> Callable[[], None]:
 class PeakFraction:
     """fraction = operations / (median seconds of the case × peak), with a bootstrap interval over the rounds.
 
-    peak_product                            the product that came to the highest rate
+    peak_product                            the product that reached the highest rate
     peak_operations_per_second              its rate in its fastest run
     peak_operations_per_second_median       its rate in its median run
     """
@@ -64,14 +64,14 @@ class PeakFraction:
 
 
 class CaseAmongProducts:
-    """Times a case in turn with matrix products. Each call of the object is one round: the case once, and each product
-    as often as it takes for 20 runs of each, evenly spread, by the end of `rounds` rounds, and once at least.
+    """Times a case in turn with matrix products. Each call of the object is one round: the case runs once, each product
+    at least once. Each product has run at least 20 times after `rounds` rounds, spread evenly over them.
 
     case       waits for its device before it returns
-    products   what each product is and its call, by `product_call`
+    products   each product and its call, made by `product_call`
 
-    The peak is the highest rate of any single run. That is the most demanding reading: a disturbed machine lowers the
-    case's fraction and never raises it.
+    The peak is the highest rate of any single run. This is the strictest choice: a disturbed machine can lower the
+    case's fraction and never raise it.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class CaseAmongProducts:
 
     @property
     def median_seconds(self) -> float:
-        """The case's."""
+        """The case's median time."""
         return float(np.median(self.case_seconds))
 
     def fraction(self, operations: int, confidence: float = CONFIDENCE, seed: int = 0) -> PeakFraction:

@@ -1,4 +1,4 @@
-"""Ratios of times, measured in pairs: what survives a noisy machine."""
+"""Ratios of times, measured in pairs because ratios survive a noisy machine."""
 
 from __future__ import annotations
 
@@ -29,15 +29,16 @@ class Ratio:
     pairs: int
 
 
-# Of few values, the percentile bootstrap of a median covers less than its name says: at 95 %, 87 % of the true ratios
-# with 7 pairs and 89 % with 15 (an estimator against itself). At 99 % it covers at least 95 % (tests/test_meters.py).
+# With few values, the percentile bootstrap of a median covers less than its nominal share. At 95 %, it covers 87 % of
+# the true ratios with 7 pairs and 89 % with 15 (an estimator compared with itself). At 99 %, it covers at least 95 %
+# (tests/test_meters.py).
 CONFIDENCE = 0.99
 
 
 def bootstrap_median(values: np.ndarray, confidence: float = CONFIDENCE, seed: int = 0) -> tuple[float, float]:
     """The percentile bootstrap interval of the median of `values` [n], from 2,000 resamples."""
     with warnings.catch_warnings():
-        # SciPy 1.15 renamed random_state to rng and warns of the old name some day; the oldest knows only that.
+        # SciPy 1.15 renamed random_state to rng and will warn of the old name, the only one the oldest SciPy has.
         warnings.simplefilter("ignore", DeprecationWarning)
         interval = stats.bootstrap(
             (values,),
@@ -53,7 +54,7 @@ def bootstrap_median(values: np.ndarray, confidence: float = CONFIDENCE, seed: i
 def paired_ratio(
     baseline_seconds: Sequence[float], candidate_seconds: Sequence[float], confidence: float = CONFIDENCE, seed: int = 0
 ) -> Ratio:
-    """baseline / candidate of times that were taken in turn, pair by pair: above 1 where the candidate is faster."""
+    """baseline / candidate, for times taken in pairs: above 1 if the candidate is faster."""
     log_ratio = np.log(baseline_seconds) - np.log(candidate_seconds)
     low, high = bootstrap_median(log_ratio, confidence, seed)
     median = float(np.exp(np.median(log_ratio)))

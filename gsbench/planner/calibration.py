@@ -15,7 +15,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from gsbench.backends import load_backend
+from gsbench.backends import default_backend
 from gsbench.data import load_dataset
 from gsbench.estimators import baseline_fields, parse_estimator
 from gsbench.limits import available_cores
@@ -41,7 +41,7 @@ def calibrate(
     classes: Sequence[int] = CLASSES,
     *,
     storage: str | Path = ".benchmarks",
-    backend: str = "chainer",
+    backend: str | None = None,
     threads: int | None = None,
     quiet: bool = False,
 ) -> Path:
@@ -64,13 +64,13 @@ def calibrate(
         "marginalize" if batch_norm else "marginalize-streamed"
     ]
     names = list(dict.fromkeys([exact[0], *asked]))
-    more: dict[str, Any] = {"backend": backend, "threads": threads, "dataset": "synthetic", "labelled_per_class": 1}
+    more: dict[str, Any] = {"backend": backend or default_backend(), "threads": threads, "dataset": "synthetic", "labelled_per_class": 1}
     # Cheap ones follow one another: within seconds a machine keeps its speed, within a dear one's it may not.
     asked_for = [(name, k) for k in sorted(set(classes)) for name in names]
     by_work = sorted(asked_for, key=lambda case: float(columns("step", shape, *case)[1]))
     cases = [shape.settings(name, k, **more) for name, k in by_work]
     keep_memory()
-    bk = load_backend(backend, shape.device, shape.dtype)
+    bk = cases[0].make_backend()
     bar = tqdm(total=2 * len(cases), desc="calibrating", unit="case", disable=quiet, dynamic_ncols=True)
     with threadpool_limits(threads), bar:
         run = _Calibration(bk, RecordFile(Path(storage) / "records" / f"{new_run_id()}.jsonl"), bar)

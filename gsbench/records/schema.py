@@ -1,4 +1,4 @@
-"""The fields of a record, each with what it may hold: one table, by which records are checked when they are read."""
+"""The fields of a record with their allowed values: one table, which checks records when they are read."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from gsbench.values import Range, shown
 
 LONGEST = 200  # characters of a name
 LONGEST_REASON = 100_000
-DEEPEST = 20  # lists in lists: of a field that is not in the table
+DEEPEST = 20  # lists in lists, in a field that is not in the table
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What a field may hold: `allowed` says it in words, `holds` tests a value that is not null."""
+    """The values that a field may hold: `allowed` in words, `holds` as a test of a value that is not null."""
 
     allowed: str
     holds: Callable[[Any], bool]
@@ -39,19 +39,19 @@ def text(least: int = 0, most: int = LONGEST) -> Kind:
 
 
 def number(least: float, most: float) -> Kind:
-    """A finite number; true and false are none."""
+    """A finite number. true and false are not numbers."""
     return Kind(f"a number from {least:g} to {most:g}", lambda v: _is_number(v) and least <= v <= most)
 
 
 def whole(least: float, most: float = 1e15) -> Kind:
-    """A whole number. 10.0 is one, as not every program that writes JSON tells it from 10."""
+    """A whole number. 10.0 counts as whole, because some programs that write JSON do not distinguish it from 10."""
     return Kind(
         f"a whole number from {least:g} to {most:g}", lambda v: _is_number(v) and least <= v <= most and v == int(v)
     )
 
 
 def listed(kind: Kind, nulls: bool = False) -> Kind:
-    """A list of what `kind` allows, or of nulls too."""
+    """A list of values that `kind` allows, or also of nulls."""
 
     def holds(value: Any) -> bool:
         return isinstance(value, list) and all(kind.holds(v) if v is not None else nulls for v in value)
@@ -80,7 +80,7 @@ NAME, TEXT = text(1), text()
 FLAG = Kind("true or false", lambda v: isinstance(v, bool))
 FINITE = number(0, 1.7e308)
 COUNT, FROM_ZERO, BYTES = whole(1), whole(0), whole(0, 1e30)
-MEASURED = number(1e-12, 1e12)  # what cannot be 0, as the time of a step
+MEASURED = number(1e-12, 1e12)  # cannot be 0, such as the time of a step
 AMOUNT = number(0, 1e12)
 SHARE = number(0, 1)
 SQUARED = number(-1e30, 1e30)  # an unbiased estimate of a square may be negative
@@ -93,7 +93,7 @@ OF_A_PART = {
     "exact_norm": number(0, 1e30),
 }
 
-# The lists of a training run's evaluations; all of one record are of one length.
+# The lists of a training run's evaluations. All lists of a record have the same length.
 CURVES: dict[str, Kind] = {
     "curve_step": ascending(FROM_ZERO),
     "curve_epoch": ascending(AMOUNT),
@@ -105,8 +105,8 @@ CURVES: dict[str, Kind] = {
 
 
 def _of_setting(s: Setting) -> Kind:
-    """What a setting may be in a record. Its range may have been wider in an older version: of that the sign counts,
-    and whether it is a share.
+    """The values of a setting in a record. Older versions may have allowed a wider range, so that only two things are
+    checked: its sign, and whether it is a share.
     """
     if s.kind is float or s.filled:
         is_share = isinstance(s.check, Range) and 1 in (s.check.most, s.check.below)
@@ -117,7 +117,7 @@ def _of_setting(s: Setting) -> Kind:
 
 
 def _of_estimators() -> dict[str, Kind]:
-    """The same of the estimators' own settings."""
+    """The values of the estimators' own settings in a record."""
     kinds = {int: COUNT, float: FINITE, str: TEXT, bool: FLAG}
     return {
         f"estimator_{field.name}": kinds[kind_of(get_type_hints(made)[field.name])[0]]
@@ -126,7 +126,7 @@ def _of_estimators() -> dict[str, Kind]:
     }
 
 
-REQUIRED = ("run_id", "group", "case", "status")  # of all other fields each may be null
+REQUIRED = ("run_id", "group", "case", "status")  # every other field may be null
 
 # Every field that gsbench writes. A field that is not here may hold anything.
 FIELDS: dict[str, Kind] = {
@@ -142,7 +142,7 @@ FIELDS: dict[str, Kind] = {
         for declared in (Settings, ModelConfig, Recipe, RunSettings)
         for s in settings_of(declared).values()
     },
-    "seed": whole(0, 1e38),  # numbers that NumPy does not hold are seeds in records from before
+    "seed": whole(0, 1e38),  # older records have seeds too large for NumPy
     **_of_estimators(),
     **dict.fromkeys((*FLAGS, "baseline_exact_sum"), FLAG),
     "work": TEXT,
@@ -151,7 +151,7 @@ FIELDS: dict[str, Kind] = {
     "state": NAME,
     "training_steps": FROM_ZERO,
     "training_estimator": TEXT,
-    # what a training run tells of its optimiser
+    # a training run's optimiser
     **dict.fromkeys(("adam_beta2", "adam_epsilon"), SHARE),
     "adam_epsilon_form": TEXT,
     # times

@@ -1,4 +1,4 @@
-"""What makes a sweep's runs: the workers of this machine, or of any Dask cluster."""
+"""The workers that make a sweep's runs: processes on this machine, or any Dask cluster."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from gsbench.settings.run import RunSettings
 THREADS, CARD = "threads", "card"  # what workers declare and runs ask for, as Dask resources
 SCHEDULER_SECONDS = 30.0  # to wait for a scheduler's answer
 WORKERS_SECONDS = 60.0  # to wait for a cluster's first worker
-# A terminal's Ctrl-C reaches all processes, and a batch system's SIGTERM too; it is the driver that asks the workers to
-# stop.
+# A terminal's Ctrl-C and a batch system's SIGTERM reach all processes. Workers ignore them: the driver stops them.
 NO_SIGNALS = "import signal; [signal.signal(s, signal.SIG_IGN) for s in (signal.SIGINT, signal.SIGTERM)]"
 
 
@@ -29,9 +28,9 @@ def local_client(workers: int, threads: int) -> Iterator[Any]:
     import dask
 
     config = {
-        # A worker that was killed is started again, which on a busy machine takes longer than the usual 15 s.
+        # Dask restarts a killed worker. On a busy machine that takes longer than the usual 15 s.
         "distributed.deploy.lost-worker-timeout": "1 hour",
-        "distributed.worker.profile.enabled": False,  # a look every 10 ms at what runs are measured at
+        "distributed.worker.profile.enabled": False,  # the profiler samples every 10 ms and would disturb measurements
     }
     with dask.config.set(config), _cluster(workers, threads) as cluster, distributed.Client(cluster) as client:
         yield client
@@ -43,17 +42,17 @@ def _cluster(workers: int, threads: int) -> Any:
         threads_per_worker=1,
         processes=True,
         resources={THREADS: threads, CARD: 1},
-        memory_limit=0,  # whether a run fits is asked before it begins
+        memory_limit=0,  # no limit: a run checks that it fits before it begins
         preload=[NO_SIGNALS],
         scheduler_kwargs={"dashboard": False},
-        dashboard_address="127.0.0.1:0",  # it listens all the same: at any free port, to this machine alone
+        dashboard_address="127.0.0.1:0",  # it listens even so: any free port, this machine alone
         silence_logs=logging.CRITICAL,
     )
 
 
 @contextlib.contextmanager
 def remote_client(address: str) -> Iterator[Any]:
-    """A client of the cluster whose scheduler is at an address. Raises ValueError where none answers."""
+    """A client of the cluster whose scheduler is at this address. Raises ValueError if none answers."""
     distributed = import_distributed()
     try:
         client = distributed.Client(address, timeout=SCHEDULER_SECONDS)
@@ -64,7 +63,7 @@ def remote_client(address: str) -> Iterator[Any]:
 
 
 def import_distributed() -> Any:
-    """Raises ValueError, with what to do, where Dask's distributed is not installed."""
+    """Raises ValueError that says what to do if Dask's distributed is not installed."""
     try:
         import distributed
     except ImportError:
@@ -73,7 +72,7 @@ def import_distributed() -> Any:
 
 
 def check_workers(client: Any, runs: Sequence[RunSettings]) -> None:
-    """Raises ValueError where no worker of the cluster has what a run asks for: it would wait for ever."""
+    """Raises ValueError if no worker offers the resource that a run asks for, because the run would wait for ever."""
     distributed = import_distributed()
     try:
         client.wait_for_workers(1, timeout=WORKERS_SECONDS)
@@ -92,7 +91,7 @@ def check_workers(client: Any, runs: Sequence[RunSettings]) -> None:
 
 
 def workers_offers(client: Any) -> list[tuple[dict[str, float], int]]:
-    """Of each worker of the cluster, what it declared and how many tasks it takes at a time."""
+    """For each worker of the cluster, the resources it declared and the number of tasks it takes at a time."""
     return list(client.run_on_scheduler(_offers))
 
 

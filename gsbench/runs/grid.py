@@ -1,4 +1,4 @@
-"""Grids of runs: options of which some are lists, from the command line or a TOML file."""
+"""Grids of runs: options from the command line or a TOML file, some of them lists of values."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Options = dict[str, Any]
 
 
 def read_grids(path: Path) -> list[Options]:
-    """The grids of a TOML file: its table [grid], and each table [[also]] with [grid]'s values where it names none.
+    """The grids of a TOML file: its table [grid], and its tables [[also]], each completed with the values of [grid].
 
-    Raises ValueError where the file cannot be read, is no TOML or has something else in it.
+    Raises ValueError if the file cannot be read, is no TOML or has any other content.
     """
     try:
         # Editors of Windows begin a file with a byte order mark.
@@ -35,7 +35,7 @@ def read_grids(path: Path) -> list[Options]:
         raise ValueError(f"cannot read {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no TOML file: {error}") from None
-    except ValueError:  # Python's own, which reads no longer ones
+    except ValueError:  # Python refuses longer integers
         raise ValueError(f"{path} has an integer of more than 4,300 digits; allowed are those <= {LARGEST}") from None
     except RecursionError:
         raise ValueError(f"{path} is nested too deeply to be read; allowed are lists of values, not of lists") from None
@@ -49,10 +49,10 @@ def read_grids(path: Path) -> list[Options]:
 
 
 def make_runs(grids: Iterable[Mapping[str, Any]], data_dir: str | Path | None = None) -> list[RunSettings]:
-    """All combinations of the values of each grid, a list being several values; each run once.
+    """All combinations of the values of each grid, without repeated runs. A list gives several values.
 
-    One seed after the other and small K first, so that a sweep that is stopped has whole rows. Where K is not named, it
-    is what the data set has by default. Raises ValueError, before any work, where one of the runs cannot be made.
+    Runs are sorted by seed, then by K, so that a sweep that is stopped has whole rows. K defaults to the data set's
+    default. Raises ValueError, before any work, if one of the runs cannot be made.
     """
     runs: dict[str, RunSettings] = {}
     for grid in grids:

@@ -1,4 +1,4 @@
-"""A training run that keeps its record in a store: it stops at any step, and goes on where it stopped."""
+"""A training run that keeps its record in a store. It can stop at any step and resume there."""
 
 from __future__ import annotations
 
@@ -41,24 +41,24 @@ def run_training(
     checkpoint_seconds: float = 60.0,
     wait: bool = False,
 ) -> dict[str, Any]:
-    """Makes a run, or goes on with it from its checkpoint, and returns its flat record, which is in the store too.
+    """Makes a run, or resumes it from its checkpoint. Writes its flat record into the store and returns it.
 
-    A run that is in the store, finished, is not made again. Where `stop()` says so after a step, the run writes its
-    checkpoint and returns its record with status "unfinished". A loss that is not finite ends it as "diverged", memory
-    that does not suffice as "too-large" or "out-of-memory"; what fails otherwise is recorded as "failed" and raised.
-    What fails before it has an evaluation of its own keeps the figures of the record that it replaces. A checkpoint
-    that is damaged or of other data is such a failure: DataFileError, which names the file and says what to do.
+    A run that the store holds as finished is not made again. If `stop()` is true after a step, the run writes its
+    checkpoint and returns its record with status "unfinished". A loss that is not finite ends the run as "diverged".
+    Too little memory ends it as "too-large" or "out-of-memory". Any other error is recorded as "failed" and raised.
+    A run that fails before its first evaluation keeps the figures of the record that it replaces. A checkpoint that is
+    damaged or belongs to other data raises DataFileError, which names the file and says what to do.
 
-    stop                  asked after every step
-    checkpoint_seconds    of wall-clock time between checkpoints
-    wait                  what to do where another process makes the same run: wait for it, or raise TimeoutError
+    stop                  called after every step
+    checkpoint_seconds    wall-clock time between checkpoints
+    wait                  if another process makes the same run: wait for it (True) or raise TimeoutError (False)
     """
     CHECKPOINT_SECONDS.check("checkpoint_seconds", checkpoint_seconds)
     key = settings.key
     try:
         with store.lock(key, wait):
             if store.finished(key):
-                store.drop_checkpoint(key)  # a process that is killed right after its last record leaves it
+                store.drop_checkpoint(key)  # a process killed right after its last record leaves one
                 return store.record(key) or {}
             keep_memory()
             with threadpool_limits(settings.case.threads):
@@ -69,8 +69,8 @@ def run_training(
 
 
 class _StoredRun(TrainingRun):
-    """A run under way whose record, checkpoint and images are in a store. `meta` is what the checkpoint holds beside
-    the arrays.
+    """A run under way whose record, checkpoint and images are in a store. A checkpoint holds arrays and `meta`, all the
+    rest.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class _StoredRun(TrainingRun):
             raise DataFileError(f"{error}; {advice}") from error
 
     def _begin_or_go_on(self, dataset: Dataset) -> None:
-        """The run before its first step, or where its checkpoint was."""
+        """Sets the run before its first step, or at its checkpoint."""
         found = self.store.checkpoint(self.key)
         if found is None:
             self.begin(dataset)

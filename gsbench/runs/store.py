@@ -13,14 +13,14 @@ from gsbench.data import DataFileError
 from gsbench.data.locations import read_arrays
 from gsbench.files import write_whole
 
-# Statuses that a run ends with for good: the same settings would give the same. What failed is tried again.
+# Final statuses: the same settings would give the same result. Failed runs are tried again.
 FINISHED = ("ok", "diverged")
 FAILED = ("failed", "too-large", "out-of-memory")
 RECORD, CHECKPOINT, IMAGES, LOCK = "record.jsonl", "checkpoint.npz", "images.npz", "lock"
 META = "meta"  # in a checkpoint, beside the arrays: JSON
 BEGIN_ANEW = "delete the checkpoint, and the same command begins the run anew"
 
-# What is read of a record, where it has it.
+# The fields that are read from a record, if present.
 _NUMBER = (int, float, type(None))
 _READ: dict[str, tuple[type, ...]] = {
     "status": (str,), "reason": (str,), "step": (int, type(None)), "epoch": _NUMBER, "train_seconds": _NUMBER,
@@ -29,8 +29,8 @@ _READ: dict[str, tuple[type, ...]] = {
 
 
 class Store:
-    """A folder of runs. What a run writes is its own, and written whole or not at all: any number of processes, on any
-    machines that share the folder, may add to it, and it can be read at any time.
+    """A folder of runs. Each run writes only its own files, completely or not at all. So any number of processes, on
+    any machines that share the folder, may add to it, and it can be read at any time.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -40,16 +40,16 @@ class Store:
         return self.folder / key
 
     def lock(self, key: str, wait: bool = True) -> FileLock:
-        """Whoever makes a run holds its lock; the system takes it back from a process that is killed."""
+        """The lock that a process holds while it makes the run. The system releases it if the process is killed."""
         self.run(key).mkdir(parents=True, exist_ok=True)
         return FileLock(self.run(key) / LOCK, timeout=-1 if wait else 0)
 
     def record(self, key: str) -> dict[str, Any] | None:
-        """The run's record, or None where there is none that can be read: such a run counts as unfinished."""
+        """The run's record, or None if no record can be read. Such a run counts as unfinished."""
         return self._record(key)[0]
 
     def problem(self, key: str) -> str:
-        """Why the run's record cannot be read, or "" where it can or there is none."""
+        """Why the run's record cannot be read; "" if it can be read or does not exist."""
         return self._record(key)[1]
 
     def _record(self, key: str) -> tuple[dict[str, Any] | None, str]:
@@ -68,7 +68,7 @@ class Store:
         return record, ""
 
     def with_figures_kept(self, key: str, failure: dict[str, Any]) -> dict[str, Any]:
-        """The record of a failure, with what the record that it replaces has measured and it has not."""
+        """The record of a failure, with the figures that it lacks taken from the record that it replaces."""
         return {**(self.record(key) or {}), **failure}
 
     def finished(self, key: str) -> bool:
@@ -85,9 +85,9 @@ class Store:
         write_whole(self.run(key) / CHECKPOINT, lambda file: np.savez(file, **whole))
 
     def checkpoint(self, key: str) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-        """Arrays and what stands beside them, or None where there is no checkpoint.
+        """The checkpoint's arrays and meta data, or None if there is no checkpoint.
 
-        Raises DataFileError, which names the file and says what to do, where it is damaged.
+        Raises DataFileError, which names the file and says what to do, if it is damaged.
         """
         path = self.run(key) / CHECKPOINT
         try:
@@ -105,7 +105,7 @@ class Store:
         return arrays, meta
 
     def refusal(self, key: str, problem: str) -> DataFileError:
-        """The error of a checkpoint that a run cannot go on from."""
+        """The error of a checkpoint from which a run cannot resume."""
         return DataFileError(f"{self.run(key) / CHECKPOINT} is not a checkpoint of this run: {problem}; {BEGIN_ANEW}")
 
     def drop_checkpoint(self, key: str) -> None:

@@ -23,7 +23,7 @@ _stopped: set[str] = set()  # on a worker: the sweeps whose runs are to stop
 
 
 class Watcher(Protocol):
-    """Who follows a sweep."""
+    """Is told how a sweep goes on."""
 
     def look(self, under_way: Sequence[RunSettings]) -> None:
         """These runs are being made; called every few seconds."""
@@ -44,13 +44,13 @@ def run_sweep(
     checkpoint_seconds: float = 60.0,
     watcher: Watcher | None = None,
 ) -> list[dict[str, Any]]:
-    """Makes the runs that the store has not, and returns the records of all, in the order of `runs`.
+    """Makes the runs that the store does not hold yet. Returns all records, in the order of `runs`.
 
-    One task of the cluster is one run, which goes on from its checkpoint where a worker before it was lost. What fails
-    is recorded as such and stops nothing. Interrupted, it asks the runs under way to stop with a checkpoint.
+    One task of the cluster is one run. If its worker is lost, another worker resumes it from its checkpoint. A run that
+    fails is recorded as failed, and the others go on. An interrupted sweep asks its runs to stop with a checkpoint.
 
-    A run's folder is written by its worker. Where that is on another file system, the record comes back with the
-    result and is written here, so that each run is recorded once.
+    A worker writes its run's folder. If the worker uses another file system, the record comes back with the result and
+    is written here, so that each run is recorded once.
     """
     left = [settings for settings in runs if not store.finished(settings.key)]
     if left:
@@ -65,9 +65,9 @@ def run_sweep(
 
 
 class _Sweep:
-    """A sweep under way. The cluster has no more of its runs than it can make at once.
+    """A sweep under way. It gives the cluster no more runs than the cluster can make at once.
 
-    For Dask holds the death of a worker against all that waited for that worker, and gives a task up after a few.
+    The reason: Dask counts a worker's death as a failure of every task waiting there, and drops a task after a few.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class _Sweep:
                     self.watcher.end(settings, record)
 
     def _submit(self, waiting: list[RunSettings]) -> None:
-        """Gives the cluster as many of the runs as it has room for, the first ones first."""
+        """Gives the cluster as many runs as it has room for, in order."""
         offers = workers_offers(self.client) if waiting else []
         for settings in list(waiting):
             name, amount = need(settings)
@@ -105,7 +105,7 @@ class _Sweep:
                 self.under_way[future] = settings
 
     def _ended(self, seconds: float) -> list[Any]:
-        """Waits for futures to end, so long at most."""
+        """The futures that have ended. Waits for the first one for at most `seconds`."""
         until = time.monotonic() + seconds
         while True:
             ended = [future for future in self.under_way if future.status != "pending"]
@@ -114,7 +114,7 @@ class _Sweep:
             time.sleep(0.05)
 
     def _settle(self, settings: RunSettings, future: Any) -> dict[str, Any]:
-        """The record of a run that ended, put into the store where its worker could not."""
+        """The record of a run that ended. It is written into the store if the worker could not do so."""
         try:
             if future.status == "cancelled":
                 raise RuntimeError("the cluster gave the run up")
@@ -139,7 +139,7 @@ class _Sweep:
         """Asks the runs under way to stop with a checkpoint, and gives them time for it."""
         if self.watcher:
             self.watcher.stop()
-        with contextlib.suppress(Exception):  # of a cluster that is lost
+        with contextlib.suppress(Exception):  # the cluster may be lost
             self.client.run(_ask_to_stop, self.run_id)
             until = time.monotonic() + STOP_SECONDS
             while time.monotonic() < until and any(future.status == "pending" for future in self.under_way):
@@ -154,7 +154,7 @@ def _ask_to_stop(run_id: str) -> None:
 def _make(
     settings: RunSettings, folder: Path, data_dir: Path | None, run_id: str, checkpoint_seconds: float
 ) -> dict[str, Any]:
-    """A run, on a worker. One whose worker was thought lost may still be at it: then this waits, and finds it done."""
+    """Makes a run, on a worker. If an earlier worker, thought lost, still makes it, this waits and finds it done."""
     load_plugins(settings.case.plugins)
     store = Store(folder)
     before = store.record(settings.key)

@@ -1,4 +1,4 @@
-"""A training run, from its settings to the figures of its record, wherever these are kept."""
+"""A training run, from its settings to the figures of its record. It does not depend on where these are kept."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from gsbench.backends import DTYPES
 from gsbench.data import Dataset, split
 from gsbench.meters.case import make_training
 from gsbench.meters.estimate import estimate_step_bytes
@@ -20,8 +21,8 @@ from gsbench.meters.measure import step_peak
 from gsbench.settings.run import RunSettings
 from gsbench.training.trainer import Evaluation, Progress, Training, training_progress
 
-MAKING_BYTES, KEPT_BYTES = 10, 4  # of a pixel of a minibatch: while it is made, with its random number, and as x
-# The curves of a record, each by the entry of the log that it has.
+MAKING_BYTES, KEPT_BYTES = 10, 4  # per pixel of a minibatch: while it is made, with its random number; as x
+# A record's curves: each lists this entry of the log.
 CURVES = {
     "curve_step": "step",
     "curve_epoch": "epoch",
@@ -33,7 +34,7 @@ CURVES = {
 
 
 class Watcher(Protocol):
-    """Who follows a run."""
+    """Is told how a run goes on."""
 
     def start(self, settings: RunSettings, last_step: int | None, progress: Progress) -> None:
         """The run begins, or goes on, with `progress`."""
@@ -52,9 +53,9 @@ class Diverged(ArithmeticError):
 def run_step_bytes(settings: RunSettings) -> int:
     """Estimated peak bytes of live arrays over one step of a run.
 
-    That is `estimate_step_bytes` of its case, with the minibatch as it is made and kept in a run. A run on the labels
-    alone has the classifier alone, all of it live at once. A minibatch itself takes most where the networks are small.
-    tests/test_runs.py compares it with tracemalloc.
+    This is `estimate_step_bytes` of the case, with the minibatch as a run makes and keeps it. A run on the labels alone
+    needs only the classifier, all of it live at once. With small networks, making the minibatch takes the most.
+    tests/test_runs.py compares the estimate with tracemalloc.
     """
     case, c = settings.case, settings.case.make_config()
     labelled = settings.recipe.labelled_batch or case.batch
@@ -73,8 +74,8 @@ def run_step_bytes(settings: RunSettings) -> int:
 class TrainingRun:
     """A run under way.
 
-    fields    the settings, as they stand in its record
-    figures   what was measured beside `progress`
+    fields    the settings, as in its record
+    figures   measurements other than `progress`
     log       its evaluations, each a `Progress` with the `wall_seconds`
     """
 
@@ -99,7 +100,7 @@ class TrainingRun:
     def begin(self, dataset: Dataset, measured: bool = False) -> None:
         """Makes the run as it is before its first step.
 
-        measured   whether the memory of a step is known already; else it is measured
+        measured   whether the memory of a step is known already; it is measured otherwise
         """
         self.dataset, settings, case = dataset, self.settings, self.settings.case
         self.fields.update(dataset.record_fields)
@@ -116,7 +117,7 @@ class TrainingRun:
         self.figures["validation_examples"] = len(self.validation.labels)
 
     def evaluation(self, index: np.ndarray, most: int | None = None) -> Evaluation:
-        """Examples of the data set; of more than `most` of them as many, drawn at random."""
+        """The examples `index` of the data set. If there are more than `most`, a random draw of `most` of them."""
         case = self.settings.case
         if most is not None and most < len(index):
             index = np.sort(np.random.default_rng(case.seed).permutation(index)[:most])
@@ -128,18 +129,18 @@ class TrainingRun:
 
     @property
     def spent(self) -> bool:
-        """Whether one of the run's budgets is."""
+        """Whether one of the run's budgets is used up."""
         seconds = self.settings.seconds
         return self.training.steps == self.last_step or (
             seconds is not None and self.training.train_seconds >= seconds
         )
 
     def steps(self, planned: Iterator[int] | None = None) -> Iterator[None]:
-        """Takes the steps that are left, and yields after each. Evaluates before the first, and after the last.
+        """Takes the steps that are left and yields after each. Evaluates before the first and after the last.
 
-        planned   the steps after which the run is evaluated besides, ascending; None: as the settings say
+        planned   further steps after which the run is evaluated, ascending; None: as the settings say
 
-        Raises Diverged where the loss is not finite.
+        Raises Diverged if the loss is not finite.
         """
         every = self.settings.evaluate_every or max(1, round(self.training.steps_per_epoch))
         planned = planned or itertools.count(every, every)
@@ -168,11 +169,11 @@ class TrainingRun:
             self.watcher.evaluation(progress)
 
     def accuracy(self, evaluation: Evaluation, n_a: int) -> float:
-        """That of the model as it is, over `n_a` draws of a."""
+        """Accuracy of the model as it is now, over `n_a` draws of a."""
         return evaluation.accuracy(self.training.evaluated, n_a, estimator=self.training.trainer.estimator)
 
     def progress(self) -> dict[str, Any]:
-        """The figures of how far the run is, with its curves; none before its first evaluation."""
+        """Figures of the run's progress, with its curves. Empty before the first evaluation."""
         if not self.log:
             return {}
         seconds = self.training.train_seconds

@@ -1,4 +1,4 @@
-"""What defines a case: frozen, checked when it is made, and whole in every record."""
+"""The settings that define a case: frozen, checked when made, and complete in every record."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gsbench.values import SEED, SettingError, not_known, whole
 S = TypeVar("S", bound="Settings")
 
 N_PIXELS = 28 * 28  # of every data set here
-# What a case may have in place of its preset's networks: K is the case's own, and the pixels are the data set's.
+# A case may set these in place of its preset's. K is the case's own setting; the data set fixes the pixels.
 NETWORKS = {name: s for name, s in settings_of(ModelConfig).items() if name not in ("n_classes", "n_pixels")}
 
 
@@ -29,8 +29,8 @@ NETWORKS = {name: s for name, s in settings_of(ModelConfig).items() if name not 
 class Settings:
     """One case. `estimator` is a spelling that `parse_estimator` reads.
 
-    networks   pairs of a name of `NETWORKS` and a value that takes the place of the preset's; a mapping is read too
-    plugins    what `load_plugins` loads before names are looked up; by default all that this process has loaded
+    networks   pairs of a name in `NETWORKS` and a value that replaces the preset's; may be a mapping
+    plugins    plug-ins that are loaded before names are looked up; default: all that this process has loaded
 
     Raises ValueError that says what was wrong, what was got and what is allowed.
     """
@@ -91,7 +91,7 @@ class Settings:
 
     @classmethod
     def of(cls: type[S], options: Mapping[str, Any]) -> S:
-        """The case of settings of its own and of `NETWORKS`, in one mapping."""
+        """The case described by one mapping of its own settings and `NETWORKS`."""
         networks = {name: value for name, value in options.items() if name in NETWORKS}
         own = {name: value for name, value in options.items() if name not in NETWORKS}
         return cls(**own, networks=tuple(networks.items()))
@@ -109,7 +109,7 @@ class Settings:
         return make_config(self.preset, self.n_classes, N_PIXELS, **dict(self.networks))
 
     def record_fields(self) -> dict[str, Any]:
-        """These settings, the estimator's own and its facts, and the networks', flat, as they stand in a record."""
+        """These settings, the estimator's settings and facts, and the networks' settings, flat, as in a record."""
         made = self.make_estimator()
         estimator = {f"estimator_{key}": value for key, value in made.settings.items()}
         plugins = {"plugins": [Path(name).name for name in self.plugins]} if self.plugins else {}
@@ -118,7 +118,7 @@ class Settings:
 
 
 def check_class_count(dataset: str, n_classes: int, data_dir: str | Path | None = None) -> None:
-    """Raises ValueError where the data set has fewer classes; the message says how many it has."""
+    """Raises ValueError if the data set has fewer classes. The message says how many it has."""
     most = count_classes(dataset, data_dir)
     if most is not None and n_classes > most:
         hint = "; --dataset synthetic has any number (for timing only)" if dataset != "synthetic" else ""

@@ -1,4 +1,4 @@
-"""The presets: each a text, its networks and its run, in one place."""
+"""The presets: a description, networks and a run for each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gsbench.values import SettingError, not_known
 
 @dataclass(frozen=True)
 class Preset:
-    """A name for a model's networks and for how it is trained.
+    """A named choice of a model's networks and training.
 
     text       a sentence that says what it is
     networks   settings of `gsbench.models.ModelConfig` that are not at their defaults
@@ -37,8 +37,8 @@ PRESETS = {
         networks={"units": 64, "d_a": 16, "d_z": 16},
         run={"learning_rate": 3e-3, "steps": 2000, "evaluate_every": 100},
     ),
-    # α 1, τ from 1 down to 0.5, epochs of 500 steps. The post's "clip 10" was never applied, and one Adam for each
-    # network does what one for all does.
+    # α 1, τ from 1 down to 0.5, epochs of 500 steps. The post's "clip 10" was never applied, and one Adam per
+    # network has the same effect as one for all.
     "blog": Preset(
         "The 2016 blog post's networks and protocol: three ELU layers where y enters, batch norm, a falling τ.",
         networks={
@@ -51,7 +51,7 @@ PRESETS = {
         run={"alpha": 1.0, "tau_decay": 0.999, "tau_floor": 0.5, "steps_per_epoch": 500, "epochs": 20.0},
     ),
     # Found by trial: little room in z, so that y carries the class, and a wide classifier. Virtual adversarial training
-    # and pseudo-labels are no part of the published models: without them the same networks end some 5 points lower.
+    # and pseudo-labels are not in the published models. Without them, the same networks end some 5 points lower.
     "tuned": Preset(
         "High accuracy on MNIST with 100 labels in little time, by more than the published models have.",
         networks={
@@ -77,7 +77,7 @@ PRESETS = {
             "epochs": 15.0,
         },
     ),
-    # The code is of the SDGM, in whose place is the ADGM here: α = 0.1·60,000/100.
+    # The code is for the SDGM, which the ADGM replaces here: α = 0.1·60,000/100.
     "paper": Preset(
         "Maaløe et al. 2016's published code, with its initial weights, schedule and 1,000 epochs.",
         networks={"init": "glorot", "output_std": 0.001},

@@ -13,14 +13,14 @@ from gsbench.values import Range, SettingError, whole
 
 WEIGHT = Range(least=0)
 POSITIVE = Range(above=0)
-FACTOR = Range(above=0, most=1)  # by which something decays
+FACTOR = Range(above=0, most=1)  # of a decay
 BELOW_ONE = Range(least=0, below=1)
 
-MOST_PERIODS = 1e15  # more than steps that can be taken, and the quotient of two floats may be infinite
+MOST_PERIODS = 1e15  # above any number of steps; the quotient of two floats may be infinite
 
 
 def unrounded(x: float) -> float:
-    """x, or the whole number from which rounding alone separates x.
+    """The whole number nearest to x if only rounding separates them, else x.
 
     x is a product or quotient of decimals and of whole numbers of steps: three roundings, each of 1.1e-16 of x at most.
     In floats 0.3/0.1 is 2.9999999999999996, and 0.07·100 is 7.000000000000001.
@@ -30,25 +30,25 @@ def unrounded(x: float) -> float:
 
 
 def whole_periods(epoch: float, every: float) -> int:
-    """How many periods of `every` epochs have passed at `epoch`: ⌊epoch/every⌋, so that 3 of 0.1 have at 0.3."""
+    """How many periods of `every` epochs have passed at `epoch`: ⌊epoch/every⌋. At 0.3, 3 periods of 0.1 have."""
     return math.floor(unrounded(min(epoch / every, MOST_PERIODS)))
 
 
 def steps_of(epochs: float, steps_per_epoch: float) -> int:
-    """The steps that so many epochs take, the last of them perhaps not to its end: ⌈epochs·steps_per_epoch⌉."""
+    """The number of steps in `epochs` epochs, rounded up: ⌈epochs·steps_per_epoch⌉."""
     return math.ceil(unrounded(epochs * steps_per_epoch))
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is free in training. An epoch is `steps_per_epoch` steps, or one pass over the unlabelled examples.
+    """The free choices of training. An epoch is `steps_per_epoch` steps, or one pass over the unlabelled examples.
 
     Raises ValueError that says what is allowed.
     """
 
     learning_rate: float = setting(3e-4, "Adam's learning rate at first", POSITIVE)
     learning_rate_decay: float = setting(1.0, "the learning rate is multiplied by this …", FACTOR)
-    # It falls once a step at the most, however small a part of an epoch is written.
+    # However small this is, the rate falls at most once a step.
     learning_rate_every: float = setting(1.0, "… after each so many epochs", Range(least=1e-9))
     learning_rate_floor: float = setting(0.0, "and never falls below this", WEIGHT)
     beta1: float = setting(0.9, "Adam's β1", BELOW_ONE)
@@ -98,7 +98,7 @@ class Recipe:
 
     @property
     def consistent(self) -> bool:
-        """Whether q(y|a,x) is to say the same of changed images."""
+        """Whether training asks q(y|a,x) to agree on changed images."""
         return bool(self.adversarial or self.pseudo_labels)
 
     def learning_rate_at(self, epoch: float) -> float:
@@ -108,7 +108,7 @@ class Recipe:
         return max(self.learning_rate * self.learning_rate_decay**falls, floor)
 
     def estimator_at(self, estimator: Estimator, epoch: float) -> Estimator:
-        """The estimator with its τ of the step that begins at `epoch`; one that has no τ as it is."""
+        """The estimator with its τ for the step that begins at `epoch`. One without τ is returned unchanged."""
         tau = estimator.settings.get("tau")
         if tau is None or self.tau_decay == 1:
             return estimator

@@ -1,4 +1,4 @@
-"""What defines a training run: its case, its recipe, its budget, and how it is evaluated."""
+"""The settings that define a training run: its case, its recipe, its budget and its evaluation."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from gsbench.values import SECONDS, Range, SettingError, not_known, whole
 
 LABELS_ONLY = "labels-only"
 ROWS = 20_000  # draws × examples that an evaluation computes at once
-DRAWS = whole(1, ROWS)  # of one example at once, at the least
+DRAWS = whole(1, ROWS)  # at least one example is evaluated at once
 
 
 @dataclasses.dataclass(frozen=True)
 class RunSettings:
-    """One run. It ends with the first of its budgets that is spent; one at least must be given.
+    """One run. It ends when the first of its budgets is used up. At least one budget must be given.
 
     case          model, data set, K, estimator, minibatch, seed, device, threads, networks
     recipe        how it is trained
-    labels_only   trains q(y|a,x) on the labels alone; the case's estimator has no part in it
+    labels_only   trains q(y|a,x) on the labels alone; the case's estimator is not used
 
     Budgets of epochs and steps say where a run ends to the step; where one of seconds ends depends on the machine. What
     is evaluated on the way is a part of the validation images, and at the end, once, the test part.
@@ -78,7 +78,7 @@ class RunSettings:
         return LABELS_ONLY if self.labels_only else self.case.estimator
 
     def record_fields(self) -> dict[str, Any]:
-        """All settings, flat, as they stand in a record."""
+        """All settings, flat, as in a record."""
         case = self.case.record_fields()
         if self.labels_only:
             case = {key: value for key, value in case.items() if not key.startswith("estimator_")} | NO_FACTS
@@ -86,9 +86,9 @@ class RunSettings:
 
     @property
     def key(self) -> str:
-        """The run's name: what one looks for first, and eight digits of a checksum over all settings.
+        """The run's name: its main settings, and eight digits of a checksum over all settings.
 
-        Settings at their defaults have no part in the checksum, so that one that is new leaves the names as they are.
+        The checksum leaves out settings at their defaults, so that a new setting does not change existing names.
         """
         parts = (self.case, self.case.make_config(), self.case.make_estimator(), self.recipe, self)
         changed = [[type(part).__name__, _changed(part)] for part in parts]
@@ -98,7 +98,7 @@ class RunSettings:
         return re.sub(r"[^\w.=-]+", "-", "-".join(named))
 
     def last_step(self, steps_per_epoch: float) -> int | None:
-        """The step at which the run ends, or None where only time ends it."""
+        """The step at which the run ends, or None if only time ends it."""
         ends = [self.steps] if self.steps is not None else []
         ends += [steps_of(self.epochs, steps_per_epoch)] if self.epochs is not None else []
         return min(ends, default=None)
@@ -107,7 +107,7 @@ class RunSettings:
 def _changed(part: Any) -> dict[str, Any]:
     """The fields of a dataclass that are not at their defaults. The parts of a run each have their own.
 
-    Where a plug-in lies has no part in a run's name: what is taken from it is named there.
+    A plug-in's path is not part of a run's name, which names the things used from it.
     """
     values = {field.name: (getattr(part, field.name), field.default) for field in dataclasses.fields(part)}
     return {name: v for name, (v, default) in values.items() if v != default and name not in _PARTS}
@@ -130,7 +130,7 @@ def spelling(text: str) -> str:
 def make_run(options: Mapping[str, Any]) -> RunSettings:
     """The run of a preset with changes: `options` are of `SETTINGS`, in one mapping.
 
-    A budget that is named takes the place of the preset's. The estimator may be "labels-only". Raises ValueError that
+    A named budget replaces the preset's. The estimator may be "labels-only". Raises ValueError that
     says what is known or allowed.
     """
     if unknown := sorted(set(options) - set(SETTINGS)):

@@ -47,8 +47,8 @@ def _check_device(name: str) -> None:
 class TorchBackend(Backend):
     """The backend of PyTorch. A `Tensor` and an `Array` are both a `torch.Tensor`.
 
-    In bfloat16 and float16, products and hidden activations have the compute dtype. Parameters, noise, constants, Adam's
-    moments and all numbers per example have float32.
+    In bfloat16 and float16, products and hidden activations have the compute dtype. Parameters, noise, constants,
+    Adam's moments and all numbers per example have float32.
 
     On a CPU, noise comes from NumPy's generators: the same seed gives the noise of the Chainer backend.
     """

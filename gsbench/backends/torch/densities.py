@@ -27,10 +27,11 @@ class BernoulliLogDensity(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array, logits: Array) -> Array:
-        l = _wide(logits)
-        x = x.to(l.dtype)
-        value = torch.linalg.vecdot(x, l) - torch.nn.functional.softplus(l, threshold=40).sum(-1)
-        ctx.save_for_backward(torch.sub(x, l.sigmoid()).to(logits.dtype))
+        wide_logits = _wide(logits)
+        x = x.to(wide_logits.dtype)
+        log_normaliser = torch.nn.functional.softplus(wide_logits, threshold=40).sum(-1)
+        value = torch.linalg.vecdot(x, wide_logits) - log_normaliser
+        ctx.save_for_backward(torch.sub(x, wide_logits.sigmoid()).to(logits.dtype))
         return value
 
     @staticmethod
