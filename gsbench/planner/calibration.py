@@ -64,7 +64,8 @@ def calibrate(
         "marginalize" if batch_norm else "marginalize-streamed"
     ]
     names = list(dict.fromkeys([exact[0], *asked]))
-    more: dict[str, Any] = {"backend": backend or default_backend(), "threads": threads, "dataset": "synthetic", "labelled_per_class": 1}
+    backend = backend or default_backend()
+    more: dict[str, Any] = {"backend": backend, "threads": threads, "dataset": "synthetic", "labelled_per_class": 1}
     # Cheap ones follow one another: within seconds a machine keeps its speed, within a dear one's it may not.
     asked_for = [(name, k) for k in sorted(set(classes)) for name in names]
     by_work = sorted(asked_for, key=lambda case: float(columns("step", shape, *case)[1]))

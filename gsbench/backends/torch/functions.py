@@ -1,7 +1,7 @@
 """The layers' nodes, each with a hand-written forward and backward pass.
 
-PyTorch's own nodes would keep more arrays and pass over each of them more often: a rectifier would be a node between two
-products, and a first layer of several terms one node for each sum. Gradients can be taken once (no double
+PyTorch's own nodes would keep more arrays and pass over each of them more often: a rectifier would be a node between
+two products, and a first layer of several terms one node for each sum. Gradients can be taken once (no double
 backpropagation). Products take the compute dtype; the gradients of parameters are summed in the wide dtype.
 """
 

@@ -1,7 +1,7 @@
 """Peak bytes of PyTorch's tensors: tracemalloc sees none of them, and the CPU allocator has no counter.
 
-On a CPU, a dispatch mode sees every operation of PyTorch, those of the backward pass and of the optimiser too, and counts
-the memory of each new tensor until it is freed. On a CUDA device, the caching allocator counts.
+On a CPU, a dispatch mode sees every operation of PyTorch, also those of the backward pass and of the optimiser, and
+counts the memory of each new tensor until it is freed. On a CUDA device, the caching allocator counts.
 """
 
 from __future__ import annotations

@@ -1,0 +1,196 @@
+"""The PyTorch backend gives what the Chainer backend gives: bounds, losses, gradients and steps of Adam."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from core_fixtures import BATCH, make_model, make_pixels
+
+from gsbench.backends import load_backend
+from gsbench.estimators import parse_estimator
+from gsbench.settings.recipe import Recipe
+from gsbench.training.minibatches import Batch
+from gsbench.training.objective import loss, unlabelled_bound
+from gsbench.training.trainer import Trainer
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+
+ESTIMATORS = (
+    "marginalize", "marginalize-streamed", "marginalize-streamed(chunk=2)", "gumbel-softmax",
+    "gumbel-softmax(tau=0.3,draws=2)", "straight-through", "gumbel-rao", "reinmax", "score-function",
+    "score-function(draws=3)", "sum-and-sample", "sum-and-sample(m=2)", "sparsemax",
+)  # fmt: skip
+NETWORKS = {
+    "plain": {},
+    "deep": {"layers": 1, "class_layers": 3},
+    "elu": {"nonlinearity": "elu"},
+    "batch norm": {"norm": "batch"},
+    "limits": {"log_var_limits": (-0.3, 0.4)},
+    "dropped": {"drop_x": 0.3, "drop_hidden": 0.4},
+}
+RTOL = 1e-10
+
+
+def pair(name, n_classes, **networks):
+    """The same model in both backends."""
+    return [make_model(name, n_classes, backend_name=backend, **networks) for backend in ("chainer", "torch")]
+
+
+def gradients(model, value):
+    bk = model.bk
+    bk.backward(value)
+    found = {key: bk.gradient(p) for key, p in model.parameters.items()}
+    return {key: np.array(bk.to_numpy(g)) for key, g in found.items() if g is not None}
+
+
+def assert_equal(found, expected):
+    """Relative to the largest entry of each array."""
+    assert found.keys() == expected.keys()
+    for key, array in expected.items():
+        np.testing.assert_allclose(found[key], array, rtol=0, atol=RTOL * max(abs(array).max(), 1e-3), err_msg=key)
+
+
+def allowed(estimator, networks):
+    return "batch norm" not in networks or not {"marginalize-streamed", "sparsemax"} & {estimator.split("(")[0]}
+
+
+CASES = [
+    (*case, estimator)
+    for case, estimator in itertools.product(
+        [
+            *itertools.product(("adgm", "m2"), (2, 3, 7), (1, 3), ("plain",)),
+            *(("adgm", 3, 2, networks) for networks in NETWORKS),
+            *(("m2", 3, 1, networks) for networks in NETWORKS),
+        ],
+        ESTIMATORS,
+    )
+    if allowed(estimator, case[3])
+]
+
+
+@pytest.mark.parametrize(("name", "n_classes", "n_mc", "networks", "estimator"), CASES)
+def test_bounds_and_gradients_are_those_of_chainer(name, n_classes, n_mc, networks, estimator):
+    """The draws are NumPy's on a CPU in both backends, from one seed."""
+    found = []
+    for model in pair(name, n_classes, **NETWORKS[networks]):
+        bk = model.bk
+        x = bk.array(make_pixels())
+        bound = unlabelled_bound(model, x, parse_estimator(estimator), bk.generator(3), n_mc)
+        found.append({"bound": np.array(bk.to_numpy(bound)), **gradients(model, loss(model, bound))})
+    assert_equal(found[1], found[0])
+
+
+RECIPES = {
+    "plain": {},
+    "clipped": {"clip_norm": 0.5, "clip_element": 0.05},
+    "prior": {"weight_prior": True},
+    "balanced": {"labelled_weight": 2.0, "balance": 0.5},
+    "consistent": {"adversarial": 1.0, "pseudo_labels": 1.0, "pseudo_threshold": 0.2},
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("networks", ["plain", "batch norm"])
+def test_20_training_steps_are_those_of_chainer(recipe, networks):
+    found = []
+    for model in pair("adgm", 3, **NETWORKS[networks]):
+        bk, rng = model.bk, np.random.default_rng(0)
+        made = Recipe(alpha=1.0, learning_rate=0.01, **RECIPES[recipe])
+        trainer = Trainer(model, parse_estimator("gumbel-softmax"), made, n_mc=2, seed=1, examples=50)
+        x = [bk.array(make_pixels(seed=seed)) for seed in (5, 6, 7)]
+        batch = Batch(x[0], bk.integers(rng.integers(3, size=BATCH)), x[1], x[2])
+        losses = [float(bk.to_numpy(trainer.step(batch))) for _ in range(20)]
+        parameters = {key: np.array(bk.to_numpy(p)) for key, p in model.parameters.items()}
+        statistics = {key: np.array(bk.to_numpy(a)) for key, a in model.statistics.items()}
+        moments = {key: np.array(bk.to_numpy(a)) for key, a in trainer.optimizer.state().items()}
+        found.append({"losses": np.array(losses), **parameters, **statistics, **moments})
+    assert_equal(found[1], found[0])
+
+
+def test_a_run_resumes_from_the_state_of_the_other_backend():
+    """The arrays have the same names, shapes and dtypes."""
+    states = []
+    for model in pair("adgm", 3):
+        trainer = Trainer(model, parse_estimator("marginalize"), Recipe(alpha=1.0), seed=1)
+        x = model.bk.array(make_pixels())
+        batch = Batch(x, model.bk.integers([0, 1, 2, 0]), x, x)
+        trainer.step(batch)
+        state = {key: np.array(model.bk.to_numpy(value)) for key, value in trainer.optimizer.state().items()}
+        assert {k: (v.shape, v.dtype) for k, v in state.items()} == trainer.optimizer.state_forms()
+        states.append((trainer, state, batch))
+    (_, of_chainer, _), (trainer, _, batch) = states
+    trainer.optimizer.restore(of_chainer)
+    trainer.step(batch)
+    assert int(trainer.optimizer.state()["updates"]) == 2
+
+
+# Half precision
+
+
+class Float32Draws:
+    """A generator whose normal and uniform draws are float32's in every dtype. NumPy's float64 draws are other ones."""
+
+    def __init__(self, seed):
+        self._rng = np.random.default_rng(seed)
+
+    def standard_normal(self, dtype, out):
+        out[...] = self._rng.standard_normal(out.shape, dtype=np.float32)
+
+    def random(self, dtype, out):
+        out[...] = self._rng.random(out.shape, dtype=np.float32)
+
+    def standard_exponential(self, size):
+        return self._rng.standard_exponential(size)
+
+
+def bound_and_gradients(dtype, n_classes, estimator="marginalize-streamed"):
+    """Of one model with default initial weights, at the same parameters and noise in every dtype."""
+    sizes = {"n_pixels": 200, "units": 100, "d_a": 20, "d_z": 20}
+    model = make_model("adgm", n_classes, dtype, backend_name="torch", **sizes)
+    rng = np.random.default_rng(4)
+    x = model.bk.array((rng.random((50, 200)) < 0.3).astype(np.float64))
+    bound = unlabelled_bound(model, x, parse_estimator(estimator), Float32Draws(3))
+    return np.array(model.bk.to_numpy(bound)), gradients(model, loss(model, bound))
+
+
+@pytest.mark.parametrize("estimator", ["marginalize-streamed", "gumbel-softmax", "straight-through"])
+@pytest.mark.parametrize("n_classes", [2, 10, 100])
+def test_bfloat16_is_near_to_float64(n_classes, estimator):
+    """Each array's gradient by its norm; the bound by its size."""
+    exact, right = bound_and_gradients("float64", n_classes, estimator)
+    bound, found = bound_and_gradients("bfloat16", n_classes, estimator)
+    np.testing.assert_allclose(bound, exact, rtol=3e-3)
+    errors = {key: np.linalg.norm(found[key] - g) / np.linalg.norm(g) for key, g in right.items()}
+    assert {key: round(e, 4) for key, e in errors.items() if e > 0.03} == {}
+
+
+def test_in_bfloat16_only_products_and_hidden_activations_are_half():
+    model = make_model("adgm", 5, "bfloat16", backend_name="torch")
+    bk = model.bk
+    assert {p.dtype for p in model.parameters.values()} == {torch.float32}
+    assert bk.dtype == torch.bfloat16
+    noise = model.draw_noise(bk.generator(0), BATCH)
+    assert noise.eps_z.dtype == torch.float32
+    f = model.class_bound(bk.array(make_pixels()), noise)
+    assert f.logits_y.dtype == torch.bfloat16
+    bound = unlabelled_bound(model, bk.array(make_pixels()), parse_estimator("marginalize"), bk.generator(0))
+    assert bound.dtype == torch.float32
+    state = bk.adam(model.parameters, 0.1).state_forms()
+    assert {dtype for key, (_, dtype) in state.items() if key != "updates"} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "device", "message"),
+    [
+        ("float16", "cpu", "dtype must be one of float32, float64, bfloat16 for backend torch on device 'cpu', got "),
+        ("tf32", "cpu", r"\(which is for torch on cuda\)"),
+        ("bfloat16", "cuda:0", "cannot be used: this PyTorch is a CPU build"),
+    ],
+)
+def test_a_dtype_or_device_that_is_not_here_is_refused(dtype, device, message):
+    if device != "cpu" and torch.cuda.is_available():
+        pytest.skip("a card is here")
+    with pytest.raises(ValueError, match=message):
+        load_backend("torch", device, dtype)
