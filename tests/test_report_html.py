@@ -427,8 +427,8 @@ def test_a_section_more_is_a_line_and_has_its_figure_saved_and_inlined(tmp_path,
     figure = Figure()
     figure.subplots().plot([1, 2], [3, 4], label="a line")
     plot = Plot("One more figure", "Its caption.", figure)
-    monkeypatch.setitem(MORE, "extra", lambda frame, curves: of_plot("extra", plot, "more", [Table(["a"], [["b"]])]))
-    monkeypatch.setitem(MORE, "nothing", lambda frame, curves: None)
+    monkeypatch.setitem(MORE, "extra", lambda frame: of_plot("extra", plot, "more", [Table(["a"], [["b"]])]))
+    monkeypatch.setitem(MORE, "nothing", lambda frame: None)
     written = make_report([write_lines(tmp_path / "a.jsonl", [make_record("weather")])], name="a", output=tmp_path)
     found = Page(written.read_text(encoding="utf-8"))
     assert found.one("figure")["data-figure"] == "extra"

@@ -24,6 +24,7 @@ from gsbench.report.training_runs import SUBJECT, finished_runs, over_seeds, sub
 from gsbench.runs.settings import LABELS_ONLY
 
 SAMPLER = "gumbel-softmax"  # the exact sum is compared with it
+FORM = "{}: {}"  # of a device and its name
 SHORT = 60.0  # seconds of training
 
 
@@ -73,7 +74,7 @@ def _cost(frame: pd.DataFrame) -> tuple[str, str]:
     parts = [*_costs(time, memory), accuracy or f"no accuracy of both was measured with preset {preset}"]
     under = pd.concat([pair.rows for pair in (time, memory) if pair])
     models = text.listed(text.model_name(model) for model in text.values(under, "model"))
-    where = f"On this machine ({_device(rows)}), at K = {first.k:,.0f}"
+    where = f"On this machine ({text.devices(rows, FORM)}), at K = {first.k:,.0f}"
     return f"{where}, {'; '.join(parts)}. ({models}, {text.settings(under)}.)", preset
 
 
@@ -86,10 +87,6 @@ def _costs(time: Pair | None, memory: Pair | None) -> list[str]:
         f"{time.sum} takes {time.told} of {SAMPLER}" if time else "the time was not measured",
         f"{elsewhere}{memory.sum} takes {memory.told} of {SAMPLER}" if memory else "the memory was not measured",
     ]
-
-
-def _device(rows: pd.DataFrame) -> str:
-    return text.devices(rows, "{}: {}")
 
 
 def _largest(places: Iterable[Any]) -> tuple[str, str, float]:
@@ -228,7 +225,8 @@ def _trained(frame: pd.DataFrame, preset: str, after_cost: bool) -> str:
     told = [_came_to(name, points.loc[name]) for name in names if name not in behind]
     told += [f"{text.listed(behind)} did not come to {mark}"] if behind else []
     more = f" {others} other subject{'s' if others > 1 else ''}: see below." if others else ""
-    return f"Trained on this machine ({_device(own)}), {subject_title(own.iloc[0])}: {'; '.join(told)}.{more}"
+    where = f"Trained on this machine ({text.devices(own, FORM)}), {subject_title(own.iloc[0])}"
+    return f"{where}: {'; '.join(told)}.{more}"
 
 
 def _came_to(name: str, point: pd.Series) -> str:

@@ -6,24 +6,12 @@ from typing import Any
 
 import pandas as pd
 
+from gsbench.report import gradients as told
 from gsbench.report import text
 from gsbench.report.blocks import Code, Columns, Fold, Paragraph, Section, Table, Text
 from gsbench.report.drawing.styles import by_estimator, in_order
 from gsbench.report.frame import names_with
-from gsbench.report.gradients import (
-    KEY,
-    PARTS,
-    UNSEEN,
-    gradient_rows,
-    held_against,
-    intervals,
-    medians,
-    of_part,
-    of_total,
-    open_ends,
-    repetitions,
-    states_of,
-)
+from gsbench.report.gradients import KEY, PARTS, UNSEEN, gradient_rows, of_part, states_of
 
 SHORT = ("bias", "variance", "time")  # the figures in a terminal
 RELATIVE_ERRORS = (
@@ -74,23 +62,23 @@ def _note(rows: pd.DataFrame) -> Text:
     """The meaning of the columns."""
     before = [
         "Of the gradient of the loss, held against that of the exact sum at the same parameters, minibatch, a and ε_z: "
-        f"{repetitions(rows)} that differ in the draws of y alone.",
+        f"{told.repetitions(rows)} that differ in the draws of y alone.",
         "All is for one minibatch, one of training, and, but for the total variance, one draw of a and ε_z: another "
         "--seed gives others.",
         _training(rows),
     ]
     after = [
-        f"Total variance: the same with a and ε_z drawn anew as well, {of_total(rows)}; that of the exact sums is what "
-        "a and ε_z do alone.",
+        f"Total variance: the same with a and ε_z drawn anew as well, {told.of_total(rows)}; that of the exact sums is "
+        "what a and ε_z do alone.",
         "Cosine: mean of that between one gradient and the exact one.",
-        f"In brackets: {intervals(rows)}; of a hundred such intervals one or more miss the true value, by chance.",
+        f"In brackets: {told.intervals(rows)}; of a hundred such intervals one or more miss the true value, by chance.",
         "Time: the unlabelled bound, forward and backward, each estimator by itself, not in pairs (the figure of the "
         "speed-up has pairs).",
         "Calls of f: for an example and draw of a.",
         "Peak memory: of a full training step at the initial parameters.",
-        held_against(rows),
-        open_ends(rows, "there is no upper end"),
-        medians(rows),
+        told.held_against(rows),
+        told.open_ends(rows, "there is no upper end"),
+        told.medians(rows),
     ]
     first, last = (" ".join(filter(None, sentences)) for sentences in (before, after))
     return [f"{first} ", *RELATIVE_ERRORS, f" {last}"]
@@ -147,12 +135,9 @@ def variance_text(variance: float, low: float, high: float, draws: float) -> str
 
 
 HEAD: Columns = {
-    "": text.cell("series"),
-    "model": text.cell("subject"),
-    "parameters": text.cell("state"),
-    "K": text.cell("n_classes"),
-    "estimator": text.cell("estimator"),
-}
+    "": text.cell("series"), "model": text.cell("subject"), "parameters": text.cell("state"),
+    "K": text.cell("n_classes"), "estimator": text.cell("estimator"),
+}  # fmt: skip
 COSTS: Columns = {
     "perplexity of q": text.cell("q_perplexity", text.three_digits, text.NOT_MEASURED),
     "calls of f": text.cell(

@@ -87,12 +87,8 @@ def of_part(rows: pd.DataFrame, part: str) -> pd.DataFrame:
 
 def states_of(rows: pd.DataFrame) -> list[str]:
     """The states, ordered by their steps of training."""
-    steps = rows.groupby("state")["training_steps"].min()  # nan if unknown: such states come last
-    return sorted(steps.index, key=lambda state: (state != "initial parameters", *_last_if_nan(steps[state]), state))
-
-
-def _last_if_nan(value: float) -> tuple[bool, float]:
-    return (True, 0.0) if np.isnan(value) else (False, value)
+    steps = rows.groupby("state")["training_steps"].min().fillna(np.inf)  # unknown: such states come last
+    return sorted(steps.index, key=lambda state: (state != "initial parameters", steps[state], state))
 
 
 def perplexity(rows: pd.DataFrame) -> str:

@@ -33,17 +33,6 @@ def finished_runs(frame: pd.DataFrame, *needed: str) -> pd.DataFrame:
     return rows[rows.index.isin(ended.index)]
 
 
-def subjects_of(rows: pd.DataFrame) -> list[Any]:
-    """The distinct values of SUBJECT."""
-    return list(rows[SUBJECT].drop_duplicates().itertuples(index=False, name=None))
-
-
-def of_subject(rows: pd.DataFrame, subject: tuple[str, str, float]) -> pd.DataFrame:
-    """The rows of one of `subjects_of`."""
-    model, task, k = subject
-    return rows[(rows["model"] == model) & (rows["task"] == task) & (rows["n_classes"] == k)]
-
-
 def subject_title(row: Any) -> str:
     """`ADGM on MNIST, K = 10, 100 labels, preset blog`, and other settings that distinguish its task."""
     model, data = text.model_name(row["model"]), text.dataset_name(row["dataset"])
