@@ -425,7 +425,7 @@ def test_the_tables_have_a_line_for_each_state_k_and_estimator():
 
 
 def test_the_page_says_what_sparsemax_is_held_against_and_stands_without_a_pareto_figure():
-    told = "sparsemax is held against the exact sum of its own bound, not of q's."
+    told = "sparsemax is compared with the exact sum of its own bound, not of q's."
     assert told in gradient_tables(make_frame(RECORDS))
     assert told in drawn_from_all("gradient_bias").caption
     assert told not in gradient_tables(make_frame([record()]))

@@ -116,12 +116,12 @@ def state_title(rows: pd.DataFrame, subject: str, state: str) -> str:
     return f"{head}\nperplexity of q: {' … '.join(ends)}" if ends else head
 
 
-def held_against(rows: pd.DataFrame) -> str:
+def compared(rows: pd.DataFrame) -> str:
     """A sentence that names estimators compared with the exact sum of their own bound; "" if there are none."""
     names = sorted(set(rows["estimator"][rows["elsewhere"] > 0]))
     if not names:
         return ""
-    own = "is held against the exact sum of its" if len(names) == 1 else "are held against the exact sums of their"
+    own = "is compared with the exact sum of its" if len(names) == 1 else "are compared with the exact sums of their"
     return f"{text.listed(names)} {own} own bound, not of q's."
 
 

@@ -17,7 +17,7 @@ from gsbench.report.gradient_table import variance_text
 from gsbench.report.regression import case_label, of_benchmarks
 
 ROOFLINE_NOTE = (
-    "Operations: the floating-point operations of the matrix products that must be done, reckoned from the shapes of "
+    "Operations: the floating-point operations of the matrix products that must be done, computed from the shapes of "
     "the split model. The machine's peak: the best matrix product measured in turn with the case, and its shape."
 )
 

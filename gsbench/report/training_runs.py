@@ -10,7 +10,7 @@ import pandas as pd
 
 from gsbench.report import text
 from gsbench.report.frame import measured
-from gsbench.report.reading import TRAINING
+from gsbench.report.reading import TRAINING, ends_at_a_step
 from gsbench.report.training_settings import task_head
 from gsbench.runs.settings import LABELS_ONLY
 
@@ -100,7 +100,11 @@ def targets(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def times_to_target(rows: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
-    """The runs that reach the `target` of their subject, with the `seconds` of training until then."""
+    """The runs that reach the `target` of their subject, with the `seconds` of training until then.
+
+    Runs that end by the clock are left out, because the machine would set their target.
+    """
+    rows = rows[ends_at_a_step(rows)]
     rows = rows.merge(targets(rows), on=SUBJECT)
     points = curves[curves["group"] == TRAINING].dropna(subset=["seconds", "accuracy"])
     of_run = {run: (own["seconds"].to_numpy(), own["accuracy"].to_numpy()) for run, own in points.groupby(RUN)}

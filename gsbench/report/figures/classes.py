@@ -138,7 +138,7 @@ def _about_shares(rows: pd.DataFrame, _: pd.DataFrame) -> str:
     named = f" ({text.listed(products)})" if 0 < len(products) <= 3 else ""
     return (
         "The floating-point operations of the matrix products that must be done, over median time × peak; the peak is "
-        f"that of the best matrix product{named}, measured in turn with the case. Bars: {text.interval_name(rows)} "
+        f"the rate of the best matrix product{named}, measured in turn with the case. Bars: {text.interval_name(rows)} "
         "interval."
     )
 
