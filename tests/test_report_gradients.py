@@ -442,8 +442,8 @@ def test_the_note_says_what_the_figures_do_not():
         "99 % bootstrap intervals (nominal: in simulations they covered 95 % or more)",
         "drawn anew as well, from 20 repetitions, without an interval",
         "Peak memory: of a full training step at the initial parameters.",
-        "one minibatch, one of training, and, but for the total variance, one draw of a and ε_z: another --seed",
-        "those of training with sum-and-sample, for sparsemax too, which is of another bound.",
+        "one training minibatch and, except for the total variance, one draw of a and ε_z; another --seed",
+        "were trained with sum-and-sample, for sparsemax too, which has another bound.",
         "each estimator by itself, not in pairs",
     ):
         assert part in told
