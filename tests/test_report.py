@@ -101,7 +101,7 @@ def test_the_page_tells_what_was_cut_off_skipped_and_failed(report):
     assert len([line for line in lost.splitlines() if line.startswith("| ")]) == 1 + 5
     assert "| ValueError: a \\| b &lt;c&gt; and a second line |" in lost
     assert re.search(r"\| too large +\| needs 14 GiB of 12 GiB +\| 14.0 GiB +\| 12.0 GiB", lost)
-    assert "no data folder is named" in page.split("### Runs that did not come to their end")[1].split("##")[0]
+    assert "no data folder is named" in page.split("### Runs that did not finish")[1].split("##")[0]
 
 
 def test_the_page_holds_our_speedup_against_the_published_one(report):

@@ -32,7 +32,7 @@ from gsbench.report.glance import glance_cells, glance_text
 from gsbench.report.gradient_table import bias_text, gradient_section
 from gsbench.report.gradients import gradient_rows, of_part, state_title, states_of
 from gsbench.report.page import make_page
-from gsbench.report.records_table import records_table
+from gsbench.report.tables import records_table
 from gsbench.report.writers import markdown
 
 pytestmark = pytest.mark.slow
@@ -425,7 +425,7 @@ def test_the_tables_have_a_line_for_each_state_k_and_estimator():
 
 
 def test_the_page_says_what_sparsemax_is_held_against_and_stands_without_a_pareto_figure():
-    told = "sparsemax is held against the exact sum of its own bound, not of q's."
+    told = "sparsemax is compared with the exact sum of its own bound, not of q's."
     assert told in gradient_tables(make_frame(RECORDS))
     assert told in drawn_from_all("gradient_bias").caption
     assert told not in gradient_tables(make_frame([record()]))
@@ -442,8 +442,8 @@ def test_the_note_says_what_the_figures_do_not():
         "99 % bootstrap intervals (nominal: in simulations they covered 95 % or more)",
         "drawn anew as well, from 20 repetitions, without an interval",
         "Peak memory: of a full training step at the initial parameters.",
-        "one minibatch, one of training, and, but for the total variance, one draw of a and ε_z: another --seed",
-        "those of training with sum-and-sample, for sparsemax too, which is of another bound.",
+        "one training minibatch and, except for the total variance, one draw of a and ε_z; another --seed",
+        "were trained with sum-and-sample, for sparsemax too, which has another bound.",
         "each estimator by itself, not in pairs",
     ):
         assert part in told

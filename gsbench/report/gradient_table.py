@@ -9,21 +9,9 @@ import pandas as pd
 from gsbench.records import text
 from gsbench.records.frame import names_with
 from gsbench.records.order import by_estimator, in_order
+from gsbench.report import gradients as told
 from gsbench.report.blocks import Code, Columns, Fold, Paragraph, Section, Table, Text
-from gsbench.report.gradients import (
-    KEY,
-    PARTS,
-    UNSEEN,
-    gradient_rows,
-    held_against,
-    intervals,
-    medians,
-    of_part,
-    of_total,
-    open_ends,
-    repetitions,
-    states_of,
-)
+from gsbench.report.gradients import KEY, PARTS, UNSEEN, gradient_rows, of_part, states_of
 
 SHORT = ("bias", "variance", "time")  # the figures in a terminal
 RELATIVE_ERRORS = (
@@ -73,24 +61,24 @@ def _short(row: Any) -> list[str]:
 def _note(rows: pd.DataFrame) -> Text:
     """The meaning of the columns."""
     before = [
-        "Of the gradient of the loss, held against that of the exact sum at the same parameters, minibatch, a and ε_z: "
-        f"{repetitions(rows)} that differ in the draws of y alone.",
-        "All is for one minibatch, one of training, and, but for the total variance, one draw of a and ε_z: another "
+        "The gradient of the loss, compared with the gradient of the exact sum at the same parameters, minibatch, a "
+        f"and ε_z: {told.repetitions(rows)} that differ only in the draws of y.",
+        "All values are for one training minibatch and, except for the total variance, one draw of a and ε_z; another "
         "--seed gives others.",
         _training(rows),
     ]
     after = [
-        f"Total variance: the same with a and ε_z drawn anew as well, {of_total(rows)}; that of the exact sums is what "
-        "a and ε_z do alone.",
-        "Cosine: mean of that between one gradient and the exact one.",
-        f"In brackets: {intervals(rows)}; of a hundred such intervals one or more miss the true value, by chance.",
+        f"Total variance: the same with a and ε_z drawn anew as well, {told.of_total(rows)}; for the exact sums it "
+        "is the variance from a and ε_z alone.",
+        "Cosine: of the angle between one gradient and the exact one, in the mean.",
+        f"In brackets: {told.intervals(rows)}; of a hundred such intervals one or more miss the true value, by chance.",
         "Time: the unlabelled bound, forward and backward, each estimator by itself, not in pairs (the figure of the "
         "speed-up has pairs).",
         "Calls of f: for an example and draw of a.",
         "Peak memory: of a full training step at the initial parameters.",
-        held_against(rows),
-        open_ends(rows, "there is no upper end"),
-        medians(rows),
+        told.compared(rows),
+        told.open_ends(rows, "there is no upper end"),
+        told.medians(rows),
     ]
     first, last = (" ".join(filter(None, sentences)) for sentences in (before, after))
     return [f"{first} ", *RELATIVE_ERRORS, f" {last}"]
@@ -102,8 +90,8 @@ def _training(rows: pd.DataFrame) -> str:
     if not trainers:
         return ""
     names = names_with(rows, "own_bound")
-    own = f", for {text.listed(names)} too, which is of another bound" if names else ""
-    return f"Trained parameters are those of training with {text.listed(trainers)}{own}."
+    own = f", for {text.listed(names)} too, which has another bound" if names else ""
+    return f"The trained parameters were trained with {text.listed(trainers)}{own}."
 
 
 def _table(rows: pd.DataFrame, part: str) -> list[Fold]:
@@ -147,12 +135,9 @@ def variance_text(variance: float, low: float, high: float, draws: float) -> str
 
 
 HEAD: Columns = {
-    "": text.cell("series"),
-    "model": text.cell("subject"),
-    "parameters": text.cell("state"),
-    "K": text.cell("n_classes"),
-    "estimator": text.cell("estimator"),
-}
+    "": text.cell("series"), "model": text.cell("subject"), "parameters": text.cell("state"),
+    "K": text.cell("n_classes"), "estimator": text.cell("estimator"),
+}  # fmt: skip
 COSTS: Columns = {
     "perplexity of q": text.cell("q_perplexity", text.three_digits, text.NOT_MEASURED),
     "calls of f": text.cell(

@@ -11,13 +11,13 @@ from gsbench.records.frame import LOST, measured
 from gsbench.report.drawing.figure import Figure
 from gsbench.report.drawing.shapes import UNFIT, AgainstNumber
 from gsbench.report.figures.metrics import CLASSES, MEMORY, SHARE_OF_PEAK, STEPS_PER_SECOND, TIME_PER_CLASS
-from gsbench.report.roofline import PANELS, roofline_rows
 
 METERS = {
     "live_peak_bytes": "live arrays",
     "device_peak_bytes": "device",
     "process_peak_bytes": "whole process",
 }
+PANELS = {"bound": "unlabelled bound", "step": "full training step"}
 UNITS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6}
 BESIDE = {"sharey": "row"}
 GRID = {"sharey": "row", "sharex": "col"}
@@ -119,6 +119,13 @@ def _about_times(rows: pd.DataFrame, points: pd.DataFrame) -> str:
     )
 
 
+def roofline_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of group "roofline" with a share of the peak. `seconds` is added: the time of the bound or the step."""
+    rows = measured(frame, "roofline", "fraction_of_peak", "timed")
+    rows = rows[(rows["fraction_of_peak"] > 0) & rows["timed"].isin(PANELS)]
+    return rows.assign(seconds=rows["bound_seconds"].where(rows["timed"] == "bound", rows["step_seconds"]))
+
+
 def _shares(rows: pd.DataFrame) -> pd.DataFrame:
     points = by_model(rows).assign(row=rows["model"], column=[[*PANELS].index(timed) for timed in rows["timed"]])
     points["panel"] += ": " + rows["timed"].map(PANELS)
@@ -131,7 +138,7 @@ def _about_shares(rows: pd.DataFrame, _: pd.DataFrame) -> str:
     named = f" ({text.listed(products)})" if 0 < len(products) <= 3 else ""
     return (
         "The floating-point operations of the matrix products that must be done, over median time × peak; the peak is "
-        f"that of the best matrix product{named}, measured in turn with the case. Bars: {text.interval_name(rows)} "
+        f"the rate of the best matrix product{named}, measured in turn with the case. Bars: {text.interval_name(rows)} "
         "interval."
     )
 

@@ -74,7 +74,7 @@ def _about_bias(rows: pd.DataFrame, _: pd.DataFrame) -> str:
         f"with all fixed but the draws of y; {told.repetitions(rows)}, bars: {told.intervals(rows)}. The points on the "
         "line at 0 show no bias: their interval reaches to 0 or below, and their bar up to its end, so far as a bias "
         "may have been missed.",
-        told.held_against(rows),
+        told.compared(rows),
     )
 
 

@@ -56,7 +56,7 @@ def _title(table: pd.DataFrame) -> str:
 def _caption(table: pd.DataFrame, _: pd.DataFrame) -> str:
     rows = _drawn(table)
     caption = (
-        "New figure over that of the base, with the interval that follows from what the records keep; a bare point "
+        "The new figure over the figure of the base, with the interval that the records support; a point without a bar "
         "has one reading and no interval. Runs are not paired: intervals of times have the spread between sessions in "
         "them. The speed-up was measured in pairs in each run, and is the figure that survives other programs."
     )
