@@ -179,9 +179,9 @@ def _accuracy(frame: pd.DataFrame, first: Pair | None) -> tuple[str, pd.DataFram
     after = _after(seconds)
     behind, mark = _behind({name: reached[name] for name in (exact, SAMPLER)}, k, reached.get(BASELINE, math.nan))
     if behind:
-        return f"no accuracy is told, as {text.listed(behind)} had not come to {mark}{after} ({where})", own
+        return f"no accuracy is given, because {text.listed(behind)} had not reached {mark}{after} ({where})", own
     told = [f"{name} {text.percent(reached[name])}" for name in (exact, SAMPLER, BASELINE) if name in reached]
-    begins = " (so short a training says where a run begins, not where it ends)" if seconds.max() < SHORT else ""
+    begins = " (a training this short shows the start of a run, not its end)" if seconds.max() < SHORT else ""
     return f"accuracy{after} ({where}): {text.listed(told)}{begins}", own
 
 
@@ -227,7 +227,7 @@ def _trained(frame: pd.DataFrame, preset: str) -> str:
     names = sorted(by_estimator(points.index), key=lambda name: name == BASELINE)  # the reference comes last
     behind, mark = _behind({name: points.loc[name, "validation_accuracy"] for name in names}, k, alone)
     told = [_came_to(name, points.loc[name]) for name in names if name not in behind]
-    told += [f"{text.listed(behind)} did not come to {mark}"] if behind else []
+    told += [f"{text.listed(behind)} did not reach {mark}"] if behind else []
     more = f" {others} other subject{'s' if others > 1 else ''}: see below." if others else ""
     return f"Trained on this machine ({_device(own)}), {subject_title(own.iloc[0])}: {'; '.join(told)}.{more}"
 

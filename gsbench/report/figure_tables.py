@@ -17,8 +17,8 @@ from gsbench.report.regression import case_label, of_benchmarks
 from gsbench.report.roofline import roofline_rows
 
 ROOFLINE_NOTE = (
-    "Operations: the floating-point operations of the matrix products that must be done, reckoned from the shapes of "
-    "the split model. The machine's peak: the best matrix product measured in turn with the case, and its shape."
+    "Operations: floating-point operations of the necessary matrix products, computed from the shapes of the split "
+    "model. The machine's peak: the fastest matrix product measured in alternation with the case, and its shape."
 )
 
 
@@ -86,7 +86,7 @@ ROOFLINE: Columns = {
     "machine's peak": lambda row: (
         _giga("peak_operations_per_second", "GFLOP/s")(row) + text.cell("peak_product", " ({})".format)(row)
     ),
-    "share of it": _share,
+    "share of peak": _share,
 }
 
 
@@ -97,9 +97,9 @@ def readouts_section(curves: pd.DataFrame) -> Section | None:
         return None
     blocks: list[Block] = []
     for equal, write in (("step", text.plain), ("second", text.seconds)):
-        blocks.append(Paragraph(f"At the largest {equal} that all reached:"))
+        blocks.append(Paragraph(f"At the largest {equal} that all estimators reached:"))
         blocks.append(_readout_table(readouts[readouts["equal"] == equal], write))
-    note = "Labels-only bounds neither: where it ended sooner, its last stands. Several seeds: their mean."
+    note = "Labels-only is not counted: if it ended earlier, its last accuracy is shown. Several seeds: their mean."
     return Section("Accuracy at equal steps and at equal seconds", [*blocks, Paragraph(note)], "accurate")
 
 

@@ -125,7 +125,7 @@ def held_against(rows: pd.DataFrame) -> str:
     names = sorted(set(rows["estimator"][rows["elsewhere"] > 0]))
     if not names:
         return ""
-    own = "is held against the exact sum of its" if len(names) == 1 else "are held against the exact sums of their"
+    own = "is compared with the exact sum of its" if len(names) == 1 else "are compared with the exact sums of their"
     return f"{text.listed(names)} {own} own bound, not of q's."
 
 
@@ -172,12 +172,12 @@ def open_ends(rows: pd.DataFrame, shown: str = "there is no bar above the point"
     if len(none := found[found["variance"] == 0]):
         share = text.percent(unseen_share(n, max(levels)))
         sentences.append(
-            f"No two of {n} draws of {_named_points(none)} differed: noise that fewer than {share} of the draws have "
-            "may have been missed, whatever its size."
+            f"No two of {n} draws of {_named_points(none)} differed: noise in fewer than {share} of the draws may "
+            "have been missed, however large it is."
         )
     if len(few := found[found["variance"] > 0]):
         sentences.append(
-            f"Of {_named_points(few)} too few draws differed to say how large bias and variance are at most: {shown}."
+            f"Of {_named_points(few)} too few draws differed for an upper end of bias and variance: {shown}."
         )
     return " ".join(sentences)
 

@@ -31,9 +31,9 @@ def training_section(frame: pd.DataFrame) -> Section | None:
 
 
 def _note(rows: pd.DataFrame) -> str:
-    several = " Of several seeds: the mean, and from the least to the greatest." if _several(rows) else ""
+    several = " Several seeds: their mean, and the range from the least to the greatest." if _several(rows) else ""
     return (
-        f"Runs that came to their end; those that differ in any setting but the estimator and the seed stand apart."
+        f"Finished runs. Each table has runs that differ in estimator and seed only."
         f"{several} Training time: of minibatches and steps; wall time: with evaluations and checkpoints. "
         f"{_accuracies(rows)} {text.conditions(rows)}"
     )
@@ -46,7 +46,7 @@ def _several(rows: pd.DataFrame) -> bool:
 def _accuracies(rows: pd.DataFrame) -> str:
     """Sentences on the two accuracies. The test part was not used for any choice."""
     on = {part: _examples(rows, part) for part in ("validation", "test")}
-    tested = f" Test accuracy, reported apart:{on['test']} evaluated once, at the end of the run; it chose nothing."
+    tested = f" Test accuracy:{on['test']} evaluated once, at the end of the run; no choice was based on it."
     return f"Validation accuracy:{on['validation']} at the end of training.{tested if on['test'] else ''}"
 
 
@@ -146,4 +146,4 @@ def _not_finished(frame: pd.DataFrame) -> list[Block]:
     """A table of runs that diverged, failed or are unfinished, with their last step; empty if all finished."""
     rows = frame[(frame["group"] == TRAINING) & (frame["status"] != "ok")]
     table = Table.of(NOT_FINISHED, rows.sort_values(["status", "case"], kind="stable"))
-    return [Heading("Runs that did not come to their end"), table] if len(rows) else []
+    return [Heading("Runs that did not finish"), table] if len(rows) else []
