@@ -238,7 +238,7 @@ def test_the_variance_leaves_out_what_draws_no_y_and_says_so():
         for name in NO_DRAWS:
             assert not len(points(ax, name))
         np.testing.assert_allclose(dashed(ax), [(k, 0.25 * PART_SHARE[part]) for k in KS])
-    assert "no variance and no point: marginalize, marginalize-streamed and sparsemax." in plot.caption
+    assert "have no variance and no point: marginalize, marginalize-streamed and sparsemax." in plot.caption
     assert "100 repetitions in 20 blocks, bars: 99 % bootstrap intervals (nominal: in simulations they" in plot.caption
     assert "new draws of a and ε_z, from 20 repetitions, without an interval" in plot.caption
 
@@ -251,7 +251,7 @@ def test_the_price_is_variance_times_time_beside_the_time_of_the_exact_sum():
         np.testing.assert_allclose(points(ax, "score-function(draws=6)")[:, 1], prices)
         np.testing.assert_allclose(dashed(ax), [(k, 1e3 * STEP_SECONDS["adgm"] * (0.5 + 0.05 * k)) for k in KS])
         assert ax.get_yscale() == "log"
-    assert "priced as a bound of its own; several draws in one step (draws=…) share part of the cost" in plot.caption
+    assert "a whole bound for each draw; several draws in one step (draws=…) share part of the cost" in plot.caption
 
 
 def test_the_faster_exact_sum_is_the_yardstick():
@@ -438,17 +438,17 @@ def test_the_page_says_what_sparsemax_is_held_against_and_stands_without_a_paret
 def test_the_note_says_what_the_figures_do_not():
     told = gradient_tables(make_frame(RECORDS))
     for part in (
-        "of a hundred such intervals one or more miss the true value",
+        "one or more in a hundred such intervals miss the true value",
         "99 % bootstrap intervals (nominal: in simulations they covered 95 % or more)",
         "new draws of a and ε_z too, from 20 repetitions, without an interval",
         "Peak memory: of a full training step at the initial parameters.",
-        "one minibatch, one of training, and, but for the total variance, one draw of a and ε_z: another --seed",
-        "those of training with sum-and-sample, for sparsemax too, which is of another bound.",
-        "each estimator by itself, not in pairs",
+        "one minibatch of training and, except the total variance, one draw of a and ε_z. Another --seed",
+        "come from training with sum-and-sample, also for sparsemax, which has another bound.",
+        "each estimator by itself; the figure of the speed-up has times in pairs",
     ):
         assert part in told
     bare = gradient_tables(make_frame([record(confidence=0.9, total_draws=None)]))
-    assert "90 % bootstrap intervals; of a hundred" in bare  # no other level was simulated
+    assert "90 % bootstrap intervals; one or more in a hundred" in bare  # no other level was simulated
     assert "new draws of a and ε_z too, without an interval." in bare
     assert "training with" not in bare
     assert "sparsemax" not in gradient_tables(make_frame([r for r in RECORDS if r["estimator"] != "sparsemax"]))

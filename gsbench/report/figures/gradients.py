@@ -84,8 +84,8 @@ def _about_variance(rows: pd.DataFrame, points: pd.DataFrame) -> str:
         "tr cov(g) / ‖g*‖² of the gradient of the loss with all fixed but the draws of y; at 1 the noise is as large "
         f"as the exact gradient. {repeated[0].upper()}{repeated[1:]}, bars: {told.intervals(rows)}. Estimators "
         f"that draw no y have no variance and no point{f': {text.listed(without)}' if without else ''}.",
-        f"Dashed: variance of the exact sum from new draws of a and ε_z, {told.of_total(rows)}. An estimator well "
-        "below this line adds little to the noise that every estimator has."
+        f"The dashed line is the exact sum's variance over new draws of a and ε_z, {told.of_total(rows)}. An estimator "
+        "well below this line adds little to the noise that every estimator has."
         if (points["kind"] == ANEW).any() else "",
     )  # fmt: skip
 
@@ -96,7 +96,7 @@ def _about_price(rows: pd.DataFrame, points: pd.DataFrame) -> str:
         "Relative variance × milliseconds of the unlabelled bound, forward and backward: the milliseconds of "
         "independent draws after which the noise of their mean is as large as the exact gradient (relative variance "
         "1). Ten times as many give a tenth of the variance. Lower is better.",
-        "Dashed: time of the fastest exact sum. Draws that take this time have a mean with relative variance price / "
+        "The dashed line is the time of the fastest exact sum. Draws that take this time have a mean with relative variance price / "
         "time: 1 on the line, 0.1 at a tenth of it."
         if (points["kind"] == TIME_OF_SUM).any() else "",
         "The price leaves out the bias, which averaging does not reduce. "
