@@ -96,8 +96,8 @@ def _about_price(rows: pd.DataFrame, points: pd.DataFrame) -> str:
         "Relative variance × milliseconds of the unlabelled bound, forward and backward: the milliseconds of "
         "independent draws after which the noise of their mean is as large as the exact gradient (relative variance "
         "1). Ten times as many give a tenth of the variance. Lower is better.",
-        "The dashed line is the time of the fastest exact sum. Draws that take this time have a mean with relative variance price / "
-        "time: 1 on the line, 0.1 at a tenth of it."
+        "The dashed line is the time of the fastest exact sum. Draws that take this "
+        "time have a mean with relative variance price / time: 1 on the line, 0.1 at a tenth of it."
         if (points["kind"] == TIME_OF_SUM).any() else "",
         "The price leaves out the bias, which averaging does not reduce. "
         "It counts a whole bound for each draw; several draws in one step (draws=…) share part of the cost.",
