@@ -117,7 +117,7 @@ def cells_of(table):
 
 
 def test_the_page_has_the_ratios_to_peers_with_times_and_memory(report):
-    section = page_of(report).split("## Beside other formulations")[1].split("## ")[0]
+    section = page_of(report).split("## Compared with other formulations")[1].split("## ")[0]
     headers, *rows = cells_of(section)
     assert headers == [
         *("K", "gsbench", "peer", "timed", "times as fast", "peer's time", "gsbench's time", "peer's memory"),
@@ -154,7 +154,7 @@ def test_the_page_says_whose_speedup_is_the_bounds_alone(tmp_path):
 def test_the_page_has_the_share_of_the_peak_and_what_it_is_made_of(report):
     section = page_of(report).split("](fraction_of_peak.png)")[1].split("## ")[0]
     headers, *rows = cells_of(section)
-    assert headers[4:] == ["operations", "time", "per class", "machine's peak", "share of it"]
+    assert headers[4:] == ["operations", "time", "per class", "machine's peak", "share of peak"]
     assert len(rows) == 2 * 2 * 4 * 2
     assert rows[10] == [
         *("ADGM", "100", "marginalize-streamed", "bound", "6.72 GFLOP", "84.0 ms", "840 µs"),
@@ -296,7 +296,7 @@ def test_the_page_names_the_runs_that_are_read_as_one_and_their_commits(tmp_path
     assert "### ADGM\n" in page
     opening = page.split("## At a glance")[0]
     assert "same versions: 'Example Xample, 2026-01-02 03:04' and 'Example Xample, 2026-02-03 03:04'." in opening
-    assert "They are of 2 commits: 0123456789ab and ba9876543210." in opening
+    assert "They come from 2 commits: 0123456789ab and ba9876543210." in opening
     assert "1 case was measured in more than one of them: figures show the median." in opening
     assert re.search(r"\| gsbench_commit +\| 0123456789ab +\| ba9876543210 +\|", page)
 
@@ -415,7 +415,7 @@ def test_peers_have_a_table_of_their_own_and_are_not_missed_where_nobody_asked(t
     records = [make_record("peer", n_classes=k, **figures) for k in (100, 10)]
     path = write_lines(tmp_path / "run.jsonl", records)
     page = page_of(make_report([path], output=tmp_path, name="peers").parent)
-    table = page.split("## Beside other formulations")[1].split("##")[0]
+    table = page.split("## Compared with other formulations")[1].split("##")[0]
     assert cells_of(table) == [
         ["K", "gsbench", "peer", "timed", "times as fast"],
         ["10", "marginalize", "plain-chainer", "bound", "1.50 × [1.40, 1.75]"],
@@ -443,7 +443,7 @@ def test_peers_that_did_not_fit_stand_in_the_table_and_those_that_were_skipped_d
         record.update(dict.fromkeys(lost), status=status, reason="no luck")
     records[4].update(status="too-large", reason="gsbench: no luck")
     page = page_of(make_report([write_lines(tmp_path / "run.jsonl", records)], output=tmp_path, name="a").parent)
-    _, *rows = cells_of(page.split("## Beside other formulations")[1].split("## ")[0])
+    _, *rows = cells_of(page.split("## Compared with other formulations")[1].split("## ")[0])
     assert len(rows) == len(records) - 1
     assert rows[0][1:8] == ["marginalize", "plain-chainer", "unlabelled step", "too large", "", "", ""]
     assert rows[4][1:5] == ["marginalize-streamed", "plain-chainer", "unlabelled step", "out of memory"]

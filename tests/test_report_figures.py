@@ -156,7 +156,7 @@ def test_the_published_points_stand_beside_m2_on_synthetic_alone():
     plot = draw("speedup", RUN)
     with_theirs = {ax.get_title(): lines_in(ax) for ax in plot.figure.axes if "#000000" in lines_in(ax)}
     (title,) = with_theirs
-    assert title == "M2 on synthetic: full training step\nto be held against Jang et al."
+    assert title == "M2 on synthetic: full training step\ncomparable with Jang et al."
     np.testing.assert_allclose(with_theirs[title]["#000000"], [(10, 2.0), (100, 9.9)])
     ours = [(k, true_speedup("gumbel-softmax", k)) for k in (10, 100)]
     np.testing.assert_allclose(with_theirs[title]["#D55E00"], ours)

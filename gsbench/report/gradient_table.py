@@ -17,8 +17,8 @@ SHORT = ("bias", "variance", "time")  # the figures in a terminal
 RELATIVE_ERRORS = (
     "Relative bias: ‖E g − g*‖ / ‖g*‖; ", Code("0 within noise"), " where the interval of its square reaches to 0 or "
     "below, with the largest bias that the interval leaves open. Relative variance: tr cov(g) / ‖g*‖², of the draws of "
-    "y; ", Code("none seen"), " where no two draws differed, ", Code("or more"), " where too few did to say how large "
-    "it is at most.",
+    "y; ", Code("none seen"), " where no two draws differed, ", Code("or more"), " where too few draws differed for an "
+    "upper end.",
 )  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def short_gradients(frame: pd.DataFrame) -> list[Table]:
         found = [_short(of_state.get(state)) for state in states]
         cells.append([series, subject, k, name, *(cell for part in found for cell in part)])
     figures = [("" if i else f"{state}:", name) for state in states for i, name in enumerate(SHORT)]
-    title = "Gradient by the logits of q(y|a,x), relative to the exact one; time: of the bound, forward and backward"
+    title = "Gradient with respect to the logits of q(y|a,x), relative to the exact one; time: of the bound, both ways"
     return [Table(["", "", ("", "K"), "", *figures], cells, title).used()]
 
 
@@ -61,20 +61,20 @@ def _short(row: Any) -> list[str]:
 def _note(rows: pd.DataFrame) -> Text:
     """The meaning of the columns."""
     before = [
-        "The gradient of the loss, compared with the gradient of the exact sum at the same parameters, minibatch, a "
-        f"and ε_z: {told.repetitions(rows)} that differ only in the draws of y.",
-        "All values are for one training minibatch and, except for the total variance, one draw of a and ε_z; another "
-        "--seed gives others.",
+        "The gradient of the loss, compared with the exact sum's at the same parameters, minibatch, a and ε_z: "
+        f"{told.repetitions(rows)} that differ in the draws of y alone.",
+        "All figures are for one minibatch of training and, except the total variance, one draw of a and ε_z. Another "
+        "--seed gives other ones.",
         _training(rows),
     ]
     after = [
-        f"Total variance: the same with a and ε_z drawn anew as well, {told.of_total(rows)}; for the exact sums it "
-        "is the variance from a and ε_z alone.",
-        "Cosine: of the angle between one gradient and the exact one, in the mean.",
-        f"In brackets: {told.intervals(rows)}; of a hundred such intervals one or more miss the true value, by chance.",
-        "Time: the unlabelled bound, forward and backward, each estimator by itself, not in pairs (the figure of the "
-        "speed-up has pairs).",
-        "Calls of f: for an example and draw of a.",
+        f"Total variance: with new draws of a and ε_z too, {told.of_total(rows)}. For an exact sum it comes from a and "
+        "ε_z alone.",
+        "Cosine: mean cosine between one gradient and the exact one.",
+        f"In brackets: {told.intervals(rows)}; one or more in a hundred such intervals miss the true value by chance.",
+        "Time: the unlabelled bound, forward and backward, each estimator by itself; the figure of the "
+        "speed-up has times in pairs.",
+        "Calls of f: per example and draw of a.",
         "Peak memory: of a full training step at the initial parameters.",
         told.compared(rows),
         told.open_ends(rows, "there is no upper end"),
@@ -90,8 +90,8 @@ def _training(rows: pd.DataFrame) -> str:
     if not trainers:
         return ""
     names = names_with(rows, "own_bound")
-    own = f", for {text.listed(names)} too, which has another bound" if names else ""
-    return f"The trained parameters were trained with {text.listed(trainers)}{own}."
+    own = f", also for {text.listed(names)}, which has another bound" if names else ""
+    return f"Trained parameters come from training with {text.listed(trainers)}{own}."
 
 
 def _table(rows: pd.DataFrame, part: str) -> list[Fold]:

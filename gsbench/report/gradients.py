@@ -168,12 +168,12 @@ def open_ends(rows: pd.DataFrame, shown: str = "there is no bar above the point"
     if len(none := found[found["variance"] == 0]):
         share = text.percent(unseen_share(n, max(levels)))
         sentences.append(
-            f"No two of {n} draws of {_named_points(none)} differed: noise that fewer than {share} of the draws have "
-            "may have been missed, whatever its size."
+            f"No two of {n} draws of {_named_points(none)} differed: noise in fewer than {share} of the draws may "
+            "have been missed, however large it is."
         )
     if len(few := found[found["variance"] > 0]):
         sentences.append(
-            f"Of {_named_points(few)} too few draws differed to say how large bias and variance are at most: {shown}."
+            f"Of {_named_points(few)} too few draws differed for an upper end of bias and variance: {shown}."
         )
     return " ".join(sentences)
 

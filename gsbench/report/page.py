@@ -132,8 +132,8 @@ def _joint_runs(frame: pd.DataFrame) -> list[Block]:
         repeated = (ok.groupby(["group", "case"])["run"].nunique() > 1).sum()
         commits = text.values(rows, "gsbench_commit")
         names = text.listed(f"'{run}'" for run in text.values(rows, "run"))
-        notes.append(f"Read as one, being of one machine and the same versions: {names}.")
-        notes += [f"They are of {len(commits)} commits: {text.listed(commits)}."] if len(commits) > 1 else []
+        notes.append(f"Read as one, because they have one machine and the same versions: {names}.")
+        notes += [f"They come from {len(commits)} commits: {text.listed(commits)}."] if len(commits) > 1 else []
         if repeated:
             are = "case was" if repeated == 1 else "cases were"
             notes.append(f"{repeated} {are} measured in more than one of them: figures show the median.")
@@ -167,10 +167,10 @@ def _gallery_plot() -> Plot:
 
 def _files(curves: pd.DataFrame) -> Section:
     names = {
-        "report.html": "this report as a page of its own, with tables that sort and figures that can be downloaded",
-        "records.csv": "all the records, a row each, with all their fields",
-        "records.parquet": "the same, for pandas and other readers of Parquet",
-        **({"curves.csv": "the accuracy curves, a row an evaluation"} if len(curves) else {}),
+        "report.html": "this report as one page, with tables that sort and figures that can be downloaded",
+        "records.csv": "all the records, a row for each, with all their fields",
+        "records.parquet": "all the records, for pandas and other readers of Parquet",
+        **({"curves.csv": "the accuracy curves, a row for each evaluation"} if len(curves) else {}),
         "tables.tex": "the tables in LaTeX",
         "summary.md": "the answer in short, to paste into an issue",
     }

@@ -17,8 +17,8 @@ from gsbench.report.figures.speedup import HELD_AGAINST_JANG, JANG, jang
 from gsbench.report.gradient_table import variance_text
 
 ROOFLINE_NOTE = (
-    "Operations: the floating-point operations of the matrix products that must be done, computed from the shapes of "
-    "the split model. The machine's peak: the best matrix product measured in turn with the case, and its shape."
+    "Operations: floating-point operations of the necessary matrix products, computed from the shapes of the split "
+    "model. The machine's peak: the fastest matrix product measured in alternation with the case, and its shape."
 )
 
 
@@ -77,7 +77,7 @@ ROOFLINE: Columns = {
     "machine's peak": lambda row: (
         _giga("peak_operations_per_second", "GFLOP/s")(row) + text.cell("peak_product", " ({})".format)(row)
     ),
-    "share of it": _share,
+    "share of peak": _share,
 }  # fmt: skip
 
 

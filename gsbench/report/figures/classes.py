@@ -115,7 +115,7 @@ def _about_times(rows: pd.DataFrame, points: pd.DataFrame) -> str:
     bars = "; bars from quartile to quartile" if points[["low", "high"]].notna().all(axis=1).any() else ""
     return (
         f"The unlabelled bound, forward and backward, over K: median{bars}. The exact sums "
-        "alone: a sampling estimator takes a few calls of f whatever K is, so that its time per class falls as 1/K."
+        "alone: a sampling estimator takes a few calls of f at any K, so that its time per class falls as 1/K."
     )
 
 
@@ -137,8 +137,8 @@ def _about_shares(rows: pd.DataFrame, _: pd.DataFrame) -> str:
     products = sorted(text.values(rows, "peak_product"))
     named = f" ({text.listed(products)})" if 0 < len(products) <= 3 else ""
     return (
-        "The floating-point operations of the matrix products that must be done, over median time × peak; the peak is "
-        f"the rate of the best matrix product{named}, measured in turn with the case. Bars: {text.interval_name(rows)} "
+        "Operations of the necessary matrix products / (median time × peak). The peak is the speed of the fastest "
+        f"matrix product{named}, measured in alternation with the case. Bars: {text.interval_name(rows)} "
         "interval."
     )
 
