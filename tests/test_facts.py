@@ -119,6 +119,7 @@ def told(folder, name):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_an_exact_sum_under_any_name_is_one_in_the_answer_the_tables_and_the_figures(tmp_path, monkeypatch):
     expected = told(tmp_path, KNOWN_SUM)
     places = {NEW_SUM if name == KNOWN_SUM else name: style for name, style in styles.KNOWN.items()}

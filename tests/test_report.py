@@ -17,6 +17,8 @@ from records_fixture import (
     write_lines,
     write_saved,
 )
+from report_fixture import WHOLE_RUN as RUN
+from report_fixture import no_png, png_of, whole_report  # noqa: F401 (a fixture)
 
 from gsbench.records.frame import make_curves, make_frame
 from gsbench.report import FIGURES, ReportError, gaps, make_report
@@ -26,11 +28,6 @@ from gsbench.report.writers import markdown
 
 pytestmark = pytest.mark.slow
 
-RUN = [
-    *make_run(ks=(10, 100), accuracy_ks=(100,)),
-    *peer_records((10, 100)),
-    *chunk_records((10, 100), (1, 5, 10, 100)),
-]
 # Short runs of one K give no figure of class counts, and no images. A regression needs two runs.
 OTHERS = ("accuracy_by_classes", "time_to_accuracy", "training_memory", "image_grids", "regression")
 BENCH_FIGURES = [name for name in FIGURES if name not in OTHERS]
@@ -44,10 +41,7 @@ def missing(frame, plots):
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    """The folder of a report on one whole run, cut off at its end."""
-    folder = tmp_path_factory.mktemp("report")
-    path = write_lines(folder / "run.jsonl", RUN, rest='{"schema_version"')
-    return make_report([path], name="whole", output=folder / "reports").parent
+    return whole_report(tmp_path_factory)
 
 
 def page_of(folder):
@@ -234,14 +228,18 @@ def test_every_figure_has_its_labels_and_is_not_blank(report, name):
 
 
 def test_the_same_data_give_the_same_files_whatever_the_readers_own_matplotlib_settings(tmp_path, report):
-    with matplotlib.rc_context({"lines.linewidth": 9, "axes.facecolor": "red", "savefig.bbox": "tight"}):
+    """All as SVG; as PNG one of each shape, and one of pictures."""
+    settings = {"lines.linewidth": 9, "axes.facecolor": "red", "savefig.bbox": "tight"}
+    drawn = ("pareto", "steps_per_second", "peers", "accuracy_curves", "gallery")
+    with matplotlib.rc_context(settings), png_of(*drawn):
         again = make_report([write_saved(tmp_path / "run.json", RUN)], name="whole", output=tmp_path).parent
         assert matplotlib.rcParams["lines.linewidth"] == 9
     for file in report.iterdir():
-        if file.stem != "report":  # the pages' notice names the cut-off line
+        if file.stem != "report" and (file.suffix != ".png" or file.stem in drawn):  # a page's notice names the file
             assert file.read_bytes() == (again / file.name).read_bytes(), file.name
 
 
+@pytest.mark.usefixtures("no_png")
 def test_several_runs_stand_side_by_side(tmp_path):
     other = [{**r, "run_id": "b", "machine_gpu": "NVIDIA H200"} for r in STEPS if r["model"] == "adgm"]
     other = [{**r, "recorded_at": r["recorded_at"].replace("01-02", "02-03")} for r in other]
@@ -424,6 +422,7 @@ def test_peers_have_a_table_of_their_own_and_are_not_missed_where_nobody_asked(t
     assert "`peer`" not in page[page.index("## Missing") :]
 
 
+@pytest.mark.usefixtures("no_png")
 def test_a_report_on_runs_with_several_baselines_names_them_all(tmp_path):
     records = [
         make_record("speedup", estimator="gumbel-softmax", run_id=name, **speedup_figures("step", 3.0, name))
@@ -451,6 +450,7 @@ def test_peers_that_did_not_fit_stand_in_the_table_and_those_that_were_skipped_d
     assert page.split("## Skipped")[1].count("no luck") == 4
 
 
+@pytest.mark.usefixtures("no_png")
 def test_the_streamed_sum_with_each_of_its_chunks_takes_no_style_from_the_others(tmp_path):
     records = [*STEPS, make_record("step", estimator="mine", step_seconds=1.0)]
     chunks = chunk_records([100], range(1, 30))
@@ -458,4 +458,4 @@ def test_the_streamed_sum_with_each_of_its_chunks_takes_no_style_from_the_others
         make_report([write_lines(tmp_path / "run.jsonl", own)], output=tmp_path, name=name).parent
         for name, own in (("one", records), ("two", [*records, *chunks]))
     )
-    assert (one / "steps_per_second.png").read_bytes() == (two / "steps_per_second.png").read_bytes()
+    assert (one / "steps_per_second.svg").read_bytes() == (two / "steps_per_second.svg").read_bytes()

@@ -14,15 +14,14 @@ import pytest
 from matplotlib.colors import rgb_to_hsv, to_rgb
 from matplotlib.figure import Figure
 from records_fixture import (
-    chunk_records,
     make_record,
-    make_run,
     memory_figures,
-    peer_records,
     speedup_figures,
     training_records,
     write_lines,
 )
+from report_fixture import WHOLE_RUN as RUN
+from report_fixture import whole_report
 
 from gsbench.records.busy import busy_notice
 from gsbench.records.frame import make_frame
@@ -38,7 +37,6 @@ from gsbench.report.page import MORE, QUESTIONS, of_plot
 from gsbench.report.writers import html, latex, markdown, terminal
 from gsbench.report.writers.html.svg import PAPER, contrast, in_the_dark
 
-RUN = [*make_run(ks=(10, 100), accuracy_ks=(100,)), *peer_records((10,)), *chunk_records((100,), (1, 10, 100))]
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&|`*_[a](b)"
 
@@ -81,8 +79,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("report")
-    return make_report([write_lines(folder / "run.jsonl", RUN)], name="whole", output=folder).parent
+    return whole_report(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
