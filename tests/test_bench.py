@@ -5,6 +5,7 @@ the interpreter's own warning filters; the other runs are sessions of pytest ins
 """
 
 import ast
+import copy
 import errno
 import json
 import os
@@ -21,6 +22,7 @@ import pytest
 import recording
 import saving
 import timing
+from options import read_options
 from pytest_benchmark.logger import PytestBenchmarkWarning
 
 import gsbench.meters.products
@@ -71,6 +73,34 @@ def bench(session, tmp_path):
 @pytest.fixture
 def collect(session):
     return lambda *options: session("--collect-only", *options)
+
+
+@pytest.fixture(scope="module")
+def first_config():
+    """The configuration of the first session that needs no more than that, for all of them."""
+    return []
+
+
+@pytest.fixture
+def parsed(session, pytester, first_config):
+    """`parsed(*options)`: a configuration with these options of a session, which is not begun."""
+    if not first_config:
+        first_config.append(pytester.parseconfig("bench/", *NO_CACHE))
+    (config,) = first_config
+    as_it_was = config.option
+    yield lambda *options: with_options(config, copy.copy(as_it_was), options)
+    config.option = as_it_was
+
+
+def with_options(config, named, options):
+    config.option = config._parser.parse([*options, "bench/"], named)
+    return config
+
+
+def configured(config):
+    """What a session does of its options before it collects, as bench/conftest.py has it."""
+    read_options(config)
+    saving.check_before(config)
 
 
 def cases(collected):
@@ -749,7 +779,21 @@ def test_a_disk_that_stays_full_ends_nothing_and_the_records_stand_on_the_termin
     ],
     ids=lambda value: "-".join(value)[:40] if isinstance(value, list) else "",
 )
-def test_a_bad_option_is_refused_before_anything_runs(collect, options, message):
+def test_a_bad_option_is_refused(parsed, options, message):
+    with pytest.raises(pytest.UsageError) as refused:
+        configured(parsed(*options))
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--batch", "1_0"], "argument --batch: must be an integer, got '1_0'"),  # by the parser
+        (["--dataset", "minst"], "; did you mean 'mnist'?"),  # by what reads the options
+        (["--benchmark-timer", "time.time"], "got time.time"),  # by what checks those of pytest-benchmark
+    ],
+)
+def test_a_bad_option_ends_a_session_before_anything_runs(collect, options, message):
     out = collect(*options)
     assert out.ret == pytest.ExitCode.USAGE_ERROR
     assert message in out.stdout + out.stderr

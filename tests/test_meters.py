@@ -6,12 +6,14 @@ import subprocess
 import sys
 import time
 import tracemalloc
+import warnings
 from collections import namedtuple
 from types import SimpleNamespace
 
 import numpy as np
 import psutil
 import pytest
+from scipy import stats
 
 from gsbench.case import Case
 from gsbench.estimators import ESTIMATORS
@@ -115,6 +117,20 @@ def test_bootstrap_interval_covers_the_median(pairs):
     rng = np.random.default_rng(0)
     intervals = [bootstrap_median(rng.standard_normal(pairs)) for _ in range(300)]
     assert np.mean([low <= 0 <= high for low, high in intervals]) >= 0.95
+
+
+@pytest.mark.parametrize(("pairs", "confidence", "seed"), [(2, 0.99, 0), (9, 0.95, 1), (40, 0.99, 5)])
+def test_bootstrap_interval_is_that_of_scipy(pairs, confidence, seed):
+    values = np.random.default_rng(pairs).standard_normal(pairs)
+    random = np.random.default_rng(seed)
+    with warnings.catch_warnings():
+        # SciPy 1.15 renamed random_state to rng and warns of the old name some day; the oldest knows only that.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        expected = stats.bootstrap(
+            (values,), np.median, n_resamples=2000, confidence_level=confidence, method="percentile",
+            random_state=random,
+        ).confidence_interval  # fmt: skip
+    assert bootstrap_median(values, confidence, seed) == pytest.approx(expected, rel=1e-12)
 
 
 def test_bootstrap_of_equal_values_is_that_value():
