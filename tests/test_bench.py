@@ -833,8 +833,8 @@ def test_the_summary_is_readable_where_the_terminal_has_no_unicode(tmp_path, mon
     """A run in which nothing is measured, whose table has a dash for what there is none of."""
     monkeypatch.setenv("PYTHONIOENCODING", encoding)
     run = [*command(tmp_path, *TOO_LARGE)[3:], "-k", "step or accuracy or roofline"]
-    code = f"import pytest; print('ended with', int(pytest.main(['bench/', '--help'])), flush=True); sys.exit(pytest.main({run}))"
-    started = [sys.executable, "-c", f"import sys; {code}"]
+    helped_first = "print('ended with', int(pytest.main(['bench/', '--help'])), flush=True)"
+    started = [sys.executable, "-c", f"import pytest, sys; {helped_first}; sys.exit(pytest.main({run}))"]
     done = subprocess.run(started, cwd=ROOT, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stdout
     helped, shown = done.stdout.split(b"ended with 0")
