@@ -430,7 +430,7 @@ def test_a_report_on_runs_with_several_baselines_names_them_all(tmp_path):
     ]
     page = page_of(make_report([write_lines(tmp_path / "run.jsonl", records)], output=tmp_path, name="two").parent)
     assert "as fast as the baseline, marginalize or marginalize-streamed, measured" in page
-    assert "Timed in pairs, marginalize or marginalize-streamed (the exact sum) and the other in turn" in page
+    assert "Timed in pairs, marginalize or marginalize-streamed (the exact sum) and the other alternating" in page
     assert ">times as fast as the exact sum</text>" in (tmp_path / "two" / "speedup.svg").read_text(encoding="utf-8")
 
 

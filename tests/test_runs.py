@@ -135,8 +135,8 @@ def test_a_run_of_a_negative_zero_is_that_of_zero():
         {"estimator": "labels-only", "labelled_batch": 8000},
         {"estimator": "labels-only", "labelled_batch": 4000, "n_classes": 200},
         {"estimator": "labels-only", "batch": 8000},
-        {"estimator": "marginalize", "labelled_batch": 8000},
-        {"estimator": "gumbel-softmax", "labelled_batch": 2500, "preset": "default"},
+        {"estimator": "marginalize", "labelled_batch": 2000},
+        {"estimator": "gumbel-softmax", "labelled_batch": 1000, "preset": "default"},
     ],
     ids=str,
 )
