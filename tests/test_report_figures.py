@@ -172,7 +172,7 @@ def test_the_published_points_are_drawn_where_m2_was_not_measured():
 
 def test_the_speedup_says_that_sparsemax_is_of_another_bound():
     given = [make_record("speedup", estimator=name, **speedup_figures("bound", 2.0)) for name in ("mine", "sparsemax")]
-    clause = "sparsemax: a sum of a bound of its own, whose cost follows the logits."
+    clause = "sparsemax: the sum of its own bound, whose cost depends on the logits."
     assert clause in draw("speedup", given).caption
     assert "sparsemax" not in draw("speedup", given[:1]).caption
 

@@ -498,7 +498,7 @@ def test_noise_that_no_draw_showed_is_told_as_not_seen(changes):
     line = next(line for line in told.splitlines() if line.startswith("|") and "straight-through" in line)
     assert "none seen in 100 draws" in line
     assert "0 within noise (no upper end)" in line
-    share = "No two of 100 draws of straight-through (K = 10) differed: noise that fewer than 4.5 % of the draws have"
+    share = "No two of 100 draws of straight-through (K = 10) differed: noise in fewer than 4.5 % of the draws"
     assert share in told
     for plot in draw_all(NAMES, records).values():
         assert share in plot.caption
