@@ -109,7 +109,7 @@ def add_options(parser: pytest.Parser) -> None:
         "--memory-limit",
         type=byte_count,
         metavar="SIZE",
-        help="what a case may hold, such as 8GiB (default: four fifths of what is free)",
+        help="largest memory of a case, such as 8GiB (default: four fifths of the free memory)",
     )
     add(
         "--accuracy-seconds",
@@ -138,15 +138,15 @@ def add_options(parser: pytest.Parser) -> None:
         type=at_least(1),
         default=200,
         metavar="STEPS",
-        help=f"training steps, with {TRAINING_ESTIMATOR}, after which gradients are held against the exact one once "
-        "more (default: %(default)s)",
+        help=f"training steps, with {TRAINING_ESTIMATOR}, after which gradients are compared with the exact one "
+        "again (default: %(default)s)",
     )
     add(
         "--roofline",
         type=some_of("part", ROOFLINE),
         default=("bound",),
         metavar="PART,…",
-        help="of what the share of the machine's matrix-product peak is measured: bound, the unlabelled bound; step, "
+        help="parts whose share of the machine's matrix-product peak is measured: bound, the unlabelled bound; step, "
         "the full training step (default: bound)",
     )
     add(
@@ -154,8 +154,8 @@ def add_options(parser: pytest.Parser) -> None:
         type=integers("chunk sizes", 1, "1,10,100"),
         default=(),
         metavar="C,C,…",
-        help="also measure marginalize-streamed with these numbers of classes in a chunk, beside its default, at the "
-        "class counts that have so many (default: none)",
+        help="also measure marginalize-streamed with these chunk sizes, in classes, at every class count that is at "
+        "least as large (default: none)",
     )
     add(
         "--peers",

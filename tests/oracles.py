@@ -269,29 +269,22 @@ class Oracle:
     # The bounds. Noise has its draw first: ε_a [N, B, D_a] (or [N] of None), ε_z [N, B, D_z].
 
     def class_bounds(self, x: np.ndarray, eps_a: Any, eps_z: np.ndarray) -> np.ndarray:
-        """f(e_k) for each class: [N, B, K]"""
-        K = self.config.n_classes
-        return np.stack(
-            [
-                np.stack(
-                    [self.bound(x, eps_a[n], eps_z[n], one_hot([k] * len(x), K)) for k in range(K)], axis=-1
-                )
-                for n in range(len(eps_z))
-            ]
-        )
+        """f(e_k) for each class, all N·K·B rows in one batch: [N, B, K]"""
+        (N, B), K = eps_z.shape[:2], self.config.n_classes
+        return self.bound(
+            np.tile(x, (N * K, 1)),
+            np.concatenate([eps_a[n] for n in range(N) for _ in range(K)]) if self.has_a else None,
+            np.concatenate([eps_z[n] for n in range(N) for _ in range(K)]),
+            np.tile(np.repeat(np.eye(K), B, axis=0), (N, 1)),
+        ).reshape(N, K, B).transpose(0, 2, 1)  # fmt: skip
 
     def unlabelled(
         self, x: np.ndarray, eps_a: Any, eps_z: np.ndarray, weights: Callable[[np.ndarray], np.ndarray] = softmax
     ) -> np.ndarray:
         """U(x) = 1/N Σ_l { Σ_k w(k|a_l,x) f(e_k) + H(w(·|a_l,x)) }, w = weights(logits): [B]"""
         f = self.class_bounds(x, eps_a, eps_z)
-        total = np.zeros(len(x))
-        for n in range(len(eps_z)):
-            w = weights(self.logits(x, eps_a[n]))
-            for k in range(self.config.n_classes):
-                total += w[:, k] * f[n, :, k]
-            total += point_entropy(w)
-        return total / len(eps_z)
+        w = weights(np.stack([self.logits(x, eps_a[n]) for n in range(len(eps_z))]))
+        return ((w * f).sum(axis=-1) + point_entropy(w)).mean(axis=0)
 
     def sampled(
         self, x: np.ndarray, eps_a: Any, eps_z: np.ndarray, g: np.ndarray, point: Callable[..., np.ndarray]
@@ -322,10 +315,5 @@ class Oracle:
         (N, B), K = eps_z.shape[:2], self.config.n_classes
         rows_x, rows_a = np.tile(x, (N, 1)), np.concatenate(eps_a) if self.has_a else None
         log_q = log_softmax(self.logits(rows_x, rows_a)).reshape(N, B, K)
-        f = self.bound(
-            np.tile(x, (N * K, 1)),
-            np.concatenate([eps_a[n] for n in range(N) for _ in range(K)]) if self.has_a else None,
-            np.concatenate([eps_z[n] for n in range(N) for _ in range(K)]),
-            np.tile(np.repeat(np.eye(K), B, axis=0), (N, 1)),
-        ).reshape(N, K, B)
-        return ((np.exp(log_q) * f.transpose(0, 2, 1)).sum(axis=-1) + entropy(log_q)).mean(axis=0)
+        f = self.class_bounds(x, eps_a, eps_z)
+        return ((np.exp(log_q) * f).sum(axis=-1) + entropy(log_q)).mean(axis=0)

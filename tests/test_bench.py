@@ -5,6 +5,7 @@ the interpreter's own warning filters; the other runs are sessions of pytest ins
 """
 
 import ast
+import copy
 import errno
 import json
 import os
@@ -21,6 +22,7 @@ import pytest
 import recording
 import saving
 import timing
+from options import read_options
 from pytest_benchmark.logger import PytestBenchmarkWarning
 
 import gsbench.meters.products
@@ -71,6 +73,34 @@ def bench(session, tmp_path):
 @pytest.fixture
 def collect(session):
     return lambda *options: session("--collect-only", *options)
+
+
+@pytest.fixture(scope="module")
+def first_config():
+    """The configuration of the first session that needs no more than that, for all of them."""
+    return []
+
+
+@pytest.fixture
+def parsed(session, pytester, first_config):
+    """`parsed(*options)`: a configuration with these options of a session, which is not begun."""
+    if not first_config:
+        first_config.append(pytester.parseconfig("bench/", *NO_CACHE))
+    (config,) = first_config
+    as_it_was = config.option
+    yield lambda *options: with_options(config, copy.copy(as_it_was), options)
+    config.option = as_it_was
+
+
+def with_options(config, named, options):
+    config.option = config._parser.parse([*options, "bench/"], named)
+    return config
+
+
+def configured(config):
+    """What a session does of its options before it collects, as bench/conftest.py has it."""
+    read_options(config)
+    saving.check_before(config)
 
 
 def cases(collected):
@@ -217,13 +247,12 @@ def test_every_case_comes_with_every_class_count(collect):
     assert cases(collect("--classes", "70,30", *GRID, "-q", "-k", "not roofline")) == few + many
 
 
-def test_the_report_reads_the_newest_run(finished):
+def test_the_report_reads_the_newest_run(finished, capsys):
     folder, _ = finished
     arguments = ["report", "--output", str(folder / "reports"), "--name", "tiny", "--storage", str(folder / "store")]
-    made = subprocess.run([sys.executable, "-m", "gsbench", *arguments], capture_output=True, text=True, timeout=120)
-    assert made.returncode == 0, made.stderr
+    assert main(arguments) == 0
     page = folder / "reports" / "tiny" / "report.md"
-    assert str(page.with_suffix(".html")) in made.stdout
+    assert str(page.with_suffix(".html")) in capsys.readouterr().out
     assert "gumbel-softmax(tau=0.5)" in page.read_text()
     assert len(list(page.parent.glob("*.png"))) == len(list(page.parent.glob("*.svg"))) >= 5
 
@@ -241,7 +270,7 @@ def long_work_made_short(monkeypatch):
     monkeypatch.setattr(gsbench.meters.products, "SQUARES", smaller)
 
 
-@pytest.mark.usefixtures("long_work_made_short")
+@pytest.mark.usefixtures("long_work_made_short", "undrawn")
 def test_what_is_measured_when_asked_for_or_takes_long(bench, tmp_path):
     """Chunk sizes, a peer, and the share of the machine's product peak."""
     estimators = "marginalize-streamed,gumbel-softmax,sparsemax"
@@ -281,6 +310,7 @@ def test_batch_norm_leaves_the_streamed_sum_out_and_takes_the_other_for_a_baseli
     assert "test_speedup[adgm-2-marginalize-bound]" not in shown
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_killed_run_keeps_what_it_had(tmp_path):
     process = subprocess.Popen(
         command(tmp_path, "--classes", "2,3", "--dataset", "synthetic", "--benchmark-autosave"),
@@ -304,7 +334,8 @@ def test_a_killed_run_keeps_what_it_had(tmp_path):
 
 def test_what_does_not_fit_is_recorded_and_the_run_goes_on(bench, tmp_path):
     options = ["--classes", "2,1200", "--dataset", "synthetic", "--batch", "20", "--memory-limit", "150MB"]
-    run = bench(*options, "--benchmark-autosave", "-k", "test_step")
+    which = ["--estimators", "marginalize,marginalize-streamed,gumbel-softmax", "-k", "test_step"]
+    run = bench(*options, *which, "--benchmark-autosave")
     assert run.ret == 0, run.stdout[-3000:]
     by_case = {r["case"]: r for r in records(tmp_path)}
     large = by_case["test_step[adgm-1200-marginalize]"]
@@ -749,7 +780,21 @@ def test_a_disk_that_stays_full_ends_nothing_and_the_records_stand_on_the_termin
     ],
     ids=lambda value: "-".join(value)[:40] if isinstance(value, list) else "",
 )
-def test_a_bad_option_is_refused_before_anything_runs(collect, options, message):
+def test_a_bad_option_is_refused(parsed, options, message):
+    with pytest.raises(pytest.UsageError) as refused:
+        configured(parsed(*options))
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--batch", "1_0"], "argument --batch: must be an integer, got '1_0'"),  # by the parser
+        (["--dataset", "minst"], "; did you mean 'mnist'?"),  # by what reads the options
+        (["--benchmark-timer", "time.time"], "got time.time"),  # by what checks those of pytest-benchmark
+    ],
+)
+def test_a_bad_option_ends_a_session_before_anything_runs(collect, options, message):
     out = collect(*options)
     assert out.ret == pytest.ExitCode.USAGE_ERROR
     assert message in out.stdout + out.stderr
@@ -787,15 +832,17 @@ TOO_LARGE = ["--batch", str(2**63 - 1), "--classes", "2", "--estimators", "margi
 def test_the_summary_is_readable_where_the_terminal_has_no_unicode(tmp_path, monkeypatch, encoding, dash):
     """A run in which nothing is measured, whose table has a dash for what there is none of."""
     monkeypatch.setenv("PYTHONIOENCODING", encoding)
-    started = [*command(tmp_path, *TOO_LARGE), "-k", "step or accuracy or roofline"]
+    run = [*command(tmp_path, *TOO_LARGE)[3:], "-k", "step or accuracy or roofline"]
+    helped_first = "print('ended with', int(pytest.main(['bench/', '--help'])), flush=True)"
+    started = [sys.executable, "-c", f"import pytest, sys; {helped_first}; sys.exit(pytest.main({run}))"]
     done = subprocess.run(started, cwd=ROOT, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stdout
-    table = done.stdout.split(b"at a glance")[1]
+    helped, shown = done.stdout.split(b"ended with 0")
+    table = shown.split(b"at a glance")[1]
     assert b"too large (" in table
     assert b"| " + dash + b" " in table
     assert b"\\u" not in done.stdout
-    helped = subprocess.run([*command(tmp_path), "--help"], cwd=ROOT, capture_output=True, timeout=300)
-    assert b"--estimators=NAME,..." in helped.stdout.replace(b"\x85", b"...")
+    assert b"--estimators=NAME,..." in helped.replace(b"\x85", b"...")
 
 
 def test_a_batch_that_nothing_can_hold_is_refused_of_every_case(bench, tmp_path):

@@ -154,7 +154,7 @@ def test_a_condition_that_cannot_be_told_has_an_exit_code_of_its_own(tmp_path, c
 def test_the_figure_shows_pale_what_cannot_be_told():
     with figure_settings():
         plot = REGRESSION.draw_rows(table_of([busy(0.0, 0.1)], [busy(1.5, 0.5, **OTHER)]), make_look([], []))
-    assert "Pale: other programs took cores in one of the two runs, and nothing can be told." in plot.caption
+    assert "Pale: other programs took cores in one of the two runs, so that no verdict is possible." in plot.caption
 
 
 def test_speedup_by_hand_keeps_the_level_and_the_asymmetry():

@@ -20,6 +20,7 @@ from records_fixture import (
     training_record,
     write_lines,
 )
+from report_fixture import png_of
 
 from gsbench.cli import main
 from gsbench.compare.table import compare
@@ -167,7 +168,8 @@ def hostile_run():
 def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile")
     path = write_lines(folder / "run.jsonl", hostile_run())
-    return make_report([path], name="h", output=folder).parent
+    with png_of():
+        return make_report([path], name="h", output=folder).parent
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ def test_the_sentence_of_the_help_prints_its_tables(records_file, capsys):
     out, err = capsys.readouterr()
     for heading in (
         "Predicted, with 95 % intervals",
-        "The exact sum against a sampler",
+        "The exact sum compared with samplers",
         "What fits",
         "A whole training run",
     ):

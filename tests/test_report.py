@@ -17,6 +17,8 @@ from records_fixture import (
     write_lines,
     write_saved,
 )
+from report_fixture import WHOLE_RUN as RUN
+from report_fixture import no_png, png_of, whole_report  # noqa: F401 (a fixture)
 
 from gsbench.records.frame import make_curves, make_frame
 from gsbench.report import FIGURES, ReportError, gaps, make_report
@@ -26,11 +28,6 @@ from gsbench.report.writers import markdown
 
 pytestmark = pytest.mark.slow
 
-RUN = [
-    *make_run(ks=(10, 100), accuracy_ks=(100,)),
-    *peer_records((10, 100)),
-    *chunk_records((10, 100), (1, 5, 10, 100)),
-]
 # Short runs of one K give no figure of class counts, and no images. A regression needs two runs.
 OTHERS = ("accuracy_by_classes", "time_to_accuracy", "training_memory", "image_grids", "regression")
 BENCH_FIGURES = [name for name in FIGURES if name not in OTHERS]
@@ -44,10 +41,7 @@ def missing(frame, plots):
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    """The folder of a report on one whole run, cut off at its end."""
-    folder = tmp_path_factory.mktemp("report")
-    path = write_lines(folder / "run.jsonl", RUN, rest='{"schema_version"')
-    return make_report([path], name="whole", output=folder / "reports").parent
+    return whole_report(tmp_path_factory)
 
 
 def page_of(folder):
@@ -101,7 +95,7 @@ def test_the_page_tells_what_was_cut_off_skipped_and_failed(report):
     assert len([line for line in lost.splitlines() if line.startswith("| ")]) == 1 + 5
     assert "| ValueError: a \\| b &lt;c&gt; and a second line |" in lost
     assert re.search(r"\| too large +\| needs 14 GiB of 12 GiB +\| 14.0 GiB +\| 12.0 GiB", lost)
-    assert "no data folder is named" in page.split("### Runs that did not come to their end")[1].split("##")[0]
+    assert "no data folder is named" in page.split("### Runs that did not finish")[1].split("##")[0]
 
 
 def test_the_page_holds_our_speedup_against_the_published_one(report):
@@ -117,7 +111,7 @@ def cells_of(table):
 
 
 def test_the_page_has_the_ratios_to_peers_with_times_and_memory(report):
-    section = page_of(report).split("## Beside other formulations")[1].split("## ")[0]
+    section = page_of(report).split("## Compared with other formulations")[1].split("## ")[0]
     headers, *rows = cells_of(section)
     assert headers == [
         *("K", "gsbench", "peer", "timed", "times as fast", "peer's time", "gsbench's time", "peer's memory"),
@@ -154,7 +148,7 @@ def test_the_page_says_whose_speedup_is_the_bounds_alone(tmp_path):
 def test_the_page_has_the_share_of_the_peak_and_what_it_is_made_of(report):
     section = page_of(report).split("](fraction_of_peak.png)")[1].split("## ")[0]
     headers, *rows = cells_of(section)
-    assert headers[4:] == ["operations", "time", "per class", "machine's peak", "share of it"]
+    assert headers[4:] == ["operations", "time", "per class", "machine's peak", "share of peak"]
     assert len(rows) == 2 * 2 * 4 * 2
     assert rows[10] == [
         *("ADGM", "100", "marginalize-streamed", "bound", "6.72 GFLOP", "84.0 ms", "840 µs"),
@@ -234,14 +228,18 @@ def test_every_figure_has_its_labels_and_is_not_blank(report, name):
 
 
 def test_the_same_data_give_the_same_files_whatever_the_readers_own_matplotlib_settings(tmp_path, report):
-    with matplotlib.rc_context({"lines.linewidth": 9, "axes.facecolor": "red", "savefig.bbox": "tight"}):
+    """All as SVG; as PNG one of each shape, and one of pictures."""
+    settings = {"lines.linewidth": 9, "axes.facecolor": "red", "savefig.bbox": "tight"}
+    drawn = ("pareto", "steps_per_second", "peers", "accuracy_curves", "gallery")
+    with matplotlib.rc_context(settings), png_of(*drawn):
         again = make_report([write_saved(tmp_path / "run.json", RUN)], name="whole", output=tmp_path).parent
         assert matplotlib.rcParams["lines.linewidth"] == 9
     for file in report.iterdir():
-        if file.stem != "report":  # the pages' notice names the cut-off line
+        if file.stem != "report" and (file.suffix != ".png" or file.stem in drawn):  # a page's notice names the file
             assert file.read_bytes() == (again / file.name).read_bytes(), file.name
 
 
+@pytest.mark.usefixtures("no_png")
 def test_several_runs_stand_side_by_side(tmp_path):
     other = [{**r, "run_id": "b", "machine_gpu": "NVIDIA H200"} for r in STEPS if r["model"] == "adgm"]
     other = [{**r, "recorded_at": r["recorded_at"].replace("01-02", "02-03")} for r in other]
@@ -296,7 +294,7 @@ def test_the_page_names_the_runs_that_are_read_as_one_and_their_commits(tmp_path
     assert "### ADGM\n" in page
     opening = page.split("## At a glance")[0]
     assert "same versions: 'Example Xample, 2026-01-02 03:04' and 'Example Xample, 2026-02-03 03:04'." in opening
-    assert "They are of 2 commits: 0123456789ab and ba9876543210." in opening
+    assert "They come from 2 commits: 0123456789ab and ba9876543210." in opening
     assert "1 case was measured in more than one of them: figures show the median." in opening
     assert re.search(r"\| gsbench_commit +\| 0123456789ab +\| ba9876543210 +\|", page)
 
@@ -415,7 +413,7 @@ def test_peers_have_a_table_of_their_own_and_are_not_missed_where_nobody_asked(t
     records = [make_record("peer", n_classes=k, **figures) for k in (100, 10)]
     path = write_lines(tmp_path / "run.jsonl", records)
     page = page_of(make_report([path], output=tmp_path, name="peers").parent)
-    table = page.split("## Beside other formulations")[1].split("##")[0]
+    table = page.split("## Compared with other formulations")[1].split("##")[0]
     assert cells_of(table) == [
         ["K", "gsbench", "peer", "timed", "times as fast"],
         ["10", "marginalize", "plain-chainer", "bound", "1.50 × [1.40, 1.75]"],
@@ -424,6 +422,7 @@ def test_peers_have_a_table_of_their_own_and_are_not_missed_where_nobody_asked(t
     assert "`peer`" not in page[page.index("## Missing") :]
 
 
+@pytest.mark.usefixtures("no_png")
 def test_a_report_on_runs_with_several_baselines_names_them_all(tmp_path):
     records = [
         make_record("speedup", estimator="gumbel-softmax", run_id=name, **speedup_figures("step", 3.0, name))
@@ -431,7 +430,7 @@ def test_a_report_on_runs_with_several_baselines_names_them_all(tmp_path):
     ]
     page = page_of(make_report([write_lines(tmp_path / "run.jsonl", records)], output=tmp_path, name="two").parent)
     assert "as fast as the baseline, marginalize or marginalize-streamed, measured" in page
-    assert "Timed in pairs, marginalize or marginalize-streamed (the exact sum) and the other in turn" in page
+    assert "Timed in pairs, marginalize or marginalize-streamed (the exact sum) and the other alternating" in page
     assert ">times as fast as the exact sum</text>" in (tmp_path / "two" / "speedup.svg").read_text(encoding="utf-8")
 
 
@@ -443,7 +442,7 @@ def test_peers_that_did_not_fit_stand_in_the_table_and_those_that_were_skipped_d
         record.update(dict.fromkeys(lost), status=status, reason="no luck")
     records[4].update(status="too-large", reason="gsbench: no luck")
     page = page_of(make_report([write_lines(tmp_path / "run.jsonl", records)], output=tmp_path, name="a").parent)
-    _, *rows = cells_of(page.split("## Beside other formulations")[1].split("## ")[0])
+    _, *rows = cells_of(page.split("## Compared with other formulations")[1].split("## ")[0])
     assert len(rows) == len(records) - 1
     assert rows[0][1:8] == ["marginalize", "plain-chainer", "unlabelled step", "too large", "", "", ""]
     assert rows[4][1:5] == ["marginalize-streamed", "plain-chainer", "unlabelled step", "out of memory"]
@@ -451,6 +450,7 @@ def test_peers_that_did_not_fit_stand_in_the_table_and_those_that_were_skipped_d
     assert page.split("## Skipped")[1].count("no luck") == 4
 
 
+@pytest.mark.usefixtures("no_png")
 def test_the_streamed_sum_with_each_of_its_chunks_takes_no_style_from_the_others(tmp_path):
     records = [*STEPS, make_record("step", estimator="mine", step_seconds=1.0)]
     chunks = chunk_records([100], range(1, 30))
@@ -458,4 +458,4 @@ def test_the_streamed_sum_with_each_of_its_chunks_takes_no_style_from_the_others
         make_report([write_lines(tmp_path / "run.jsonl", own)], output=tmp_path, name=name).parent
         for name, own in (("one", records), ("two", [*records, *chunks]))
     )
-    assert (one / "steps_per_second.png").read_bytes() == (two / "steps_per_second.png").read_bytes()
+    assert (one / "steps_per_second.svg").read_bytes() == (two / "steps_per_second.svg").read_bytes()

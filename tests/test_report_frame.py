@@ -343,7 +343,7 @@ def test_the_ratios_to_peers_stand_under_the_glance_with_a_column_for_each_peer(
     lost = {"n_classes": 20, "baseline": "plain-chainer", "timed": "unlabelled-step", "status": "out-of-memory"}
     shown = glance_text([*RUN, *peer_records([10]), make_record("peer", **lost)]).split("\n\n")[-2]
     title, headers, _, *lines = shown.splitlines()
-    assert title == "Beside other formulations: how many times as fast as each of them"
+    assert title == "Compared with other formulations: how many times as fast as each of them"
     assert re.split("  +", headers) == ["K", "gsbench", "timed", *PEERS]
     assert [re.split("  +", line.strip())[:4] for line in lines] == [
         ["10", "marginalize", "unlabelled step", "0.857 × [0.771, 1.03]"],

@@ -32,7 +32,7 @@ from gsbench.report.glance import glance_cells, glance_text
 from gsbench.report.gradient_table import bias_text, gradient_section
 from gsbench.report.gradients import gradient_rows, of_part, state_title, states_of
 from gsbench.report.page import make_page
-from gsbench.report.records_table import records_table
+from gsbench.report.tables import records_table
 from gsbench.report.writers import markdown
 
 pytestmark = pytest.mark.slow
@@ -116,7 +116,7 @@ def test_the_state_makes_no_series_and_gradients_no_column_of_the_glance():
 
 def test_a_terminal_shows_bias_and_variance_of_each_state_by_k_and_estimator():
     title, states, headers, _, *lines = glance_text(RECORDS).splitlines()
-    assert title.startswith("Gradient by the logits")
+    assert title.startswith("Gradient with respect to the logits")
     assert headers.split() == ["K", *("bias", "variance", "time") * 2]
     assert [state.strip() for state in states.split(":")] == ["initial parameters", "after 200 steps", ""]
     assert len(lines) == len(KS) * len(GRADED)
@@ -238,9 +238,9 @@ def test_the_variance_leaves_out_what_draws_no_y_and_says_so():
         for name in NO_DRAWS:
             assert not len(points(ax, name))
         np.testing.assert_allclose(dashed(ax), [(k, 0.25 * PART_SHARE[part]) for k in KS])
-    assert "no variance and no point: marginalize, marginalize-streamed and sparsemax." in plot.caption
+    assert "have no variance and no point: marginalize, marginalize-streamed and sparsemax." in plot.caption
     assert "100 repetitions in 20 blocks, bars: 99 % bootstrap intervals (nominal: in simulations they" in plot.caption
-    assert "drawn anew, from 20 repetitions, without an interval" in plot.caption
+    assert "new draws of a and ε_z, from 20 repetitions, without an interval" in plot.caption
 
 
 def test_the_price_is_variance_times_time_beside_the_time_of_the_exact_sum():
@@ -251,7 +251,7 @@ def test_the_price_is_variance_times_time_beside_the_time_of_the_exact_sum():
         np.testing.assert_allclose(points(ax, "score-function(draws=6)")[:, 1], prices)
         np.testing.assert_allclose(dashed(ax), [(k, 1e3 * STEP_SECONDS["adgm"] * (0.5 + 0.05 * k)) for k in KS])
         assert ax.get_yscale() == "log"
-    assert "priced as a bound of its own; several draws in one step (draws=…) share part of the cost" in plot.caption
+    assert "a whole bound for each draw; several draws in one step (draws=…) share part of the cost" in plot.caption
 
 
 def test_the_faster_exact_sum_is_the_yardstick():
@@ -308,7 +308,7 @@ def test_the_exact_sums_stand_at_0_and_another_bound_is_left_out_of_the_errors()
         assert [written.get_text() for written in ax.texts] == ["exact: 0"]
         assert not len(points(ax, "sparsemax"))
     assert "4 of 5 class counts are shown" in plot.caption
-    assert "Left out: sparsemax, whose exact gradient is that of another bound." in plot.caption
+    assert "Left out: sparsemax, whose exact gradient belongs to another bound." in plot.caption
 
 
 def test_a_small_error_of_draws_is_not_called_exact():
@@ -425,7 +425,7 @@ def test_the_tables_have_a_line_for_each_state_k_and_estimator():
 
 
 def test_the_page_says_what_sparsemax_is_held_against_and_stands_without_a_pareto_figure():
-    told = "sparsemax is held against the exact sum of its own bound, not of q's."
+    told = "sparsemax is compared with the exact sum of its own bound, not of q's."
     assert told in gradient_tables(make_frame(RECORDS))
     assert told in drawn_from_all("gradient_bias").caption
     assert told not in gradient_tables(make_frame([record()]))
@@ -438,18 +438,18 @@ def test_the_page_says_what_sparsemax_is_held_against_and_stands_without_a_paret
 def test_the_note_says_what_the_figures_do_not():
     told = gradient_tables(make_frame(RECORDS))
     for part in (
-        "of a hundred such intervals one or more miss the true value",
+        "one or more in a hundred such intervals miss the true value",
         "99 % bootstrap intervals (nominal: in simulations they covered 95 % or more)",
-        "drawn anew as well, from 20 repetitions, without an interval",
+        "new draws of a and ε_z too, from 20 repetitions, without an interval",
         "Peak memory: of a full training step at the initial parameters.",
-        "one minibatch, one of training, and, but for the total variance, one draw of a and ε_z: another --seed",
-        "those of training with sum-and-sample, for sparsemax too, which is of another bound.",
-        "each estimator by itself, not in pairs",
+        "one minibatch of training and, except the total variance, one draw of a and ε_z. Another --seed",
+        "come from training with sum-and-sample, also for sparsemax, which has another bound.",
+        "each estimator by itself; the figure of the speed-up has times in pairs",
     ):
         assert part in told
     bare = gradient_tables(make_frame([record(confidence=0.9, total_draws=None)]))
-    assert "90 % bootstrap intervals; of a hundred" in bare  # no other level was simulated
-    assert "drawn anew as well, without an interval;" in bare
+    assert "90 % bootstrap intervals; one or more in a hundred" in bare  # no other level was simulated
+    assert "new draws of a and ε_z too, without an interval." in bare
     assert "training with" not in bare
     assert "sparsemax" not in gradient_tables(make_frame([r for r in RECORDS if r["estimator"] != "sparsemax"]))
 
@@ -498,7 +498,7 @@ def test_noise_that_no_draw_showed_is_told_as_not_seen(changes):
     line = next(line for line in told.splitlines() if line.startswith("|") and "straight-through" in line)
     assert "none seen in 100 draws" in line
     assert "0 within noise (no upper end)" in line
-    share = "No two of 100 draws of straight-through (K = 10) differed: noise that fewer than 4.5 % of the draws have"
+    share = "No two of 100 draws of straight-through (K = 10) differed: noise in fewer than 4.5 % of the draws"
     assert share in told
     for plot in draw_all(NAMES, records).values():
         assert share in plot.caption
@@ -511,7 +511,7 @@ def test_an_interval_without_an_upper_end_is_told_and_drawn_without_one():
     records = [*OTHERS_AT_10, unseen(**few)]
     told = gradient_tables(make_frame(records))
     assert "0.0400 [0.00200 or more]" in told
-    sentence = "Of straight-through (K = 10) too few draws differed to say how large bias and variance are at most: "
+    sentence = "Of straight-through (K = 10) too few draws differed for an upper end of bias and variance: "
     assert f"{sentence}there is no upper end." in told
     plot = draw("gradient_variance", records)
     assert f"{sentence}there is no bar above the point." in plot.caption

@@ -14,15 +14,14 @@ import pytest
 from matplotlib.colors import rgb_to_hsv, to_rgb
 from matplotlib.figure import Figure
 from records_fixture import (
-    chunk_records,
     make_record,
-    make_run,
     memory_figures,
-    peer_records,
     speedup_figures,
     training_records,
     write_lines,
 )
+from report_fixture import WHOLE_RUN as RUN
+from report_fixture import whole_report
 
 from gsbench.records.busy import busy_notice
 from gsbench.records.frame import make_frame
@@ -38,7 +37,6 @@ from gsbench.report.page import MORE, QUESTIONS, of_plot
 from gsbench.report.writers import html, latex, markdown, terminal
 from gsbench.report.writers.html.svg import PAPER, contrast, in_the_dark
 
-RUN = [*make_run(ks=(10, 100), accuracy_ks=(100,)), *peer_records((10,)), *chunk_records((100,), (1, 10, 100))]
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&|`*_[a](b)"
 
@@ -81,8 +79,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("report")
-    return make_report([write_lines(folder / "run.jsonl", RUN)], name="whole", output=folder).parent
+    return whole_report(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
@@ -427,8 +424,8 @@ def test_a_section_more_is_a_line_and_has_its_figure_saved_and_inlined(tmp_path,
     figure = Figure()
     figure.subplots().plot([1, 2], [3, 4], label="a line")
     plot = Plot("One more figure", "Its caption.", figure)
-    monkeypatch.setitem(MORE, "extra", lambda frame, curves: of_plot("extra", plot, "more", [Table(["a"], [["b"]])]))
-    monkeypatch.setitem(MORE, "nothing", lambda frame, curves: None)
+    monkeypatch.setitem(MORE, "extra", lambda frame: of_plot("extra", plot, "more", [Table(["a"], [["b"]])]))
+    monkeypatch.setitem(MORE, "nothing", lambda frame: None)
     written = make_report([write_lines(tmp_path / "a.jsonl", [make_record("weather")])], name="a", output=tmp_path)
     found = Page(written.read_text(encoding="utf-8"))
     assert found.one("figure")["data-figure"] == "extra"
@@ -531,7 +528,7 @@ def test_the_answer_tells_what_the_labels_alone_came_to():
     (with_them,), (alone,) = (told([pair(10), *accuracies(10, values)]) for values in (GOOD, without))
     assert "): marginalize-streamed 90.0 %, gumbel-softmax 80.0 % and labels-only 60.0 %. (" in with_them
     assert "marginalize-streamed 90.0 % and gumbel-softmax 80.0 %. (" in alone
-    assert "so short a training" in told([pair(10), *accuracies(10, GOOD, seconds=8.0)])[0]
+    assert "so short a run" in told([pair(10), *accuracies(10, GOOD, seconds=8.0)])[0]
 
 
 @pytest.mark.parametrize(
@@ -552,21 +549,21 @@ def test_what_counts_as_learnt(k, alone, least):
 @pytest.mark.parametrize(
     ("values", "why"),
     [
-        ({**GOOD, "marginalize-streamed": 0.29}, "marginalize-streamed had not come to half of labels-only"),
-        ({**GOOD, "gumbel-softmax": 0.1}, "gumbel-softmax had not come to half of labels-only"),
+        ({**GOOD, "marginalize-streamed": 0.29}, "marginalize-streamed had not reached half of labels-only"),
+        ({**GOOD, "gumbel-softmax": 0.1}, "gumbel-softmax had not reached half of labels-only"),
         (
             {"marginalize-streamed": 0.54, "gumbel-softmax": 0.5},
-            "marginalize-streamed and gumbel-softmax had not come to half-way from guessing to always right",
+            "marginalize-streamed and gumbel-softmax had not reached half-way from guessing to always right",
         ),
         (
             {"marginalize-streamed": 0.15, "gumbel-softmax": 0.9, "labels-only": 0.1},
-            "marginalize-streamed had not come to half-way from guessing to always right",
+            "marginalize-streamed had not reached half-way from guessing to always right",
         ),
     ],
 )
 def test_no_accuracy_is_told_that_was_not_learnt(values, why):
     (sentence,) = told([pair(10), *accuracies(10, values)])
-    assert f"no accuracy is told, as {why} after 100 s of training (ADGM on {TASK}). (" in sentence
+    assert f"no accuracy is given, because {why} after 100 s of training (ADGM on {TASK}). (" in sentence
     assert " %" not in sentence
 
 
@@ -577,7 +574,7 @@ def test_of_training_runs_too_what_was_not_learnt_is_not_told():
             record["validation_accuracy"] = 0.14  # labels-only: 0.3
     (sentence,) = told(records)
     assert "marginalize 90.0 % (1 seed, 109 s); labels-only 30.0 % (1 seed, 109 s); " in sentence
-    assert sentence.endswith("; gumbel-softmax did not come to half of labels-only.")
+    assert sentence.endswith("; gumbel-softmax did not reach half of labels-only.")
     assert "14.0 %" not in sentence
 
 

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+from report_fixture import no_png  # noqa: F401 (a fixture)
 
 from gsbench.cli import main
 
@@ -40,6 +41,7 @@ def test_every_kept_report_has_its_records():
     assert all(list((REPORTS / name).glob("*.jsonl")) for name in KEPT)
 
 
+@pytest.mark.usefixtures("no_png")
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow if name == QUICK else pytest.mark.long) for name in KEPT]
 )

@@ -14,7 +14,8 @@ from records_fixture import (
     write_store,
 )
 
-from gsbench.records.reading import IMAGES, ReportError, read_files, read_newest
+from gsbench.records.frame import make_frame
+from gsbench.records.reading import IMAGES, ReportError, ends_at_a_step, read_files, read_newest, unique
 
 RUN = make_run(models=["m2"], ks=[10, 20], accuracy_ks=[10])
 
@@ -250,6 +251,23 @@ def test_a_folder_without_a_benchmark_file_is_an_error_that_names_it_and_what_wa
     (empty / "bad.json").write_text("[]")
     with pytest.raises(ReportError, match=r"no benchmark file under (.|\n)*Left out: bad\.json is no"):
         read_files([empty])
+
+
+@pytest.mark.parametrize(
+    ("budgets", "at_a_step"),
+    [
+        ({"budget_steps": 400}, True),
+        ({"budget_steps": None, "budget_epochs": 2.5, "budget_seconds": 60.0}, True),
+        ({"budget_steps": None, "budget_seconds": 60.0}, False),
+        ({"budget_steps": None}, False),  # an old short run of the benchmark
+    ],
+)
+def test_runs_that_end_by_the_clock_count_once_in_each_session_others_once_in_all(budgets, at_a_step):
+    records = [training_record(run_id=run_id, **budgets) for run_id in ("a", "b")]
+    assert [ends_at_a_step(record) for record in records] == [at_a_step] * 2
+    assert ends_at_a_step(make_frame(records)).tolist() == [at_a_step] * 2
+    assert len(unique(records)) == (1 if at_a_step else 2)
+    assert not ends_at_a_step(make_record("step", budget_steps=400))
 
 
 def test_of_a_training_run_that_was_begun_anew_the_newest_counts_whatever_its_run_id(tmp_path):

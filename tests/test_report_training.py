@@ -214,7 +214,7 @@ def test_what_ended_early_takes_part_as_far_as_it_goes_and_the_rest_goes_on_in_t
     assert not others_in(by_epoch, ORANGE, "x")
     assert curve_in(by_epoch, BLACK)[-1, 0] == 4
     assert "labels-only" not in [label.get_text() for label in plot.figure.legends[0].get_texts()]
-    for told in ("×: diverged.", "Some runs are unfinished", "thin lines are those that went on"):
+    for told in ("×: diverged.", "Some runs are unfinished", "thin lines show the seeds that went on"):
         assert told in plot.caption
     assert "diverged" in [label.get_text() for label in plot.figure.legends[0].get_texts()]
 
@@ -294,8 +294,8 @@ def test_the_table_has_means_and_ends_with_the_test_accuracy_apart():
         *("marginalize", "3", "400", "80.3 % (79.0 to 82.0)", "100 s", "109 s", "4.00", "100 MiB"),
         "75.3 % (74.0 to 77.0)",
     ]
-    assert "Test accuracy, reported apart: of 5,000 examples, q(y\\|a,x) averaged over 100 draws of a," in section
-    assert "evaluated once, at the end of the run; it chose nothing." in section
+    assert "Test accuracy: of 5,000 examples, q(y\\|a,x) averaged over 100 draws of a," in section
+    assert "evaluated once, at the end of the run, and not used for any choice." in section
     assert section.count("\n### ") == 2
 
 
@@ -330,12 +330,12 @@ def told_of(exact, sampler, name="gumbel-softmax"):
         (
             (0.91, 0.93), (0.8, 0.8, 0.85),
             "10.3 percentage points worse than the sum (marginalize): 81.7 % (80.0 to 85.0 over 3 seeds) against "
-            "92.0 % (91.0 to 93.0 over 2 seeds); the ranges of the seeds lie apart.",
+            "92.0 % (91.0 to 93.0 over 2 seeds); the ranges of the seeds do not overlap.",
         ),
         (
             (0.92,), (0.9204,),
             "as accurate as the sum (marginalize) to 0.1 percentage points: 92.0 % (one seed) against 92.0 % (one "
-            "seed); one seed does not tell what the seeds do.",
+            "seed); one seed does not show the spread between seeds.",
         ),
     ],
     ids=["better", "worse", "same"],
@@ -357,7 +357,7 @@ def test_runs_that_did_not_come_to_their_end_are_listed_with_the_reason_and_coun
     _, first, *_ = rows_of(section, "ADGM on glyphs, K = 10, 100 labels, preset small")
     assert first[1:4] == ["1 (1 diverged, 1 unfinished)", "400", "92.0 %"]
     assert "K = 9,999" not in section
-    listed = section.split("### Runs that did not come to their end")[1]
+    listed = section.split("### Runs that did not finish")[1]
     assert re.search(rf"\| {lost[0]['case']} +\| diverged +\| diverged early +\| 200 +\| 44.5 %", listed)
     assert re.search(rf"\| {lost[1]['case']} +\| unfinished +\| unfinished early +\| 100 +\| 22.5 %", listed)
     assert re.search(r"\| too large +\| needs \\\| much +\|  +\|  +\|", listed)
@@ -417,7 +417,7 @@ def test_a_report_on_training_runs_alone_has_their_figures_and_tables_and_misses
     assert headings[:3] == ["Accuracy against speed", "Validation accuracy as training goes on", "Training runs"]
     assert headings[-4:] == ["Missing", "Skipped, failed and too large", "Conditions", "Files"]
     assert "Nothing: these are training runs alone." in page
-    assert "None beside the training runs that did not come to their end." in page
+    assert "None, except for training runs that did not finish." in page
     assert f"| run_id  | {min(r['run_id'] for r in SWEEP)} … " in re.sub(" +[|]", "  |", page)
     for field, value in (("budget_steps", "400"), ("learning_rate", "0.003"), ("tau_decay", "0.999")):
         assert re.search(rf"\| {field} +\| {value} +\|", page)

@@ -77,6 +77,12 @@ def test_a_data_set_of_one_class_count_stands_beside_those_of_its_preset():
     assert high - low == pytest.approx(2)  # points that lie close by are not blown up
 
 
+def test_runs_that_end_by_the_clock_set_no_target():
+    short = training_records(ks=(10, 20), budget_steps=None, budget_seconds=8.0)
+    assert draw("time_to_accuracy", short) is None
+    assert draw("accuracy_by_classes", short) is not None
+
+
 def test_the_time_is_that_to_a_share_of_the_worst_final_accuracy_which_labels_only_does_not_set():
     records = [
         *training_records(ks=[10, 100], estimators=["marginalize"], seconds=300.0),
@@ -95,7 +101,7 @@ def test_the_time_is_that_to_a_share_of_the_worst_final_accuracy_which_labels_on
         ends = [[min(own), max(own)] for own in times]
         np.testing.assert_allclose(bars_in(panel, COLOURS[name]), ends)
     assert COLOURS["labels-only"] not in lines_in(panel)
-    assert "95 % of the lowest final one" in plot.caption
+    assert "95 % of the lowest final accuracy" in plot.caption
 
 
 def test_the_first_crossing_counts():

@@ -388,8 +388,8 @@ def test_a_data_file_that_is_damaged_on_resume_leaves_the_curve(copied, monkeypa
 
 @pytest.mark.parametrize(
     ("where", "status"),
-    [("runs.run.load_dataset", "failed"), ("runs.training_run.split", "failed"), ("case.Batches", "out-of-memory"),
-     ("runs.training_run.estimate_step_bytes", "too-large")],
+    [("runs.run.load_dataset", "failed"), ("runs.training_run.split", "failed"),
+     ("meters.case.Batches", "out-of-memory"), ("runs.training_run.estimate_step_bytes", "too-large")],
 )  # fmt: skip
 def test_whatever_else_fails_before_a_step_leaves_the_curve(copied, monkeypatch, where, status):
     store, settings, _, before = copied

@@ -135,8 +135,8 @@ def test_a_run_of_a_negative_zero_is_that_of_zero():
         {"estimator": "labels-only", "labelled_batch": 8000},
         {"estimator": "labels-only", "labelled_batch": 4000, "n_classes": 200},
         {"estimator": "labels-only", "batch": 8000},
-        {"estimator": "marginalize", "labelled_batch": 8000},
-        {"estimator": "gumbel-softmax", "labelled_batch": 2500, "preset": "default"},
+        {"estimator": "marginalize", "labelled_batch": 2000},
+        {"estimator": "gumbel-softmax", "labelled_batch": 1000, "preset": "default"},
     ],
     ids=str,
 )
@@ -152,7 +152,7 @@ def test_the_estimate_of_a_step_counts_the_labelled_batch(changes):
 @pytest.mark.parametrize("labelled_batch", [300_000_000, 10**12, 2**63 - 1])
 def test_a_labelled_batch_that_nothing_can_hold_is_too_large(tmp_path, monkeypatch, estimator, labelled_batch):
     monkeypatch.setattr("gsbench.meters.measure.available_bytes", lambda: 64 * 2**30)
-    monkeypatch.setattr(run_module._Run, "_make", lambda *arguments: pytest.fail("it was begun"))
+    monkeypatch.setattr(run_module._StoredRun, "_make", lambda *arguments: pytest.fail("it was begun"))
     settings = tiny(estimator=estimator, labelled_batch=labelled_batch)
     record = run_training(settings, Store(tmp_path))
     assert record["status"] == "too-large"

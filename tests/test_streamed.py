@@ -66,7 +66,7 @@ def check_before_and_after_training(settings, steps, tolerance):
 @BOTH
 def test_streamed_is_the_one_shot_sum_before_and_after_training(model, n_mc, dtype):
     settings = Settings("gumbel-softmax", model, "small", n_classes=13, batch=20, n_mc=n_mc, dtype=dtype, threads=1)
-    check_before_and_after_training(settings, 50, SMALL_TOLERANCES[dtype])
+    check_before_and_after_training(settings, 15, SMALL_TOLERANCES[dtype])
 
 
 @pytest.mark.long

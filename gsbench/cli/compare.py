@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-MOST_MISSING = 10  # lines about what only one run has
-UNTOLD = 3  # the exit code where a condition cannot be told
+MOST_MISSING = 10  # printed lines about figures that only one run has
+UNTOLD = 3  # exit code if a condition cannot be judged
 
 EXAMPLES = """examples:
   gsbench compare before.jsonl after.jsonl
@@ -26,26 +26,26 @@ EXAMPLES = """examples:
   gsbench compare laptop.jsonl server.jsonl gpu.jsonl --markdown
   gsbench compare old/ new/ --fail-if 'validation_accuracy<90%' --require-all --json
 
-conditions: METRIC>LIMIT or METRIC<LIMIT. A limit has its unit: x for the ratio new/base, as in 1.2x; for the new
-figure itself s, ms, us, min or h of a time, B, kB, MB, GB, TB, KiB, MiB, GiB or TiB of memory, /s of steps_per_second,
-% of an accuracy or of fraction_of_peak, and "new" for what has no unit, as in 'speedup<3new' or
+conditions: METRIC>LIMIT or METRIC<LIMIT. A limit needs a unit. The unit x limits the ratio new/base, as in 1.2x. Other
+units limit the new figure itself: s, ms, us, min or h for times; B, kB, MB, GB, TB, KiB, MiB, GiB or TiB for memory; /s
+for steps_per_second; % for accuracies and fraction_of_peak; "new" for numbers without a unit, as in 'speedup<3new' or
 'validation_accuracy<0.9new'.
-A condition holds where the whole interval is beyond the limit, so that noise fails nothing, or the figure where there
-is no interval; with --strict wherever the figure is.
+A condition holds if the whole interval is beyond the limit, so that noise alone does not fail a build. Without an
+interval, or with --strict, it holds if the figure itself is beyond the limit.
 metrics: step_seconds, bound_seconds, steps_per_second, train_seconds, speedup, fraction_of_peak, peak_bytes,
 process_peak_bytes, validation_accuracy, test_accuracy
 
-intervals follow from what records keep, which is no raw samples: of a time from its quartiles and rounds, of a speed-up
-from its stored interval, of an accuracy from its number of examples (Wilson), of several seeds or sessions of a case
-from their spread (Student's t); one reading has none, and is never told apart. Different sessions are not paired: the
-interval of a time has the spread between sessions in it, 10 % as on a quiet machine, or that of the sessions themselves
-where it is larger. Folders with several sessions on each side narrow it. Speed-ups were measured in pairs within each
-session, not between them: their ratio is the one for a noisy machine.
-Where other programs took cores that a case needed, in one of the runs (records know: other_cores), the verdict on its
-times, and on an accuracy by seconds, is "cannot tell", and no condition holds there but with --strict.
+intervals are computed from the records, which keep no raw samples: a time's from its quartiles and number of rounds, an
+accuracy's from its number of examples (Wilson), and several seeds' or sessions' from their spread (Student's t). The
+interval of a speed-up is stored in its record. A single reading has no interval, and so it is never slower or faster.
+Sessions are not paired, so the interval of a time includes the spread between sessions: 10 %, as on a quiet machine, or
+the sessions' own spread if it is larger. Folders with several sessions on each side narrow it. Speed-ups are measured
+in pairs within each session; on a noisy machine, compare them and not the times.
+If other programs took cores that a case needed in one of the runs (field other_cores of its record), the verdict on its
+times, and on accuracies after a time budget, is "cannot tell". No condition holds for such a case without --strict.
 
-exit codes: 0 no condition holds, 1 one holds (or, with --require-all, a case is in one run only), 2 cannot be used,
-3 no condition holds, but of one it cannot be told for some case, because other programs computed: measure again
+exit codes: 0 no condition holds; 1 a condition holds (or, with --require-all, a case is in one run only); 2 unusable
+arguments or files; 3 no condition holds, but for some case it cannot be told, because other programs computed
 """
 
 
@@ -53,28 +53,28 @@ def add_compare(commands: Any) -> None:
     """`gsbench compare BASE NEW [MORE …]`."""
     parser = commands.add_parser(
         "compare",
-        help="two or more runs held against each other, with an exit code for CI",
-        description="Holds machines, commits or backends against each other: for each case and metric that both have, "
-        "base, new, their ratio with its interval, and whether it is slower, faster or not told apart.",
+        help="compare two or more runs, with an exit code for CI",
+        description="Compares machines, commits or backends. For each case and metric that both runs have, it prints "
+        "the base, the new figure, their ratio with its interval, and whether the new one is slower or faster.",
         epilog=EXAMPLES,
     )
     add = parser.add_argument
     add("base", type=path, metavar="BASE", help="a benchmark file, or a folder of them, as gsbench report takes it")
-    add("new", type=path, nargs="+", metavar="NEW", help="what is held against it: one or more")
+    add("new", type=path, nargs="+", metavar="NEW", help="one or more runs to compare with BASE")
     add(
         "--fail-if", action="append", default=[], metavar="CONDITION", dest="conditions",
-        help="exit with 1 where it holds, such as 'step_seconds>1.2x'; a limit has its unit (repeatable; see below)",
+        help="exit with 1 if it holds, such as 'step_seconds>1.2x'; the limit needs a unit (repeatable; see below)",
     )  # fmt: skip
-    add("--strict", action="store_true", help="conditions look at the figure, not at its interval")
-    add("--require-all", action="store_true", help="exit with 1 where a case or a metric is in one run only")
+    add("--strict", action="store_true", help="conditions apply to the figure, not to its interval")
+    add("--require-all", action="store_true", help="exit with 1 if a case or a metric is in one run only")
     add(
         "--confidence", type=confidence, default=0.99, metavar="LEVEL",
-        help="of the intervals (default: %(default)g, as a table has many rows)",
+        help="of the intervals (default: %(default)g; a table has many rows)",
     )  # fmt: skip
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--markdown", action="store_true", help="print the table in Markdown")
-    form.add_argument("--json", action="store_true", help="print JSON in place of the table")
-    add("--figure", type=figure_path, metavar="FILE", help="also: the ratios by case, as .png or .svg")
+    form.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    add("--figure", type=figure_path, metavar="FILE", help="also draw the ratios by case to this .png or .svg file")
     parser.set_defaults(run=run_compare)
 
 

@@ -21,8 +21,8 @@ def add_completion(commands: Any) -> None:
     """`gsbench completion SHELL`."""
     parser = commands.add_parser(
         "completion",
-        help="what makes a shell complete gsbench's commands, options and names",
-        description="Prints the completion of a shell, to be kept where the shell looks for it.",
+        help="print a script with which a shell completes commands, options and names",
+        description="Prints the completion script of a shell. Save it where the shell looks for such scripts.",
         epilog=EXAMPLES,
     )
     parser.add_argument("shell", choices=SHELLS)
@@ -44,7 +44,7 @@ def run_completion(arguments: argparse.Namespace) -> None:
 
 
 def _names(command: str) -> dict[str, Sequence[str]]:
-    """What an option of a command may be, by its destination. Of several values the first is completed."""
+    """Destination of an option → its possible values. In a list of values only the first is completed."""
     from gsbench.estimators import ESTIMATORS
     from gsbench.settings.run import LABELS_ONLY, SETTINGS
 

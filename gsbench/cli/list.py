@@ -1,4 +1,4 @@
-"""`gsbench list`: what there is to choose from, a line each."""
+"""`gsbench list`: lists estimators, models, data sets, presets and peers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 WIDTH = 110  # where there is no terminal to ask
 LEAST_COLUMNS = 60
 
-# The peers live in bench/, beside the benchmark that alone has a use for them, which gsbench does not import.
+# The peers live in bench/, because only the benchmark uses them. gsbench does not import that folder.
 PEERS = {
     "plain-chainer": "The ADGM as one writes it in Chainer, with its own layers. For marginalize and gumbel-softmax.",
     "plain-torch": "The same in PyTorch. For marginalize and gumbel-softmax; needs the extra peers.",
@@ -28,19 +28,19 @@ EXAMPLES = """examples:
   gsbench list data-sets --json
 """
 
-Entry = dict[str, Any]  # name, text; settings and more where a kind has them
+Entry = dict[str, Any]  # name and text; some kinds also have settings and more
 
 
 def add_list(commands: Any) -> None:
     """`gsbench list [KIND]`."""
     parser = commands.add_parser(
         "list",
-        help="estimators, models, data sets, presets and peers, a line each",
-        description="Lists what there is to choose from, a line each; one KIND whole, with its settings and defaults.",
+        help="list estimators, models, data sets, presets and peers",
+        description="Lists all names, one per line; with a KIND, describes each one with its settings and defaults.",
         epilog=EXAMPLES,
     )
     parser.add_argument("kind", nargs="?", choices=list(KINDS), help="one of the lists (default: all)")
-    parser.add_argument("--json", action="store_true", help="as JSON: a list of entries for each kind")
+    parser.add_argument("--json", action="store_true", help="print JSON: a list of entries for each kind")
     parser.set_defaults(run=run_list)
 
 
@@ -66,7 +66,7 @@ def first_sentence(doc: str | None) -> str:
 
 
 def in_lines(entries: list[Entry], columns: int) -> str:
-    """A line each: the name and as much of the text as fits."""
+    """A line for each entry: its name and as much of its text as fits."""
     indent = _indent(entries)
     return "\n".join(
         f"  {entry['name']}".ljust(indent) + textwrap.shorten(entry["text"], columns - indent, placeholder=" …")
@@ -75,7 +75,7 @@ def in_lines(entries: list[Entry], columns: int) -> str:
 
 
 def in_paragraphs(entries: list[Entry]) -> str:
-    """The name, and beside it the whole text and what else there is, wrapped."""
+    """The name, and beside it the whole text and all other fields, wrapped."""
     indent = _indent(entries)
     return "\n".join(_paragraph(entry, indent) for entry in entries)
 
@@ -150,7 +150,7 @@ def _data_sets() -> list[Entry]:
 
 
 def _no_folder() -> None:
-    """What a data set has does not depend on this machine's data folder."""
+    """The entries of data sets. They do not depend on this machine's data folder."""
 
 
 def _presets() -> list[Entry]:

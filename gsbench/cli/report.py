@@ -24,19 +24,19 @@ def add_report(commands: Any) -> None:
     parser = commands.add_parser(
         "report",
         help="tables and figures from saved benchmark files",
-        description="Reads saved benchmark files (the newest run, or the files named) and writes a page with the "
-        "answer, figures and tables, report.html, which needs no network and no other file; beside it the same as "
-        "Markdown, a summary, the figures (PNG, SVG), the tables in LaTeX and the records (CSV, Parquet). Prints the "
-        "page's path.",
+        description="Reads saved benchmark files (the newest run, or the named files) and writes report.html, a page "
+        "with the answer, figures and tables that needs no network and no other file. It also writes the report as "
+        "Markdown, a summary, the figures (PNG, SVG), the tables in LaTeX and the records (CSV, Parquet). It prints "
+        "the page's path.",
         epilog=EXAMPLES,
     )
     parser.add_argument(
         "files", nargs="*", type=path, metavar="FILE",
-        help=".json or .jsonl, or a folder of them, such as a store of training runs; several runs stand side by side",
+        help=".json or .jsonl, or a folder of them, such as a store of training runs; several runs share one page",
     )  # fmt: skip
     parser.add_argument(
         "--storage", type=path, default=Path(".benchmarks"), metavar="DIR",
-        help="where the newest run is looked for when no file is named (default: %(default)s)",
+        help="folder in which the newest run is searched if no file is named (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--name", help="the report's name (default: the time at which the newest run began)")
     parser.add_argument(

@@ -16,23 +16,23 @@ from gsbench.settings.run import SETTINGS, RunSettings
 from gsbench.values import parts
 
 DEFAULT_STORE = Path("runs")
-# What a run is called by: `train` takes one of each, `sweep` several, each in its own way.
+# The settings that name a run: `train` takes one value of each, `sweep` takes lists.
 OWN = ("estimator", "n_classes", "seed")
 FIRST = ("preset", "dataset", "labelled_per_class")
 _RUN = settings_of(RunSettings)
 GROUPS: dict[str, Mapping[str, Setting]] = {
-    "budget (the first that is spent ends the run; in place of the preset's)": {
+    "budget (the run ends when the first one is spent; replaces the preset's)": {
         name: s for name, s in _RUN.items() if s.about == "budget"
     },
-    "recipe (in place of the preset's)": settings_of(Recipe),
-    "networks (in place of the preset's)": NETWORKS,
+    "recipe (replaces the preset's values)": settings_of(Recipe),
+    "networks (replaces the preset's values)": NETWORKS,
     "case": {name: s for name, s in settings_of(Settings).items() if name not in (*OWN, *FIRST)},
     "evaluation": {name: s for name, s in _RUN.items() if s.about == "evaluation"},
 }
 
 
 def add_run_options(parser: argparse.ArgumentParser, several: bool = False) -> None:
-    """All settings of a run but those in OWN, where it is kept, and how often its checkpoint is written.
+    """The settings of a run except OWN, the folder of runs, and the time between checkpoints.
 
     several   whether each takes several values, with commas
     """
@@ -52,7 +52,7 @@ def add_run_options(parser: argparse.ArgumentParser, several: bool = False) -> N
 
 
 def add_settings(group: Any, settings: Iterable[Setting], several: bool = False) -> None:
-    """An option for each setting. One that is not given is None, so that its default is where it is declared."""
+    """An option for each setting. An absent option is None, so that the setting's declared default applies."""
     for s in settings:
         flag, text = f"--{s.option.replace('_', '-')}", s.help.replace("%", "%%")
         if s.kind is bool:
@@ -63,10 +63,10 @@ def add_settings(group: Any, settings: Iterable[Setting], several: bool = False)
 
 
 def several_of(read: Callable[[str], Any]) -> Callable[[str], list[Any]]:
-    """A list with commas of what `read` reads."""
+    """A parser of comma-separated values; `read` parses each of them."""
     return lambda text: [read(part) for part in parts(text)]
 
 
 def options_of_run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What was given of the settings of a run, for `make_run`."""
+    """The given settings of a run, for `make_run`."""
     return {name: value for name in SETTINGS if (value := getattr(arguments, name)) is not None}

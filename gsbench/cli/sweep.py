@@ -41,7 +41,7 @@ A TOML file has a table [grid], in which every list is an axis of the grid. It m
   dataset = "omniglot"
   n_classes = 242
 
-Every setting takes several values, such as --drop-x 0,0.2. The workers of a cluster declare the resources of a run:
+Every setting takes several values, such as --drop-x 0,0.2. Start the workers of a cluster with the resources of a run:
   dask worker ADDRESS --nthreads 1 --resources "threads=4"     (or "card=1", for runs with --device cuda:0)
 
 Finished runs are not repeated, so the same command resumes an interrupted sweep.

@@ -44,7 +44,7 @@ def fill(parser: CommandParser) -> None:
         help="such as marginalize, gumbel-softmax, 'gumbel-softmax(tau=0.5)', or labels-only: the classifier alone",
     )  # fmt: skip
     parser.add_argument("--classes", dest="n_classes", type=whole, metavar="K", help="classes (default: 10, or all)")
-    parser.add_argument("--seed", type=whole, default=0, help="seed of parameters, noise, split and order")
+    parser.add_argument("--seed", type=whole, default=0, help="seed of parameters, noise, data split and order")
     add_run_options(parser)
     parser.set_defaults(run=run_train)
 

@@ -26,7 +26,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
-from scipy.stats import binomtest
 
 CONFIDENCE = 0.99
 LEAST_ROUNDS = 4  # fewer give no useful quartiles
@@ -153,6 +152,8 @@ def _stored(value: float, low: float, high: float, level: float, confidence: flo
 
 def _share(value: float, examples: float, confidence: float) -> Measured:
     """Wilson's interval of a share of n examples. It does not cover changes between seeds."""
+    from scipy.stats import binomtest  # a second, which a report without shares of examples does not need
+
     found = binomtest(round(value * examples), int(examples)).proportion_ci(confidence, method="wilson")
     return Measured(value, min(found.low, value), max(found.high, value), "examples (Wilson)")
 

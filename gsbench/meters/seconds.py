@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 
 def seconds_of(call: Callable[[], object]) -> float:
@@ -37,6 +36,8 @@ CONFIDENCE = 0.99
 
 def bootstrap_median(values: np.ndarray, confidence: float = CONFIDENCE, seed: int = 0) -> tuple[float, float]:
     """The percentile bootstrap interval of the median of `values` [n], from 2,000 resamples."""
+    from scipy import stats  # takes as long as many a measurement, and most processes need none
+
     with warnings.catch_warnings():
         # SciPy 1.15 renamed random_state to rng and will warn of the old name, the only one the oldest SciPy has.
         warnings.simplefilter("ignore", DeprecationWarning)

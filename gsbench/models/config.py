@@ -22,7 +22,7 @@ class ModelConfig:
     n_pixels: int = setting(784, "D_x", whole(1))
     units: int = setting(500, "width of the hidden layers", whole(1), about="work")
     classifier_units: int | None = setting(
-        None, "width of those of q(y|a,x); default: as the others'", whole(1), about="work"
+        None, "width of the hidden layers of q(y|a,x); default: --units", whole(1), about="work"
     )
     layers: int = setting(2, "hidden layers of q(a|x) and q(y|a,x)", whole(1, MOST_LAYERS), about="work")
     class_layers: int = setting(
@@ -37,17 +37,19 @@ class ModelConfig:
         "fan-in", "standard deviation of the initial weights: fan-in 1/√(fan-in), glorot √(2/(fan-in + fan-out))",
         ("fan-in", "glorot"),
     )  # fmt: skip
-    init_std: float | None = setting(None, "that of all initial weights, in place of --init's", Range(above=0))
+    init_std: float | None = setting(None, "standard deviation of all initial weights; replaces --init", Range(above=0))
     output_std: float | None = setting(
-        None, "that of the output layers' initial weights; default: as the others'", Range(above=0)
+        None, "standard deviation of the output layers' initial weights; default: as the others'", Range(above=0)
     )
     drop_x: float = setting(
-        0.0, "share of the pixels that q(y|a,x) does not see in training, drawn anew each step (inverted dropout)",
+        0.0, "share of the pixels dropped from the input of q(y|a,x) in training (inverted dropout)",
         Range(least=0, below=1), about="work",
     )  # fmt: skip
-    drop_hidden: float = setting(0.0, "the same of its hidden units", Range(least=0, below=1), about="work")
+    drop_hidden: float = setting(
+        0.0, "share of the hidden units of q(y|a,x) dropped in training", Range(least=0, below=1), about="work"
+    )
     log_var_limits: tuple[float, float] | None = setting(
-        None, "low,high to which every log σ² is clipped once, for density and draw alike; default: never", about="work"
+        None, "low,high: every log σ² is clipped to this range; default: no clipping", about="work"
     )
 
     @property

@@ -1,6 +1,6 @@
-"""A minute's measurement for a plan: the bound, the step and its memory at a few small class counts.
+"""A calibration for a plan, about a minute long. It measures bound, step and memory at a few small class counts.
 
-Its records are ordinary ones, which `gsbench report` reads as well.
+`gsbench report` reads its records too.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ def calibrate(
     threads: int | None = None,
     quiet: bool = False,
 ) -> Path:
-    """Measures and returns the file of the records, `storage`/records/RUN.jsonl.
+    """Measures the cases and returns the file of the records, `storage`/records/RUN.jsonl.
 
     estimators    None: an exact sum and `gumbel-softmax`
 
-    All cases are timed in turn, round by round, the cheap ones before the dear ones, and the medians levelled: a
-    machine whose speed wanders from minute to minute then bends no curve over K. `step_seconds_as_timed` is the median
-    before that. This process keeps what its arrays free from now on. The first exact sum of the estimators, or
-    `marginalize-streamed` (with batch norm, for which that is not defined, `marginalize`), is what speed-ups are over.
-    Images are random ones, which cost what others do. What does not fit in memory is recorded as such. Raises
-    ValueError for settings that there are not, before anything is measured, and OSError, with the records, where these
-    cannot be written.
+    Each round times every case once, in order of cost. `_levels` then corrects the medians for the machine's speed in
+    each round, so that a machine that slows down for some minutes does not distort the curves over K. The uncorrected
+    medians are `step_seconds_as_timed` and `bound_seconds_as_timed`. The baseline of speed-ups is the first exact sum
+    among the estimators, else `marginalize-streamed`, or `marginalize` with batch norm. Images are random, which does
+    not change the cost. A case that does not fit in memory gets a record that says so. From this call on, the process
+    does not return freed memory to the system. Raises ValueError for unknown settings, before it measures anything;
+    raises OSError, whose message holds the records, if the file cannot be written.
     """
     shape, threads = shape or Shape(), threads or available_cores()
     asked = ["gumbel-softmax"] if estimators is None else estimators
@@ -66,7 +66,7 @@ def calibrate(
     names = list(dict.fromkeys([exact[0], *asked]))
     backend = backend or default_backend()
     more: dict[str, Any] = {"backend": backend, "threads": threads, "dataset": "synthetic", "labelled_per_class": 1}
-    # Cheap ones follow one another: within seconds a machine keeps its speed, within a dear one's it may not.
+    # Cheap cases are neighbours: a machine keeps its speed for seconds, but perhaps not through a costly case.
     asked_for = [(name, k) for k in sorted(set(classes)) for name in names]
     by_work = sorted(asked_for, key=lambda case: float(columns("step", shape, *case)[1]))
     cases = [shape.settings(name, k, **more) for name, k in by_work]
@@ -123,8 +123,8 @@ class _Calibration:
                 self._write("speedup", case, figures, {**fields, "timed": timed, **baseline_fields(baseline)})
 
     def _in_turn(self, made: dict[Settings, Case]) -> dict[tuple[Settings, str], list[float]]:
-        """The seconds of each case's bound and step, one a round: calls right after one another would share what the
-        machine does at that moment. Rounds go forwards and backwards by turns.
+        """The seconds of each case's bound and step, one value per round. Consecutive calls of one case would share the
+        machine's state at that moment. Every second round runs in reverse order.
         """
         seconds: dict[tuple[Settings, str], list[float]] = {(case, timed): [] for case in made for timed in TIMED}
         begun, before, rounds, share = time.perf_counter(), self.bar.n, 0, 0.0
@@ -133,7 +133,7 @@ class _Calibration:
             for case in made if rounds % 2 == 0 else reversed(made):
                 for timed in TIMED:
                     call = getattr(made[case], timed)
-                    call()  # the first after another case is a slow one; a training run's steps follow one another
+                    call()  # untimed: the first call after another case is slow, unlike the steps of a training run
                     seconds[case, timed].append(seconds_of(call))
             rounds += 1
             elapsed = time.perf_counter() - begun
@@ -157,10 +157,10 @@ class _Calibration:
 
 
 def _levels(seconds: Mapping[Any, Sequence[float]]) -> dict[Any, float]:
-    """The median of each case over the rounds, each round divided by how slow the machine was in it: by the median over
-    all cases of (time / its case's level), a median polish (Tukey 1977).
+    """Each case's level: its median over rounds, after each round's times are divided by the round's slowness.
 
-    A virtual machine may be half as fast again for half a minute. In which rounds a short case met that is chance.
+    The slowness of a round is the median over all cases of time / level. The two are computed in alternation (median
+    polish, Tukey 1977). A virtual machine's speed may change by half for half a minute, at random rounds of each case.
     """
     times = np.array(list(seconds.values()))
     levels = np.median(times, axis=1)
@@ -171,7 +171,7 @@ def _levels(seconds: Mapping[Any, Sequence[float]]) -> dict[Any, float]:
 
 
 def _figures(timed: str, seconds: Sequence[float], level: float, batch: int) -> dict[str, Any]:
-    """The spread stays what it was, about the level: another measurement meets the machine at any speed."""
+    """The quartiles, rescaled to the level. Their relative spread stays, because later measurements vary as much."""
     quartiles = np.percentile(seconds, (0, 25, 50, 75))
     levelled = (quartiles / quartiles[2] * level).tolist()
     return {

@@ -132,7 +132,7 @@ def _legend(plan: Plan, metrics: list[str]) -> list[Any]:
 def _caption(plan: Plan) -> str:
     return (
         f"{heading(plan).replace(chr(10), ', ')}. Markers: measurements. Lines: a sum of costs with fitted factors (a "
-        "constant, operations of matrix products, parameters; for memory the estimated bytes). Bands: 95 % prediction "
+        "constant, operations of matrix products, parameters; for memory, the estimated bytes). Bands: 95 % prediction "
         "intervals of a new measurement; they widen with the distance from the measured class counts. Shaded: class "
-        "counts beyond these."
+        "counts outside the measured range."
     )

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize, special
 
 CONFIDENCE = 0.95
 HUBER = 1.345  # in units of the residuals' standard deviation: 95 % efficiency if they are normal
@@ -46,7 +46,7 @@ class Fit:
 @functools.cache
 def _quantile(confidence: float, freedom: int) -> float:
     """The two-sided quantile of Student's t."""
-    return float(stats.t.ppf((1 + confidence) / 2, freedom))
+    return float(special.stdtrit(freedom, (1 + confidence) / 2))
 
 
 def fit(x: np.ndarray, y: np.ndarray, least: np.ndarray | float = 0.0) -> Fit:

@@ -69,7 +69,7 @@ def first_class_count(is_so: Callable[[int], bool], least: int, most: int, steps
 def crossover(baseline: Curve, candidate: Curve, ratio: float, most: int) -> Crossover:
     """The smallest K up to `most` at which baseline / candidate ≥ ratio.
 
-    Its interval comes from the interval of the ratio, for which the errors of the two curves are independent:
+    Its interval comes from the interval of the ratio. The errors of the two curves are taken as independent:
     h² = h_baseline² + h_candidate².
     """
 

@@ -37,10 +37,10 @@ def plan_text(plan: Plan) -> str:
     sections = [
         ("", heading(plan)),
         ("Predicted, with 95 % intervals", _predictions(plan)),
-        ("The exact sum against a sampler", "\n".join(map(crossover_sentence, plan.crossovers))),
+        ("The exact sum compared with samplers", "\n".join(map(crossover_sentence, plan.crossovers))),
         ("What fits", "\n".join(map(largest_sentence, plan.largest))),
-        ("A whole training run, without its evaluations", _training(plan)),
-        ("Errors of the model at class counts that were held out of the fit", _held_out(plan)),
+        ("A whole training run, without evaluations", _training(plan)),
+        ("Errors of the predictions at class counts that were left out of the fit", _held_out(plan)),
     ]
     text = "\n\n".join("\n".join(filter(None, section)) for section in sections if section[1])
     found: tuple[Any, ...] = (*plan.predictions, *plan.crossovers, *plan.largest, *plan.training)

@@ -23,8 +23,8 @@ def busy_notice(records: Sequence[Mapping[str, Any]]) -> str:
     cases = f"{len(crowded)} of {len(told)} cases" if len(told) > 1 else "the one case"
     return (
         f"Other programs computed while {cases} were measured (up to {most['other_cores']:.1f} of "
-        f"{plain(most['machine_cores'])} cores): those times are too long, and times of two cases that were not "
-        "measured in pairs cannot be held against each other."
+        f"{plain(most['machine_cores'])} cores): those times are too long. Times of two cases "
+        "that were not measured in pairs cannot be compared."
     )
 
 

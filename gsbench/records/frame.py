@@ -90,7 +90,7 @@ def make_frame(records: Sequence[Record]) -> pd.DataFrame:
     frame.insert(0, "run", pd.Series([run.label for run in own], dtype=object))
     frame.insert(1, "joint_run", pd.Series([run.joint for run in own], dtype=object))
     frame.insert(2, "series", _series(frame))
-    frame.insert(3, "task", _tasks(frame))
+    frame.insert(3, "task", training_tasks(frame))
     peaks = frame["device_peak_bytes"].fillna(frame["live_peak_bytes"]).fillna(frame["process_peak_bytes"])
     frame.insert(4, "peak_bytes", peaks)
     return frame
@@ -132,12 +132,6 @@ def _series(frame: pd.DataFrame) -> pd.Series:
         return labels
     joint = [" · ".join(filter(None, pair)) for pair in zip(bench["joint_run"], labels[bench.index], strict=True)]
     labels[bench.index] = joint
-    return labels
-
-
-def _tasks(frame: pd.DataFrame) -> pd.Series:
-    labels, trained = pd.Series([""] * len(frame), dtype=object), frame[frame["group"] == TRAINING]
-    labels[trained.index] = training_tasks(trained)
     return labels
 
 

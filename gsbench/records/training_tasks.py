@@ -8,7 +8,7 @@ import pandas as pd
 
 from gsbench.fields import about, settings_of
 from gsbench.records import text
-from gsbench.records.reading import ends_at_a_step
+from gsbench.records.reading import TRAINING, ends_at_a_step
 from gsbench.records.telling_apart import distinguishing, settings_labels
 from gsbench.settings.case import NETWORKS, Settings
 from gsbench.settings.recipe import Recipe
@@ -30,14 +30,14 @@ OTHERS = tuple(
 )
 
 
-def training_tasks(rows: pd.DataFrame) -> pd.Series:
-    """The task of each training run: data set, labels and preset, such as `MNIST, 10 labels a class, preset blog`, and
-    all settings that differ between runs that share these and K. The joint run counts as a setting of runs that end by
-    the clock.
+def training_tasks(frame: pd.DataFrame) -> pd.Series:
+    """The task of each training run, "" for other rows: data set, labels and preset, such as `MNIST, 10 labels a class,
+    preset blog`, and all settings that differ between runs that share these and K. The joint run counts as a setting of
+    runs that end by the clock.
 
     Only evaluated runs decide which settings differ: others may lack values known after a start, such as data versions.
     """
-    tasks = pd.Series([""] * len(rows), index=rows.index, dtype=object)
+    tasks, rows = pd.Series([""] * len(frame), index=frame.index, dtype=object), frame[frame["group"] == TRAINING]
     known = {field: known_values(rows, field) for field in ("run", *OTHERS) if field in rows or field == "budget"}
     others = pd.DataFrame(known, index=rows.index).assign(n_classes=rows["n_classes"])
     for _, own in rows.groupby(OF_TASK, dropna=False, sort=False):

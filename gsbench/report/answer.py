@@ -24,6 +24,7 @@ from gsbench.report.training_runs import SUBJECT, finished_runs, over_seeds, sub
 from gsbench.settings.run import LABELS_ONLY
 
 SAMPLER = "gumbel-softmax"  # the exact sum is compared with it
+FORM = "{}: {}"  # of a device and its name
 SHORT = 60.0  # seconds of training
 
 
@@ -73,7 +74,7 @@ def _cost(frame: pd.DataFrame) -> tuple[str, str]:
     parts = [*_costs(time, memory), accuracy or f"no accuracy of both was measured with preset {preset}"]
     under = pd.concat([pair.rows for pair in (time, memory) if pair])
     models = text.listed(text.model_name(model) for model in text.values(under, "model"))
-    where = f"On this machine ({_device(rows)}), at K = {first.k:,.0f}"
+    where = f"On this machine ({text.devices(rows, FORM)}), at K = {first.k:,.0f}"
     return f"{where}, {'; '.join(parts)}. ({models}, {text.settings(under)}.)", preset
 
 
@@ -86,10 +87,6 @@ def _costs(time: Pair | None, memory: Pair | None) -> list[str]:
         f"{time.sum} takes {time.told} of {SAMPLER}" if time else "the time was not measured",
         f"{elsewhere}{memory.sum} takes {memory.told} of {SAMPLER}" if memory else "the memory was not measured",
     ]
-
-
-def _device(rows: pd.DataFrame) -> str:
-    return text.devices(rows, "{}: {}")
 
 
 def _largest(places: Iterable[Any]) -> tuple[str, str, float]:
@@ -176,9 +173,9 @@ def _accuracy(frame: pd.DataFrame, first: Pair) -> str:
     after = _after(seconds)
     behind, mark = _behind({name: reached[name] for name in (exact, SAMPLER)}, k, reached.get(LABELS_ONLY, math.nan))
     if behind:
-        return f"no accuracy is told, as {text.listed(behind)} had not come to {mark}{after} ({where})"
+        return f"no accuracy is given, because {text.listed(behind)} had not reached {mark}{after} ({where})"
     told = [f"{name} {text.percent(reached[name])}" for name in (exact, SAMPLER, LABELS_ONLY) if name in reached]
-    begins = " (so short a training says where a run begins, not where it ends)" if seconds.max() < SHORT else ""
+    begins = " (so short a run shows where training begins, not where it ends)" if seconds.max() < SHORT else ""
     return f"accuracy{after} ({where}): {text.listed(told)}{begins}"
 
 
@@ -226,9 +223,10 @@ def _trained(frame: pd.DataFrame, preset: str, after_cost: bool) -> str:
     names = sorted(by_estimator(points.index), key=lambda name: name == LABELS_ONLY)  # the reference comes last
     behind, mark = _behind({name: points.loc[name, "validation_accuracy"] for name in names}, k, alone)
     told = [_came_to(name, points.loc[name]) for name in names if name not in behind]
-    told += [f"{text.listed(behind)} did not come to {mark}"] if behind else []
+    told += [f"{text.listed(behind)} did not reach {mark}"] if behind else []
     more = f" {others} other subject{'s' if others > 1 else ''}: see below." if others else ""
-    return f"Trained on this machine ({_device(own)}), {subject_title(own.iloc[0])}: {'; '.join(told)}.{more}"
+    where = f"Trained on this machine ({text.devices(own, FORM)}), {subject_title(own.iloc[0])}"
+    return f"{where}: {'; '.join(told)}.{more}"
 
 
 def _came_to(name: str, point: pd.Series) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import pandas as pd
 
@@ -37,25 +37,21 @@ Columns = Mapping[str, Callable[[dict[Any, Any]], Cell]]  # header → the funct
 @dataclass(frozen=True)
 class Heading:
     text: str
-    kind: ClassVar[str] = "heading"
 
 
 @dataclass(frozen=True)
 class Paragraph:
     text: Text
-    kind: ClassVar[str] = "paragraph"
 
 
 @dataclass(frozen=True)
 class Notice:
     text: str
-    kind: ClassVar[str] = "notice"
 
 
 @dataclass(frozen=True)
 class Items:
     items: Sequence[Text]
-    kind: ClassVar[str] = "items"
 
 
 @dataclass(frozen=True)
@@ -65,7 +61,6 @@ class Table:
     headers: Sequence[Cell]
     rows: Sequence[Sequence[Cell]]
     title: str = ""
-    kind: ClassVar[str] = "table"
 
     @classmethod
     def of(cls, columns: Columns, rows: pd.DataFrame, title: str = "") -> Table:
@@ -95,7 +90,6 @@ class Figure:
 
     name: str
     plot: Plot
-    kind: ClassVar[str] = "figure"
 
 
 @dataclass(frozen=True)
@@ -104,7 +98,6 @@ class Fold:
 
     summary: str
     blocks: Sequence[Block]
-    kind: ClassVar[str] = "fold"
 
 
 Block = Heading | Paragraph | Notice | Items | Table | Figure | Fold

@@ -98,7 +98,7 @@ def not_ok(frame: pd.DataFrame) -> Block:
     lost = frame[frame["status"] != "ok"]
     rows = lost[lost["group"] != TRAINING]
     if rows.empty:
-        beside = "" if lost.empty else " beside the training runs that did not come to their end"
+        beside = "" if lost.empty else ", except for training runs that did not finish"
         return Paragraph(f"None{beside}.")
     return Table.of(NOT_OK if frame["run"].nunique() > 1 else {**NOT_OK, "run": lambda _: ""}, rows)
 

@@ -9,28 +9,16 @@ import pandas as pd
 from gsbench.records import text
 from gsbench.records.frame import names_with
 from gsbench.records.order import by_estimator, in_order
+from gsbench.report import gradients as told
 from gsbench.report.blocks import Code, Columns, Fold, Paragraph, Section, Table, Text
-from gsbench.report.gradients import (
-    KEY,
-    PARTS,
-    UNSEEN,
-    gradient_rows,
-    held_against,
-    intervals,
-    medians,
-    of_part,
-    of_total,
-    open_ends,
-    repetitions,
-    states_of,
-)
+from gsbench.report.gradients import KEY, PARTS, UNSEEN, gradient_rows, of_part, states_of
 
 SHORT = ("bias", "variance", "time")  # the figures in a terminal
 RELATIVE_ERRORS = (
     "Relative bias: ‖E g − g*‖ / ‖g*‖; ", Code("0 within noise"), " where the interval of its square reaches to 0 or "
     "below, with the largest bias that the interval leaves open. Relative variance: tr cov(g) / ‖g*‖², of the draws of "
-    "y; ", Code("none seen"), " where no two draws differed, ", Code("or more"), " where too few did to say how large "
-    "it is at most.",
+    "y; ", Code("none seen"), " where no two draws differed, ", Code("or more"), " where too few draws differed for an "
+    "upper end.",
 )  # fmt: skip
 
 
@@ -56,7 +44,7 @@ def short_gradients(frame: pd.DataFrame) -> list[Table]:
         found = [_short(of_state.get(state)) for state in states]
         cells.append([series, subject, k, name, *(cell for part in found for cell in part)])
     figures = [("" if i else f"{state}:", name) for state in states for i, name in enumerate(SHORT)]
-    title = "Gradient by the logits of q(y|a,x), relative to the exact one; time: of the bound, forward and backward"
+    title = "Gradient with respect to the logits of q(y|a,x), relative to the exact one; time: of the bound, both ways"
     return [Table(["", "", ("", "K"), "", *figures], cells, title).used()]
 
 
@@ -73,24 +61,24 @@ def _short(row: Any) -> list[str]:
 def _note(rows: pd.DataFrame) -> Text:
     """The meaning of the columns."""
     before = [
-        "Of the gradient of the loss, held against that of the exact sum at the same parameters, minibatch, a and ε_z: "
-        f"{repetitions(rows)} that differ in the draws of y alone.",
-        "All is for one minibatch, one of training, and, but for the total variance, one draw of a and ε_z: another "
-        "--seed gives others.",
+        "The gradient of the loss, compared with the exact sum's at the same parameters, minibatch, a and ε_z: "
+        f"{told.repetitions(rows)} that differ in the draws of y alone.",
+        "All figures are for one minibatch of training and, except the total variance, one draw of a and ε_z. Another "
+        "--seed gives other ones.",
         _training(rows),
     ]
     after = [
-        f"Total variance: the same with a and ε_z drawn anew as well, {of_total(rows)}; that of the exact sums is what "
-        "a and ε_z do alone.",
-        "Cosine: mean of that between one gradient and the exact one.",
-        f"In brackets: {intervals(rows)}; of a hundred such intervals one or more miss the true value, by chance.",
-        "Time: the unlabelled bound, forward and backward, each estimator by itself, not in pairs (the figure of the "
-        "speed-up has pairs).",
-        "Calls of f: for an example and draw of a.",
+        f"Total variance: with new draws of a and ε_z too, {told.of_total(rows)}. For an exact sum it comes from a and "
+        "ε_z alone.",
+        "Cosine: mean cosine between one gradient and the exact one.",
+        f"In brackets: {told.intervals(rows)}; one or more in a hundred such intervals miss the true value by chance.",
+        "Time: the unlabelled bound, forward and backward, each estimator by itself; the figure of the "
+        "speed-up has times in pairs.",
+        "Calls of f: per example and draw of a.",
         "Peak memory: of a full training step at the initial parameters.",
-        held_against(rows),
-        open_ends(rows, "there is no upper end"),
-        medians(rows),
+        told.compared(rows),
+        told.open_ends(rows, "there is no upper end"),
+        told.medians(rows),
     ]
     first, last = (" ".join(filter(None, sentences)) for sentences in (before, after))
     return [f"{first} ", *RELATIVE_ERRORS, f" {last}"]
@@ -102,8 +90,8 @@ def _training(rows: pd.DataFrame) -> str:
     if not trainers:
         return ""
     names = names_with(rows, "own_bound")
-    own = f", for {text.listed(names)} too, which is of another bound" if names else ""
-    return f"Trained parameters are those of training with {text.listed(trainers)}{own}."
+    own = f", also for {text.listed(names)}, which has another bound" if names else ""
+    return f"Trained parameters come from training with {text.listed(trainers)}{own}."
 
 
 def _table(rows: pd.DataFrame, part: str) -> list[Fold]:
@@ -147,12 +135,9 @@ def variance_text(variance: float, low: float, high: float, draws: float) -> str
 
 
 HEAD: Columns = {
-    "": text.cell("series"),
-    "model": text.cell("subject"),
-    "parameters": text.cell("state"),
-    "K": text.cell("n_classes"),
-    "estimator": text.cell("estimator"),
-}
+    "": text.cell("series"), "model": text.cell("subject"), "parameters": text.cell("state"),
+    "K": text.cell("n_classes"), "estimator": text.cell("estimator"),
+}  # fmt: skip
 COSTS: Columns = {
     "perplexity of q": text.cell("q_perplexity", text.three_digits, text.NOT_MEASURED),
     "calls of f": text.cell(

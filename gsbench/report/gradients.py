@@ -87,12 +87,8 @@ def of_part(rows: pd.DataFrame, part: str) -> pd.DataFrame:
 
 def states_of(rows: pd.DataFrame) -> list[str]:
     """The states, ordered by their steps of training."""
-    steps = rows.groupby("state")["training_steps"].min()  # nan if unknown: such states come last
-    return sorted(steps.index, key=lambda state: (state != "initial parameters", *_last_if_nan(steps[state]), state))
-
-
-def _last_if_nan(value: float) -> tuple[bool, float]:
-    return (True, 0.0) if np.isnan(value) else (False, value)
+    steps = rows.groupby("state")["training_steps"].min().fillna(np.inf)  # unknown: such states come last
+    return sorted(steps.index, key=lambda state: (state != "initial parameters", steps[state], state))
 
 
 def perplexity(rows: pd.DataFrame) -> str:
@@ -120,12 +116,12 @@ def state_title(rows: pd.DataFrame, subject: str, state: str) -> str:
     return f"{head}\nperplexity of q: {' … '.join(ends)}" if ends else head
 
 
-def held_against(rows: pd.DataFrame) -> str:
+def compared(rows: pd.DataFrame) -> str:
     """A sentence that names estimators compared with the exact sum of their own bound; "" if there are none."""
     names = sorted(set(rows["estimator"][rows["elsewhere"] > 0]))
     if not names:
         return ""
-    own = "is held against the exact sum of its" if len(names) == 1 else "are held against the exact sums of their"
+    own = "is compared with the exact sum of its" if len(names) == 1 else "are compared with the exact sums of their"
     return f"{text.listed(names)} {own} own bound, not of q's."
 
 
@@ -172,12 +168,12 @@ def open_ends(rows: pd.DataFrame, shown: str = "there is no bar above the point"
     if len(none := found[found["variance"] == 0]):
         share = text.percent(unseen_share(n, max(levels)))
         sentences.append(
-            f"No two of {n} draws of {_named_points(none)} differed: noise that fewer than {share} of the draws have "
-            "may have been missed, whatever its size."
+            f"No two of {n} draws of {_named_points(none)} differed: noise in fewer than {share} of the draws may "
+            "have been missed, however large it is."
         )
     if len(few := found[found["variance"] > 0]):
         sentences.append(
-            f"Of {_named_points(few)} too few draws differed to say how large bias and variance are at most: {shown}."
+            f"Of {_named_points(few)} too few draws differed for an upper end of bias and variance: {shown}."
         )
     return " ".join(sentences)
 

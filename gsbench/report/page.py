@@ -16,13 +16,12 @@ from gsbench.report import gaps
 from gsbench.report.answer import answer
 from gsbench.report.blocks import Block, Figure, Items, Link, Notice, Page, Paragraph, Section, Table
 from gsbench.report.drawing.sheet import Plot, figure_settings
-from gsbench.report.figure_tables import jang_table, ratio_table, roofline_table
 from gsbench.report.figures import FIGURES
 from gsbench.report.figures.gallery import draw_gallery
 from gsbench.report.glance import glance_blocks
 from gsbench.report.gradient_table import gradient_section
 from gsbench.report.peer_table import peer_table
-from gsbench.report.records_table import records_table
+from gsbench.report.tables import jang_table, ratio_table, records_table, roofline_table
 from gsbench.report.training_table import training_section
 
 GLANCE_NOTE = (
@@ -52,16 +51,14 @@ TABLES: dict[str, Callable[[pd.DataFrame], list[Block]]] = {
     "regression": ratio_table,
     "fraction_of_peak": roofline_table,
 }
-# Figure → functions (frame, curves) of the sections after it. These appear even if the figure is missing.
-SECTIONS: dict[str, Sequence[Callable[[pd.DataFrame, pd.DataFrame], Section | None]]] = {
-    "gradient_pareto": (lambda frame, _: gradient_section(frame),),
-    "training_curves": (lambda frame, _: training_section(frame),),
+# Figure → the section after it. The section appears even if the figure is missing.
+SECTIONS: dict[str, Callable[[pd.DataFrame], Section | None]] = {
+    "gradient_pareto": gradient_section,
+    "training_curves": training_section,
 }
-# Further sections, before the last ones: name → a function of (frame, curves) that gives a Section or None. A figure of
-# the section has the same name: see `of_plot`. A new section is a new line here.
-MORE: dict[str, Callable[[pd.DataFrame, pd.DataFrame], Section | None]] = {
-    "gallery": lambda frame, curves: _gallery(frame),
-}
+# Further sections, before the last ones: name → a function of the frame that gives a Section or None. A figure of the
+# section has the same name: see `of_plot`. A new section is a new line here.
+MORE: dict[str, Callable[[pd.DataFrame], Section | None]] = {"gallery": lambda frame: _gallery(frame)}
 
 
 def make_page(
@@ -82,8 +79,8 @@ def make_sections(frame: pd.DataFrame, curves: pd.DataFrame, plots: Mapping[str,
     for key, plot in plots.items():
         body = TABLES[key](frame) if plot and key in TABLES else []
         sections.append(of_plot(key, plot, FIGURES[key].question, body))
-        sections += [write(frame, curves) for write in SECTIONS.get(key, ())]
-    sections += [write(frame, curves) for write in MORE.values()]
+        sections += [SECTIONS[key](frame)] if key in SECTIONS else []
+    sections += [write(frame) for write in MORE.values()]
     return [
         *filter(None, sections),
         Section("Missing", gaps.missing(frame, plots), "machine"),
@@ -135,8 +132,8 @@ def _joint_runs(frame: pd.DataFrame) -> list[Block]:
         repeated = (ok.groupby(["group", "case"])["run"].nunique() > 1).sum()
         commits = text.values(rows, "gsbench_commit")
         names = text.listed(f"'{run}'" for run in text.values(rows, "run"))
-        notes.append(f"Read as one, being of one machine and the same versions: {names}.")
-        notes += [f"They are of {len(commits)} commits: {text.listed(commits)}."] if len(commits) > 1 else []
+        notes.append(f"Read as one, because they have one machine and the same versions: {names}.")
+        notes += [f"They come from {len(commits)} commits: {text.listed(commits)}."] if len(commits) > 1 else []
         if repeated:
             are = "case was" if repeated == 1 else "cases were"
             notes.append(f"{repeated} {are} measured in more than one of them: figures show the median.")
@@ -170,10 +167,10 @@ def _gallery_plot() -> Plot:
 
 def _files(curves: pd.DataFrame) -> Section:
     names = {
-        "report.html": "this report as a page of its own, with tables that sort and figures that can be downloaded",
-        "records.csv": "all the records, a row each, with all their fields",
-        "records.parquet": "the same, for pandas and other readers of Parquet",
-        **({"curves.csv": "the accuracy curves, a row an evaluation"} if len(curves) else {}),
+        "report.html": "this report as one page, with tables that sort and figures that can be downloaded",
+        "records.csv": "all the records, a row for each, with all their fields",
+        "records.parquet": "all the records, for pandas and other readers of Parquet",
+        **({"curves.csv": "the accuracy curves, a row for each evaluation"} if len(curves) else {}),
         "tables.tex": "the tables in LaTeX",
         "summary.md": "the answer in short, to paste into an issue",
     }

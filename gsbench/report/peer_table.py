@@ -12,7 +12,7 @@ from gsbench.records.frame import LOST
 from gsbench.records.order import in_order
 from gsbench.report.blocks import Block, Columns, Paragraph, Table
 
-TITLE = "Beside other formulations"
+TITLE = "Compared with other formulations"
 TIMED = {"unlabelled-step": "unlabelled step", "step": "full step", "bound": "bound"}
 TIMED_NOTES = {
     "unlabelled-step": "the unlabelled bound, forward and backward, and the optimiser's update",
@@ -20,8 +20,8 @@ TIMED_NOTES = {
     "bound": "the unlabelled bound, forward and backward",
 }
 MEMORY_NOTE = (
-    "Memory: the peak of a fresh process, in parentheses what of it came on top of libraries and model, once the first "
-    "step began."
+    "Memory: the peak of a fresh process; in parentheses, its rise since the first step began, after libraries and "
+    "model were loaded."
 )
 
 

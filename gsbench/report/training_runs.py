@@ -10,7 +10,7 @@ import pandas as pd
 
 from gsbench.records import text
 from gsbench.records.frame import measured
-from gsbench.records.reading import TRAINING
+from gsbench.records.reading import TRAINING, ends_at_a_step
 from gsbench.records.training_tasks import task_head
 from gsbench.settings.run import LABELS_ONLY
 
@@ -31,17 +31,6 @@ def finished_runs(frame: pd.DataFrame, *needed: str) -> pd.DataFrame:
     ended = measured(frame, TRAINING, "validation_accuracy", *needed)
     rows = training_rows(frame)
     return rows[rows.index.isin(ended.index)]
-
-
-def subjects_of(rows: pd.DataFrame) -> list[Any]:
-    """The distinct values of SUBJECT."""
-    return list(rows[SUBJECT].drop_duplicates().itertuples(index=False, name=None))
-
-
-def of_subject(rows: pd.DataFrame, subject: tuple[str, str, float]) -> pd.DataFrame:
-    """The rows of one of `subjects_of`."""
-    model, task, k = subject
-    return rows[(rows["model"] == model) & (rows["task"] == task) & (rows["n_classes"] == k)]
 
 
 def subject_title(row: Any) -> str:
@@ -111,7 +100,11 @@ def targets(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def times_to_target(rows: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
-    """The runs that reach the `target` of their subject, with the `seconds` of training until then."""
+    """The runs that reach the `target` of their subject, with the `seconds` of training until then.
+
+    Runs that end by the clock are left out, because the machine would set their target.
+    """
+    rows = rows[ends_at_a_step(rows)]
     rows = rows.merge(targets(rows), on=SUBJECT)
     points = curves[curves["group"] == TRAINING].dropna(subset=["seconds", "accuracy"])
     of_run = {run: (own["seconds"].to_numpy(), own["accuracy"].to_numpy()) for run, own in points.groupby(RUN)}

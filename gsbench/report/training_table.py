@@ -31,10 +31,10 @@ def training_section(frame: pd.DataFrame) -> Section | None:
 
 
 def _note(rows: pd.DataFrame) -> str:
-    several = " Of several seeds: the mean, and from the least to the greatest." if _several(rows) else ""
+    several = " Several seeds: the mean, and in parentheses the least and the greatest value." if _several(rows) else ""
     return (
-        f"Runs that came to their end; those that differ in any setting but the estimator and the seed stand apart."
-        f"{several} Training time: of minibatches and steps; wall time: with evaluations and checkpoints. "
+        f"The runs that finished. Runs that differ in a setting other than estimator and seed have separate tables."
+        f"{several} Training time: minibatches and steps. Wall time: evaluations and checkpoints too. "
         f"{_accuracies(rows)} {text.conditions(rows)}"
     )
 
@@ -46,7 +46,7 @@ def _several(rows: pd.DataFrame) -> bool:
 def _accuracies(rows: pd.DataFrame) -> str:
     """Sentences on the two accuracies. The test part was not used for any choice."""
     on = {part: _examples(rows, part) for part in ("validation", "test")}
-    tested = f" Test accuracy, reported apart:{on['test']} evaluated once, at the end of the run; it chose nothing."
+    tested = f" Test accuracy:{on['test']} evaluated once, at the end of the run, and not used for any choice."
     return f"Validation accuracy:{on['validation']} at the end of training.{tested if on['test'] else ''}"
 
 
@@ -114,10 +114,10 @@ def against_the_sum(rows: pd.DataFrame, points: pd.DataFrame) -> list[str]:
     seeds of both. No sentences without an exact sum. `points` is `over_seeds` of the rows, indexed by estimator.
     """
     sums, samplers = names_with(rows, "exact_sum"), names_with(rows, "draws_y")
-    return [_held_against(name, points.loc[name], sums[0], points.loc[sums[0]]) for name in samplers] if sums else []
+    return [_compared(name, points.loc[name], sums[0], points.loc[sums[0]]) for name in samplers] if sums else []
 
 
-def _held_against(name: str, sampler: pd.Series, sum_name: str, exact: pd.Series) -> str:
+def _compared(name: str, sampler: pd.Series, sum_name: str, exact: pd.Series) -> str:
     difference = sampler["validation_accuracy"] - exact["validation_accuracy"]
     if abs(difference) < SAME:
         told = f"as accurate as the sum ({sum_name}) to 0.1 percentage points"
@@ -136,14 +136,14 @@ def _over_seeds(point: pd.Series) -> str:
 
 def _overlap(first: pd.Series, second: pd.Series) -> str:
     if first["runs"] == 1 or second["runs"] == 1:
-        return "one seed does not tell what the seeds do"
+        return "one seed does not show the spread between seeds"
     low = max(first["validation_accuracy_low"], second["validation_accuracy_low"])
     high = min(first["validation_accuracy_high"], second["validation_accuracy_high"])
-    return "the ranges of the seeds overlap" if low <= high else "the ranges of the seeds lie apart"
+    return "the ranges of the seeds overlap" if low <= high else "the ranges of the seeds do not overlap"
 
 
 def _not_finished(frame: pd.DataFrame) -> list[Block]:
     """A table of runs that diverged, failed or are unfinished, with their last step; empty if all finished."""
     rows = frame[(frame["group"] == TRAINING) & (frame["status"] != "ok")]
     table = Table.of(NOT_FINISHED, rows.sort_values(["status", "case"], kind="stable"))
-    return [Heading("Runs that did not come to their end"), table] if len(rows) else []
+    return [Heading("Runs that did not finish"), table] if len(rows) else []

@@ -44,7 +44,7 @@ class Settings:
         "glyphs", f"{', '.join(DATASETS)} (synthetic: for timing only)", DATASETS, about="task", caption="data {}"
     )
     n_classes: int = setting(10, "K", whole(2), option="classes")
-    batch: int = setting(100, "unlabelled examples in a minibatch", whole(1), about="work", caption="batch {}")
+    batch: int = setting(100, "unlabelled examples per minibatch", whole(1), about="work", caption="batch {}")
     n_mc: int = setting(1, "Monte-Carlo draws of a and z", whole(1), about="work", caption="N_MC = {}")
     dtype: str = setting(
         "float32", f"{', '.join(DTYPES)}, as far as the backend has it on the device", tuple(DTYPES), about="session",
@@ -59,12 +59,12 @@ class Settings:
         dataclasses.MISSING, "threads of the linear algebra library; default: all cores", whole(1),
         factory=available_cores, about="session",
     )  # fmt: skip
-    seed: int = setting(0, "of parameters, noise, split and order", SEED)
+    seed: int = setting(0, "seed of parameters, noise, data split and order", SEED)
     binarize: str = setting(
-        "dynamic", "dynamic: pixels drawn anew for each minibatch; none: as they are", ("dynamic", "none"), about="task"
+        "dynamic", "dynamic: pixels are drawn for each minibatch; none: unchanged", ("dynamic", "none"), about="task"
     )
     labelled_per_class: int = setting(
-        10, "labels a class", whole(1), about="task", option="labels", caption="{} labels a class"
+        10, "labelled examples per class", whole(1), about="task", option="labels", caption="{} labels a class"
     )
     networks: tuple[tuple[str, Any], ...] = ()
     plugins: tuple[str, ...] = dataclasses.field(default_factory=loaded_plugins)

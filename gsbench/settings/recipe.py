@@ -46,47 +46,47 @@ class Recipe:
     Raises ValueError that says what is allowed.
     """
 
-    learning_rate: float = setting(3e-4, "Adam's learning rate at first", POSITIVE)
-    learning_rate_decay: float = setting(1.0, "the learning rate is multiplied by this …", FACTOR)
-    # However small this is, the rate falls at most once a step.
-    learning_rate_every: float = setting(1.0, "… after each so many epochs", Range(least=1e-9))
-    learning_rate_floor: float = setting(0.0, "and never falls below this", WEIGHT)
+    learning_rate: float = setting(3e-4, "Adam's initial learning rate", POSITIVE)
+    learning_rate_decay: float = setting(1.0, "its factor after each --learning-rate-every epochs", FACTOR)
+    # It falls once a step at the most, however small a part of an epoch is written.
+    learning_rate_every: float = setting(1.0, "epochs between two decays of the learning rate", Range(least=1e-9))
+    learning_rate_floor: float = setting(0.0, "least learning rate", WEIGHT)
     beta1: float = setting(0.9, "Adam's β1", BELOW_ONE)
     alpha: float | None = setting(
-        None, "weight of the classifier's term; default 0.1·(training examples)/(labelled ones), the papers'", WEIGHT,
+        None, "weight of the classifier's term; default: 0.1·(training examples)/(labelled examples)", WEIGHT,
         filled=True,
     )  # fmt: skip
-    tau_decay: float = setting(1.0, "an estimator's τ is multiplied by this after each epoch", FACTOR)
+    tau_decay: float = setting(1.0, "factor of the estimator's τ after each epoch", FACTOR)
     tau_floor: float = setting(
-        0.0, f"and never falls below this ({LEAST_TAU:g} at the least), nor below its first value where that is less",
+        0.0, f"least τ after the decay (0: {LEAST_TAU:g}); a τ that begins below it stays as it is",
         WEIGHT,
     )  # fmt: skip
-    clip_norm: float | None = setting(None, "all gradients are scaled to a norm of at most this", POSITIVE)
+    clip_norm: float | None = setting(None, "largest norm of all gradients together; larger ones are scaled", POSITIVE)
     clip_element: float | None = setting(None, "then each element of a gradient is clipped to ± this", POSITIVE)
     weight_prior: bool = setting(False, "adds log N(W; 0, I)/(training examples), over all parameters W, to the bound")
     labelled_weight: float = setting(1.0, "weight of the labelled bound L(x, y)", WEIGHT)
     labelled_batch: int | None = setting(
-        None, "labelled examples in a minibatch; default: as many as unlabelled ones", whole(1)
+        None, "labelled examples per minibatch; default: as many as unlabelled ones", whole(1)
     )
     balance: float = setting(
         0.0, "weight of the entropy of q(y|a,x) averaged over the minibatch, added to the bound", WEIGHT
     )
     adversarial: float = setting(0.0, "weight of virtual adversarial training of q(y|a,x) (Miyato et al. 2018)", WEIGHT)
-    adversarial_radius: float = setting(3.0, "length of its change of an image, over all pixels", POSITIVE)
+    adversarial_radius: float = setting(3.0, "norm of the adversarial change of an image", POSITIVE)
     pseudo_labels: float = setting(
         0.0,
-        "weight of log q(y|a,x) of distorted unlabelled images, y what q is sure of undistorted (Sohn et al. 2020)",
+        "weight of log q(y|a,x) of distorted images; y is q's prediction for the undistorted one (Sohn et al. 2020)",
         WEIGHT,
     )  # fmt: skip
-    pseudo_threshold: float = setting(0.95, "how sure: the probability that counts", BELOW_ONE)
+    pseudo_threshold: float = setting(0.95, "least probability of that prediction; others do not count", BELOW_ONE)
     # At 10, images turn by up to 200°.
     distortion: float = setting(
-        1.0, "how much they are distorted; 1: up to 20°, some 15 %, 3 pixels, a shear of 0.3", Range(above=0, most=10)
+        1.0, "strength of the distortion; 1: up to 20°, 15 % in size, 3 pixels, a shear of 0.3", Range(above=0, most=10)
     )
     # An image of 28 × 28 pixels is moved out of the picture by 28.
-    shift: int = setting(0, "training images are moved by up to so many pixels each way, anew each time", whole(0, 27))
+    shift: int = setting(0, "training images are moved at random by up to this many pixels", whole(0, 27))
     polyak: float = setting(
-        0.0, "accuracy is that of parameters averaged over steps with this decay; 0: of the last", BELOW_ONE
+        0.0, "decay of the average of parameters used for accuracies; 0: the last parameters", BELOW_ONE
     )
     steps_per_epoch: int | None = setting(None, "default: one pass over the unlabelled examples", whole(1), filled=True)
 

@@ -39,14 +39,14 @@ class RunSettings:
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
     labels_only: bool = False
     epochs: float | None = setting(
-        None, "end after so many epochs", Range(above=0, most=1e9),
+        None, "end after this many epochs", Range(above=0, most=1e9),
         about="budget", record="budget_epochs", caption="{} epochs",
     )  # fmt: skip
     steps: int | None = setting(
-        None, "end after so many steps", whole(1), about="budget", record="budget_steps", caption="{} steps"
+        None, "end after this many steps", whole(1), about="budget", record="budget_steps", caption="{} steps"
     )
     seconds: float | None = setting(
-        None, "end after so many seconds of training, without evaluations", SECONDS,
+        None, "end after this many seconds of training, without evaluations", SECONDS,
         about="budget", record="budget_seconds", caption="{} s",
     )  # fmt: skip
     evaluate_every: int | None = setting(
@@ -54,13 +54,13 @@ class RunSettings:
         about="evaluation", record="evaluate_every_steps",
     )  # fmt: skip
     validation_images: int | None = setting(
-        None, "images of the validation part, drawn at random; default: all", whole(1), about="evaluation"
+        None, "number of validation images, drawn at random; default: all", whole(1), about="evaluation"
     )
     validation_draws: int = setting(
-        1, "draws of a over which q(y|a,x) is averaged on the way", DRAWS, about="evaluation", record="draws_of_a"
+        1, "draws of a over which q(y|a,x) is averaged during training", DRAWS, about="evaluation", record="draws_of_a"
     )
     test_draws: int = setting(
-        100, "the same on the test part, at the end", DRAWS, about="evaluation", record="test_draws_of_a"
+        100, "the same for the test images at the end", DRAWS, about="evaluation", record="test_draws_of_a"
     )
 
     def __post_init__(self) -> None:
@@ -68,7 +68,7 @@ class RunSettings:
             raise SettingError("a run needs a budget: {epochs}, {steps} or {seconds}")
         check_all(self)
         if self.case.dataset == "synthetic":
-            why = ": the labels of data set 'synthetic' are random: there is no accuracy to train for"
+            why = ": the labels of data set 'synthetic' are random, so that no accuracy can be learnt"
             raise SettingError("{dataset}", why)
         if self.case.dtype == "float16" and (self.recipe.clip_norm or self.recipe.clip_element):
             raise SettingError("{clip_norm} and {clip_element} need dtype float32 or float64", ", got float16")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import affine_transform
 
 # Limits at amount 1, in both directions.
 TURN, SHEAR, LOG_SCALE, SHIFT = 0.35, 0.3, 0.15, 3.0  # radians, a share, a logarithm, pixels
@@ -26,6 +25,8 @@ def distorted(images: np.ndarray, amount: float, rng: np.random.Generator) -> np
     moved by up to 3 pixels along each axis. `amount` multiplies these limits. Pixels are interpolated linearly; beyond
     the edge is paper.
     """
+    from scipy.ndimage import affine_transform  # a third of a second, which few need
+
     n, *size = images.shape
     turn, shear, scale_y, scale_x, down, right = amount * rng.uniform(-1, 1, (6, n))
     cos, sin = np.cos(TURN * turn), np.sin(TURN * turn)

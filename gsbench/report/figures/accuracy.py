@@ -132,16 +132,16 @@ def _runs(points: pd.DataFrame, field: str) -> Points:
 def _about_curves(rows: pd.DataFrame, _: pd.DataFrame) -> str:
     """The caption, with notes on runs that did not finish."""
     told = [seeds_sentence(rows, "lines: mean", "bands")]
-    told.append("The axis of accuracies begins not far below where the estimators end.")
+    told.append("The axis of accuracies begins a little below the final accuracies of the estimators.")
     if (rows.groupby([*SUBJECT, "estimator"])["run"].nunique() > 1).any():
-        told.append("Where a seed ended before the others the mean ends too, and thin lines are those that went on.")
+        told.append("The mean ends where the first seed ended; thin lines show the seeds that went on.")
     told += ["×: diverged."] if (rows["status"] == "diverged").any() else []
     told += ["Some runs are unfinished: see the table."] if (rows["status"] == "unfinished").any() else []
     return " ".join([*told, "Seconds of training, without the evaluations."])
 
 
 def _about_speeds(rows: pd.DataFrame, points: pd.DataFrame) -> str:
-    told = f" What {LABELS_ONLY} came to is written at the bottom." if LABELS_ONLY in set(rows["estimator"]) else ""
+    told = f" The accuracy of {LABELS_ONLY} is written at the bottom." if LABELS_ONLY in set(rows["estimator"]) else ""
     return (
         f"{about_front(points, UP, ' of the means')} Final validation accuracy, and steps per second without the "
         f"evaluations. {seeds_sentence(rows)}{told}"

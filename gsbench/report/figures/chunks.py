@@ -62,13 +62,13 @@ def _look(points: pd.DataFrame, look: Look) -> Look:
 
 def _caption(rows: pd.DataFrame, points: pd.DataFrame) -> str:
     state = (
-        "; the dotted line is what parameters, gradients and the optimiser's moments have of it, whatever the chunk"
+        "; the dotted line is the part of parameters, gradients and the optimiser's moments, equal for all chunks"
         if (points["kind"] == STATE).any()
         else ""
     )
     return (
-        "The streamed sum takes its gradients chunk by chunk. Speed: timed in pairs with the chunk chosen from the "
-        f"sizes, in turn, in one process; median of the pairs' ratios, bars: {text.interval_name(rows)} interval. "
+        "The streamed sum takes its gradients chunk by chunk. Speed: timed in pairs with the default chunk size, "
+        f"alternating in one process; median of the pairs' ratios, bars: {text.interval_name(rows)} interval. "
         f"Memory: peak of {_meters(rows)} over one step{state}."
     )
 

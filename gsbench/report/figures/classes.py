@@ -11,13 +11,13 @@ from gsbench.records.frame import LOST, measured
 from gsbench.report.drawing.figure import Figure
 from gsbench.report.drawing.shapes import UNFIT, AgainstNumber
 from gsbench.report.figures.metrics import CLASSES, MEMORY, SHARE_OF_PEAK, STEPS_PER_SECOND, TIME_PER_CLASS
-from gsbench.report.roofline import PANELS, roofline_rows
 
 METERS = {
     "live_peak_bytes": "live arrays",
     "device_peak_bytes": "device",
     "process_peak_bytes": "whole process",
 }
+PANELS = {"bound": "unlabelled bound", "step": "full training step"}
 UNITS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6}
 BESIDE = {"sharey": "row"}
 GRID = {"sharey": "row", "sharex": "col"}
@@ -115,8 +115,15 @@ def _about_times(rows: pd.DataFrame, points: pd.DataFrame) -> str:
     bars = "; bars from quartile to quartile" if points[["low", "high"]].notna().all(axis=1).any() else ""
     return (
         f"The unlabelled bound, forward and backward, over K: median{bars}. The exact sums "
-        "alone: a sampling estimator takes a few calls of f whatever K is, so that its time per class falls as 1/K."
+        "alone: a sampling estimator takes a few calls of f at any K, so that its time per class falls as 1/K."
     )
+
+
+def roofline_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of group "roofline" with a share of the peak. `seconds` is added: the time of the bound or the step."""
+    rows = measured(frame, "roofline", "fraction_of_peak", "timed")
+    rows = rows[(rows["fraction_of_peak"] > 0) & rows["timed"].isin(PANELS)]
+    return rows.assign(seconds=rows["bound_seconds"].where(rows["timed"] == "bound", rows["step_seconds"]))
 
 
 def _shares(rows: pd.DataFrame) -> pd.DataFrame:
@@ -130,8 +137,8 @@ def _about_shares(rows: pd.DataFrame, _: pd.DataFrame) -> str:
     products = sorted(text.values(rows, "peak_product"))
     named = f" ({text.listed(products)})" if 0 < len(products) <= 3 else ""
     return (
-        "The floating-point operations of the matrix products that must be done, over median time × peak; the peak is "
-        f"that of the best matrix product{named}, measured in turn with the case. Bars: {text.interval_name(rows)} "
+        "Operations of the necessary matrix products / (median time × peak). The peak is the speed of the fastest "
+        f"matrix product{named}, measured in alternation with the case. Bars: {text.interval_name(rows)} "
         "interval."
     )
 

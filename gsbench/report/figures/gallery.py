@@ -76,11 +76,11 @@ def _caption(gallery: Gallery) -> str:
     unseen = f" Values below {UNSEEN:g} are not drawn." if gallery.n_classes > THIN else ""
     return (
         "As Jang et al. 2017 (arXiv 1611.01144) define it: s = softmax((log π + g)/τ), g = −log(−log u) with u "
-        "uniform on (0, 1), one g a class. A draw is nearly one-hot at a low temperature τ, nearly uniform at a high "
+        "uniform on (0, 1), one g per class. A draw is nearly one-hot at a low temperature τ, nearly uniform at a high "
         "one. The mean of draws is near π at a low τ and near the uniform distribution at a high one. Every panel has "
         "the classes 0 … K−1 from left to right and the y axis from 0 to 1. All temperatures have the same noise. Off "
         "by: total "
-        f"variation, ½ Σ |mean − π|, from 0 to 1, of which some is due to the number of draws. Seed {gallery.seed}, "
+        f"variation, ½ Σ |mean − π|, from 0 to 1; part of it is due to the number of draws. Seed {gallery.seed}, "
         f"float64.{unseen}"
     )
 

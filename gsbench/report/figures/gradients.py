@@ -20,7 +20,7 @@ from gsbench.report.figures.metrics import BIAS, BOUND_TIME, CLASSES, DEVIATION,
 from gsbench.report.gradients import PARTS, gradient_rows, of_part, state_title, states_of
 
 YARDSTICK: dict[str, Any] = {"color": "#777777", "linestyle": "--", "linewidth": 1.6}
-ANEW, TIME_OF_SUM = "exact sum, a and z drawn anew", "time of the exact sum"
+ANEW, TIME_OF_SUM = "exact sum, new draws of a and z", "time of the exact sum"
 GRID: dict[str, Any] = {
     "panel": (3.6, 2.2), "gaps": (0.35, 0.6), "at_left": 1.1, "share": {"sharex": True, "sharey": "row"},
 }  # fmt: skip
@@ -70,11 +70,10 @@ def _about(rows: pd.DataFrame, *sentences: str) -> str:
 def _about_bias(rows: pd.DataFrame, _: pd.DataFrame) -> str:
     return _about(
         rows,
-        "How far the mean gradient is from the exact one, over the exact one's norm: ‖E g − g*‖ / ‖g*‖, of the loss "
-        f"with all fixed but the draws of y; {told.repetitions(rows)}, bars: {told.intervals(rows)}. The points on the "
-        "line at 0 show no bias: their interval reaches to 0 or below, and their bar up to its end, so far as a bias "
-        "may have been missed.",
-        told.held_against(rows),
+        "Distance of the mean gradient g of the loss from the exact one g*: ‖E g − g*‖ / ‖g*‖, with all fixed but the "
+        f"draws of y; {told.repetitions(rows)}, bars: {told.intervals(rows)}. A point on the line at 0 shows no bias, "
+        "because its interval reaches to 0 or below. Its bar ends at the largest bias that the interval allows.",
+        told.compared(rows),
     )
 
 
@@ -84,10 +83,10 @@ def _about_variance(rows: pd.DataFrame, points: pd.DataFrame) -> str:
     return _about(
         rows,
         "tr cov(g) / ‖g*‖² of the gradient of the loss with all fixed but the draws of y; at 1 the noise is as large "
-        f"as the exact gradient. {repeated[0].upper()}{repeated[1:]}, bars: {told.intervals(rows)}. What draws no y "
-        f"has no variance and no point{f': {text.listed(without)}' if without else ''}.",
-        f"The dashed line is the variance that the exact sum has when a and ε_z are drawn anew, {told.of_total(rows)}: "
-        "an estimator well below it adds little to the noise that there is anyway."
+        f"as the exact gradient. {repeated[0].upper()}{repeated[1:]}, bars: {told.intervals(rows)}. Estimators "
+        f"that draw no y have no variance and no point{f': {text.listed(without)}' if without else ''}.",
+        f"The dashed line is the exact sum's variance over new draws of a and ε_z, {told.of_total(rows)}. An estimator "
+        "well below this line adds little to the noise that every estimator has."
         if (points["kind"] == ANEW).any() else "",
     )  # fmt: skip
 
@@ -95,14 +94,14 @@ def _about_variance(rows: pd.DataFrame, points: pd.DataFrame) -> str:
 def _about_price(rows: pd.DataFrame, points: pd.DataFrame) -> str:
     return _about(
         rows,
-        "Relative variance × milliseconds of the unlabelled bound, forward and backward: how many milliseconds of "
-        "independent draws it takes until the noise of their mean is as large as the exact gradient (relative "
-        "variance 1); ten times the milliseconds, a tenth of the variance. Lower is better.",
-        "The dashed line is the time of one exact sum, the faster one: spent on draws, it leaves a relative variance "
-        "of price / time, so that on the line it is 1, and a tenth of the line 0.1."
+        "Relative variance × milliseconds of the unlabelled bound, forward and backward: the milliseconds of "
+        "independent draws after which the noise of their mean is as large as the exact gradient (relative variance "
+        "1). Ten times as many give a tenth of the variance. Lower is better.",
+        "The dashed line is the time of the fastest exact sum. Draws that take this "
+        "time have a mean with relative variance price / time: 1 on the line, 0.1 at a tenth of it."
         if (points["kind"] == TIME_OF_SUM).any() else "",
-        "Averaging takes away no bias, which is not in the price. "
-        "Each draw is priced as a bound of its own; several draws in one step (draws=…) share part of the cost.",
+        "The price leaves out the bias, which averaging does not reduce. "
+        "It counts a whole bound for each draw; several draws in one step (draws=…) share part of the cost.",
     )  # fmt: skip
 
 
@@ -145,10 +144,10 @@ def _about_errors(rows: pd.DataFrame, points: pd.DataFrame) -> str:
         rows,
         about_front(points, "Down and to the left"),
         "Error: √(squared bias + variance) of one gradient, relative to the exact one's norm, with all fixed but the "
-        f"draws of y; {told.repetitions(rows)}. That of the exact sums is 0. Time: the unlabelled bound, forward and "
+        f"draws of y; {told.repetitions(rows)}. Exact sums have error 0. Time: the unlabelled bound, forward and "
         "backward, median.",
         f"{shown} of {known} class counts are shown; see the tables." if shown < known else "",
-        f"Left out: {text.listed(elsewhere)}, whose exact gradient is that of another bound." if elsewhere else "",
+        f"Left out: {text.listed(elsewhere)}, whose exact gradient belongs to another bound." if elsewhere else "",
     )
 
 
@@ -196,10 +195,10 @@ def _look_of_temperatures(points: pd.DataFrame, _: Look) -> Look:
 def _about_temperatures(rows: pd.DataFrame, _: pd.DataFrame) -> str:
     return _about(
         rows,
-        "Of the gradient by the logits of q(y|a,x), with all fixed but the draws of y, over the exact one's norm: "
-        f"above the bias ‖E g − g*‖, below the standard deviation √tr cov(g) of one draw; {told.repetitions(rows)}, "
-        f"bars: {told.intervals(rows)}. Where the interval of the bias reaches to 0 or below, its point is on the line "
-        "at 0 and its bar reaches up to its end, so far as a bias may have been missed.",
+        "Gradient with respect to the logits of q(y|a,x), with all fixed but the draws of y, over the exact one's "
+        "norm: above the bias ‖E g − g*‖, below the standard deviation √tr cov(g) of one draw; "
+        f"{told.repetitions(rows)}, bars: {told.intervals(rows)}. Where the interval of the bias reaches to 0 or "
+        "below, its point is on the line at 0 and its bar ends at the largest bias that the interval allows.",
     )
 
 
@@ -215,7 +214,7 @@ FIGURES = (
         shape=AgainstNumber(CLASSES, BIAS, apart=True, **GRID),
     ),
     _figure(
-        110, "gradient_variance", "Variance of the gradients by the draws of y", caption=_about_variance,
+        110, "gradient_variance", "Variance of the gradients over draws of y", caption=_about_variance,
         points=lambda rows: _by_part(rows, [*PARTS], VARIANCE, "variance", (ANEW, "total_variance")),
         shape=AgainstNumber(CLASSES, VARIANCE, kinds={ANEW: YARDSTICK}, **GRID),
     ),

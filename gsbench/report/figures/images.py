@@ -36,9 +36,9 @@ def image_grids(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Plot |
     title = "Training runs: reconstructions, analogies and samples"
     rows = pd.DataFrame([row for row, _ in found])
     caption = (
-        "Original: an image of the validation part. Reconstruction: its own class ŷ and its own z, decoded. To the "
-        "right of it the analogies: its z with each class put in for ŷ. Below, samples: a row has one z ~ N(0, I), a "
-        "column one class, whose number stands above. Of each task and K the run with the best validation accuracy."
+        "Original: an image of the validation part. Reconstruction: decoded from its predicted class ŷ and its z. "
+        "Analogies, to the right: decoded from its z and each class. Samples, below: each row has one z ~ N(0, I), "
+        "each column one class, whose number is above it. Each task and K: the run with the best validation accuracy."
         f"{notes} {text.conditions(rows)}"
     )
     columns = max(_wide(grids["analogies"].shape[1]) for _, grids in found)

@@ -42,8 +42,8 @@ def _line(peer: str, timed: str) -> str:
 def _caption(rows: pd.DataFrame, _: pd.DataFrame) -> str:
     ok = rows[rows["status"] == "ok"]
     return (
-        "Timed in pairs, the peer and gsbench in turn, in one process, from the same weights: median of the pairs' "
-        f"ratios, bars: {text.interval_name(ok)} interval; right of the line gsbench is the faster. {timed_note(rows)} "
+        "Timed in pairs, the peer and gsbench alternating in one process, from equal weights: median of the pairs' "
+        f"ratios, bars: {text.interval_name(ok)} interval; right of the line gsbench is faster. {timed_note(rows)} "
         f"{versions(ok)}"
     )
 

@@ -56,12 +56,12 @@ def _title(table: pd.DataFrame) -> str:
 def _caption(table: pd.DataFrame, _: pd.DataFrame) -> str:
     rows = _drawn(table)
     caption = (
-        "New figure over that of the base, with the interval that follows from what the records keep; a bare point "
-        "has one reading and no interval. Runs are not paired: intervals of times have the spread between sessions in "
-        "them. The speed-up was measured in pairs in each run, and is the figure that survives other programs."
+        "Ratio of the new figure to the base's, with the interval that the records support; a point without a bar "
+        "has one reading and no interval. Runs are not paired, so intervals of times include the spread between "
+        "sessions. Speed-ups were measured in pairs in each run, so that other programs hardly disturb them."
     )
     if (rows["verdict"] == CANNOT_TELL).any():
-        caption += " Pale: other programs took cores in one of the two runs, and nothing can be told."
+        caption += " Pale: other programs took cores in one of the two runs, so that no verdict is possible."
     cases = {case_label(row) for row in rows.to_dict("records")}
     return caption + (f" The {MOST} cases furthest from 1 of {len(cases)}." if len(cases) > MOST else "")
 

@@ -50,7 +50,7 @@ def _points(rows: pd.DataFrame) -> pd.DataFrame:
     points = points.assign(
         row=[[*TIMED].index(timed) for timed in points["timed"]],
         column=[*zip(points["model"], points["dataset"], strict=True)],
-        panel=titles + held.map({True: "\nto be held against Jang et al.", False: ""}),
+        panel=titles + held.map({True: "\ncomparable with Jang et al.", False: ""}),
         y_axis=SPEED_UP.named(f"{SPEED_UP.label} as {text.baseline_name(rows)}"),
     )
     return medians(points)
@@ -60,12 +60,12 @@ def _caption(rows: pd.DataFrame, _: pd.DataFrame) -> str:
     names = by_estimator(text.values(rows, "baseline"))
     baselines = f"{' or '.join(names)} (the exact sum)" if names else text.EXACT_SUM
     own = names_with(rows, "own_bound")
-    other = f" {text.listed(own)}: a sum of a bound of its own, whose cost follows the logits." if own else ""
+    other = f" {text.listed(own)}: the sum of its own bound, whose cost depends on the logits." if own else ""
     return (
-        f"Timed in pairs, {baselines} and the other in turn, in one process: median of the pairs' ratios, "
+        f"Timed in pairs, {baselines} and the other alternating in one process: median of the pairs' ratios, "
         f"bars: {text.interval_name(rows)} interval. The bound: forward and backward. {JANG_NAME}: steps per "
         "second of an M2-like model on MNIST with random labels, arXiv 1611.01144; M2 on synthetic (random "
-        f"labels) is the curve to be held against it.{other}"
+        f"labels) is the curve to compare with it.{other}"
     )
 
 

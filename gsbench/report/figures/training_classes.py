@@ -64,19 +64,19 @@ def _figure(place: int, name: str, question: str, title: str, metric: Metric, to
 FIGURES = (
     _figure(
         170, "accuracy_by_classes", "accurate", "final accuracy against the number of classes", ACCURACY,
-        "Last validation accuracy of the training runs that came to their end.", apart=True,
+        "Last validation accuracy of the finished training runs.", apart=True,
         rows=lambda frame, _: _rows(finished_runs(frame), "validation_accuracy", 100),
     ),
     _figure(
         180, "time_to_accuracy", "accurate", "time until an accuracy that all reach", TRAINING_TIME,
-        f"Until the validation accuracy first is {100 * SHARE_OF_WORST:.0f} % of the lowest final one of all runs of a "
-        f"panel and K, {LABELS_ONLY} not counted; between two evaluations on the straight line. Seconds of training, "
-        "without the evaluations.",
+        f"Time until the validation accuracy reaches {100 * SHARE_OF_WORST:.0f} % of the lowest final accuracy of all "
+        f"runs of a panel and K without {LABELS_ONLY}, interpolated between evaluations. Seconds of training, without "
+        "the evaluations.",
         rows=lambda frame, curves: _rows(times_to_target(finished_runs(frame), curves), "seconds"),
     ),
     _figure(
         200, "training_memory", "memory", "peak memory against the number of classes", MEMORY,
-        "Of one full training step with the settings of the runs: of the device, or on the CPU of the live arrays.",
+        "One full training step with the settings of the runs: memory of the device, or live arrays on the CPU.",
         rows=lambda frame, _: _rows(finished_runs(frame, "peak_bytes"), "peak_bytes", 1 / 2**20),
     ),
 )  # fmt: skip

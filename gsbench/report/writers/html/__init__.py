@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jinja2
 from markupsafe import Markup, escape
@@ -66,6 +67,7 @@ def whole(page: Page, svgs: Mapping[str, str]) -> str:
         undefined=jinja2.StrictUndefined, finalize=_finalize,
     )  # fmt: skip
     environment.filters["inline"] = inline
+    environment.tests |= {kind.__name__.lower(): partial(_is, kind) for kind in get_args(Block)}
     first, questions = _arranged(page)
     return environment.get_template("page.html.j2").render(
         page=page,
@@ -78,6 +80,10 @@ def whole(page: Page, svgs: Mapping[str, str]) -> str:
         script=Markup((HERE / "script.js").read_text(encoding="utf-8")),
         data=_json({key: csv(table) for key, table in tables.items() if len(table)}),
     )
+
+
+def _is(kind: type, block: Block) -> bool:
+    return isinstance(block, kind)
 
 
 def _finalize(value: Any) -> Any:

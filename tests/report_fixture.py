@@ -1,0 +1,57 @@
+"""Whole reports for the tests: drawn once for all files that look at one, and without what a test does not look at."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+from records_fixture import chunk_records, make_run, peer_records, write_lines
+
+from gsbench.report import make_report
+
+WHOLE_RUN = [
+    *make_run(ks=(10, 100), accuracy_ks=(100,)),
+    *peer_records((10, 100)),
+    *chunk_records((10, 100), (1, 5, 10, 100)),
+]
+
+
+_drawn: list[Path] = []
+
+
+def whole_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a report on one whole run, WHOLE_RUN, cut off at its end. Nobody may change what is in it."""
+    if not _drawn:
+        folder = tmp_path_factory.mktemp("report")
+        path = write_lines(folder / "run.jsonl", WHOLE_RUN, rest='{"schema_version"')
+        _drawn.append(make_report([path], name="whole", output=folder / "reports").parent)
+    return _drawn[0]
+
+
+@contextlib.contextmanager
+def png_of(*names: str) -> Iterator[None]:
+    """Within it, figures are drawn as SVG, but as PNG those of these names alone; of the others the PNG is a stub.
+
+    A PNG is drawn of the same parts and takes longer. Its pixels are looked at in few tests.
+    """
+    savefig = Figure.savefig
+
+    def save(self: Figure, file: Any, *, format: str, **options: Any) -> None:
+        if format == "png" and Path(file.name).stem not in names:
+            file.write(b"\x89PNG")
+        else:
+            savefig(self, file, format=format, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", save)
+        yield
+
+
+@pytest.fixture
+def no_png() -> Iterator[None]:
+    with png_of():
+        yield
