@@ -211,7 +211,7 @@ def test_adam_adds_epsilon_before_the_correction_of_the_second_moment():
     parameter.grad = g.copy()
     adam.update()
     np.testing.assert_allclose(parameter.array, -0.05 * g / (g + 3.16227766e-7), rtol=1e-8)
-    assert adam.settings == {"adam_beta2": 0.999, "adam_epsilon": 1e-8, "adam_epsilon_form": "epsilon-hat"}
+    assert adam.settings == {"adam_beta2": 0.999, "adam_epsilon": 1e-8, "adam_epsilon_form": "algorithm 1"}
 
 
 def test_gradients_that_are_scaled_are_not_clipped():

@@ -87,7 +87,9 @@ class Backend(Protocol):
 
     # Arrays and parameters
     def array(self, values: Any, dtype: DType | None = None) -> Array:
-        """An array on the device from numbers or an array, in the compute dtype or `dtype`. May share memory."""
+        """An array on the device from numbers or an array, in `dtype`, or else in the compute dtype or the wide one. It
+        may share their memory.
+        """
     def integers(self, values: Any) -> Array:
         """Class numbers on the device."""
     def to_numpy(self, x: Tensor | np.ndarray) -> np.ndarray:
@@ -107,7 +109,7 @@ class Backend(Protocol):
     def generator(self, seed: int) -> Generator:
         """A new, independent generator: the same seed gives the same draws on the same kind of device."""
     def normal(self, rng: Generator, shape: tuple[int, ...]) -> Array:
-        """Standard normal draws, as constants in the compute dtype."""
+        """Standard normal draws, as constants in the compute dtype or the wide one."""
     def uniform(self, rng: Generator, shape: tuple[int, ...]) -> Array:
         """Uniform draws from [0, 1), in the wide dtype. In float32 they are multiples of 2⁻²⁴."""
     def exponential(self, rng: Generator, shape: tuple[int, ...]) -> Array:
@@ -117,11 +119,14 @@ class Backend(Protocol):
         q = 1e-8 would be drawn 65 times too rarely. A draw of 0 becomes 2⁻⁵⁴, so that log E is finite.
         """
 
-    # Layers
-    def affine(self, x: Tensor | None, W: Tensor | None, terms: tuple[Tensor, ...] = ()) -> Tensor:
+    # Layers. A `precise` one may take the wide dtype in place of the compute dtype.
+    def affine(
+        self, x: Tensor | None, W: Tensor | None, terms: tuple[Tensor, ...] = (), precise: bool = False
+    ) -> Tensor:
         """x Wᵀ + Σ terms; x and W None: Σ terms. x [..., D], W [H, D], terms that broadcast to [..., H] → [..., H]"""
     def perceptron(
-        self, x: Tensor | None, W: Tensor | None, terms: tuple[Tensor, ...], layers: list[tuple[Tensor, Tensor]]
+        self, x: Tensor | None, W: Tensor | None, terms: tuple[Tensor, ...], layers: list[tuple[Tensor, Tensor]],
+        precise: bool = False,
     ) -> Tensor:
         """A multilayer perceptron with rectifiers: its first layer `affine(x, W, terms)`, then the layers (W_i, b_i).
 

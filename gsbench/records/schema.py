@@ -154,6 +154,7 @@ FIELDS: dict[str, Kind] = {
     # a training run's optimiser
     **dict.fromkeys(("adam_beta2", "adam_epsilon"), SHARE),
     "adam_epsilon_form": TEXT,
+    "torch_matmul_precision": TEXT,
     # times
     **{
         f"{timed}_seconds{of}": MEASURED

@@ -131,11 +131,14 @@ class ChainerBackend(Backend):
             draws = rng.standard_exponential(shape).astype(self.wide_dtype, copy=False)
         return self._xp.maximum(draws, self.wide_dtype.type(2.0**-54), out=draws)
 
-    def affine(self, x: Tensor | None, W: Tensor | None, terms: tuple[Tensor, ...] = ()) -> Tensor:
+    def affine(
+        self, x: Tensor | None, W: Tensor | None, terms: tuple[Tensor, ...] = (), precise: bool = False
+    ) -> Tensor:
         return functions.Affine(x is not None).apply(terms if x is None else (x, W, *terms))[0]
 
     def perceptron(
-        self, x: Tensor | None, W: Tensor | None, terms: tuple[Tensor, ...], layers: list[tuple[Tensor, Tensor]]
+        self, x: Tensor | None, W: Tensor | None, terms: tuple[Tensor, ...], layers: list[tuple[Tensor, Tensor]],
+        precise: bool = False,
     ) -> Tensor:
         first = terms if x is None else (x, W, *terms)
         node = functions.Perceptron(x is not None, len(terms))

@@ -67,7 +67,9 @@ class TorchBackend(Backend):
         self.loss_scale = 1024.0 if self.dtype == torch.float16 else None
         if device != "cpu":
             torch.cuda.set_device(self._device)
-            torch.backends.cuda.matmul.allow_tf32 = dtype == "tf32"
+        torch.set_float32_matmul_precision("high" if dtype == "tf32" else "highest")  # for the whole process
+        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+        torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
 
     # Arrays and parameters
 
@@ -134,14 +136,18 @@ class TorchBackend(Backend):
 
     # Layers
 
-    def affine(self, x: Tensor | None, W: Tensor | None, terms: tuple[Tensor, ...] = ()) -> Tensor:
-        return functions.Affine.apply(self.dtype, x, W, *terms)
+    def affine(
+        self, x: Tensor | None, W: Tensor | None, terms: tuple[Tensor, ...] = (), precise: bool = False
+    ) -> Tensor:
+        return functions.Affine.apply(self.wide_dtype if precise else self.dtype, x, W, *terms)
 
     def perceptron(
-        self, x: Tensor | None, W: Tensor | None, terms: tuple[Tensor, ...], layers: list[tuple[Tensor, Tensor]]
+        self, x: Tensor | None, W: Tensor | None, terms: tuple[Tensor, ...], layers: list[tuple[Tensor, Tensor]],
+        precise: bool = False,
     ) -> Tensor:
         further = (p for layer in layers for p in layer)
-        return functions.Perceptron.apply(self.dtype, len(terms), x, W, *terms, *further)
+        dtype = self.wide_dtype if precise else self.dtype
+        return functions.Perceptron.apply(dtype, len(terms), x, W, *terms, *further)
 
     def product(self, x: Tensor, W: Tensor) -> Tensor:
         return torch.matmul(x.to(self.dtype), W.to(self.dtype))
@@ -291,7 +297,10 @@ class TorchBackend(Backend):
         return CpuMemoryPeak() if self.device == "cpu" else CudaMemoryPeak(self._device)
 
     def free_memory_bytes(self) -> int | None:
-        return None if self.device == "cpu" else int(torch.cuda.mem_get_info(self._device)[0])
+        if self.device == "cpu":
+            return None
+        unused = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
+        return int(torch.cuda.mem_get_info(self._device)[0]) + unused
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
@@ -303,6 +312,7 @@ class TorchBackend(Backend):
         on_card = self.device != "cpu"
         return {
             "torch_version": torch.__version__,
+            "torch_matmul_precision": torch.get_float32_matmul_precision(),
             "cuda_version": torch.version.cuda if on_card else None,
             "machine_gpu": torch.cuda.get_device_name(self._device) if on_card else None,
         }
