@@ -4,7 +4,8 @@
 
 Enumerated in parallel, y gets an axis of its own, to which all that depends on it is broadcast. Enumerated
 sequentially, model and guide run once a class, with the same draw of a; each run's terms are weighted with q(y|a,x) per
-example, since all of them stand in the plate of the examples.
+example, since all of them stand in the plate of the examples. Both tile x over the classes: the inputs of a first
+layer are concatenated, so that x goes through it once a class. In bfloat16 by autocast.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pyro import poutine
 from pyro.infer import TraceEnum_ELBO, config_enumerate
 
 from peers import LEARNING_RATE
-from peers.torch_networks import Networks, torch_versions
+from peers.torch_networks import Networks, autocast, parameter_dtype, torch_versions
 
 
 def concat(*inputs: Any) -> Any:
@@ -74,16 +75,18 @@ class PyroParallel:
 
     enumerate_y = "parallel"
 
-    def __init__(self, config: Any, estimator: Any, batch: Any, threads: int, seed: int) -> None:
+    def __init__(self, config: Any, estimator: Any, batch: Any, threads: int, seed: int, dtype: str) -> None:
         torch.set_num_threads(threads)
         torch.manual_seed(seed)
         pyro.enable_validation(False)
         # Pyro keeps parameters by name for the whole process: those of an earlier peer would take the place of ours.
         pyro.clear_param_store()
+        self._dtype = dtype
         self.model = PyroADGM(config, self.enumerate_y)
+        self.model.networks.to(parameter_dtype(dtype))
         self.copy_weights = self.model.networks.copy_weights
         self._optimizer = torch.optim.Adam(self.model.networks.parameters(), lr=LEARNING_RATE)
-        self._x = torch.from_numpy(batch.x_unlabelled)
+        self._x = torch.from_numpy(batch.x_unlabelled).to(parameter_dtype(dtype))
 
     def versions(self) -> dict[str, Any]:
         return {"pyro_version": pyro.__version__, **torch_versions()}
@@ -91,7 +94,8 @@ class PyroParallel:
     def unlabelled_step(self) -> None:
         self._optimizer.zero_grad()
         # Not `differentiable_loss`, which would keep the graphs of all classes when they come one after the other.
-        self.model.elbo.loss_and_grads(self.model.model, self.model.annotated_guide, self._x)
+        with autocast(self._dtype):
+            self.model.elbo.loss_and_grads(self.model.model, self.model.annotated_guide, self._x)
         self._optimizer.step()
 
 

@@ -14,7 +14,7 @@ SETUP = (
     "machine_blas_threads", "python_version", "numpy_version", "scipy_version", "chainer_version", "cupy_version",
     "cuda_version", "gsbench_version", "freed_memory",
 )  # fmt: skip
-PEERS_SETUP = ("torch_version", "pyro_version")  # only runs that timed peers have these
+PEERS_SETUP = ("torch_version", "pyro_version", "jax_version")  # only runs that timed peers have these
 
 _NOISE = re.compile(r"\((R|TM|C)\)|\bCPU\b|\bProcessor\b|\b\d+-Core\b|@.*", re.IGNORECASE)
 
