@@ -131,7 +131,7 @@ class PlainJax:
         parameters = self.model.init(first)
         self.state = (parameters, self._adam.init(parameters), key)
         self._unlabelled_step = self._compiled(self.unlabelled_loss)
-        self._step = self._compiled(self.loss) if kind(estimator) == "gumbel" else None
+        self._step: Any = self._compiled(self.loss) if kind(estimator) == "gumbel" else None
 
     def _compiled(self, loss: Any) -> Any:
         """The state after a step on the loss, compiled here and now, in the memory of the state before it"""

@@ -35,6 +35,8 @@ def draw(mean: Any, log_var: Any, eps: Any) -> Any:
 class PlainADGM(Networks):
     """The ADGM of a `ModelConfig` with relu and no norm. Every bound is per example and is maximised."""
 
+    _y_k: Any
+
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.register_buffer("_y_k", torch.empty(0, config.n_classes), persistent=False)

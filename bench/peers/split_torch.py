@@ -64,7 +64,7 @@ class SplitADGM(nn.Module):
 
     def named(self) -> dict[str, Any]:
         """The parameters by gsbench's names."""
-        found = {}
+        found: dict[str, Any] = {}
         for name in ("q_a_x", "q_y_ax", "q_z_axy", "p_x_yz", "p_a_xyz"):
             network = getattr(self, name)
             found |= {f"{name}/W_{key}": w for key, w in network.W.items()} | {f"{name}/b1": network.b1}
