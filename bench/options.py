@@ -164,7 +164,8 @@ def add_options(parser: pytest.Parser) -> None:
         default=(),
         metavar="NAME,…",
         help="also time these formulations that people use today, in pairs with gsbench's; "
-        f"known: {listed(PEERS)}, or all of them: all (those in PyTorch and Pyro need the extra peers, that in JAX the extra jax)",
+        f"known: {listed(PEERS)}, or all of them: all (those in PyTorch and Pyro need the extra peers, "
+        "that in JAX the extra jax)",
     )
 
 

@@ -32,7 +32,8 @@ SUM, GUMBEL = parse_estimator("marginalize"), parse_estimator("gumbel-softmax(ta
 STREAMED = parse_estimator("marginalize-streamed(chunk=2)")
 N = 7
 RTOL = {"float64": 1e-10, "float32": 1e-4}
-HALF_RTOL = {"bound": 2e-3, "gradient": 0.05}  # of the peers in bfloat16, whose products have 8 bits
+# Of the peers in bfloat16, whose products have 8 bits. That of p(a|x,y,z) is 6 % off at the sum, because it has a − μ.
+HALF_RTOL = {"bound": 2e-3, "gradient": 0.1}
 SEED = 3  # of the noise
 
 

@@ -19,6 +19,8 @@ from gsbench.models import ModelConfig
 
 ALPHA, LEARNING_RATE = 1.0, 3e-4  # as `gsbench.case.Case` has them
 
+FULL = ("float32", "float64")
+
 
 @dataclass(frozen=True)
 class Peer:
@@ -37,7 +39,7 @@ class Peer:
     framework: str
     kinds: tuple[str, ...]
     extra: str = "peers"
-    dtypes: tuple[str, ...] = ("float32", "float64", "bfloat16")
+    dtypes: tuple[str, ...] = (*FULL, "bfloat16")
 
     def load(self) -> Any:
         """The class. What its framework warns of while it is imported is not the user's to mend."""
@@ -75,7 +77,7 @@ class Peer:
 PEERS: dict[str, Peer] = {
     peer.name: peer
     for peer in (
-        Peer("plain-chainer", "plain_chainer", "PlainChainer", "Chainer", ("sum", "gumbel"), dtypes=("float32", "float64")),
+        Peer("plain-chainer", "plain_chainer", "PlainChainer", "Chainer", ("sum", "gumbel"), dtypes=FULL),
         Peer("plain-torch", "plain_torch", "PlainTorch", "PyTorch", ("sum", "gumbel")),
         Peer("split-torch", "split_torch", "SplitTorch", "PyTorch", ("sum", "gumbel")),
         Peer("plain-jax", "plain_jax", "PlainJax", "JAX", ("sum", "gumbel"), extra="jax"),

@@ -62,7 +62,10 @@ class PlainADGM:
         weight = jax.nn.initializers.he_normal()
         keys = iter(jax.random.split(key, sum(map(len, sizes.values()))))
         return {
-            name: [(weight(next(keys), (d, h), self.dtype), jnp.zeros(h, self.dtype)) for d, h in itertools.pairwise(of)]
+            name: [
+                (weight(next(keys), shape, self.dtype), jnp.zeros(shape[1], self.dtype))
+                for shape in itertools.pairwise(of)
+            ]
             for name, of in sizes.items()
         }
 
