@@ -32,9 +32,9 @@ SUM, GUMBEL = parse_estimator("marginalize"), parse_estimator("gumbel-softmax(ta
 STREAMED = parse_estimator("marginalize-streamed(chunk=2)")
 N = 7
 RTOL = {"float64": 1e-10, "float32": 1e-4}
-# Of the peers in bfloat16, whose products have 8 bits. Gradients by the norm of each array: at the sum that of p(a|x,y,z)
-# is 6 % off, because it has a − μ; at a draw that of q(y|a,x) is 26 % off, because it has differences of f.
-HALF_BOUND, HALF_SUM, HALF_DRAW = 2e-3, 0.1, 0.4
+# Of the peers in bfloat16, whose products have 8 bits. The gradient of q(y|a,x), in the norm of an array, is up to 26 %
+# off, because it has differences of f.
+HALF_BOUND, HALF_GRADIENT = 2e-3, 0.4
 SEED = 3  # of the noise
 
 
@@ -355,16 +355,16 @@ def test_a_timed_plain_step_is_the_training_loss_and_an_update(name, timed, ours
 def test_a_peer_in_bfloat16_is_near_and_its_parameters_are_float32(name, monkeypatch):
     ours = Ours("float32")
     plain = plain_of(name, ours, GUMBEL, "bfloat16")
-    for estimator, rtol, call in (
-        (SUM, HALF_SUM, lambda: plain("unlabelled_bound", ours.batch.x_unlabelled, *ours.noise())),
-        (GUMBEL, HALF_DRAW, lambda: plain.sampled(monkeypatch, ours.batch.x_unlabelled, *ours.gumbel())),
+    for estimator, call in (
+        (SUM, lambda: plain("unlabelled_bound", ours.batch.x_unlabelled, *ours.noise())),
+        (GUMBEL, lambda: plain.sampled(monkeypatch, ours.batch.x_unlabelled, *ours.gumbel())),
     ):
         (bound,) = call()
         expected = ours.values(estimator)
         ours.model.bk.backward(loss(ours.model, ours.bound(estimator)))
         assert 1e-6 < np.abs(bound / expected - 1).max() < HALF_BOUND
         assert bound.dtype == plain.weight().dtype == np.float32
-        check_gradients(ours, plain, rtol)
+        check_gradients(ours, plain, HALF_GRADIENT)
         for p in ours.model.parameters.values():
             p.cleargrad()
 
