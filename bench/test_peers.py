@@ -8,6 +8,7 @@ from timing import out_of_memory_recorded, time_pairs
 
 from gsbench.meters.case import Case
 from gsbench.meters.child import STEPS
+from gsbench.training.minibatches import Batch
 
 
 def memory_figures(recorder, session, peer, timed):
@@ -37,7 +38,7 @@ def memory_figures(recorder, session, peer, timed):
 def test_peer(benchmark, record, options, session, n_classes, peer, estimator, timed):
     settings = options.settings("adgm", n_classes, estimator)
     recorder = record("peer", settings, timed=timed, baseline=peer)
-    if problem := PEERS[peer].problem():
+    if problem := PEERS[peer].problem(settings.dtype):
         recorder.skip("skipped", problem)
     recorder.require_memory(settings)
     benchmark.group = f"peer {peer} K={n_classes} {timed}"
@@ -46,7 +47,8 @@ def test_peer(benchmark, record, options, session, n_classes, peer, estimator, t
     with out_of_memory_recorded(recorder):
         case = Case(settings, recorder.dataset())
         make = memory_errors(PEERS[peer].make)
-        theirs = make(case.model.config, case.estimator, case.batch, settings.threads, settings.seed)
+        batch = Batch(*map(case.bk.to_numpy, (case.batch.x_labelled, case.batch.y, case.batch.x_unlabelled)))
+        theirs = make(case.model.config, case.estimator, batch, settings.threads, settings.seed, settings.dtype)
         theirs.copy_weights(case.model)
         recorder.fields.update(theirs.versions())
         their_step, our_step = (getattr(one, STEPS[timed]) for one in (theirs, case))

@@ -746,7 +746,7 @@ def test_a_disk_that_stays_full_ends_nothing_and_the_records_stand_on_the_termin
         (["--binarize", "static"], "unknown --binarize 'static'; known: dynamic, none"),
         (["--accuracy-seconds", "0"], "argument --accuracy-seconds: must be a number > 0 and <= 1000000000, got '0'"),
         (["--accuracy-preset", "tiny"], "argument --accuracy-preset: unknown preset 'tiny'; known: default, small"),
-        (["--peers", "jax"], "unknown peer 'jax'; known: plain-chainer, plain-torch, pyro-parallel, pyro-sequential"),
+        (["--peers", "jax"], "unknown peer 'jax'; known: plain-chainer, plain-torch, split-torch, plain-jax, pyro-"),
         (["--peers", "pyro-parallel", "--estimators", "gumbel-softmax"], "--peers pyro-parallel do none of"),
         (["--chunks", "0"], "chunk sizes are integers >= 1 such as 1,10,100, got '0'"),
         (["--chunks", ""], "chunk sizes are integers >= 1"),

@@ -19,7 +19,7 @@ from gsbench.runs.grid import tomllib
 @pytest.fixture(autouse=True)
 def no_torch(monkeypatch):
     """PyTorch takes seconds to import, and nothing here is about it."""
-    kept = tuple(probe for probe in probes.PROBES if probe.name not in ("PyTorch", "Pyro"))
+    kept = tuple(probe for probe in probes.PROBES if probe.name not in ("PyTorch", "Pyro", "JAX"))
     monkeypatch.setattr(doctor, "PROBES", kept)
 
 
@@ -118,7 +118,7 @@ def test_a_library_that_cannot_be_imported_is_a_problem(modules, names):
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({modules!r}))\n"
         "from gsbench.cli import doctor, main\n"
-        "doctor.PROBES = [p for p in doctor.PROBES if p.name not in ('PyTorch', 'Pyro', 'Dask')]\n"
+        "doctor.PROBES = [p for p in doctor.PROBES if p.name not in ('PyTorch', 'Pyro', 'JAX', 'Dask')]\n"
         "sys.exit(main(['doctor', '--json']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)

@@ -93,7 +93,8 @@ def test_presets_have_networks_and_recipe(capsys):
 
 def test_peers_that_need_the_extra_say_so(capsys):
     for entry in listed(capsys, "peers")["peers"]:
-        assert ("needs the extra peers" in entry["text"].lower()) == (PEERS[entry["name"]].framework != "Chainer")
+        peer = PEERS[entry["name"]]
+        assert (f"needs the extra {peer.extra}" in entry["text"].lower()) == (peer.framework != "Chainer")
 
 
 @pytest.mark.parametrize(

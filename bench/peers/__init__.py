@@ -19,6 +19,8 @@ from gsbench.training.minibatches import Batch
 
 ALPHA, LEARNING_RATE = 1.0, 3e-4  # the same as in `gsbench.meters.case.Case`
 
+FULL = ("float32", "float64")
+
 
 @dataclass(frozen=True)
 class Peer:
@@ -27,6 +29,8 @@ class Peer:
     module, cls   where its class is
     framework     the framework that it needs, as its makers spell it
     kinds         which of gsbench's estimators it does: "sum" over all classes, one "gumbel" softmax draw
+    extra         gsbench's extra that installs it
+    dtypes        what it computes in
     """
 
     name: str
@@ -34,6 +38,8 @@ class Peer:
     cls: str
     framework: str
     kinds: tuple[str, ...]
+    extra: str = "peers"
+    dtypes: tuple[str, ...] = (*FULL, "bfloat16")
 
     def load(self) -> Any:
         """The class. Its framework's import warnings are hidden, because the user cannot mend them."""
@@ -41,31 +47,40 @@ class Peer:
             warnings.simplefilter("ignore")
             return getattr(importlib.import_module(f"{__name__}.{self.module}"), self.cls)
 
-    def problem(self) -> str | None:
-        """Why this peer cannot run here, or None if it can."""
+    def problem(self, dtype: str = "float32") -> str | None:
+        """Why this peer cannot run here in `dtype`, or None if it can."""
+        if dtype not in self.dtypes:
+            return f"{self.name} computes in {', '.join(self.dtypes)}, got dtype {dtype}"
         try:
             self.load()
         except Exception as error:  # a damaged installation fails with other errors than ImportError
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            return f"{self.framework} cannot be imported ({reason}); in the clone, pip install '.[peers]'"
+            return f"{self.framework} cannot be imported ({reason}); in the clone, pip install '.[{self.extra}]'"
         return None
 
-    def make(self, config: ModelConfig, estimator: Estimator, batch: Batch, threads: int, seed: int) -> Any:
+    def make(
+        self, config: ModelConfig, estimator: Estimator, batch: Batch, threads: int, seed: int, dtype: str
+    ) -> Any:
         """The peer ready to be timed, with its framework's own initial weights, on a batch of NumPy arrays.
+
+        In bfloat16 only products are, in the framework's own way of mixed precision: parameters, Adam's moments and log
+        densities are float32.
 
         It has `unlabelled_step()`: clear gradients, the unlabelled bound with noise drawn anew, backward of its
         negative mean, Adam's update; `step()` where it does the "gumbel" kind: the same of the whole training loss;
         `copy_weights(model)`; and `versions()` for the record. `gsbench.meters.child.STEPS` names the steps, as in
         `gsbench.meters.case.Case`.
         """
-        return self.load()(config, estimator, batch, threads, seed)
+        return self.load()(config, estimator, batch, threads, seed, dtype)
 
 
 PEERS: dict[str, Peer] = {
     peer.name: peer
     for peer in (
-        Peer("plain-chainer", "plain_chainer", "PlainChainer", "Chainer", ("sum", "gumbel")),
+        Peer("plain-chainer", "plain_chainer", "PlainChainer", "Chainer", ("sum", "gumbel"), dtypes=FULL),
         Peer("plain-torch", "plain_torch", "PlainTorch", "PyTorch", ("sum", "gumbel")),
+        Peer("split-torch", "split_torch", "SplitTorch", "PyTorch", ("sum", "gumbel")),
+        Peer("plain-jax", "plain_jax", "PlainJax", "JAX", ("sum", "gumbel"), extra="jax"),
         Peer("pyro-parallel", "pyro_enumeration", "PyroParallel", "Pyro", ("sum",)),
         Peer("pyro-sequential", "pyro_enumeration", "PyroSequential", "Pyro", ("sum",)),
     )
@@ -105,15 +120,18 @@ class PeerOutOfMemory(MemoryError):
     """A peer, and not gsbench, ran out of memory."""
 
 
+NO_MEMORY = ("allocate memory", "RESOURCE_EXHAUSTED")  # PyTorch's words and JAX's
+
+
 def memory_errors(call: Callable[..., Any]) -> Callable[..., Any]:
-    """A peer's call that raises PeerOutOfMemory if memory runs out. PyTorch itself raises a RuntimeError."""
+    """A peer's call that raises PeerOutOfMemory if memory runs out. PyTorch and JAX raise a RuntimeError."""
 
     @functools.wraps(call)
     def watched(*args: Any) -> Any:
         try:
             return call(*args)
         except (MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
+            if isinstance(error, RuntimeError) and not any(words in str(error) for words in NO_MEMORY):
                 raise
             raise PeerOutOfMemory(str(error)) from error
 

@@ -39,7 +39,8 @@ def main() -> None:
 
 def take_steps(name: str, timed: str, settings: Settings) -> ChildResult:
     config, estimator = settings.make_config(), settings.make_estimator()
-    peer = PEERS[name].make(config, estimator, random_batch(settings), settings.threads, settings.seed)
+    batch = random_batch(settings)
+    peer = PEERS[name].make(config, estimator, batch, settings.threads, settings.seed, settings.dtype)
     return two_steps(memory_errors(getattr(peer, STEPS[timed])))
 
 

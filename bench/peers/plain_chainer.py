@@ -50,7 +50,7 @@ class PlainADGM(chainer.Chain):
         super().__init__()
         check_config(config)
         c = self.config = config
-        self._y_k = np.empty((0, c.n_classes), dtype=np.float32)
+        self._y_k = np.empty((0, c.n_classes), dtype=chainer.config.dtype)
         hidden, class_hidden = [c.units] * c.layers, [c.units] * c.class_layers
         with self.init_scope():
             self.q_a_x = MLP(c.n_pixels, *hidden, 2 * c.d_a)
@@ -83,7 +83,7 @@ class PlainADGM(chainer.Chain):
     def all_classes(self, n: int) -> np.ndarray:
         """Every class as n one-hot rows, [K·n, K]: a constant, made at the first call and kept."""
         if len(self._y_k) != self.config.n_classes * n:
-            self._y_k = np.repeat(np.eye(self.config.n_classes, dtype=np.float32), n, axis=0)
+            self._y_k = np.repeat(np.eye(self.config.n_classes, dtype=self._y_k.dtype), n, axis=0)
         return self._y_k
 
     def unlabelled_bound(self, x: Any, eps_a: Any, eps_z: Any) -> Any:
@@ -111,12 +111,15 @@ class PlainADGM(chainer.Chain):
 class PlainChainer:
     """The peer: the plain ADGM with Chainer's Adam and one minibatch."""
 
-    def __init__(self, config: Any, estimator: Any, batch: Any, threads: int, seed: int) -> None:
+    def __init__(self, config: Any, estimator: Any, batch: Any, threads: int, seed: int, dtype: str) -> None:
         # Chainer multiplies with NumPy, whose threads the caller has set.
-        self.model = PlainADGM(config)
+        with chainer.using_config("dtype", np.dtype(dtype)):
+            self.model = PlainADGM(config)
         self.copy_weights = self.model.copy_weights
         self._optimizer = chainer.optimizers.Adam(alpha=LEARNING_RATE).setup(self.model)
-        self._batch, self._rng = batch, np.random.default_rng(seed)
+        self._dtype, self._rng = np.dtype(dtype), np.random.default_rng(seed)
+        self._x, self._x_labelled = (x.astype(dtype) for x in (batch.x_unlabelled, batch.x_labelled))
+        self._y = batch.y
         self._tau = estimator.tau if kind(estimator) == "gumbel" else None
 
     def versions(self) -> dict[str, Any]:
@@ -129,22 +132,22 @@ class PlainChainer:
         self._update(lambda: -F.mean(self._labelled()) - F.mean(self._unlabelled()))
 
     def _unlabelled(self) -> Any:
-        x = self._batch.x_unlabelled
+        x = self._x
         if self._tau is None:
             return self.model.unlabelled_bound(x, *self._noise(len(x)))
         return self.model.sampled_bound(x, *self._noise(len(x)), self._tau)
 
     def _labelled(self) -> Any:
-        x = self._batch.x_labelled
-        bound, log_q_y = self.model.labelled_bound(x, self._batch.y, *self._noise(len(x)))
+        x = self._x_labelled
+        bound, log_q_y = self.model.labelled_bound(x, self._y, *self._noise(len(x)))
         return bound + ALPHA * log_q_y
 
     def _noise(self, n: int) -> tuple[np.ndarray, np.ndarray]:
         """eps_a [n, D_a], eps_z [n, D_z], drawn anew"""
         c = self.model.config
         return (
-            self._rng.standard_normal((n, c.d_a), dtype=np.float32),
-            self._rng.standard_normal((n, c.d_z), dtype=np.float32),
+            self._rng.standard_normal((n, c.d_a), dtype=self._dtype),
+            self._rng.standard_normal((n, c.d_z), dtype=self._dtype),
         )
 
     def _update(self, loss: Any) -> None:

@@ -1,6 +1,6 @@
 """An ADGM as usually written in PyTorch: inputs are tiled K times for the sum over classes, and y is one-hot.
 
-It uses PyTorch's own layers and functions, and one draw of a.
+It uses PyTorch's own layers and functions, and one draw of a. In bfloat16 it runs under autocast.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ import torch
 import torch.nn.functional as F
 
 from peers import ALPHA, LEARNING_RATE, kind
-from peers.torch_networks import Networks, torch_versions
+from peers.torch_networks import Networks, autocast, parameter_dtype, torch_versions
 
 LOG_2PI = math.log(2 * math.pi)
 
 
 def log_normal(x: Any, mean: Any, log_var: Any) -> Any:
-    """log N(x; μ, σ²), summed over the event: [R, D] → [R]"""
-    return -0.5 * (LOG_2PI + log_var + (x - mean) ** 2 * torch.exp(-log_var)).sum(1)
+    """log N(x; μ, σ²), summed over the event: [..., D] → [...]"""
+    return -0.5 * (LOG_2PI + log_var + (x - mean) ** 2 * torch.exp(-log_var)).sum(-1)
 
 
 def log_standard_normal(x: Any) -> Any:
-    """log N(x; 0, I), summed over the event: [R, D] → [R]"""
-    return -0.5 * (LOG_2PI + x**2).sum(1)
+    """log N(x; 0, I), summed over the event: [..., D] → [...]"""
+    return -0.5 * (LOG_2PI + x**2).sum(-1)
 
 
 def draw(mean: Any, log_var: Any, eps: Any) -> Any:
@@ -35,9 +35,11 @@ def draw(mean: Any, log_var: Any, eps: Any) -> Any:
 class PlainADGM(Networks):
     """The ADGM of a `ModelConfig` with relu and no norm. Every bound is per example and is maximised."""
 
+    _y_k: Any
+
     def __init__(self, config: Any) -> None:
         super().__init__(config)
-        self._y_k = torch.empty(0, config.n_classes)
+        self.register_buffer("_y_k", torch.empty(0, config.n_classes), persistent=False)
 
     def recognise(self, x: Any, eps_a: Any) -> tuple[Any, Any, Any]:
         """x [B, D_x], eps_a [B, D_a] → a [B, D_a], log q(a|x) [B], log q(y|a,x) [B, K]"""
@@ -59,7 +61,8 @@ class PlainADGM(Networks):
     def all_classes(self, n: int) -> Any:
         """Every class as n one-hot rows, [K·n, K]: a constant, made at the first call and kept."""
         if len(self._y_k) != self.config.n_classes * n:
-            self._y_k = torch.eye(self.config.n_classes).repeat_interleave(n, dim=0)
+            eye = torch.eye(self.config.n_classes, dtype=self._y_k.dtype)
+            self._y_k = eye.repeat_interleave(n, dim=0)
         return self._y_k
 
     def unlabelled_bound(self, x: Any, eps_a: Any, eps_z: Any) -> Any:
@@ -86,13 +89,18 @@ class PlainADGM(Networks):
 class PlainTorch:
     """The peer: the plain ADGM with PyTorch's Adam and one minibatch."""
 
-    def __init__(self, config: Any, estimator: Any, batch: Any, threads: int, seed: int) -> None:
+    network: type[Any] = PlainADGM
+    fused = False  # whether Adam updates all parameters in one call of PyTorch's
+
+    def __init__(self, config: Any, estimator: Any, batch: Any, threads: int, seed: int, dtype: str) -> None:
         torch.set_num_threads(threads)
         torch.manual_seed(seed)
-        self.model = PlainADGM(config)
+        self._dtype, self._parameters = dtype, parameter_dtype(dtype)
+        self.model = self.network(config).to(self._parameters)
         self.copy_weights = self.model.copy_weights
-        self._optimizer = torch.optim.Adam(self.model.parameters(), lr=LEARNING_RATE)
-        self._x, self._x_labelled = torch.from_numpy(batch.x_unlabelled), torch.from_numpy(batch.x_labelled)
+        self._optimizer = torch.optim.Adam(self.model.parameters(), lr=LEARNING_RATE, fused=self.fused)
+        self._x = torch.from_numpy(batch.x_unlabelled).to(self._parameters)
+        self._x_labelled = torch.from_numpy(batch.x_labelled).to(self._parameters)
         self._y = torch.from_numpy(batch.y).long()
         self._tau = estimator.tau if kind(estimator) == "gumbel" else None
 
@@ -101,13 +109,17 @@ class PlainTorch:
 
     def unlabelled_step(self) -> None:
         self._optimizer.zero_grad()
-        (-self._unlabelled().mean()).backward()
+        with autocast(self._dtype):
+            loss = -self._unlabelled().mean()
+        loss.backward()
         self._optimizer.step()
 
     def step(self) -> None:
         self._optimizer.zero_grad()
-        bound, log_q_y = self.model.labelled_bound(self._x_labelled, self._y, *self._noise(len(self._y)))
-        (-(bound + ALPHA * log_q_y).mean() - self._unlabelled().mean()).backward()
+        with autocast(self._dtype):
+            bound, log_q_y = self.model.labelled_bound(self._x_labelled, self._y, *self._noise(len(self._y)))
+            loss = -(bound + ALPHA * log_q_y).mean() - self._unlabelled().mean()
+        loss.backward()
         self._optimizer.step()
 
     def _unlabelled(self) -> Any:
@@ -117,4 +129,5 @@ class PlainTorch:
 
     def _noise(self, n: int) -> tuple[Any, Any]:
         """eps_a [n, D_a], eps_z [n, D_z], drawn anew"""
-        return torch.randn(n, self.model.config.d_a), torch.randn(n, self.model.config.d_z)
+        c = self.model.config
+        return torch.randn(n, c.d_a, dtype=self._parameters), torch.randn(n, c.d_z, dtype=self._parameters)

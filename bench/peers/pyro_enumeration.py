@@ -4,7 +4,8 @@
 
 In parallel enumeration, y gets its own axis, and every term that depends on y is broadcast to it. In sequential
 enumeration, model and guide run once per class, with the same draw of a. Each run's terms are weighted with q(y|a,x)
-per example, because all of them stand in the plate of the examples.
+per example, because all of them stand in the plate of the examples. Both tile x over the
+classes, because the inputs of a first layer are concatenated. In bfloat16 they run under autocast.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pyro import poutine
 from pyro.infer import TraceEnum_ELBO, config_enumerate
 
 from peers import LEARNING_RATE
-from peers.torch_networks import Networks, torch_versions
+from peers.torch_networks import Networks, autocast, parameter_dtype, torch_versions
 
 
 def concat(*inputs: Any) -> Any:
@@ -74,16 +75,18 @@ class PyroParallel:
 
     enumerate_y = "parallel"
 
-    def __init__(self, config: Any, estimator: Any, batch: Any, threads: int, seed: int) -> None:
+    def __init__(self, config: Any, estimator: Any, batch: Any, threads: int, seed: int, dtype: str) -> None:
         torch.set_num_threads(threads)
         torch.manual_seed(seed)
         pyro.enable_validation(False)
         # Pyro keeps parameters by name for the whole process, so that an earlier peer's would replace ours.
         pyro.clear_param_store()
+        self._dtype = dtype
         self.model = PyroADGM(config, self.enumerate_y)
+        self.model.networks.to(parameter_dtype(dtype))
         self.copy_weights = self.model.networks.copy_weights
         self._optimizer = torch.optim.Adam(self.model.networks.parameters(), lr=LEARNING_RATE)
-        self._x = torch.from_numpy(batch.x_unlabelled)
+        self._x = torch.from_numpy(batch.x_unlabelled).to(parameter_dtype(dtype))
 
     def versions(self) -> dict[str, Any]:
         return {"pyro_version": pyro.__version__, **torch_versions()}
@@ -91,7 +94,8 @@ class PyroParallel:
     def unlabelled_step(self) -> None:
         self._optimizer.zero_grad()
         # `differentiable_loss` would keep the graphs of all classes in sequential enumeration.
-        self.model.elbo.loss_and_grads(self.model.model, self.model.annotated_guide, self._x)
+        with autocast(self._dtype):
+            self.model.elbo.loss_and_grads(self.model.model, self.model.annotated_guide, self._x)
         self._optimizer.step()
 
 

@@ -13,14 +13,28 @@ from peers import check_config
 from peers.weights import concatenated_weights
 
 
+def parameter_dtype(dtype: str) -> torch.dtype:
+    """The dtype of parameters, images, noise and log densities: float32 where only the products are in bfloat16."""
+    return torch.float64 if dtype == "float64" else torch.float32
+
+
+def autocast(dtype: str) -> Any:
+    """PyTorch's own mixed precision for a case in bfloat16: within it, products are in bfloat16."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16")
+
+
 class MLP(nn.Sequential):
-    """Linear layers with ReLU between them."""
+    """Linear layers with ReLU between them. The output has the input's dtype, under `autocast` as well."""
 
     def __init__(self, *sizes: int) -> None:
         layers: list[nn.Module] = []
         for d, h in itertools.pairwise(sizes):
             layers += [nn.Linear(d, h), nn.ReLU()]
         super().__init__(*layers[:-1])
+
+    def forward(self, u: Any) -> Any:
+        """u [..., D] → [..., H]"""
+        return super().forward(u).to(u.dtype)
 
 
 class Networks(nn.Module):

@@ -18,6 +18,8 @@ LEAST_COLUMNS = 60
 PEERS = {
     "plain-chainer": "The ADGM as one writes it in Chainer, with its own layers. For marginalize and gumbel-softmax.",
     "plain-torch": "The same in PyTorch. For marginalize and gumbel-softmax; needs the extra peers.",
+    "split-torch": "PyTorch written well: x once, rows of W_y, fused Adam. For both; needs the extra peers.",
+    "plain-jax": "The ADGM in JAX, mapped over the classes, with jit. For both; needs the extra jax.",
     "pyro-parallel": "The sum by Pyro's enumeration, all classes at once. Needs the extra peers.",
     "pyro-sequential": "The sum by Pyro's enumeration, one class at a time. Needs the extra peers.",
 }

@@ -264,4 +264,5 @@ PROBES = (
     extra("Dask", "distributed", "distributed", "sweep", "gsbench sweep"),
     extra("PyTorch", "torch", "torch", "peers", "the benchmark's --peers"),
     extra("Pyro", "pyro", "pyro-ppl", "peers", "the benchmark's --peers"),
+    extra("JAX", "jax", "jax", "jax", "the benchmark's --peers"),
 )

@@ -49,7 +49,7 @@ GRADIENT = tuple(f"{part}_{figure}" for part in PARTS for figure in OF_A_PART)
 MACHINE = (
     "clock", "machine_cpu", "machine_cores", "machine_memory_bytes", "machine_os", "machine_gpu", "machine_blas",
     "freed_memory", "python_version", "numpy_version", "scipy_version", "chainer_version", "cupy_version",
-    "cuda_version", "torch_version", "pyro_version", "gsbench_version", "gsbench_commit",
+    "cuda_version", "torch_version", "pyro_version", "jax_version", "gsbench_version", "gsbench_commit",
 )  # fmt: skip
 FIELDS = COMMON + SETTINGS + FACTS + FIGURES + GRADIENT + MACHINE  # columns of every frame, in this order
 # An estimator's settings stay as recorded, because an estimator may lack them.

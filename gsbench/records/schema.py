@@ -202,7 +202,7 @@ FIELDS: dict[str, Kind] = {
         f"{package}_version": TEXT
         for package in (
             *("python", "numpy", "scipy", "matplotlib", "pytest_benchmark", "chainer", "cupy", "cuda", "torch"),
-            *("pyro", "gsbench"),
+            *("pyro", "jax", "gsbench"),
         )
     },
 }

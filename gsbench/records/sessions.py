@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from gsbench.fields import about, settings_of
 from gsbench.records.reading import Record, ends_at_a_step, recorded_at
+from gsbench.settings.case import Settings
 
 # Sessions that are read as one must agree in these fields. The commit may differ: the page names all commits.
 SETUP = (
     "machine_cpu", "machine_cores", "machine_memory_bytes", "machine_os", "machine_gpu", "machine_blas",
-    "machine_blas_threads", "python_version", "numpy_version", "scipy_version", "chainer_version", "cupy_version",
-    "cuda_version", "gsbench_version", "freed_memory",
+    "machine_blas_threads", "python_version", "numpy_version", "scipy_version", "gsbench_version", "freed_memory",
 )  # fmt: skip
-PEERS_SETUP = ("torch_version", "pyro_version")  # only sessions that timed peers have these
+# A session has the versions of its backend and of its peers' frameworks alone. Versions that both have must agree.
+FRAMEWORKS = ("chainer_version", "cupy_version", "cuda_version", "torch_version", "pyro_version", "jax_version")
 
 _NOISE = re.compile(r"\((R|TM|C)\)|\bCPU\b|\bProcessor\b|\b\d+-Core\b|@.*", re.IGNORECASE)
 
@@ -73,7 +76,7 @@ def _complete(session: Sequence[Record], other: Sequence[Record]) -> bool:
         return False  # the machine is unknown
     if any(_first(session, field) != _first(other, field) for field in SETUP):
         return False
-    for field in PEERS_SETUP:
+    for field in FRAMEWORKS:
         both = {_first(session, field), _first(other, field)} - {None}
         if len(both) > 1:
             return False
@@ -86,8 +89,10 @@ def _first(records: Sequence[Record], field: str) -> object:
     return next((record[field] for record in records if record.get(field) is not None), None)
 
 
-def _cases(records: Sequence[Record]) -> set[tuple[str, str]]:
-    return {(record["group"], record["case"]) for record in records if record["status"] == "ok"}
+def _cases(records: Sequence[Record]) -> set[tuple[Any, ...]]:
+    """The measured cases. The name of a case does not tell how it was computed."""
+    fields = ("group", "case", *about(settings_of(Settings), "session"))
+    return {tuple(record.get(field) for field in fields) for record in records if record["status"] == "ok"}
 
 
 def _labels(sessions: dict[str, list[Record]]) -> dict[str, str]:

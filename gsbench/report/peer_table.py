@@ -44,7 +44,7 @@ def timed_note(rows: pd.DataFrame) -> str:
 
 def versions(rows: pd.DataFrame) -> str:
     """`Chainer 7.8.1, PyTorch 2.13.0, Pyro 1.9.1.` and their libraries for matrix products, if recorded."""
-    fields = {"chainer_version": "Chainer", "torch_version": "PyTorch", "pyro_version": "Pyro"}
+    fields = {"chainer_version": "Chainer", "torch_version": "PyTorch", "pyro_version": "Pyro", "jax_version": "JAX"}
     found = {name: text.values(rows, field) for field, name in fields.items()}
     named = ", ".join(f"{name} {text.listed(versions)}" for name, versions in found.items() if versions)
     return " ".join(f"{sentence}." for sentence in (named, _products(rows)) if sentence)
