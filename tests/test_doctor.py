@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import gsbench
+from gsbench.backends import BACKENDS, load_backend
 from gsbench.cli import doctor, main, probes
 from gsbench.cli.probes import MISSING, OK, PROBLEM, Finding, Probe
 from gsbench.data import DATASETS
@@ -18,8 +19,8 @@ from gsbench.runs.grid import tomllib
 
 @pytest.fixture(autouse=True)
 def no_torch(monkeypatch):
-    """PyTorch takes seconds to import, and nothing here is about it."""
-    kept = tuple(probe for probe in probes.PROBES if probe.name not in ("PyTorch", "Pyro", "JAX"))
+    """PyTorch takes seconds to import, and only a test of its own is about it."""
+    kept = tuple(probe for probe in probes.PROBES if probe.name not in ("backend torch", "Pyro", "JAX"))
     monkeypatch.setattr(doctor, "PROBES", kept)
 
 
@@ -35,11 +36,11 @@ def findings(data_dir=None):
 
 def test_what_gsbench_needs_is_here():
     found = findings()
-    for name in ("Python", "gsbench", "NumPy", "Chainer", "SciPy", "pandas", "matplotlib", "other libraries"):
+    for name in ("Python", "gsbench", "NumPy", "backend chainer", "SciPy", "pandas", "matplotlib", "other libraries"):
         assert (found[name].mark, found[name].needed) == (OK, True), found[name]
     assert f"{sys.version_info.major}.{sys.version_info.minor}." in found["Python"].found
     assert gsbench.__version__ in found["gsbench"].found
-    assert "7.8.1" in found["Chainer"].found
+    assert "7.8.1" in found["backend chainer"].found
     assert " threads" in found["NumPy"].found
     assert "GiB free of" in found["memory"].found
     for name in DATASETS:
@@ -73,7 +74,7 @@ def test_every_library_that_gsbench_asks_for_is_looked_at():
 
 def test_what_it_says_of_chainer_stands_in_the_readme():
     """Two commands, since a plain `pip install` of gsbench stops in Chainer's build."""
-    (remedy,) = {probe.remedy for probe in probes.PROBES if probe.name == "Chainer"}
+    (remedy,) = {probe.remedy for probe in probes.PROBES if probe.name == "backend chainer"}
     first, second = remedy.split(", then ")
     readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
     assert f"    {first}\n    {second}\n" in readme
@@ -108,7 +109,7 @@ def test_what_fails_is_a_finding_and_the_rest_is_told(monkeypatch, capsys, neede
 @pytest.mark.parametrize(
     ("modules", "names"),
     [
-        (["chainer"], {"Chainer"}),
+        (["chainer"], {"backend chainer"}),
         (["scipy.stats", "pandas", "matplotlib.ft2font"], {"SciPy", "pandas", "matplotlib"}),
         (["jinja2"], {"other libraries"}),
     ],
@@ -117,8 +118,9 @@ def test_a_library_that_cannot_be_imported_is_a_problem(modules, names):
     """In a fresh process, in which nothing has imported it yet."""
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({modules!r}))\n"
+        "from gsbench.backends import BACKENDS; del BACKENDS['torch']\n"
         "from gsbench.cli import doctor, main\n"
-        "doctor.PROBES = [p for p in doctor.PROBES if p.name not in ('PyTorch', 'Pyro', 'JAX', 'Dask')]\n"
+        "doctor.PROBES = [p for p in doctor.PROBES if p.name not in ('backend torch', 'Pyro', 'JAX', 'Dask')]\n"
         "sys.exit(main(['doctor', '--json']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
@@ -143,11 +145,43 @@ def test_an_optional_library_that_is_not_there_is_missing_and_one_that_is_broken
         }[mark]
 
 
+@pytest.mark.parametrize("name", BACKENDS)
+def test_each_dtype_of_a_backend_has_its_speed(name):
+    if not BACKENDS[name].is_installed:
+        pytest.skip(f"{BACKENDS[name].package} is not installed")
+    first, *speeds = doctor.guarded(probes.backend_probe(name, "mend it"))
+    assert first.mark == OK
+    told = next(finding.found for finding in speeds if finding.name == f"backend {name} on cpu")
+    told = dict(part.split() for part in told.removeprefix("matrix products, GFLOP/s: ").split(", "))
+    assert told.keys() == set(BACKENDS[name].cpu)
+    assert all(float(speed.replace(",", "")) > 0 for speed in told.values())
+
+
+def test_a_dtype_that_is_slower_than_float32_is_told_to_be(monkeypatch):
+    speeds = {"float32": 9e10, "float64": 4e10, "bfloat16": 2e10}
+    monkeypatch.setattr(probes, "_speed", lambda name, device, dtype: speeds[dtype])
+    found = next(iter(probes._speeds("torch")))
+    assert "float32 90, float64 40, bfloat16 20" in found.found
+    assert found.advice == "bfloat16 is slower than float32 here: this processor has no units for it"
+
+
+def test_a_backend_that_is_not_installed_is_missing_beside_another(monkeypatch):
+    source = BACKENDS["torch"]._replace(package="no_such_framework")
+    monkeypatch.setitem(BACKENDS, "torch", source)
+    (found,) = doctor.guarded(probes.backend_probe("torch", "install it"))
+    assert (found.mark, found.needed, found.advice) == (MISSING, False, "install it")
+    monkeypatch.setitem(BACKENDS, "chainer", BACKENDS["chainer"]._replace(package="neither_this"))
+    (found,) = doctor.guarded(probes.backend_probe("chainer", "install it"))
+    assert (found.mark, found.needed) == (PROBLEM, True)
+    with pytest.raises(ValueError, match="backend torch needs no_such_framework, which is not installed"):
+        load_backend("torch")
+
+
 def test_gradients_that_are_wrong_are_a_problem(monkeypatch):
     from gsbench.backends.chainer.backend import ChainerBackend
 
     monkeypatch.setattr(ChainerBackend, "gradient", lambda self, p: p.array)
-    found = findings()["Chainer"]
+    found = findings()["backend chainer"]
     assert (found.mark, found.needed) == (PROBLEM, True)
     assert "the gradient of Σp² at [1, -2, 3] is [1.0, -2.0, 3.0]" in found.found
 

@@ -14,6 +14,7 @@ class HostMemoryPeak:
     """
 
     meter = "tracemalloc"
+    _bytes_before = 0
 
     def start(self) -> None:
         self._was_tracing = tracemalloc.is_tracing()

@@ -20,10 +20,12 @@ OTHERS = (
     "array_api_compat", "filelock", "jinja2", "markupsafe", "platformdirs", "pooch", "psutil", "pyarrow", "shtab",
     "tabulate", "threadpoolctl", "tqdm",
 )  # fmt: skip
+SPEED_SECONDS = 0.02  # of products in each dtype
 BUSY = 0.25  # load per core above which measured times are noisy
 # Chainer's build imports pkg_resources, which setuptools 82 dropped, so a plain `pip install` of gsbench fails. Once
 # Chainer is installed, `pip install` of gsbench works.
 INSTALL_CHAINER = "pip install 'setuptools<81' wheel, then pip install --no-build-isolation chainer==7.8.1"
+INSTALL_TORCH = "for --backend torch: in the clone, pip install '.[torch]'"
 REINSTALL = "recreate the environment in the clone: pip install tox, tox devenv .venv-dev"
 
 
@@ -62,19 +64,74 @@ def _gsbench() -> Iterator[Finding]:
     yield Finding("gsbench", OK, f"{__version__}, commit {commit() or 'unknown (not a clone)'}")
 
 
-def _chainer() -> Iterator[Finding]:
-    """Checks the repairs of `gsbench.backends.chainer.importing` with a known gradient: ∂Σp²/∂p = 2p."""
+def backend_probe(name: str, remedy: str) -> Probe:
+    """Whether a backend works here, with which dtypes, and how fast each is."""
+
+    def look() -> Iterator[Finding]:
+        from gsbench.backends import BACKENDS, default_backend
+
+        source, called = BACKENDS[name], f"backend {name}"
+        is_default = name == default_backend()
+        if not source.is_installed:
+            mark = PROBLEM if is_default else MISSING  # none is installed, or another one
+            yield Finding(called, mark, f"{source.package} is not installed", remedy, needed=is_default)
+            return
+        found = f"{version(source.package)} with NumPy {version('numpy')}"
+        try:
+            problem = _wrong_gradient(name)
+        except Exception as error:  # a damaged installation fails with other errors than ImportError
+            yield Finding(called, PROBLEM, f"{found}: {type(error).__name__}: {error}", remedy, needed=is_default)
+            return
+        if problem:
+            yield Finding(called, PROBLEM, f"{found}: {problem}", "report it", needed=is_default)
+            return
+        default = ", the default of --backend" if is_default else ""
+        yield Finding(called, OK, f"{found}: imported, and gradients are right{default}", needed=is_default)
+        yield from _speeds(name)
+
+    return Probe(f"backend {name}", look, remedy=remedy)
+
+
+def _wrong_gradient(name: str) -> str | None:
+    """What is wrong with a known gradient, ∂Σp²/∂p = 2p; None: nothing."""
     from gsbench.backends import load_backend
 
-    bk = load_backend("chainer", "cpu", "float32")
+    bk = load_backend(name)
     p = bk.parameter([1.0, -2.0, 3.0])
     bk.backward(bk.sum(p * p))
     gradient = bk.to_numpy(bk.gradient(p)).tolist()
-    found = f"{version('chainer')} with NumPy {version('numpy')}"
-    if gradient == [2.0, -4.0, 6.0]:
-        yield Finding("Chainer", OK, f"{found}: imported, and gradients are right")
-    else:
-        yield Finding("Chainer", PROBLEM, f"{found}: the gradient of Σp² at [1, -2, 3] is {gradient}", "report it")
+    return None if gradient == [2.0, -4.0, 6.0] else f"the gradient of Σp² at [1, -2, 3] is {gradient}"
+
+
+def _speeds(name: str) -> Iterator[Finding]:
+    """The speed of matrix products in each dtype, on the CPU and on the first card if the backend can use it."""
+    from gsbench.backends import BACKENDS, DTYPES, DeviceError
+
+    for device in ("cpu", "cuda:0"):
+        try:
+            speeds = {dtype: _speed(name, device, dtype) for dtype in BACKENDS[name].dtypes(device)}
+        except DeviceError:
+            continue
+        told = ", ".join(f"{dtype} {speed / 1e9:,.0f}" for dtype, speed in speeds.items())
+        slow = [dtype for dtype, speed in speeds.items() if DTYPES[dtype].itemsize < 4 and speed < speeds["float32"]]
+        advice = f"{', '.join(slow)} is slower than float32 here: this processor has no units for it" if slow else ""
+        yield Finding(f"backend {name} on {device}", OK, f"matrix products, GFLOP/s: {told}", advice)
+
+
+def _speed(name: str, device: str, dtype: str) -> float:
+    """Operations per second of a matrix product, in the fastest of as many runs as fit 20 ms, two at least."""
+    from gsbench.backends import load_backend
+    from gsbench.meters.operations import MatrixProduct
+    from gsbench.meters.products import product_call
+    from gsbench.meters.seconds import seconds_of
+
+    product = MatrixProduct(512, 512, 512)
+    call = product_call(load_backend(name, device, dtype), product)
+    call()
+    times = [seconds_of(call), seconds_of(call)]
+    while sum(times) < SPEED_SECONDS:
+        times.append(seconds_of(call))
+    return product.operations / min(times)
 
 
 def _numpy() -> Iterator[Finding]:
@@ -250,7 +307,8 @@ PROBES = (
     Probe("Python", _python, needed=True),
     Probe("gsbench", _gsbench, needed=True, remedy=REINSTALL),
     Probe("NumPy", _numpy, needed=True, remedy=REINSTALL),
-    Probe("Chainer", _chainer, needed=True, remedy=INSTALL_CHAINER),
+    backend_probe("chainer", INSTALL_CHAINER),
+    backend_probe("torch", INSTALL_TORCH),
     library("SciPy", "scipy.stats"),
     library("pandas", "pandas"),
     Probe("matplotlib", _matplotlib, needed=True, remedy=REINSTALL),
@@ -262,7 +320,6 @@ PROBES = (
     Probe("cache", _cache),
     extra("pytest-benchmark", "pytest_benchmark", "pytest-benchmark", "bench", "the benchmark"),
     extra("Dask", "distributed", "distributed", "sweep", "gsbench sweep"),
-    extra("PyTorch", "torch", "torch", "peers", "the benchmark's --peers"),
     extra("Pyro", "pyro", "pyro-ppl", "peers", "the benchmark's --peers"),
     extra("JAX", "jax", "jax", "jax", "the benchmark's --peers"),
 )

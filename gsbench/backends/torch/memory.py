@@ -41,6 +41,7 @@ class CpuMemoryPeak(HostMemoryPeak):
         with self._mode:
             torch.empty(1)  # the first operation under a mode imports 800 modules, which tracemalloc would count
         super().start()
+        self.reset_peak()
         self._mode.__enter__()
 
     def reset_peak(self) -> None:
