@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
-from core_fixtures import BATCH, make_model, make_pixels
+from core_fixtures import BATCH, SIZES, make_model, make_pixels
 
-from gsbench.backends import load_backend
+from gsbench.backends import BACKENDS, load_backend
 from gsbench.estimators import parse_estimator
-from gsbench.models import AllClasses
+from gsbench.meters.case import Case
+from gsbench.models import MODELS, AllClasses, ModelConfig
+from gsbench.settings.case import Settings
 from gsbench.settings.recipe import Recipe
 from gsbench.training.minibatches import Batch
 from gsbench.training.objective import loss, unlabelled_bound
@@ -200,3 +205,97 @@ def test_a_dtype_or_device_that_is_not_here_is_refused(dtype, device, message):
         pytest.skip("a card is here")
     with pytest.raises(ValueError, match=message):
         load_backend("torch", device, dtype)
+
+
+# The card
+
+
+def take_noise_from_numpy(bk, monkeypatch):
+    """Hands the backend's draws over as NumPy arrays, so that a card sees the noise of a CPU."""
+    monkeypatch.setattr(bk, "generator", np.random.default_rng)
+    monkeypatch.setattr(bk, "normal", lambda rng, shape: bk.array(rng.standard_normal(shape)))
+    monkeypatch.setattr(bk, "uniform", lambda rng, shape: bk.array(rng.random(shape)))
+    monkeypatch.setattr(bk, "exponential", lambda rng, shape: bk.array(rng.standard_exponential(shape)))
+
+
+needs_card = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+@needs_card
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("networks", NETWORKS)
+def test_cuda_bounds_and_gradients_are_those_of_the_cpu(networks, estimator, monkeypatch):
+    if not allowed(estimator, networks):
+        pytest.skip("not defined for batch norm")
+    found = []
+    for device in ("cpu", "cuda:0"):
+        bk = load_backend("torch", device, "float64")
+        take_noise_from_numpy(bk, monkeypatch)
+        model = MODELS["adgm"](bk, ModelConfig(n_classes=3, **{**SIZES, **NETWORKS[networks]}), 0)
+        bound = unlabelled_bound(model, bk.array(make_pixels()), parse_estimator(estimator), bk.generator(3), 2)
+        found.append({"bound": np.array(bk.to_numpy(bound)), **gradients(model, loss(model, bound))})
+    assert_equal(found[1], found[0])
+
+
+@needs_card
+@pytest.mark.parametrize("dtype", BACKENDS["torch"].cuda)
+def test_cuda_trains_in_every_dtype(dtype):
+    case = Case(Settings(backend="torch", device="cuda:0", dtype=dtype, preset="small", n_classes=5, threads=1))
+    before = {key: case.bk.to_numpy(p).copy() for key, p in case.model.parameters.items()}
+    for _ in range(3):
+        case.step()
+    for key, p in case.model.parameters.items():
+        after = case.bk.to_numpy(p)
+        assert np.isfinite(after).all(), key
+        assert (after != before[key]).any(), key
+
+
+@needs_card
+def test_cuda_memory_is_counted_from_the_start():
+    bk = load_backend("torch", "cuda:0")
+    meter = bk.memory_peak()
+    meter.start()
+    kept = bk.array(np.zeros(2**20))
+    assert meter.current_bytes == kept.nbytes
+    kept + 1
+    assert meter.peak_bytes == 2 * kept.nbytes
+    meter.stop()
+
+
+# Memory
+
+GROWTH = """
+import sys
+from gsbench.meters.case import Case
+from gsbench.meters.measure import step_peak
+from gsbench.meters.memory import process_peak
+from gsbench.settings.case import Settings
+
+def make_step(**networks):
+    case = {"estimator": "marginalize-streamed", "n_classes": int(sys.argv[1]), "backend": "torch", "threads": 1}
+    return Case(Settings.of({**case, **networks})).unlabelled_step
+
+make_step(units=8, d_a=4, d_z=4, batch=2)()  # loads what every case needs
+before = int(open("/proc/self/status").read().split("VmRSS:")[1].split()[0]) * 1024
+if sys.argv[2] == "process":
+    step = make_step()
+    step(), step()
+    print(process_peak()[0] - before)
+else:
+    bk = Settings(backend="torch", threads=1).make_backend()
+    print(step_peak(bk, make_step)["live_peak_bytes"])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
+@pytest.mark.parametrize("n_classes", [100, 500])
+def test_the_metered_peak_is_within_a_tenth_of_the_growth_of_a_fresh_process(n_classes):
+    # glibc raises its threshold as arrays are freed, and then has them on its heap, with gaps of half their size.
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "OMP_NUM_THREADS": "1"}
+    found = {}
+    for how in ("meter", "process"):
+        command = [sys.executable, "-c", GROWTH, str(n_classes), how]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        found[how] = int(done.stdout)
+    assert found["meter"] / found["process"] == pytest.approx(1, abs=0.1), found

@@ -16,6 +16,8 @@ SETUP = (
     "machine_cpu", "machine_cores", "machine_memory_bytes", "machine_os", "machine_gpu", "machine_blas",
     "machine_blas_threads", "python_version", "numpy_version", "scipy_version", "gsbench_version", "freed_memory",
 )  # fmt: skip
+# What identifies a measurement within a session. The name of a case does not tell how it was computed.
+CASE = ("group", "case", *about(settings_of(Settings), "session"))
 # A session has the versions of its backend and of its peers' frameworks alone. Versions that both have must agree.
 FRAMEWORKS = ("chainer_version", "cupy_version", "cuda_version", "torch_version", "pyro_version", "jax_version")
 
@@ -90,9 +92,7 @@ def _first(records: Sequence[Record], field: str) -> object:
 
 
 def _cases(records: Sequence[Record]) -> set[tuple[Any, ...]]:
-    """The measured cases. The name of a case does not tell how it was computed."""
-    fields = ("group", "case", *about(settings_of(Settings), "session"))
-    return {tuple(record.get(field) for field in fields) for record in records if record["status"] == "ok"}
+    return {tuple(record.get(field) for field in CASE) for record in records if record["status"] == "ok"}
 
 
 def _labels(sessions: dict[str, list[Record]]) -> dict[str, str]:

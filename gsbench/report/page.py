@@ -12,6 +12,7 @@ from gsbench.records import text
 from gsbench.records.frame import MACHINE, measured
 from gsbench.records.order import by_estimator
 from gsbench.records.reading import TRAINING
+from gsbench.records.sessions import CASE
 from gsbench.report import gaps
 from gsbench.report.answer import answer
 from gsbench.report.blocks import Block, Figure, Items, Link, Notice, Page, Paragraph, Section, Table
@@ -129,7 +130,7 @@ def _joint_runs(frame: pd.DataFrame) -> list[Block]:
         if rows["run"].nunique() < 2:
             continue
         ok = rows[rows["status"] == "ok"]
-        repeated = (ok.groupby(["group", "case"])["run"].nunique() > 1).sum()
+        repeated = (ok.groupby([*CASE], dropna=False)["run"].nunique() > 1).sum()
         commits = text.values(rows, "gsbench_commit")
         names = text.listed(f"'{run}'" for run in text.values(rows, "run"))
         notes.append(f"Read as one, because they have one machine and the same versions: {names}.")
