@@ -111,6 +111,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = sorted(filter(_asked_for, items), key=n_classes)
 
 
+def pytest_report_header(config: pytest.Config) -> str:
+    base = config.stash[OPTIONS].base
+    threads = f"{base.threads} thread{'' if base.threads == 1 else 's'}"
+    return f"gsbench: backend {base.backend}, {base.dtype} on {base.device}, {threads}"
+
+
 @pytest.fixture(scope="session")
 def session(pytestconfig: pytest.Config) -> Session:
     return pytestconfig.stash[SESSION]

@@ -14,6 +14,7 @@ class HostMemoryPeak:
     """
 
     meter = "tracemalloc"
+    reserved_bytes = None
     _bytes_before = 0
 
     def start(self) -> None:

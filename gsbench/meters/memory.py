@@ -22,6 +22,7 @@ class LivePeak:
     peak_bytes: int
     state_bytes: int
     meter: str
+    reserved_bytes: int | None = None
 
 
 def live_peak(make_step: Callable[[], Callable[[], object]], meter: MemoryPeak | None = None) -> LivePeak:
@@ -38,7 +39,7 @@ def live_peak(make_step: Callable[[], Callable[[], object]], meter: MemoryPeak |
         meter.reset_peak()
         state = meter.current_bytes
         step()
-        return LivePeak(meter.peak_bytes, state, meter.meter)
+        return LivePeak(meter.peak_bytes, state, meter.meter, meter.reserved_bytes)
     finally:
         meter.stop()
 
@@ -46,7 +47,8 @@ def live_peak(make_step: Callable[[], Callable[[], object]], meter: MemoryPeak |
 def peak_figures(peak: LivePeak, on_device: bool) -> dict[str, Any]:
     """The record's figures of a peak that was metered on the host (`live_…`) or on the device (`device_…`)."""
     kind = "device" if on_device else "live"
-    return {f"{kind}_peak_bytes": peak.peak_bytes, f"{kind}_meter": peak.meter, "state_bytes": peak.state_bytes}
+    figures = {f"{kind}_peak_bytes": peak.peak_bytes, f"{kind}_meter": peak.meter, "state_bytes": peak.state_bytes}
+    return figures if peak.reserved_bytes is None else {**figures, "device_reserved_bytes": peak.reserved_bytes}
 
 
 def process_peak() -> tuple[int | None, str]:

@@ -171,6 +171,7 @@ FIELDS: dict[str, Kind] = {
     "other_cores": number(0, 1e6),
     # memory
     **dict.fromkeys(("live_peak_bytes", "process_peak_bytes", "device_peak_bytes", "state_bytes"), BYTES),
+    "device_reserved_bytes": BYTES,
     **dict.fromkeys(("baseline_process_peak_bytes", "baseline_process_start_bytes", "process_start_bytes"), BYTES),
     **dict.fromkeys(("estimate_bytes", "memory_limit_bytes", "class_rows_bytes"), BYTES),
     **dict.fromkeys(("live_meter", "process_meter", "device_meter"), TEXT),

@@ -13,6 +13,7 @@ class DeviceMemoryPeak:
     """The `MemoryPeak` of CuPy's pool."""
 
     meter = "cupy.cuda.MemoryHook"
+    reserved_bytes = None
 
     def __init__(self) -> None:
         import cupy

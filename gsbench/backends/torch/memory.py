@@ -101,6 +101,10 @@ class CudaMemoryPeak:
     def peak_bytes(self) -> int:
         return torch.cuda.max_memory_allocated(self._device) - self._bytes_before
 
+    @property
+    def reserved_bytes(self) -> int:
+        return torch.cuda.max_memory_reserved(self._device)
+
     def start(self) -> None:
         torch.cuda.empty_cache()
         self._bytes_before = torch.cuda.memory_allocated(self._device)
