@@ -12,6 +12,7 @@ import pytest
 from core_fixtures import BATCH, SIZES, make_model, make_pixels
 
 from gsbench.backends import BACKENDS, load_backend
+from gsbench.backends.chainer import functions as chainer_functions
 from gsbench.estimators import parse_estimator
 from gsbench.meters.case import Case
 from gsbench.models import MODELS, AllClasses, ModelConfig
@@ -22,6 +23,7 @@ from gsbench.training.objective import loss, unlabelled_bound
 from gsbench.training.trainer import Trainer
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+torch_functions = pytest.importorskip("gsbench.backends.torch.functions")
 
 ESTIMATORS = (
     "marginalize", "marginalize-streamed", "marginalize-streamed(chunk=2)", "gumbel-softmax",
@@ -86,6 +88,27 @@ def test_bounds_and_gradients_are_those_of_chainer(name, n_classes, n_mc, networ
         bound = unlabelled_bound(model, x, parse_estimator(estimator), bk.generator(3), n_mc)
         found.append({"bound": np.array(bk.to_numpy(bound)), **gradients(model, loss(model, bound))})
     assert_equal(found[1], found[0])
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("name", ["adgm", "m2"])
+def test_the_matrix_products_are_those_of_chainer(name, estimator, monkeypatch):
+    """tests/test_operations.py compares these with the counted ones."""
+    made = []
+    for functions in (chainer_functions, torch_functions):
+        true_dot, shapes = functions.dot, []
+
+        def dot(a, b, *bias, true_dot=true_dot, shapes=shapes):
+            shapes.append((*a.shape, b.shape[1]))
+            return true_dot(a, b, *bias)
+
+        monkeypatch.setattr(functions, "dot", dot)
+        made.append(shapes)
+    for model in pair(name, 5):
+        bk = model.bk
+        bound = unlabelled_bound(model, bk.array(make_pixels()), parse_estimator(estimator), bk.generator(3))
+        bk.backward(loss(model, bound))
+    assert sorted(made[0]) == sorted(made[1]) != []
 
 
 RECIPES = {

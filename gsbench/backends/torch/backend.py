@@ -150,7 +150,7 @@ class TorchBackend(Backend):
         return functions.Perceptron.apply(dtype, len(terms), x, W, *terms, *further)
 
     def product(self, x: Tensor, W: Tensor) -> Tensor:
-        return torch.matmul(x.to(self.dtype), W.to(self.dtype))
+        return functions.Product.apply(x, W, self.dtype)
 
     def take_rows(self, W: Tensor, index: Array) -> Tensor:
         return F.embedding(index, W)

@@ -34,9 +34,9 @@ def sum_to(g: Array, shape: Sequence[int]) -> Array:
     return g.sum(axes, dtype=wide(g.dtype)).reshape(shape) if axes else g
 
 
-def dot(a: Array, b: Array) -> Array:
-    """The product of two matrices of one dtype. The backend makes its layers' products here."""
-    return torch.mm(a, b)
+def dot(a: Array, b: Array, bias: Array | None = None) -> Array:
+    """a b + bias for matrices of one dtype. The backend makes all its products here, so that they can be counted."""
+    return torch.mm(a, b) if bias is None else torch.addmm(bias, a, b)
 
 
 def _first_layer(x: Array | None, W: Array | None, terms: Sequence[Array], dtype: torch.dtype) -> Array:
@@ -45,7 +45,7 @@ def _first_layer(x: Array | None, W: Array | None, terms: Sequence[Array], dtype
     if x is None or W is None:
         y, further = (terms[0] + terms[1], terms[2:]) if len(terms) > 1 else (terms[0].clone(), [])
     elif terms and terms[0].dim() == 1:  # a bias, which the product adds
-        y, further = torch.addmm(terms[0], rows(x.to(dtype)), W.to(dtype).T), terms[1:]
+        y, further = dot(rows(x.to(dtype)), W.to(dtype).T, terms[0]), terms[1:]
         y = y.reshape(*x.shape[:-1], W.shape[0])
     else:
         y, further = dot(rows(x.to(dtype)), W.to(dtype).T).reshape(*x.shape[:-1], W.shape[0]), terms
@@ -104,7 +104,7 @@ class Perceptron(Function):
         weights = [W_i.to(dtype) for W_i in layers[::2]]
         for W_i, b_i in zip(weights, layers[1::2], strict=True):
             hidden.append(h.relu_())
-            h = torch.addmm(b_i.to(dtype), h, W_i.T)
+            h = dot(h, W_i.T, b_i.to(dtype))
         ctx.save_for_backward(x, W, *weights, *hidden)
         ctx.n_terms, ctx.shape, ctx.term_shapes = n_terms, shape, [term.shape for term in terms]
         return h.reshape(*shape[:-1], h.shape[-1])
@@ -120,6 +120,23 @@ class Perceptron(Function):
             torch.ops.aten.threshold_backward.grad_input(g, h, 0, grad_input=g)
         firsts = _first_layer_gradients(ctx, g.reshape(ctx.shape), x, W, ctx.term_shapes, first=2)
         return (None, None, *firsts, *reversed(found))
+
+
+class Product(Function):
+    """x W over the last axis: x [..., K], W [K, H] → [..., H], in `dtype`."""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array, W: Array, dtype: torch.dtype) -> Array:
+        x, W = x.to(dtype), W.to(dtype)
+        ctx.save_for_backward(x, W)
+        return dot(rows(x), W).reshape(*x.shape[:-1], W.shape[1])
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> tuple[Array | None, ...]:
+        x, W = ctx.saved_tensors
+        g = rows(grad)
+        g_x = dot(g, W.T).reshape(x.shape) if ctx.needs_input_grad[0] else None
+        return g_x, dot(rows(x).T, g) if ctx.needs_input_grad[1] else None, None
 
 
 class LookUp(Function):
