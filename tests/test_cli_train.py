@@ -177,7 +177,7 @@ def test_help_names_every_option(capsys):
         (["--learning-rate-every", "1e-320"], "--learning-rate-every must be >= 1e-09, got 1e-320"),
         (["--test-draws", "1000000000000"], "--test-draws must be >= 1 and <= 20000, got 1000000000000"),
         (["--data-dir", "~nosuchuser/x"], "'~nosuchuser/x' cannot be used: "),
-        (["--dataset", "synthetic"], "there is no accuracy to train for"),
+        (["--dataset", "synthetic"], "no accuracy can be learnt"),
         (["--dataset", "mnist", "--data-dir", "nowhere"], "nowhere"),
         (["--classes", "1"], "--classes must be >= 2, got 1"),
         (["--classes", "100000"], "classes, got 100000"),
