@@ -39,6 +39,12 @@ def dot(a: Array, b: Array, bias: Array | None = None) -> Array:
     return torch.mm(a, b) if bias is None else torch.addmm(bias, a, b)
 
 
+def _broadcasts_to(shape: Sequence[int], larger: Sequence[int]) -> bool:
+    """`torch.broadcast_shapes` tells this too, and takes 90 µs."""
+    pairs = zip(reversed(shape), reversed(larger), strict=False)
+    return len(shape) <= len(larger) and all(n in (1, m) for n, m in pairs)
+
+
 def _first_layer(x: Array | None, W: Array | None, terms: Sequence[Array], dtype: torch.dtype) -> Array:
     """x Wᵀ + Σ terms as a new array in `dtype`, or Σ terms if x is None."""
     terms = [term.to(dtype) for term in terms]
@@ -50,7 +56,7 @@ def _first_layer(x: Array | None, W: Array | None, terms: Sequence[Array], dtype
     else:
         y, further = dot(rows(x.to(dtype)), W.to(dtype).T).reshape(*x.shape[:-1], W.shape[0]), terms
     for term in further:
-        y = y.add_(term) if torch.broadcast_shapes(y.shape, term.shape) == y.shape else y + term
+        y = y.add_(term) if _broadcasts_to(term.shape, y.shape) else y + term
     return y
 
 
