@@ -8,6 +8,7 @@ from timing import out_of_memory_recorded, time_pairs
 
 from gsbench.meters.case import Case
 from gsbench.meters.child import STEPS
+from gsbench.meters.seconds import REST_SECONDS
 from gsbench.training.minibatches import Batch
 
 
@@ -52,5 +53,5 @@ def test_peer(benchmark, record, options, session, n_classes, peer, estimator, t
         theirs.copy_weights(case.model)
         recorder.fields.update(theirs.versions())
         their_step, our_step = (getattr(one, STEPS[timed]) for one in (theirs, case))
-        figures |= time_pairs(benchmark, recorder, memory_errors(their_step), our_step)
+        figures |= time_pairs(benchmark, recorder, memory_errors(their_step), our_step, REST_SECONDS)
     benchmark.extra_info.update(recorder.write(figures))

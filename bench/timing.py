@@ -66,11 +66,13 @@ def time_case(benchmark: Any, recorder: Any, what: str) -> None:
     benchmark.extra_info.update(recorder.write(figures))
 
 
-def time_pairs(benchmark: Any, recorder: Any, baseline: Callable[[], object], candidate: Callable[[], object]) -> dict:
+def time_pairs(
+    benchmark: Any, recorder: Any, baseline: Callable[[], object], candidate: Callable[[], object], rest: float = 0.0
+) -> dict:
     """Times the two calls in turn; a round of pytest-benchmark is one pair. Gives the figures of ratio and times."""
     session = recorder.session
     seconds, least = PAIR_SECONDS_FACTOR * session.max_time, session.min_rounds + MORE_PAIRS
-    trial, pairs = Pairs(baseline, candidate), Pairs(baseline, candidate)
+    trial, pairs = (Pairs(baseline, candidate, rest) for _ in range(2))
     once_where_disabled(benchmark, recorder, trial)
     take_rounds(benchmark, pairs, rounds_for(trial, seconds, least, session.warmup_calls), spare=trial)
     return pair_figures(pairs.baseline_seconds, pairs.candidate_seconds, recorder.settings.seed)

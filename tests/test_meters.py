@@ -26,12 +26,14 @@ from gsbench.models import MODELS
 from gsbench.settings.case import Settings
 
 
-def test_pairs_alternate_in_order():
+def test_pairs_alternate_in_order_and_rest_before_each_call(monkeypatch):
     calls = []
-    pairs = Pairs(lambda: calls.append("A"), lambda: calls.append("B"))
+    monkeypatch.setattr("time.sleep", calls.append)
+    pairs = Pairs(lambda: calls.append("A"), lambda: calls.append("B"), rest=0.05)
     for _ in range(4):
         pairs()
-    assert "".join(calls) == "ABBAABBA"
+    assert [call for call in calls if call != 0.05] == list("ABBAABBA")
+    assert calls[::2] == [0.05] * 8
     assert len(pairs.baseline_seconds) == len(pairs.candidate_seconds) == 4
 
 

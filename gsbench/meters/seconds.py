@@ -62,21 +62,32 @@ def paired_ratio(
     return Ratio(median, float(np.exp(low)), float(np.exp(high)), confidence, len(log_ratio))
 
 
+# OpenBLAS's threads wait for the next product in a loop, for 2²⁶ cycles of the processor, and take a core from another
+# framework's step meanwhile. One draw in PyTorch took twice as long right after a step in NumPy.
+REST_SECONDS = 0.05
+
+
 class Pairs:
     """Times two calls in turn. Each call of the object is one pair; pairs alternate between A B and B A.
 
     Both calls must wait for their device before they return. `baseline_seconds` and `candidate_seconds` hold the
     times, one entry a pair.
+
+    rest   seconds of sleep before each call, for calls of two frameworks: see `REST_SECONDS`
     """
 
-    def __init__(self, baseline: Callable[[], object], candidate: Callable[[], object]) -> None:
+    def __init__(
+        self, baseline: Callable[[], object], candidate: Callable[[], object], rest: float = 0.0
+    ) -> None:
         self._calls = (baseline, candidate)
+        self._rest = rest
         self._seconds: tuple[list[float], list[float]] = ([], [])
 
     def __call__(self) -> None:
         order = (0, 1) if len(self._seconds[0]) % 2 == 0 else (1, 0)
         measured = [0.0, 0.0]
         for i in order:
+            time.sleep(self._rest)
             measured[i] = seconds_of(self._calls[i])
         for seconds, value in zip(self._seconds, measured, strict=True):
             seconds.append(value)
