@@ -95,7 +95,7 @@ def add_options(parser: pytest.Parser) -> None:
         help="data folder with mnist/, fashion-mnist/, omniglot/ (default: the environment variable GSBENCH_DATA)",
     )
     for name, declared in OF_CASE.items():
-        default = None if name == "threads" or name in NETWORKS else declared.default
+        default = None if declared.default is dataclasses.MISSING or name in NETWORKS else declared.default
         text = declared.help if default is None else f"{declared.help} (default: {default})"
         add(
             f"--{declared.option.replace('_', '-')}",

@@ -13,6 +13,6 @@ def test_chunk(benchmark, record, options, session, model, n_classes, chunk):
     benchmark.group = f"chunk {model} K={n_classes}"
     with out_of_memory_recorded(recorder):
         dataset = recorder.dataset()
-        figures = time_pairs(benchmark, recorder, *(Case(case, dataset).bound for case in (baseline, settings)))
+        figures = time_pairs(benchmark, recorder, Case(baseline, dataset).bound, Case(settings, dataset).bound)
         figures |= {"bound_seconds": figures["candidate_seconds"], **session.step_peak(settings)}
     benchmark.extra_info.update(recorder.write(figures))

@@ -109,10 +109,13 @@ def _changed(part: Any) -> dict[str, Any]:
 
     A plug-in's path is not part of a run's name, which names the things used from it.
     """
-    values = {field.name: (getattr(part, field.name), field.default) for field in dataclasses.fields(part)}
+    fields = {field.name: _DEFAULTS.get(field.name, field.default) for field in dataclasses.fields(part)}
+    values = {name: (getattr(part, name), default) for name, default in fields.items()}
     return {name: v for name, (v, default) in values.items() if v != default and name not in _PARTS}
 
 
+# In a run's name. The default of the setting depends on what is installed.
+_DEFAULTS = {"backend": "chainer"}
 _PARTS = ("case", "recipe", "networks", "plugins")
 # Every setting of a run by its name.
 SETTINGS: dict[str, Setting] = {
