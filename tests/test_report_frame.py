@@ -154,6 +154,21 @@ def test_runs_that_repeat_each_other_stand_side_by_side(second, joint):
     assert make_frame(records)["joint_run"].nunique() == joint
 
 
+@pytest.mark.parametrize(
+    ("changes", "series"),
+    [
+        ({"backend": "torch", "chainer_version": None, "torch_version": "2"}, ["backend chainer", "backend torch"]),
+        ({"dtype": "float64"}, ["dtype float32", "dtype float64"]),
+    ],
+    ids=["backend", "dtype"],
+)
+def test_sessions_of_two_backends_or_dtypes_are_read_as_one_with_a_series_each(changes, series):
+    """Their cases have the same names, and are other measurements."""
+    frame = make_frame(runs_at((10, 20), (10, 20), **changes))
+    assert frame["joint_run"].nunique() == 1
+    assert sorted(frame["series"].unique()) == series
+
+
 def test_old_short_runs_are_training_runs():
     old = make_record("accuracy", **accuracy_figures("marginalize", 10, 0.1))
     frame = make_frame([old, make_record("step")])
