@@ -40,7 +40,7 @@ def bk(name):
         ({"dtype": "float8"}, "unknown dtype 'float8'; known: float32, float64, bfloat16, float16, tf32"),
         (
             {"name": "chainer", "dtype": "bfloat16"},
-            "dtype must be one of float32, float64 for backend chainer on device 'cpu', got 'bfloat16' .which is for "
+            "dtype must be one of float32, float64 for backend chainer on device 'cpu', got 'bfloat16' .bfloat16: "
             "torch on cpu and torch on cuda.",
         ),
         ({"device": "gpu"}, r"unknown device 'gpu'; allowed: cpu, cuda:N"),
@@ -236,6 +236,16 @@ def test_batch_norm_in_training_and_after_it(bk):
         share = 0.1 if training and moves else 0
         np.testing.assert_allclose(bk.to_numpy(running[0]), (1 - share) * mean + share * flat.mean(0))
         np.testing.assert_allclose(bk.to_numpy(running[1]), (1 - share) * var + share * flat.var(0, ddof=1))
+
+
+@pytest.mark.filterwarnings("ignore:A batch with no more than one sample")  # Chainer's own
+def test_batch_norm_of_one_row_is_its_shift_and_has_no_variance(bk):
+    gamma, beta, mean, var = (RNG.random(4) + 0.5 for _ in range(4))
+    x, running = RNG.standard_normal((1, 1, 4)), (bk.array(mean.copy()), bk.array(var.copy()))
+    y = bk.batch_norm(bk.parameter(x), bk.parameter(gamma), bk.parameter(beta), running, True)
+    np.testing.assert_allclose(bk.to_numpy(y)[0, 0], beta)
+    np.testing.assert_allclose(bk.to_numpy(running[0]), 0.9 * mean + 0.1 * x[0, 0])
+    np.testing.assert_allclose(bk.to_numpy(running[1]), 0.9 * var)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -463,6 +473,9 @@ def test_a_cpu_is_a_device(bk):
     bk.synchronize()
     assert bk.free_memory_bytes() is None
     assert bk.is_out_of_memory(MemoryError())
+    with pytest.raises((MemoryError, RuntimeError)) as caught:
+        bk.xp.empty(2**50, dtype=bk.dtype)
+    assert bk.is_out_of_memory(caught.value)
     assert not bk.is_out_of_memory(ValueError())
     versions = bk.versions()
     assert versions["machine_gpu"] is versions["cuda_version"] is None

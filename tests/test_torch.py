@@ -15,6 +15,8 @@ from gsbench.backends import BACKENDS, load_backend
 from gsbench.backends.chainer import functions as chainer_functions
 from gsbench.estimators import parse_estimator
 from gsbench.meters.case import Case
+from gsbench.meters.estimate import estimate_step_bytes
+from gsbench.meters.measure import step_peak
 from gsbench.models import MODELS, AllClasses, ModelConfig
 from gsbench.settings.case import Settings
 from gsbench.settings.recipe import Recipe
@@ -219,7 +221,7 @@ def test_in_bfloat16_only_products_and_hidden_activations_are_half():
     ("dtype", "device", "message"),
     [
         ("float16", "cpu", "dtype must be one of float32, float64, bfloat16 for backend torch on device 'cpu', got "),
-        ("tf32", "cpu", r"\(which is for torch on cuda\)"),
+        ("tf32", "cpu", r"\(tf32: torch on cuda\)"),
         ("bfloat16", "cuda:0", "cannot be used: this PyTorch is a CPU build"),
     ],
 )
@@ -286,6 +288,15 @@ def test_cuda_memory_is_counted_from_the_start():
 
 
 # Memory
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("estimator", ["marginalize", "marginalize-streamed", "gumbel-softmax", "sum-and-sample"])
+def test_the_estimate_of_a_step_is_near_to_its_metered_peak(estimator, dtype):
+    settings = Settings(estimator, backend="torch", dtype=dtype, preset="small", n_classes=20, threads=1)
+    peak = step_peak(settings.make_backend(), lambda: Case(settings).step)["live_peak_bytes"]
+    assert estimate_step_bytes(settings) == pytest.approx(peak, rel=0.2)
+
 
 GROWTH = """
 import sys

@@ -1,7 +1,7 @@
 """An ADGM as one first writes it in JAX: functions of one example, mapped over examples and classes, compiled by jit.
 
 The inputs of a first layer are concatenated, y a one-hot vector, so that vmap tiles x over the classes. One draw of a;
-Adam is Optax's. In bfloat16 the products are, with parameters cast as they are used.
+Adam is Optax's. A case in bfloat16 has its products in bfloat16; parameters are cast where they are used.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ def load_backend(name: str | None = None, device: str = "cpu", dtype: str = "flo
         raise SettingError(
             "{dtype}",
             f" must be one of {', '.join(allowed)} for backend {name} on device {shown(device)}, got {shown(dtype)} "
-            f"(which is for {' and '.join(_places(dtype))})",
+            f"({dtype}: {' and '.join(_places(dtype))})",
         )
     if not source.is_installed:
         here = ", ".join(other.name for other in BACKENDS.values() if other.is_installed) or "none"

@@ -55,7 +55,7 @@ class Optimizer(Protocol):
         """Adds weight_decay·W to the gradient of each parameter W, then scales all gradients to a norm of at most
         `clip_norm`, then clips their elements to ±`clip_element`.
 
-        Raises ValueError for clipping in a dtype whose gradients are scaled: the limits would act on scaled gradients.
+        May raise ValueError for clipping in a dtype whose gradients are scaled, if the limits would act on those.
         """
     def set_learning_rate(self, learning_rate: float) -> None: ...
     def clear_gradients(self) -> None: ...
@@ -114,7 +114,7 @@ class Backend(Protocol):
     def normal(self, rng: Generator, shape: tuple[int, ...]) -> Array:
         """Standard normal draws, as constants in the compute dtype or the wide one."""
     def uniform(self, rng: Generator, shape: tuple[int, ...]) -> Array:
-        """Uniform draws from [0, 1), in the wide dtype. In float32 they are multiples of 2⁻²⁴."""
+        """Uniform draws from [0, 1), in the wide dtype. In float32 on a CPU they are multiples of 2⁻²⁴."""
     def exponential(self, rng: Generator, shape: tuple[int, ...]) -> Array:
         """Standard exponential draws E > 0, in the wide dtype.
 
@@ -228,6 +228,7 @@ class Backend(Protocol):
     def gradients_by(self, loss: Tensor, variables: list[Tensor]) -> list[Array]:
         """The gradients of the scalar `loss` with respect to variables, also computed ones; zeros where there is none.
 
+        Uses up the graph of `loss`.
         They are in the wide dtype, may be views of one another, and leave the parameters' own gradients as they are.
         """
     def leaf(self, x: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ OTHERS = (
     "tabulate", "threadpoolctl", "tqdm",
 )  # fmt: skip
 SPEED_SECONDS = 0.02  # of products in each dtype
+SLOWER = 0.9  # of the speed of float32, below which a dtype is told to be slower
 BUSY = 0.25  # load per core above which measured times are noisy
 # Chainer's build imports pkg_resources, which setuptools 82 dropped, so a plain `pip install` of gsbench fails. Once
 # Chainer is installed, `pip install` of gsbench works.
@@ -73,12 +74,13 @@ def backend_probe(name: str, remedy: str) -> Probe:
         source, called = BACKENDS[name], f"backend {name}"
         is_default = name == default_backend()
         if not source.is_installed:
-            mark = PROBLEM if is_default else MISSING  # none is installed, or another one
+            mark = PROBLEM if is_default else MISSING  # a problem if no backend is installed
             yield Finding(called, mark, f"{source.package} is not installed", remedy, needed=is_default)
             return
         found = f"{version(source.package)} with NumPy {version('numpy')}"
         try:
             problem = _wrong_gradient(name)
+            speeds = [*_speeds(name)]
         except Exception as error:  # a damaged installation fails with other errors than ImportError
             yield Finding(called, PROBLEM, f"{found}: {type(error).__name__}: {error}", remedy, needed=is_default)
             return
@@ -87,7 +89,7 @@ def backend_probe(name: str, remedy: str) -> Probe:
             return
         default = ", the default of --backend" if is_default else ""
         yield Finding(called, OK, f"{found}: imported, and gradients are right{default}", needed=is_default)
-        yield from _speeds(name)
+        yield from speeds
 
     return Probe(f"backend {name}", look, remedy=remedy)
 
@@ -110,11 +112,13 @@ def _speeds(name: str) -> Iterator[Finding]:
     for device in ("cpu", "cuda:0"):
         try:
             speeds = {dtype: _speed(name, device, dtype) for dtype in BACKENDS[name].dtypes(device)}
-        except DeviceError:
+        except DeviceError as error:
+            yield Finding(f"backend {name} on a card", MISSING, str(error).split("; allowed here")[0])
             continue
         told = ", ".join(f"{dtype} {speed / 1e9:,.0f}" for dtype, speed in speeds.items())
-        slow = [dtype for dtype, speed in speeds.items() if DTYPES[dtype].itemsize < 4 and speed < speeds["float32"]]
-        advice = f"{', '.join(slow)} is slower than float32 here: this processor has no units for it" if slow else ""
+        limit = SLOWER * speeds["float32"]
+        slow = [dtype for dtype, speed in speeds.items() if DTYPES[dtype].itemsize < 4 and speed < limit]
+        advice = f"slower than float32 here: {', '.join(slow)}" if slow else ""
         yield Finding(f"backend {name} on {device}", OK, f"matrix products, GFLOP/s: {told}", advice)
 
 
@@ -125,7 +129,8 @@ def _speed(name: str, device: str, dtype: str) -> float:
     from gsbench.meters.products import product_call
     from gsbench.meters.seconds import seconds_of
 
-    product = MatrixProduct(512, 512, 512)
+    rows = 512 if device == "cpu" else 4096  # on a card, small products take the time of their launch
+    product = MatrixProduct(rows, rows, rows)
     call = product_call(load_backend(name, device, dtype), product)
     call()
     times = [seconds_of(call), seconds_of(call)]
@@ -231,7 +236,10 @@ def _card() -> Iterator[Finding]:
         yield Finding("card", OK, card)
     if not cards:
         yield Finding("card", MISSING, "no NVIDIA card, or no driver (nvidia-smi)", "gsbench uses the processor")
-    yield _cupy(bool(cards))
+    from gsbench.backends import BACKENDS
+
+    if BACKENDS["chainer"].is_installed:
+        yield _cupy(bool(cards))
 
 
 def _cards() -> list[str]:

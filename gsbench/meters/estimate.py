@@ -85,14 +85,15 @@ def estimate_step_bytes(settings: Settings, labelled: int | None = None) -> int:
     """
     model, estimator = _model_of(settings), settings.make_estimator()
     labelled = settings.batch if labelled is None else labelled
-    (number, wide), draws = DTYPES[settings.dtype], settings.n_mc * settings.batch
+    # In half precision, log densities and the networks without y are wide: all numbers count as wide.
+    wide, draws = DTYPES[settings.dtype].wide_itemsize, settings.n_mc * settings.batch
     of_labelled = settings.n_mc * labelled
     per_class, of_classes = draws * settings.n_classes * wide, estimator.class_numbers
     # log q and the logits of the labelled pass, as far as it has more or fewer examples
     more_labelled = 2 * (of_labelled - draws) * settings.n_classes * wide
 
     def live(parameters: int, floats: int, class_arrays: int) -> int:
-        return parameters + floats * number + class_arrays * per_class
+        return parameters + floats * wide + class_arrays * per_class
 
     value = parameter_bytes(settings, model)
     largest = _bytes_of(settings, [max(model.parameters.values(), key=math.prod)])

@@ -19,7 +19,7 @@ SETUP = (
 # What identifies a measurement within a session. The name of a case does not tell how it was computed.
 CASE = ("group", "case", *about(settings_of(Settings), "session"))
 # A session has the versions of its backend and of its peers' frameworks alone. Versions that both have must agree.
-FRAMEWORKS = ("chainer_version", "cupy_version", "cuda_version", "torch_version", "pyro_version", "jax_version")
+FRAMEWORKS = ("chainer_version", "cupy_version", "torch_version", "pyro_version", "jax_version")
 
 _NOISE = re.compile(r"\((R|TM|C)\)|\bCPU\b|\bProcessor\b|\b\d+-Core\b|@.*", re.IGNORECASE)
 

@@ -71,7 +71,7 @@ class RunSettings:
             why = ": the labels of data set 'synthetic' are random, so that no accuracy can be learnt"
             raise SettingError("{dataset}", why)
         if self.case.dtype == "float16" and (self.recipe.clip_norm or self.recipe.clip_element):
-            raise SettingError("{clip_norm} and {clip_element} need dtype float32 or float64", ", got float16")
+            raise SettingError("{clip_norm} and {clip_element} cannot be used in dtype float16")
 
     @property
     def estimator(self) -> str:
@@ -114,7 +114,7 @@ def _changed(part: Any) -> dict[str, Any]:
     return {name: v for name, (v, default) in values.items() if v != default and name not in _PARTS}
 
 
-# In a run's name. The default of the setting depends on what is installed.
+# A run's name takes these as defaults, because the setting's own default depends on what is installed.
 _DEFAULTS = {"backend": "chainer"}
 _PARTS = ("case", "recipe", "networks", "plugins")
 # Every setting of a run by its name.

@@ -68,7 +68,7 @@ class Adam(Optimizer):
         self, weight_decay: float = 0.0, clip_norm: float | None = None, clip_element: float | None = None
     ) -> None:
         if self._scaled and (clip_norm or clip_element):
-            raise ValueError("clip_norm and clip_element need dtype float32 or float64, got float16")
+            raise ValueError("clip_norm and clip_element cannot be used in dtype float16")
         if weight_decay:
             self._optimizer.add_hook(hooks.WeightDecay(weight_decay))
         if clip_norm:

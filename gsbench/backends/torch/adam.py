@@ -51,12 +51,11 @@ class Adam(Optimizer):
     def update(self) -> None:
         self._updates += 1
         self._step += 1
+        if not self._moments:
+            self._moments = {name: (torch.zeros_like(p), torch.zeros_like(p)) for name, p in self._parameters.items()}
         found = {name: p for name, p in self._parameters.items() if p.grad is not None}
         if not found:
             return
-        for name, p in found.items():
-            if name not in self._moments:
-                self._moments[name] = torch.zeros_like(p), torch.zeros_like(p)
         parameters, gradients = list(found.values()), [p.grad for p in found.values()]
         self._constrain_gradients(parameters, gradients)
         first, second = ([self._moments[name][i] for name in found] for i in (0, 1))

@@ -51,6 +51,9 @@ class TorchBackend(Backend):
     Adam's moments and all numbers per example have float32.
 
     On a CPU, noise comes from NumPy's generators: the same seed gives the noise of the Chainer backend.
+
+    The precision of float32 products is a setting of the process. It follows the backend that was made last, so that a
+    process must not use float32 and tf32 by turns.
     """
 
     name = "torch"
@@ -161,9 +164,14 @@ class TorchBackend(Backend):
     def batch_norm(
         self, x: Tensor, gamma: Tensor, beta: Tensor, running: tuple[Array, Array], training: bool, moves: bool = True
     ) -> Tensor:
-        mean, var = (None, None) if training and not moves else running
-        flat = F.batch_norm(x.reshape(-1, x.shape[-1]), mean, var, gamma, beta, training, momentum=0.1, eps=2e-5)
-        return flat.reshape(x.shape)
+        flat = functions.rows(x)
+        one_row = training and len(flat) == 1  # PyTorch divides its variance by n − 1 = 0, and F.batch_norm refuses it
+        mean, var = (None, None) if training and (one_row or not moves) else running
+        y = torch.batch_norm(flat, gamma, beta, mean, var, training, 0.1, 2e-5, torch.backends.cudnn.enabled)
+        if one_row and moves:
+            running[0].lerp_(flat.detach()[0].to(running[0].dtype), 0.1)
+            running[1].mul_(0.9)
+        return y.reshape(x.shape)
 
     relu, elu = staticmethod(F.relu), staticmethod(F.elu)
 
@@ -254,7 +262,7 @@ class TorchBackend(Backend):
         self._scaled(loss).backward()
 
     def gradients_by(self, loss: Tensor, variables: list[Tensor]) -> list[Array]:
-        found = torch.autograd.grad(self._scaled(loss), variables, allow_unused=True, retain_graph=True)
+        found = torch.autograd.grad(self._scaled(loss), variables, allow_unused=True)
         arrays = [torch.zeros_like(v) if g is None else g for v, g in zip(variables, found, strict=True)]
         wide = [self.widen(g) for g in arrays]
         return wide if self.loss_scale is None else [g / self.loss_scale for g in wide]
@@ -306,7 +314,7 @@ class TorchBackend(Backend):
         if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
             return True
         # PyTorch's allocator for the CPU raises a plain RuntimeError.
-        return isinstance(error, RuntimeError) and "not enough memory" in str(error)
+        return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
 
     def versions(self) -> dict[str, str | None]:
         on_card = self.device != "cpu"

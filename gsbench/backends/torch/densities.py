@@ -1,7 +1,7 @@
 """The nodes of `Backend`'s log densities.
 
-The forward pass of a node computes the log density and its derivative with respect to the inputs, and keeps only the
-derivative. The backward pass multiplies it by the incoming gradient. Arrays are [..., D], log densities [...] in
+The forward pass of a node computes the log density and its derivative with respect to the inputs, and keeps what the
+derivative needs. The backward pass multiplies it by the incoming gradient. Arrays are [..., D], log densities [...] in
 float32 at least. Gradients can be taken once.
 """
 
@@ -30,8 +30,9 @@ class BernoulliLogDensity(Function):
         wide_logits = _wide(logits)
         x = x.to(wide_logits.dtype)
         log_normaliser = torch.nn.functional.softplus(wide_logits, threshold=40).sum(-1)
-        value = torch.linalg.vecdot(x, wide_logits) - log_normaliser
-        ctx.save_for_backward(torch.sub(x, wide_logits.sigmoid()).to(logits.dtype))
+        value = (x * wide_logits).sum(-1) - log_normaliser
+        derivative = wide_logits.sigmoid()
+        ctx.save_for_backward(torch.sub(x, derivative, out=derivative).to(logits.dtype))
         return value
 
     @staticmethod
@@ -79,7 +80,7 @@ class StandardGaussianLogDensity(Function):
     @staticmethod
     def forward(ctx: Context, z: Array) -> Array:
         ctx.save_for_backward(z)
-        return (torch.linalg.vecdot(z, z) + z.shape[-1] * LOG_2PI).mul_(-0.5)
+        return ((z * z).sum(-1) + z.shape[-1] * LOG_2PI).mul_(-0.5)
 
     @staticmethod
     def backward(ctx: Context, g: Array) -> Array:

@@ -2,7 +2,8 @@
 
 PyTorch's own nodes would keep more arrays and pass over each of them more often: a rectifier would be a node between
 two products, and a first layer of several terms one node for each sum. Gradients can be taken once (no double
-backpropagation). Products take the compute dtype; the gradients of parameters are summed in the wide dtype.
+backpropagation). Products take the compute dtype, weights' gradients among them. Sums over rows and over parts of a sum
+take the wide dtype.
 """
 
 from __future__ import annotations
@@ -199,7 +200,7 @@ class Sparsemax(Function):
         x = (x - x.amax(-1, keepdim=True)).clamp_(min=-1)
         descending = x.sort(-1, descending=True).values
         total = descending.cumsum(-1, dtype=torch.float64)
-        count = torch.arange(1, x.shape[-1] + 1, device=x.device)
+        count = torch.arange(1, x.shape[-1] + 1, device=x.device, dtype=torch.float64)
         size = (1 + count * descending > total).sum(-1, keepdim=True)
         threshold = (total.gather(-1, size - 1) - 1) / size
         w = (x - threshold.to(x.dtype)).clamp_(min=0)

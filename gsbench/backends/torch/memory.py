@@ -1,7 +1,8 @@
 """Peak bytes of PyTorch's tensors: tracemalloc sees none of them, and the CPU allocator has no counter.
 
 On a CPU, a dispatch mode sees every operation of PyTorch, also those of the backward pass and of the optimiser, and
-counts the memory of each new tensor until it is freed. On a CUDA device, the caching allocator counts.
+counts the memory of each tensor that an operation returns until it is freed. It does not see memory that an operation
+frees itself. On a CUDA device, the caching allocator counts.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ class CpuMemoryPeak(HostMemoryPeak):
         self._peak_bytes = self.peak_bytes
 
     def start(self) -> None:
-        with self._mode:
+        with _Storages(self):
             torch.empty(1)  # the first operation under a mode imports 800 modules, which tracemalloc would count
+        self._mode = _Storages(self)
         super().start()
         self.reset_peak()
         self._mode.__enter__()
@@ -106,6 +108,10 @@ class CudaMemoryPeak:
         return torch.cuda.max_memory_reserved(self._device)
 
     def start(self) -> None:
+        # cuBLAS takes its workspace from the same allocator, at the first product of each thread.
+        x = torch.ones((8, 8), device=self._device, requires_grad=True)
+        torch.addmm(x[0], x, x).sum().backward()
+        del x
         torch.cuda.empty_cache()
         self._bytes_before = torch.cuda.memory_allocated(self._device)
         self.reset_peak()
