@@ -181,8 +181,7 @@ def plain_adam(values, gradients, rate, decay, norm, element):
         for i, one in enumerate(g):
             m, v = (0.9 * moments[i][0] + 0.1 * one, 0.999 * moments[i][1] + 0.001 * one**2)
             moments[i] = (m, v)
-            step = rate * np.sqrt(1 - 0.999**t) / (1 - 0.9**t)
-            values[i] = values[i] - step * m / (np.sqrt(v) + 1e-8)
+            values[i] = values[i] - rate * m / (1 - 0.9**t) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
     return values
 
 
@@ -203,14 +202,14 @@ def test_prior_then_norm_then_elements_then_adam():
         np.testing.assert_allclose(parameter.array, value, rtol=1e-10)
 
 
-def test_adam_adds_epsilon_before_the_correction_of_the_second_moment():
-    """Kingma's ε̂, seen where gradients are as small: at the first step it is an ε of 1e-8/√(1 − 0.999) = 3.2e-7."""
+def test_adam_adds_epsilon_after_the_correction_of_the_second_moment():
+    """Seen where gradients are as small as ε: at the first step m̂ and √v̂ are g."""
     g = np.array([1e-9, 1e-8, 1e-7, 1e-6])
     parameter = chainer.Parameter(np.zeros(4))
     adam = Adam({"p/a": parameter}, 0.05, 0.9, None)
     parameter.grad = g.copy()
     adam.update()
-    np.testing.assert_allclose(parameter.array, -0.05 * g / (g + 3.16227766e-7), rtol=1e-8)
+    np.testing.assert_allclose(parameter.array, -0.05 * g / (g + 1e-8), rtol=1e-8)
     assert adam.settings == {"adam_beta2": 0.999, "adam_epsilon": 1e-8, "adam_epsilon_form": "algorithm 1"}
 
 
