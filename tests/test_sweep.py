@@ -360,7 +360,7 @@ def test_finished_runs_are_skipped_and_failures_stop_nothing(tmp_path, client):
     records = run_sweep([diverged, failing, good], store, client, watcher=notes)
     assert notes.ended == [(failing.key, "failed"), (good.key, "ok")]
     assert records[0] == {"status": "diverged", "reason": "long ago"}
-    assert records[1]["reason"].startswith("SettingError: dtype float16 needs a CUDA device")
+    assert records[1]["reason"].startswith("SettingError: dtype must be one of float32, float64 for backend chainer")
     assert records[1]["case"] == failing.key
     assert records[1]["estimator"] == "marginalize"
 
@@ -553,7 +553,7 @@ def test_the_command_lists_failures_at_the_end_and_says_so_with_its_exit_code(tm
     printed = capsys.readouterr()
     assert printed.out == f"{tmp_path}\n"
     last = printed.err.splitlines()[-2:]
-    assert last[0].startswith(f"{failing.key}: failed: SettingError: dtype float16 needs a CUDA device")
+    assert last[0].startswith(f"{failing.key}: failed: SettingError: dtype must be one of float32, float64")
     assert last[1] == f"1 of 1 runs failed; to make the report: gsbench report {tmp_path}"
 
     assert main(options) == 0
