@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from gsbench.backends.host_memory import HostMemoryPeak
+from gsbench.backends.torch.functions import dot
 
 
 class CpuMemoryPeak(HostMemoryPeak):
@@ -110,7 +111,7 @@ class CudaMemoryPeak:
     def start(self) -> None:
         # cuBLAS takes its workspace from the same allocator, at the first product of each thread.
         x = torch.ones((8, 8), device=self._device, requires_grad=True)
-        torch.addmm(x[0], x, x).sum().backward()
+        dot(x, x, x[0]).sum().backward()
         del x
         torch.cuda.empty_cache()
         self._bytes_before = torch.cuda.memory_allocated(self._device)
