@@ -34,9 +34,9 @@ def whole_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextlib.contextmanager
 def png_of(*names: str) -> Iterator[None]:
-    """Within it, figures are drawn as SVG, but as PNG those of these names alone; of the others the PNG is a stub.
+    """Within it, every figure is drawn as SVG. Figures of these names are drawn as PNG too; the other PNGs are stubs.
 
-    A PNG is drawn of the same parts and takes longer. Its pixels are looked at in few tests.
+    A PNG has the same parts as the SVG and takes longer to draw. Few tests look at its pixels.
     """
     savefig = Figure.savefig
 

@@ -791,7 +791,7 @@ def test_a_bad_option_is_refused(parsed, options, message):
     [
         (["--batch", "1_0"], "argument --batch: must be an integer, got '1_0'"),  # by the parser
         (["--dataset", "minst"], "; did you mean 'mnist'?"),  # by what reads the options
-        (["--benchmark-timer", "time.time"], "got time.time"),  # by what checks those of pytest-benchmark
+        (["--benchmark-timer", "time.time"], "got time.time"),  # checked with pytest-benchmark's options
     ],
 )
 def test_a_bad_option_ends_a_session_before_anything_runs(collect, options, message):

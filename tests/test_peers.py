@@ -284,7 +284,7 @@ def test_the_split_sum_runs_in_chunks_beside_the_streamed_sum(chunk, classes, ou
 
 
 def test_the_split_sum_tiles_nothing(ours):
-    """No more products than those of x once, and of h for every class."""
+    """x is multiplied once, and only hidden layers are multiplied for every class."""
     plain = plain_of("split-torch", ours)
     import torch
 

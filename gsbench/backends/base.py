@@ -24,7 +24,9 @@ Limits: TypeAlias = "tuple[float, float] | None"  # the range to which log σ² 
 
 
 BETA2, EPSILON = 0.999, 1e-8  # of Adam
-EPSILON_FORM = "algorithm 1"  # ε is added to √v̂, the root of the bias-corrected moment; once: "epsilon-hat"
+# In float16 the gradients of a mean over a batch would underflow. The loss is multiplied by this; Adam divides by it.
+LOSS_SCALE = 1024.0
+EPSILON_FORM = "algorithm 1"  # ε is added to √v̂. Older records have "epsilon-hat": there it was added to √v
 
 
 class MemoryPeak(Protocol):
@@ -90,8 +92,8 @@ class Backend(Protocol):
 
     # Arrays and parameters
     def array(self, values: Any, dtype: DType | None = None) -> Array:
-        """An array on the device from numbers or an array, in `dtype`, or else in the compute dtype or the wide one. It
-        may share their memory.
+        """An array on the device from numbers or an array, whose memory it may share. Its dtype is `dtype`. Without
+        `dtype`, the backend takes its compute dtype or its wide dtype.
         """
     def integers(self, values: Any) -> Array:
         """Class numbers on the device."""
@@ -251,7 +253,7 @@ class Backend(Protocol):
 
     # Device
     def set_threads(self, threads: int) -> None:
-        """Uses so many threads of the CPU, where the framework has threads beside those of the BLAS."""
+        """Sets the framework's own number of CPU threads. The caller sets the threads of the BLAS."""
     def synchronize(self) -> None:
         """Waits until the device has finished all its work."""
     def memory_peak(self) -> MemoryPeak:

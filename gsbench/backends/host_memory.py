@@ -20,7 +20,7 @@ class HostMemoryPeak:
     def start(self) -> None:
         self._was_tracing = tracemalloc.is_tracing()
         if self._was_tracing:
-            gc.collect()  # what is freed later, but was allocated before, would be counted as less than nothing
+            gc.collect()  # freeing older garbage later would count as negative bytes
         else:
             tracemalloc.start()
         self._bytes_before = tracemalloc.get_traced_memory()[0] if self._was_tracing else 0

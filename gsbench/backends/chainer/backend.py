@@ -11,17 +11,15 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from gsbench.backends import DeviceError, check_device, chunk_bytes
-from gsbench.backends.base import Array, Backend, DType, Generator, Limits, MemoryPeak, Parameter, Tensor
+from gsbench.backends.base import LOSS_SCALE, Array, Backend, DType, Generator, Limits, MemoryPeak, Parameter, Tensor
 from gsbench.backends.chainer import densities, functions
 from gsbench.backends.chainer.adam import Adam
 from gsbench.backends.chainer.device_memory import DeviceMemoryPeak
 from gsbench.backends.chainer.importing import chainer
 from gsbench.backends.host_memory import HostMemoryPeak
+from gsbench.backends.noise import LEAST_EXPONENTIAL, fill_exponential
 
 F = chainer.functions
-
-# Noise is drawn in float64 in blocks of this many numbers: a block fits the cache and is small beside a step's arrays.
-NOISE_BLOCK = 2**15
 
 
 def cuda_problem() -> str | None:
@@ -79,8 +77,7 @@ class ChainerBackend(Backend):
         self.dtype = np.dtype(dtype)
         self.wide_dtype = np.promote_types(self.dtype, np.float32)
         self.chunk_bytes = chunk_bytes(device)
-        # In float16 the gradients of a mean over a batch would underflow; the optimiser divides by this scale again.
-        self.loss_scale = 1024.0 if self.dtype == np.float16 else None
+        self.loss_scale = LOSS_SCALE if self.dtype == np.float16 else None
 
     def array(self, values: Any, dtype: DType | None = None) -> Array:
         return self._xp.asarray(values, dtype=dtype or self.dtype)
@@ -123,13 +120,10 @@ class ChainerBackend(Backend):
     def exponential(self, rng: Generator, shape: tuple[int, ...]) -> Array:
         if self._xp is np:
             draws = np.empty(shape, self.wide_dtype)
-            flat = draws.reshape(-1)
-            for start in range(0, flat.size, NOISE_BLOCK):
-                part = flat[start : start + NOISE_BLOCK]
-                part[...] = rng.standard_exponential(part.size)
+            fill_exponential(rng, draws)
         else:
             draws = rng.standard_exponential(shape).astype(self.wide_dtype, copy=False)
-        return self._xp.maximum(draws, self.wide_dtype.type(2.0**-54), out=draws)
+        return self._xp.maximum(draws, self.wide_dtype.type(LEAST_EXPONENTIAL), out=draws)
 
     def affine(
         self, x: Tensor | None, W: Tensor | None, terms: tuple[Tensor, ...] = (), precise: bool = False

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from array_api_compat import array_namespace
 
 from gsbench.backends import DeviceError, check_device, chunk_bytes
-from gsbench.backends.base import Array, Backend, DType, Generator, Limits, MemoryPeak, Parameter, Tensor
+from gsbench.backends.base import LOSS_SCALE, Array, Backend, DType, Generator, Limits, MemoryPeak, Parameter, Tensor
+from gsbench.backends.noise import LEAST_EXPONENTIAL, fill_exponential
 from gsbench.backends.torch import densities, functions
 from gsbench.backends.torch.adam import Adam
 from gsbench.backends.torch.memory import CpuMemoryPeak, CudaMemoryPeak
@@ -25,9 +26,6 @@ COMPUTE = {
     "float16": torch.float16,
     "tf32": torch.float32,
 }
-# Exponential noise is drawn in float64 in blocks of this many numbers: a block fits the cache.
-NOISE_BLOCK = 2**15
-LEAST_EXPONENTIAL = 2.0**-54
 
 
 def _check_device(name: str) -> None:
@@ -66,8 +64,7 @@ class TorchBackend(Backend):
         self.wide_dtype = functions.wide(self.dtype)
         self.xp = array_namespace(torch.empty(0))
         self.chunk_bytes = chunk_bytes(device)
-        # In float16 the gradients of a mean over a batch would underflow; the optimiser divides by this scale again.
-        self.loss_scale = 1024.0 if self.dtype == torch.float16 else None
+        self.loss_scale = LOSS_SCALE if self.dtype == torch.float16 else None
         if device != "cpu":
             torch.cuda.set_device(self._device)
         torch.set_float32_matmul_precision("high" if dtype == "tf32" else "highest")  # for the whole process
@@ -129,10 +126,7 @@ class TorchBackend(Backend):
     def exponential(self, rng: Generator, shape: tuple[int, ...]) -> Array:
         draws = torch.empty(shape, dtype=self.wide_dtype, device=self._device)
         if self.device == "cpu":
-            flat = draws.numpy().reshape(-1)
-            for start in range(0, flat.size, NOISE_BLOCK):
-                part = flat[start : start + NOISE_BLOCK]
-                part[...] = rng.standard_exponential(part.size)
+            fill_exponential(rng, draws.numpy())
         else:
             draws.copy_(torch.empty(shape, dtype=torch.float64, device=self._device).exponential_(generator=rng))
         return draws.clamp_(min=LEAST_EXPONENTIAL)
