@@ -166,7 +166,7 @@ class ToyBound:
 def toy_bound(bk: Any, n_classes: int, batch: int, seed: int = 2, width: int = 3, cubic: float = 0.0) -> ToyBound:
     """A ToyBound that is the same for all of `batch` examples."""
     rng = np.random.default_rng(seed)
-    base = np.broadcast_to(rng.standard_normal(width), (1, 1, batch, width))
+    base = np.tile(rng.standard_normal(width), (1, 1, batch, 1))
     return ToyBound(bk, bk.array(1.5 * rng.standard_normal((n_classes, width))), bk.array(base), cubic)
 
 

@@ -9,6 +9,7 @@ density is taken at the drawn point. Only the parameters' values come from the m
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -112,23 +113,76 @@ def likeliest(logits: np.ndarray, m: int) -> list[int]:
     return sorted(range(len(logits)), key=lambda k: -logits[k])[:m]
 
 
-def baseline(logits: np.ndarray, f: np.ndarray, m: int) -> float:
+def prefix(logits: np.ndarray, m: int, mass: float = 0.0, most: int | None = None) -> list[int]:
+    """The shortest prefix of the classes by falling q that has m of them or more and holds `mass`; at most `most`, and
+    at most K − 1.
+    """
+    q, C = softmax(logits), []
+    for k in likeliest(logits, min(most or len(q), len(q) - 1)):
+        if len(C) >= m and sum(q[k] for k in C) >= mass:
+            break
+        C.append(k)
+    return C
+
+
+def baseline(logits: np.ndarray, f: np.ndarray, C: list[int]) -> float:
     """b = Σ_C q_k f_k / q_C"""
-    q, C = softmax(logits), likeliest(logits, m)
+    q = softmax(logits)
     return sum(q[k] * f[k] for k in C) / sum(q[k] for k in C)
 
 
-def sum_and_sample(logits: np.ndarray, f: np.ndarray, m: int, y: int) -> tuple[float, np.ndarray]:
-    """Value and gradient by θ, where y was drawn for the rest: Σ_C q_k f_k + (1 − q_C) f(y), and
+def sum_and_sample(logits: np.ndarray, f: np.ndarray, C: list[int], y: int) -> tuple[float, np.ndarray]:
+    """Value and gradient with respect to θ, where y was drawn for the rest: Σ_C q_k f_k + (1 − q_C) f(y), and
     Σ_C ∇q_k (f_k − b) + (1 − q_C) (f(y) − b) ∇log q(y).
     """
-    q, C, b = softmax(logits), likeliest(logits, m), baseline(logits, f, m)
+    q, b = softmax(logits), baseline(logits, f, C)
     of_rest = sum(q[k] for k in range(len(q)) if k not in C)
     value, gradient = of_rest * f[y], of_rest * (f[y] - b) * (one_hot(y, len(q)) - q)
     for k in C:
         value += q[k] * f[k]
         gradient = gradient + q[k] * (one_hot(k, len(q)) - q) * (f[k] - b)
     return value, gradient
+
+
+def ordered_probability(q: np.ndarray, order: tuple[int, ...], without: tuple[int, ...] = ()) -> float:
+    """The probability to draw the classes in this order, without replacement, where those of `without` are gone."""
+    left, p = 1 - sum(q[k] for k in without), 1.0
+    for k in order:
+        p *= q[k] / left
+        left -= q[k]
+    return p
+
+
+def set_probability(q: np.ndarray, S: list[int], without: tuple[int, ...] = ()) -> float:
+    """p^{D∖without}(S): over all orders."""
+    return sum(ordered_probability(q, order, without) for order in itertools.permutations(S))
+
+
+def unordered_set(logits: np.ndarray, f: np.ndarray, S: list[int]) -> tuple[float, np.ndarray]:
+    """Value and gradient with respect to θ, where the classes S were drawn: Σ_S q_s R(S, s) f_s, and
+    Σ_S ∇q_s R(S, s) (f_s − Σ_{s'} q_{s'} R^{D∖s}(S, s') f_{s'}), with R^{D∖s}(S, s) = 1.
+    """
+    q = softmax(logits)
+
+    def but(*gone: int) -> list[int]:
+        return [k for k in S if k not in gone]
+
+    value, gradient = 0.0, np.zeros(len(q))
+    for s in S:
+        R = set_probability(q, but(s), (s,)) / set_probability(q, S)
+        b = q[s] * f[s]
+        for t in but(s):
+            b += q[t] * f[t] * set_probability(q, but(s, t), (s, t)) / set_probability(q, but(s), (s,))
+        value += q[s] * R * f[s]
+        gradient += q[s] * (one_hot(s, len(q)) - q) * R * (f[s] - b)
+    return value, gradient
+
+
+def zgr_jacobian(logits: np.ndarray, i: int) -> np.ndarray:
+    """½ J(q) + ½ (D − q)(D − q)ᵀ, D = e_i"""
+    q = softmax(logits)
+    off = one_hot(i, len(q)) - q
+    return 0.5 * jacobian(q) + 0.5 * np.outer(off, off)
 
 
 def sparsemax_threshold(x: np.ndarray) -> np.ndarray:

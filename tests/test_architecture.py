@@ -135,6 +135,7 @@ def test_the_oracle_knows_nothing_of_the_code():
         "__future__",
         "collections",
         "contextlib",
+        "itertools",
         "math",
         "numpy",
         "re",

@@ -198,6 +198,7 @@ FUNCTIONS = {
     "reshape": (lambda bk, x: bk.reshape(x, (-1, 5)), lambda x: x.reshape(-1, 5)),
     "broadcast_to": (lambda bk, x: bk.broadcast_to(x, (4, 2, 3, 5)), lambda x: np.broadcast_to(x, (4, 2, 3, 5))),
     "expand": (lambda bk, x: bk.expand(x, 1), lambda x: x[:, None]),
+    "concat": (lambda bk, x: bk.concat([x, 2 * x], axis=1), lambda x: np.concatenate([x, 2 * x], axis=1)),
     "swap": (lambda bk, x: bk.swap(x, 1, 2), lambda x: x.swapaxes(1, 2)),
     "arithmetic": (lambda bk, x: -(2 - x) * x / (x * x + 1) + 3 * x, lambda x: -(2 - x) * x / (x * x + 1) + 3 * x),
     "indexing": (lambda bk, x: x[None, ..., 1:3], lambda x: x[None, ..., 1:3]),

@@ -32,6 +32,12 @@ FACTS = [
     ("reinmax", False, False, True, False, 1),
     ("score-function", False, False, True, False, 2),
     ("sum-and-sample(m=5)", False, False, True, False, 6),
+    ("sum-and-sample(mass=0.9)", False, False, True, False, None),
+    ("sum-and-relax", False, False, True, False, 2),
+    ("sum-and-relax(m=20)", False, False, True, False, 10),
+    ("unordered-set(k=3)", False, False, True, False, 3),
+    ("zgr", False, False, True, False, 1),
+    ("softmax-straight-through", False, False, True, False, 1),
     ("sparsemax", False, True, False, False, None),
 ]
 NAMES = ("exact_sum", "own_bound", "draws_y", "gumbel_softmax", "calls_of_f")
@@ -60,6 +66,7 @@ def test_a_case_records_the_facts_of_its_estimator(name, exact_sum, own_bound, d
         ("gumbel-softmax(tau=0.5,draws=2)", "gumbel-softmax(draws=2)"),
         ("gumbel-rao(tau=2.0,draws=2,conditional_draws=5)", "gumbel-rao(draws=2,conditional_draws=5)"),
         ("marginalize-streamed(chunk=5)", "marginalize-streamed(chunk=5)"),
+        ("sum-and-relax(mass=0.9,most=8,tau=0.5)", "sum-and-relax(mass=0.9,most=8)"),
     ],
 )
 def test_a_temperature_changes_nothing_of_the_work(spelled, work):

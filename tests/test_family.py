@@ -122,7 +122,7 @@ def test_sum_and_sample_value_and_gradient_given_the_draw(n_classes, m):
     for b in range(20):
         C = oracles.likeliest(logits[b], m)
         y = max((k for k in range(n_classes) if k not in C), key=lambda k: logits[b, k] + g[b, k])
-        value, gradient = oracles.sum_and_sample(logits[b], f.of_classes, m, y)
+        value, gradient = oracles.sum_and_sample(logits[b], f.of_classes, C, y)
         assert values[b] == pytest.approx(value, rel=1e-12)
         np.testing.assert_allclose(gradients[b], gradient, rtol=1e-7, atol=1e-10)
 
@@ -195,18 +195,18 @@ def score_function_surrogate(oracle, x, eps_a, eps_z, rng, draws):
     return value
 
 
-def sum_and_sample_surrogate(oracle, x, eps_a, eps_z, rng, m):
+def sum_and_sample_surrogate(oracle, x, eps_a, eps_z, rng, **prefix):
     """Σ_C q_k (f_k − b) + r [ f(y') + (sg f(y') − b) log q(y') ] with C, b, r = 1 − q_C and y' held fixed; b's own
     share is the constant that Σ_C ∇q_k (f_k − b) takes off.
     """
     logits = oracle.logits(x, eps_a)
     (batch, n_classes), g = logits.shape, gumbel_draws(rng, logits.shape)
     f = oracle.class_bounds(x, [eps_a], eps_z[None])[0]  # [B, K]
-    C = [oracles.likeliest(logits[b], m) for b in range(batch)]
+    C = [oracles.prefix(logits[b], **prefix) for b in range(batch)]
     rest = [[k for k in range(n_classes) if k not in C[b]] for b in range(batch)]
     y = [max(rest[b], key=lambda k, b=b: logits[b, k] + g[b, k]) for b in range(batch)]
     of_rest = [oracles.softmax(logits[b])[rest[b]].sum() for b in range(batch)]
-    base = [oracles.baseline(logits[b], f[b], m) for b in range(batch)]
+    base = [oracles.baseline(logits[b], f[b], C[b]) for b in range(batch)]
 
     def value():
         log_q = oracles.log_softmax(oracle.logits(x, eps_a))
@@ -220,6 +220,62 @@ def sum_and_sample_surrogate(oracle, x, eps_a, eps_z, rng, m):
     return value
 
 
+def sum_and_relax_surrogate(oracle, x, eps_a, eps_z, rng, tau, **prefix):
+    """Σ_C q_k f_k + (1 − q_C) f(s'), with C held fixed."""
+    logits = oracle.logits(x, eps_a)
+    (batch, n_classes), g = logits.shape, gumbel_draws(rng, logits.shape)
+    C = [oracles.prefix(logits[b], **prefix) for b in range(batch)]
+
+    def value():
+        log_q = oracles.log_softmax(oracle.logits(x, eps_a))
+        now = oracle.class_bounds(x, [eps_a], eps_z[None])[0]
+        soft = np.zeros((batch, n_classes))
+        for b in range(batch):
+            rest = [k for k in range(n_classes) if k not in C[b]]
+            soft[b, rest] = oracles.soft_point(log_q[b, rest], g[b, rest], tau)
+        of_soft, total = oracle.bound(x, eps_a, eps_z, soft), np.zeros(batch)
+        for b in range(batch):
+            q = np.exp(log_q[b])
+            total[b] = sum(q[k] * now[b, k] for k in C[b]) + (1 - sum(q[k] for k in C[b])) * of_soft[b]
+        return total
+
+    return value
+
+
+def unordered_set_surrogate(oracle, x, eps_a, eps_z, rng, k):
+    """Σ_S q_s R f_s + ⟨gradient with respect to θ, θ⟩, with S, the weights q_s R and that gradient held fixed."""
+    logits = oracle.logits(x, eps_a)
+    batch, n_classes = logits.shape
+    scores = logits + gumbel_draws(rng, logits.shape)
+    f = oracle.class_bounds(x, [eps_a], eps_z[None])[0]  # [B, K]
+    S = [oracles.likeliest(scores[b], k) for b in range(batch)]
+    weight = [[oracles.unordered_set(logits[b], e, S[b])[0] for e in np.eye(n_classes)] for b in range(batch)]
+    by_logits = np.array([oracles.unordered_set(logits[b], f[b], S[b])[1] for b in range(batch)])
+
+    def value():
+        now = oracle.class_bounds(x, [eps_a], eps_z[None])[0]
+        return (by_logits * oracle.logits(x, eps_a)).sum(axis=-1) + (weight * now).sum(axis=-1)
+
+    return value
+
+
+def hard_point_surrogate(oracle, x, eps_a, eps_z, rng, jacobian):
+    """f(D) + ⟨J ∇, θ⟩ with the hard point D, ∇ = ∂f/∂D and the matrix J held fixed."""
+    logits = oracle.logits(x, eps_a)
+    hard = oracles.hard_point(logits, gumbel_draws(rng, logits.shape))
+    slopes = slopes_at(oracle, x, eps_a, eps_z, hard)
+    by_logits = [jacobian(logits[b], int(hard[b].argmax())) @ slopes[b] for b in range(len(x))]
+
+    def value():
+        return oracle.bound(x, eps_a, eps_z, hard) + (by_logits * oracle.logits(x, eps_a)).sum(axis=1)
+
+    return value
+
+
+def q_jacobian(logits, i):
+    return oracles.jacobian(oracles.softmax(logits))
+
+
 SURROGATES = {
     "gumbel-rao(tau=0.7,draws=2,conditional_draws=3)": (
         gumbel_rao_surrogate,
@@ -228,6 +284,17 @@ SURROGATES = {
     "reinmax(tau=1.5)": (reinmax_surrogate, {"tau": 1.5}),
     "score-function(draws=3)": (score_function_surrogate, {"draws": 3}),
     "sum-and-sample(m=2)": (sum_and_sample_surrogate, {"m": 2}),
+    "sum-and-sample(mass=0.5)": (sum_and_sample_surrogate, {"m": 1, "mass": 0.5}),
+    "sum-and-sample(mass=0.8)": (sum_and_sample_surrogate, {"m": 1, "mass": 0.8}),
+    "sum-and-sample(m=2,mass=0.9,most=3)": (sum_and_sample_surrogate, {"m": 2, "mass": 0.9, "most": 3}),
+    "sum-and-relax(m=2,tau=0.7)": (sum_and_relax_surrogate, {"m": 2, "tau": 0.7}),
+    # C has 2 and 3 classes: at 0.5 in M2, at 0.8 in the ADGM
+    "sum-and-relax(mass=0.5)": (sum_and_relax_surrogate, {"m": 1, "mass": 0.5, "tau": 1.0}),
+    "sum-and-relax(mass=0.8)": (sum_and_relax_surrogate, {"m": 1, "mass": 0.8, "tau": 1.0}),
+    "unordered-set(k=2)": (unordered_set_surrogate, {"k": 2}),
+    "unordered-set(k=4)": (unordered_set_surrogate, {"k": 4}),
+    "zgr": (hard_point_surrogate, {"jacobian": oracles.zgr_jacobian}),
+    "softmax-straight-through": (hard_point_surrogate, {"jacobian": q_jacobian}),
 }
 
 
@@ -449,10 +516,10 @@ def test_variance_of_sum_and_sample_is_its_own_and_below_that_of_one_hard_draw_w
     copies = 10_000
     f, q = toy_bound(backend(), K, copies), oracles.softmax(LOGITS)
     f_k, C = f.of_classes, oracles.likeliest(LOGITS, m)
-    b = oracles.baseline(LOGITS, f_k, m)
+    b = oracles.baseline(LOGITS, f_k, C)
     single = moments_of_single_draws(f_k, lambda y: (f_k[y] - b) * (oracles.one_hot(y, K) - q), q)
     rest = np.array([0 if k in C else q[k] for k in range(K)])
-    drawn = [oracles.sum_and_sample(LOGITS, f_k, m, y) for y in range(K)]
+    drawn = [oracles.sum_and_sample(LOGITS, f_k, C, y) for y in range(K)]
     own = moments_of_single_draws(np.array([v for v, _ in drawn]), lambda y: drawn[y][1], rest / rest.sum())
     estimator = parse_estimator(f"sum-and-sample(m={m})")
     values, gradients = value_and_gradient(estimator, f, np.tile(LOGITS, (copies, 1)), seed=2)

@@ -32,6 +32,7 @@ SPELLED = [
     "straight-through(draws=2)",
     "score-function(draws=3)",
     "sum-and-sample(m=3)",
+    "sum-and-relax(m=3)",
 ]
 STREAMED = ["marginalize-streamed(chunk=1)", "marginalize-streamed(chunk=3)"]
 

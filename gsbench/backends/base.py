@@ -173,6 +173,8 @@ class Backend(Protocol):
     def reshape(self, x: Tensor, shape: tuple[int, ...]) -> Tensor: ...
     def expand(self, x: Tensor, axis: int) -> Tensor:
         """x with a new axis of length 1."""
+    def concat(self, xs: Sequence[Tensor], axis: int) -> Tensor:
+        """Tensors of one dtype, one after the other along an axis."""
     def swap(self, x: Tensor, axis_a: int, axis_b: int) -> Tensor:
         """x with two axes swapped."""
     def widen(self, x: Tensor) -> Tensor:

@@ -190,6 +190,9 @@ class TorchBackend(Backend):
     broadcast_to, reshape = staticmethod(torch.broadcast_to), staticmethod(torch.reshape)
     expand, swap = staticmethod(torch.unsqueeze), staticmethod(torch.swapaxes)
 
+    def concat(self, xs: Sequence[Tensor], axis: int) -> Tensor:
+        return torch.cat(tuple(xs), dim=axis)
+
     def widen(self, x: Tensor) -> Tensor:
         return x.to(self.wide_dtype)
 
