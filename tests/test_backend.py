@@ -1,4 +1,4 @@
-"""What every backend of `BACKENDS` does on a CPU, through the `Backend` protocol alone. Each test runs for each."""
+"""Every backend of `BACKENDS` on a CPU, through the `Backend` protocol alone. Each test runs for each backend."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_load_backend_says_what_is_allowed(settings, message):
 
 
 def members(protocol: type) -> list[str]:
-    """What a protocol asks for: methods, properties and annotated attributes."""
+    """The members of a protocol: methods, properties and annotated attributes."""
     return [key for key in {**vars(protocol), **protocol.__annotations__} if not key.startswith("_")]
 
 
@@ -124,8 +124,8 @@ W, SQUARE, BIAS, WIDE, ROWS = (RNG.standard_normal(s) for s in ((5, 4), (5, 5), 
 
 
 def check(bk: Backend, function: Callable[..., Any], plain: Callable[..., np.ndarray], *values: np.ndarray) -> None:
-    """`function` of parameters gives what `plain` gives of NumPy arrays, and its gradient has the slopes of the latter
-    along random directions; nothing is written into an input.
+    """`function` of parameters equals `plain` of NumPy arrays, and its gradient equals the slopes of `plain` along
+    random directions. No input is overwritten.
     """
     variables = [bk.parameter(value) for value in values]
     y = function(*variables)
@@ -291,7 +291,7 @@ def test_largest_finds_the_largest_entries(bk, m):
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2, 1, 4, 5), (1, 4, 5), (4, 5), (5,), (2, 3, 1, 5)])
 @pytest.mark.parametrize("weights", [(1.0,), (2.0, -0.5), (0.25, 0.25, 0.5)])
 def test_hard_point_is_a_constant_with_the_gradient_of_its_points(bk, weights, shape):
-    """log q of any shape that broadcasts to the hard point's: there its gradient is summed."""
+    """log q may have any shape that broadcasts to the hard point's: its gradient is then summed."""
     rng = np.random.default_rng(0)
     hard = np.eye(5)[rng.integers(5, size=(2, 3, 4))]
     points, g = rng.dirichlet(np.ones(5), (len(weights), 2, 3, 4)), rng.standard_normal(hard.shape)
@@ -371,7 +371,7 @@ def test_gradients_by_leaves_leave_the_originals_alone(bk):
     assert bk.gradient(x) is None
     leaves = {"x": bk.leaf(x), "y": bk.leaf(x)}
     found = bk.gradients(leaves["x"] + leaves["y"], bk.array([1.0, 1.0]), leaves)
-    found["x"] += 1  # they are the caller's: no two are one array
+    found["x"] += 1  # the caller owns them: no two are the same array
     np.testing.assert_array_equal(bk.to_numpy(found["y"]), [1, 1])
 
 
@@ -392,7 +392,7 @@ def test_stop_gradient_no_gradient_and_backward_accumulation(bk):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_gradients_by_variables_are_backward_s_and_leave_the_parameters_own_alone(name, dtype):
-    """By parameters, by a variable computed from them, and by one that the loss does not depend on."""
+    """With respect to parameters, a variable computed from them, and one on which the loss does not depend."""
     bk, values = load_backend(name, dtype=dtype), RNG.standard_normal((2, 4)).astype(dtype)
     x, weights, unused = bk.parameter(values), bk.parameter(W), bk.parameter([1.0, 2.0])
     bk.backward(bk.sum(x))
@@ -454,7 +454,7 @@ def test_adam_is_that_of_the_paper(name, dtype):
 
 
 def test_adam_clips_gradients_and_has_a_prior(bk):
-    """The prior first, then the norm, then each element; after one step m is 0.1 times the gradient that Adam took."""
+    """The prior first, then the norm, then each element. After one step, m is 0.1 times the gradient that Adam used."""
     p = bk.parameter([3.0, -1.0, 0.5])
     adam = bk.adam({"p": p}, 0.01)
     adam.constrain(weight_decay=0.5, clip_norm=2.0, clip_element=1.5)
@@ -482,7 +482,7 @@ def test_a_cpu_is_a_device(bk):
 
 
 def test_the_peak_of_memory_counts_arrays_while_they_live(bk):
-    """Arrays made of the host's, results of operations, and what a backward pass holds."""
+    """Arrays made from the host's arrays, results of operations, and arrays that a backward pass keeps."""
     meter = bk.memory_peak()
     meter.start()
     try:
@@ -501,7 +501,7 @@ def test_the_peak_of_memory_counts_arrays_while_they_live(bk):
 
 
 def test_constants_have_the_functions_of_the_array_api_standard(bk):
-    """What the core takes of `xp`, with `out` and the device as it gives them."""
+    """The functions of `xp` that the core uses, called with `out` and the device as in the core."""
     from array_api_compat import array_namespace, device
 
     x = bk.array([[1.0, 4.0], [2.0, 0.5]])

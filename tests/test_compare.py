@@ -1,4 +1,4 @@
-"""Runs held against each other: known answers, the intervals' coverage, and what the command does with them."""
+"""Comparisons of runs: known answers, the intervals' coverage, and the command."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def files(folder: Path, *runs) -> list[str]:
 
 def test_step_time_by_hand():
     """Quartiles 0.97 and 1.05 of the median, 20 rounds: sqrt(π/2/20) ln(1.05/0.97)/1.34898 = 0.016464; Student's t of
-    19 degrees at 99 % is 2.8609; √2 of the product is 0.06661. From session to session 10 %, of 10 degrees: 3.16927, so
+    19 degrees at 99 % is 2.8609; √2 of the product is 0.06661. Between sessions 10 %, of 10 degrees: 3.16927, so
     √2 · 0.316927 = 0.44820; together 0.45312.
     """
     row = table_of([steps(0.1)], [steps(0.3, **OTHER)]).iloc[0]
@@ -61,8 +61,8 @@ def test_step_time_by_hand():
 
 
 def test_a_time_of_several_sessions_has_their_spread():
-    """0.1, 0.13 and 0.169: a standard deviation of ln 1.3 = 0.26236 in logarithms, which is more than 10 %. Student's t
-    of 12 degrees at 95 % is 2.17881. The rounds' own 0.016464 · 2.0930 is in it √3/3 times.
+    """The logarithms of 0.1, 0.13 and 0.169 have the standard deviation ln 1.3 = 0.26236, more than 10 %. Student's t
+    of 12 degrees at 95 % is 2.17881. The rounds' own 0.016464 · 2.0930 enters √3/3 times.
     """
     several = [steps(x, run_id=str(i), seed=i) for i, x in enumerate((0.1, 0.13, 0.169))]
     row = table_of([steps(0.1)], several, confidence=0.95).iloc[0]
@@ -73,7 +73,7 @@ def test_a_time_of_several_sessions_has_their_spread():
 
 
 def test_equal_times_of_quiet_sessions_are_told_apart_no_more_often_than_the_level_says():
-    """Of sessions that differ by 10 %, and rounds that differ by 3 %, nine of them: before, 65 % of them were."""
+    """Sessions differ by 10 %, their nine rounds by 3 %. An earlier version told 65 % of such times apart."""
     rng = np.random.default_rng(3)
 
     def side(n):
@@ -158,7 +158,7 @@ def test_the_figure_shows_pale_what_cannot_be_told():
 
 
 def test_speedup_by_hand_keeps_the_level_and_the_asymmetry():
-    """Both at 0.93 to 1.08 of their values: MOVER's half-widths are √(ln² 0.93 + ln² 1.08) to both sides."""
+    """Both intervals are 0.93 to 1.08 times their values: MOVER's half-widths are √(ln² 0.93 + ln² 1.08)."""
     base = make_record("speedup", estimator="gumbel-softmax", **speedup_figures("step", 4.0))
     new = make_record("speedup", estimator="gumbel-softmax", **OTHER, **speedup_figures("step", 2.0))
     half = math.hypot(math.log(0.93), math.log(1.08))
@@ -224,7 +224,7 @@ def test_seeds_are_repeats_with_the_interval_of_their_spread():
 
 
 def quartiles(samples: np.ndarray) -> dict[str, float]:
-    """As pytest-benchmark has them: medians of the halves, with and without the median itself where n is odd."""
+    """Quartiles as in pytest-benchmark: medians of the halves, with and without the median itself if n is odd."""
     samples, half = np.sort(samples), len(samples) // 2
     more = half + len(samples) % 2
     ends = [(np.median(part[0]) + np.median(part[1])) / 2
@@ -236,7 +236,7 @@ def quartiles(samples: np.ndarray) -> dict[str, float]:
 @pytest.mark.parametrize("rounds", [5, 9, 30])
 @pytest.mark.parametrize("skewed", [False, True])
 def test_the_interval_of_a_time_covers_at_its_level(rounds, skewed):
-    """2,000 comparisons of equal times at 95 %: at least 94 %, which is two standard errors below; a skewed run too."""
+    """2,000 comparisons of equal times at 95 %: at least 94 %, two standard errors below. Skewed times too."""
     rng = np.random.default_rng(7)
 
     def side():
@@ -247,18 +247,18 @@ def test_the_interval_of_a_time_covers_at_its_level(rounds, skewed):
     covered = np.mean([low <= 1 <= high for low, high in intervals])
     assert covered >= 0.94
     if rounds == 30:
-        assert covered <= 0.98  # nor is it so wide that it says nothing
+        assert covered <= 0.98  # and it is not so wide that it says nothing
 
 
 def test_seeds_that_agree_by_chance_do_not_know_an_accuracy_without_error():
-    """Two of 0.9, each of 100 examples: the mean's interval is 1/√2 of one's."""
+    """Two seeds at 0.9, with 100 examples each: the mean's interval is 1/√2 times the interval of one."""
     one = measured_in({"validation_accuracy": 0.9, "validation_examples": 100.0}, "validation_accuracy")
     found = of_repeats([one, one])
     assert found.value == pytest.approx(0.9)
     assert found.value - found.low == pytest.approx((0.9 - one.low) / 2**0.5)
     assert found.high - found.value == pytest.approx((one.high - 0.9) / 2**0.5)
     bare = Measured(0.9, math.nan, math.nan, "x")
-    assert math.isnan(of_repeats([bare, bare]).low)  # and no interval of no width
+    assert math.isnan(of_repeats([bare, bare]).low)  # and no interval has zero width
 
 
 def test_an_interval_of_several_seeds_covers_at_its_level():
@@ -319,7 +319,7 @@ def test_runs_are_named_by_machine_then_commit_then_date():
 def test_a_setting_that_an_older_run_does_not_know_keeps_nothing_apart():
     assert len(table_of([steps(0.1)], [steps(0.1, d_a=100, **OTHER)])) == 1
     two = [steps(0.1, case="x", d_a=50, **OTHER), steps(0.1, case="y", d_a=100, **OTHER)]
-    assert table_of([steps(0.1)], two).empty  # which of the two it was, nobody knows
+    assert table_of([steps(0.1)], two).empty  # it is unknown which of the two it was
 
 
 def test_new_data_keep_accuracies_apart_but_not_times():
@@ -339,7 +339,7 @@ def test_accuracies_of_other_budgets_are_not_held_against_each_other():
     assert "budget_seconds 5: only in" in found.missing[0]
     assert "budget_seconds 8: only in" in found.missing[1]
     assert list(table_of(run(5.0), run(5.0, **OTHER))["metric"]) == ["validation_accuracy"]
-    # An old session did not record the budget, and had another group for its short runs.
+    # An old session did not record the budget, and its short runs had another group.
     assert list(table_of(run(None, "accuracy"), run(5.0, **OTHER))["metric"]) == ["validation_accuracy"]
 
 
@@ -435,7 +435,7 @@ SHARES = "or for the new figure itself %, new, such as 90% or 0.9new"
     ],
 )
 def test_a_limit_needs_a_unit_of_its_metric(text, told):
-    """'step_seconds>1.2', where the x of a ratio was forgotten, was read as 1.2 seconds, and passed."""
+    """'step_seconds>1.2', a ratio whose x was forgotten, was once read as 1.2 seconds, and passed."""
     with pytest.raises(ValueError, match=re.escape(told)):
         parse_condition(text)
 
@@ -506,7 +506,7 @@ def test_a_condition_on_the_third_run_holds_too(tmp_path, capsys):
 
 
 def test_a_condition_on_what_one_of_the_new_runs_lacks_is_an_error(tmp_path, capsys):
-    """A run without a step time is not one that is fast enough."""
+    """A run without a step time does not count as fast enough."""
     bound = make_record("bound", **timing_figures("bound", 0.01))
     runs = [[steps(0.1), bound], [steps(0.1, **OTHER)], [{**bound, "run_id": "c", "gsbench_commit": "cc"}]]
     assert main(["compare", *files(tmp_path, *runs), "--fail-if", "step_seconds>1.5x"]) == 2

@@ -90,7 +90,7 @@ def test_the_last_class_is_drawn_like_the_first():
 
 
 def test_ten_labels_a_class_leave_it_about_as_hard_as_mnist():
-    """The nearest of 100 labelled images is of the right class for 70 % of glyphs (MNIST: 65-73 %)."""
+    """The nearest of 100 labelled images has the right class for 70 % of glyphs (MNIST: 65-73 %)."""
     data = load_glyphs(10, train_per_class=10, test_per_class=50)
     train = data.images[data.part == TRAIN].reshape(100, -1).astype(float)
     test = data.images[data.part == TEST].reshape(500, -1).astype(float)
@@ -143,7 +143,7 @@ def test_coverage_agrees_with_points_inside_the_outline(face, character):
     unit = (high - low).max() / 40  # font units a pixel
     place = (np.arange(64 * 8) + 0.5) / 8 - 32
     x, y = np.meshgrid((low + high)[0] / 2 + place * unit, (low + high)[1] / 2 - place * unit)
-    inside = np.zeros(x.size, int)  # in how many contours
+    inside = np.zeros(x.size, int)  # the number of contours
     font, _ = glyph_outlines._open_face(face)
     font.load_char(ord(character), flags=glyph_outlines._load_flags())
     vertices, codes = font.get_path()
@@ -235,7 +235,7 @@ def test_a_set_is_made_once(own_cache, monkeypatch):
     assert len(list(own_cache.iterdir())) == 1
 
 
-# Of what was kept, where the archive itself is whole.
+# Damage to the content, while the archive itself is whole.
 OTHERS = {
     "other images": lambda kept: {"images": 255 - kept["images"]},
     "one number": lambda kept: {"images": np.uint8(3)},

@@ -1,4 +1,4 @@
-"""One contract for every data set, and the registry, the record and the data folder themselves."""
+"""One contract for every data set; and tests of the registry, the record and the data folder."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def skip_without_files(name):
 @pytest.fixture(params=list(DATASETS))
 def name(request, monkeypatch):
     skip_without_files(request.param)
-    # Glyphs are made one by one: 50 and 10 a class, as of the most classes, do for what is asked here.
+    # Glyphs are made one by one. 50 and 10 per class, as with the most classes, are enough for these tests.
     monkeypatch.setattr(glyphs, "TRAIN_IMAGES", 0)
     monkeypatch.setattr(glyphs, "TEST_IMAGES", 0)
     return request.param
@@ -177,7 +177,7 @@ def test_a_data_folder_of_the_environment_is_looked_at_where_it_is_read(tmp_path
             with pytest.raises(FileNotFoundError, match=r"lost' \(from \$GSBENCH_DATA\) is not a folder"):
                 call(name)
     with pytest.raises(FileNotFoundError, match=r"gone' \(from --data-dir or data_dir\) is not a folder"):
-        count_classes("glyphs", tmp_path / "gone")  # what is named in the call is looked at at once
+        count_classes("glyphs", tmp_path / "gone")  # a folder that the call names is checked at once
 
 
 def test_the_argument_goes_before_the_environment(tmp_path, monkeypatch):

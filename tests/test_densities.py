@@ -1,4 +1,4 @@
-"""Log densities against SciPy's, and their behaviour at the edge of what floats hold."""
+"""Log densities compared with SciPy's, and their behaviour near the limits of floats."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HEAD = np.concatenate([MEAN, LOG_VAR], axis=-1)
 
 
 def check_gradient(bk, function, *values):
-    """The gradient of Σ w function(*values), w random, by each value, against central differences in float64."""
+    """The gradient of Σ w function(*values) for random w, compared with central differences in float64."""
     variables = [bk.parameter(value) for value in values]
     out = function(*variables)
     w = np.random.default_rng(1).standard_normal(out.shape)
@@ -125,7 +125,7 @@ def test_bernoulli_log_density_at_extreme_logits(dtype):
 
 
 def test_densities_of_float16_are_summed_in_float32():
-    """Every term is exact in float16, and the sum of 4,001 of them is not: its numbers there are 2 apart."""
+    """Every term is exact in float16, but the sum of 4,001 terms is not: float16's numbers there are 2 apart."""
     bk, n = backend("float16"), 4001
     ones, zeros, twenties = np.ones((1, n)), np.zeros((1, n)), np.full((1, n), 20.0)
     for log_p, expected in (

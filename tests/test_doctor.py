@@ -19,7 +19,7 @@ from gsbench.runs.grid import tomllib
 
 @pytest.fixture(autouse=True)
 def no_torch(monkeypatch):
-    """PyTorch takes seconds to import, and only a test of its own is about it."""
+    """PyTorch takes seconds to import, and only one test needs it."""
     kept = tuple(probe for probe in probes.PROBES if probe.name not in ("backend torch", "Pyro", "JAX"))
     monkeypatch.setattr(doctor, "PROBES", kept)
 
@@ -54,7 +54,7 @@ def test_a_line_each_and_exit_code_0(capsys):
     *lines, empty, last = out.splitlines()
     assert (empty, last) == ("", "gsbench can be used here.")
     assert {line.split()[0] for line in lines} <= {OK, MISSING, PROBLEM}
-    assert len(lines) >= len(doctor.PROBES) + len(DATASETS) - 1  # the clock has nothing to say everywhere
+    assert len(lines) >= len(doctor.PROBES) + len(DATASETS) - 1  # the clock reports something on some machines only
 
 
 def test_the_findings_as_json(capsys):
@@ -73,7 +73,7 @@ def test_every_library_that_gsbench_asks_for_is_looked_at():
 
 
 def test_what_it_says_of_chainer_stands_in_the_readme():
-    """Two commands, since a plain `pip install` of gsbench stops in Chainer's build."""
+    """Two commands, because a plain `pip install` of gsbench stops in Chainer's build."""
     (remedy,) = {probe.remedy for probe in probes.PROBES if probe.name == "backend chainer"}
     first, second = remedy.split(", then ")
     readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -115,7 +115,7 @@ def test_what_fails_is_a_finding_and_the_rest_is_told(monkeypatch, capsys, neede
     ],
 )
 def test_a_library_that_cannot_be_imported_is_a_problem(modules, names):
-    """In a fresh process, in which nothing has imported it yet."""
+    """In a fresh process, because nothing has imported the library there yet."""
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({modules!r}))\n"
         "from gsbench.backends import BACKENDS; del BACKENDS['torch']\n"

@@ -1,4 +1,4 @@
-"""What an estimator is, its records say: an exact sum under any name is treated as one."""
+"""Records say what an estimator is: an exact sum under any name is treated as one."""
 
 import dataclasses
 import json
@@ -21,7 +21,7 @@ from gsbench.report.drawing import styles
 from gsbench.settings.case import Settings
 from gsbench.settings.run import make_run as make_training_run
 
-KNOWN_SUM, NEW_SUM = "marginalize-streamed", "one-by-one"  # which stand alike in lists by name
+KNOWN_SUM, NEW_SUM = "marginalize-streamed", "one-by-one"  # with the same place in lists sorted by name
 FACTS = [
     ("marginalize", True, False, False, False, 10),
     ("marginalize(class_noise=independent)", False, False, True, False, 10),
@@ -111,7 +111,7 @@ def records_of(name):
 
 
 def told(folder, name):
-    """The page in Markdown and the numbers of its figures, with the sum under its known name, without what pads."""
+    """The page in Markdown and the numbers of its figures, with the sum under its known name and without padding."""
     page = make_report([write_lines(folder / f"{name}.jsonl", records_of(name))], name=name, output=folder)
     data = json.loads(re.search(r'id="drawn">(.*?)</script>', page.read_text(), re.DOTALL)[1])
     numbers = {figure: Counter(csv.splitlines()) for figure, csv in data.items()}
@@ -126,7 +126,7 @@ def test_an_exact_sum_under_any_name_is_one_in_the_answer_the_tables_and_the_fig
     places = {NEW_SUM if name == KNOWN_SUM else name: style for name, style in styles.KNOWN.items()}
     monkeypatch.setattr(styles, "KNOWN", places)
     own = tuple(NEW_SUM if name == KNOWN_SUM else name for name in order.OWN)
-    monkeypatch.setattr(order, "OWN", own)  # in the same place of every table
+    monkeypatch.setattr(order, "OWN", own)  # so that it has the same place in every table
     assert told(tmp_path, NEW_SUM) == expected
 
 

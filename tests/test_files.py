@@ -1,4 +1,4 @@
-"""Files and folders are written whole or not at all, whatever happens on the way, and litter is cleaned."""
+"""Files and folders are written whole or not at all, whatever happens meanwhile, and litter is cleaned."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def fill(folder, content):
 
 
 def content(folder):
-    """The text of each file below the folder, by its path."""
+    """Path → text of each file below the folder."""
     return {str(p.relative_to(folder)): p.read_text() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
@@ -128,7 +128,7 @@ def test_a_file_or_folder_that_may_not_be_written_is_left(tmp_path, monkeypatch)
     for call in (lambda: write(path, "new"), lambda: check_place(path)):
         with pytest.raises(WriteError, match=r"a\.txt cannot be written: Permission denied; change its permissions"):
             call()
-    monkeypatch.setattr(Path, "mkdir", broken(errno.EROFS))  # of 3.10, which took `os.mkdir` when it was imported
+    monkeypatch.setattr(Path, "mkdir", broken(errno.EROFS))  # pathlib of 3.10 keeps the `os.mkdir` from its import
     with pytest.raises(WriteError, match="Read-only file system; name a place on another disk"):
         check_place(tmp_path / "new.txt")
     assert content(tmp_path) == {"a.txt": "old"}
@@ -249,7 +249,7 @@ def test_a_folder_in_place_of_a_file_of_ours_is_refused_before_any_work(tmp_path
 
 
 def test_what_another_process_puts_there_in_between_stays(tmp_path, monkeypatch):
-    """Another process writes a report between our two renames, and files while ours are restored."""
+    """Another process writes a report between our two renames, and files while we restore ours."""
     folder, rename, calls = fill(tmp_path / "report", {**OLD, **FOREIGN}), os.rename, []
 
     def with_others(source, target):
@@ -267,8 +267,8 @@ def test_what_another_process_puts_there_in_between_stays(tmp_path, monkeypatch)
 
 # ---------------------------------------------------------------- litter
 
-# Makes a state, kills a process before its n-th call to the system, and tells what there is then and after the next
-# process, for n = 1, 2, … until the process comes to its end.
+# For n = 1, 2, …: makes a state, kills a process before its n-th system call, and prints the files then and after the
+# next process, until a process reaches its end.
 KILLING = """
 import json, os, sys
 from pathlib import Path
@@ -353,7 +353,7 @@ def test_a_file_is_the_old_or_the_new_one_after_a_kill_at_any_call_and_the_next_
 @needs_fork
 @pytest.mark.parametrize("then", ["folder", "other file"])
 def test_a_folder_is_the_old_or_the_new_one_after_a_kill_at_any_call_and_the_next_cleans(killed, then):
-    """After a kill between the two renames it is missing. Then the next process restores it."""
+    """After a kill between the two renames the folder is missing. The next process restores it."""
     in_folder = lambda texts: {f"report/{name}": text for name, text in texts.items()}  # noqa: E731
     gaps = 0
     told = killed("folder", then)
@@ -363,7 +363,7 @@ def test_a_folder_is_the_old_or_the_new_one_after_a_kill_at_any_call_and_the_nex
         ours = {name: text for name, text in seen.items() if name.removeprefix("report/") in OURS}
         assert ours in ({}, in_folder(OLD), in_folder(NEW))
         gaps += not ours
-        # What is not ours is there, or on its way from one folder to the other.
+        # Foreign files are there, or on their way from one folder to the other.
         assert sorted(text for text in state["killed"].values() if text == "mine") == ["mine"] * len(FOREIGN)
         rest = {name: text for name, text in state["next"].items() if name.startswith("report/")}
         if then == "folder":
@@ -384,7 +384,7 @@ def test_a_live_writers_draft_is_left_and_a_dead_ones_is_not(tmp_path):
         assert content(live)["part"] == "mine"
         assert not dead.exists()
         assert not unlocked.exists()
-        write(tmp_path / "a.txt", "x")  # the next writer leaves it, too
+        write(tmp_path / "a.txt", "x")  # the next writer leaves it too
         assert content(live)["part"] == "mine"
     assert names(tmp_path) == ["a.txt"]
 
@@ -419,5 +419,5 @@ def test_a_file_system_without_locks_does(tmp_path, monkeypatch):
     monkeypatch.setattr(files.FileLock, "acquire", none)
     with draft_folder(tmp_path) as live:
         write(tmp_path / "a.txt", "new")
-        assert live.is_dir()  # nobody can tell that it is litter
+        assert live.is_dir()  # it is not recognisable as litter
     assert names(tmp_path) == ["a.txt"]

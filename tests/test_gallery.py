@@ -1,4 +1,4 @@
-"""The Gumbel-Softmax gallery: its numbers against plain NumPy, how they behave, its figure, its command."""
+"""The Gumbel-Softmax gallery: its numbers compared with plain NumPy, their behaviour, its figure, its command."""
 
 import json
 
@@ -24,7 +24,7 @@ def softmax(x):
 
 @pytest.mark.parametrize("logits", [[1.0, 0.5, -2.0], list(range(-20, 20)), [1e4, 0.0, 1e4 - 1]])
 def test_draws_are_those_of_the_definition(logits):
-    """softmax((log π + g)/τ) in plain float64 with the noise that the generator's next draws make."""
+    """softmax((log π + g)/τ) in plain float64, with the noise from the generator's next draws."""
     gallery = make_gallery(logits, taus=(5.0, 0.1, 1.0), draws=12, seed=7)
     g = -np.log(np.random.default_rng(7).standard_exponential((12, len(logits))))
     pi = softmax(np.array(logits))
@@ -55,7 +55,7 @@ def test_the_mean_tends_to_the_categorical_at_a_low_and_to_uniform_at_a_high_tem
     draws = 40_000
     gallery = make_gallery(logits_of([0.5, 0.3, 0.15, 0.05]), taus=(0.01, 1.0, 1000.0), draws=draws, seed=3)
     pi = gallery.probabilities
-    # At τ = 0.01 a draw is one-hot but for some percent of a gap of 1, so that counts are binomial.
+    # At τ = 0.01 a draw is one-hot unless its two largest sums are very near: the counts are almost binomial.
     spread = np.sqrt(pi * (1 - pi) / draws)
     assert (np.abs(gallery.means[0] - pi) < 4.5 * spread + 0.002).all()
     assert gallery.mean_largest[0] > 0.99

@@ -1,4 +1,4 @@
-"""Gradients held against the exact one: what is fixed, what varies, and a variance that can be worked out by hand."""
+"""Gradients compared with the exact one: the fixed and the varying draws, and a variance computed by hand."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def flat(arrays):
 
 
 def score_function_by_hand(point):
-    """Mean and trace of the covariance of the gradient of −mean U by the logits, for S = 2 draws of y, by going through
-    all K² pairs of classes of each example. With (f_1 − f_2)(e_1 − e_2)/2 the terms −q of both scores cancel.
+    """Mean, and trace of the covariance, of the gradient of −mean U with respect to the logits, for S = 2 draws of y: a
+    sum over all K² pairs of classes of each example. In (f_1 − f_2)(e_1 − e_2)/2 the terms −q of both scores cancel.
     """
     model, oracle = point.model, oracles.Oracle(point.model)
     eps_a, eps_z = plain_noise(model, point.noise)

@@ -1,4 +1,4 @@
-"""Image grids against the oracle's networks: reconstructions, analogies and samples of both models."""
+"""Image grids compared with the oracle's networks: reconstructions, analogies and samples of both models."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VARIANTS = {"default": {}, "batch norm": BATCH_NORM}
 
 
 def make(name, n_classes=K, dtype="float64", **changes):
-    """A model whose images differ visibly from class to class and from z to z, and whose ŷ is not one and the same."""
+    """A model whose images differ visibly between classes and between z, and whose ŷ differs between examples."""
     model = make_model(name, n_classes, dtype, n_pixels=SIDE**2, units=32, **changes)
     for key, p in model.parameters.items():
         if key.startswith("q_y_") and "/W" in key:
@@ -54,7 +54,7 @@ def as_bytes(logits):
 
 
 class Expected:
-    """Grids by the oracle, one row and one class at a time."""
+    """Grids from the oracle, one row and one class at a time."""
 
     def __init__(self, model, x):
         self.oracle, self.x = Oracle(model), x
@@ -151,7 +151,7 @@ def test_batch_norm_takes_its_running_averages_and_leaves_them(name):
         assert (fresh[key] != moved[key]).any()
     for key, pair in running_averages(model).items():
         np.testing.assert_array_equal(pair, before[key])
-    alone = image_grids(model, x[:1], n_images=1)  # a row does not feel the others
+    alone = image_grids(model, x[:1], n_images=1)  # a row does not depend on the others
     np.testing.assert_array_equal(alone["samples"], moved["samples"])
     assert model.training
 

@@ -102,7 +102,7 @@ def test_the_least_over_all_ancestors_counts_and_not_another_group(tmp_path):
         "sys/fs/cgroup/a/b/below/memory.max": 100,
     }  # fmt: skip
     root = version_2(tmp_path, "/a/b", files)
-    assert (available_cores(root), available_bytes(root)) == (7, 1 * GB)  # the second by what others of a have taken
+    assert (available_cores(root), available_bytes(root)) == (7, 1 * GB)  # others in a use 19 of its 20 GB
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_memory_of_version_1(tmp_path, files, free):
 
 
 def test_both_versions_beside_each_other(tmp_path):
-    """systemd's hybrid: version 2 without controllers, and a hierarchy of version 1 for each of them."""
+    """systemd's hybrid: version 2 without controllers, and a hierarchy of version 1 for each controller."""
     mounts = [
         V1.format(top="/", where="/sys/fs/cgroup/systemd", controllers="name=systemd"),
         V2.format(top="/", where="/sys/fs/cgroup/unified"),
@@ -173,9 +173,9 @@ def test_both_versions_beside_each_other(tmp_path):
 @pytest.mark.parametrize(
     ("own", "top"),
     [
-        ("/", "/"),  # a container with a namespace of its own
-        ("/docker/1f", "/docker/1f"),  # one without, which sees its own part of the hierarchy
-        ("/../../other", "/"),  # one that was moved out of what is mounted
+        ("/", "/"),  # a container with its own namespace
+        ("/docker/1f", "/docker/1f"),  # a container without one: it sees its own part of the hierarchy
+        ("/../../other", "/"),  # a container that was moved out of the mounted part
         ("/docker/1f", "/docker/2e"),
     ],
 )

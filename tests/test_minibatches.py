@@ -1,4 +1,4 @@
-"""The streams of a seed, the order of examples, and minibatches: a step's are the same whenever they are asked for."""
+"""The streams of a seed, the order of examples, and minibatches: a step's minibatch is the same at every request."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The networks and f(y) of ADGM and M2 against the oracle, initial weights, batch norm and prediction."""
+"""The networks and f(y) of ADGM and M2 compared with the oracle; initial weights, batch norm and prediction."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_bound_of_every_class(name, n_classes, variant):
 
 @BOTH
 def test_clipping_changes_the_bound(name):
-    """So that the variant above would notice a clip that is left out."""
+    """So the variant above would notice a missing clip."""
     x = make_pixels()
     free, _, _, _ = bound_and_oracle(make_model(name, 3), x)
     clipped, _, _, _ = bound_and_oracle(make_model(name, 3, **VARIANTS["clipped"]), x)
@@ -135,7 +135,7 @@ def test_narrow_dtypes_stay_near_the_oracle_and_give_wide_bounds(name, dtype, rt
     np.testing.assert_allclose(model.bk.to_numpy(got).transpose(0, 2, 1), expected, rtol=rtol)
 
 
-# Identity 1: what does not depend on the class is computed once an example
+# Identity 1: parts that do not depend on the class are computed once per example
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_parameters_are_named_and_shaped_as_documented():
 
 
 class Renamed(MODELS["m2"]):
-    """M2 with networks whose names say nothing of what they are for, or say something else."""
+    """M2 with networks whose names do not tell their purpose, or tell a wrong one."""
 
     def _network(self, name, *arguments, **inputs):
         return super()._network({"q_y_x": "classifier", "q_z_xy": "p_encoder", "p_x_yz": "q_y_decoder"}[name],

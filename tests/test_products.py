@@ -15,14 +15,14 @@ SMALL, LARGE = MatrixProduct(2, 3, 4), MatrixProduct(20, 30, 40)
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that `clock.seconds` alone moves."""
+    """A clock that only `clock.seconds` moves."""
     clock = types.SimpleNamespace(seconds=0.0)
     monkeypatch.setattr(time, "perf_counter", lambda: clock.seconds)
     return clock
 
 
 def takes(clock, *seconds):
-    """A call that takes the seconds in turn, over and over."""
+    """A call that takes each of these seconds in turn, again and again."""
     calls = iter(range(10**6))
 
     def call():

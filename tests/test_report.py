@@ -105,7 +105,7 @@ def test_the_page_holds_our_speedup_against_the_published_one(report):
 
 
 def cells_of(table):
-    """The cells of a Markdown table, by row, its headers first."""
+    """The cells of a Markdown table, row by row, headers first."""
     rows = [line for line in table.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in row.split("|")[1:-1]] for row in [rows[0], *rows[2:]]]
 
@@ -220,7 +220,7 @@ def test_every_figure_has_its_labels_and_is_not_blank(report, name):
     blue = np.abs(pixels[..., :3] - np.array([0x00, 0x72, 0xB2]) / 255).max(axis=2) < 0.02
     light_blue = np.abs(pixels[..., :3] - np.array([0x56, 0xB4, 0xE9]) / 255).max(axis=2) < 0.02
     without_sums = ("gradient_variance", "gradient_price", "gradient_temperature")
-    if name in ("chunk_sizes", *without_sums):  # K has the colours, or nothing is exact
+    if name in ("chunk_sizes", *without_sums):  # colours stand for K, or nothing is exact
         assert (np.ptp(pixels[..., :3], axis=2) > 0.2).sum() > 200
     else:
         assert blue.sum() > 200
@@ -228,7 +228,7 @@ def test_every_figure_has_its_labels_and_is_not_blank(report, name):
 
 
 def test_the_same_data_give_the_same_files_whatever_the_readers_own_matplotlib_settings(tmp_path, report):
-    """All as SVG; as PNG one of each shape, and one of pictures."""
+    """All figures as SVG; as PNG, one of each shape and one with pictures."""
     settings = {"lines.linewidth": 9, "axes.facecolor": "red", "savefig.bbox": "tight"}
     drawn = ("pareto", "steps_per_second", "peers", "accuracy_curves", "gallery")
     with matplotlib.rc_context(settings), png_of(*drawn):
@@ -267,7 +267,7 @@ def test_several_runs_stand_side_by_side(tmp_path):
 
 
 def later(records, **changes):
-    """The records as those of another run, a month later."""
+    """The same records as another run, a month later."""
     moved = [{**r, "recorded_at": r["recorded_at"].replace("01-02", "02-03"), "run_id": "later"} for r in records]
     return [{**r, **changes} for r in moved]
 

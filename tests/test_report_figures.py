@@ -1,4 +1,4 @@
-"""The figures: what is drawn, what is told, and that nothing is cut off or warned of."""
+"""The figures: their points and words, and that nothing is cut off and no warning appears."""
 
 from itertools import pairwise
 
@@ -34,7 +34,7 @@ OTHER = [{**record, "run_id": "other"} for record in make_run(models=["adgm"], k
 
 
 def draw_all(names, records):
-    """The figures of these records by their names, None for what there is nothing to draw of."""
+    """Name → figure of these records, or None without anything to draw."""
     frame = make_frame(records)
     series = frame.loc[frame["group"] != "training", "series"]
     curves, look = make_curves(records, frame), make_look(frame["estimator"].dropna(), series)
@@ -47,7 +47,7 @@ def draw(name, records):
 
 
 def lines_in(axes):
-    """The data of the lines drawn, by colour; of several of one colour the last."""
+    """Colour → data of the drawn line; of several lines with one colour, the last."""
     return {
         line.get_color(): line.get_xydata() for line in axes.lines if line.get_marker() not in ("None", "_", "|", "x")
     }
@@ -55,7 +55,7 @@ def lines_in(axes):
 
 def test_nothing_in_a_figure_lies_outside_it():
     trained = training_records((10, 100), seeds=(0, 1))
-    # image_grids are of files that these records have not
+    # image_grids need files that these records lack
     for name, plot in draw_all(set(FIGURES) - {"image_grids"}, [*RUN, *OTHER, *trained]).items():
         plot.figure.canvas.draw()
         width, height = plot.figure.get_size_inches() * plot.figure.dpi
@@ -84,7 +84,7 @@ UPRIGHT = [n for n, f in FIGURES.items() if isinstance(f, Figure) and not isinst
 
 @pytest.mark.parametrize("name", UPRIGHT)
 def test_the_points_are_what_is_drawn_and_moved_markers_are_not_joined(name):
-    """A line through markers that stand beside their K would show an order that the numbers have not."""
+    """A line through markers beside their K would show an order that the numbers do not have."""
     plot = draw(name, [*RUN, *TRAINED])
     drawn = [line for ax in plot.figure.axes for line in ax.lines if line.get_marker() not in ("None", "_", "|", "x")]
     heights = np.concatenate([line.get_ydata() for line in drawn]).astype(float)
@@ -108,7 +108,7 @@ def test_accuracies_side_by_side_have_their_measured_k_in_the_csv_and_no_line():
 
 
 def test_a_figure_is_its_declaration():
-    """Its files, its place, its question and whether it can be missed follow from it."""
+    """The declaration determines the files, the place, the question, and whether the figure can be missed."""
     rows = [{"K": 10, "seconds": 2.0}, {"K": 100, "seconds": 20.0}]
     figure = Figure(
         5, "mine", "fast", "step", "My figure", rows=lambda frame, curves: frame,
@@ -289,7 +289,7 @@ def test_the_share_of_the_peak_is_drawn_from_0_to_1_with_its_interval():
 
 
 def points_of(axes, label):
-    """(x, low end, high end) of the points beside each tick label that follows a heading, by heading and label."""
+    """(heading, tick label) → (x, low end, high end) of the points beside the label."""
     found, heading = {}, ""
     labels = [tick.get_text() for tick in axes.get_yticklabels()]
     bars = [
@@ -397,7 +397,7 @@ ODD = {
 
 @pytest.mark.parametrize(("records", "drawn"), ODD.values(), ids=ODD)
 def test_odd_records_are_drawn_without_a_warning(records, drawn):
-    """What there is nothing to draw of has no figure; a warning is an error in all tests."""
+    """Without anything to draw there is no figure; a warning is an error in all tests."""
     plots = draw_all(FIGURES, records)
     assert {name for name, plot in plots.items() if plot} == set(drawn.split())
     for plot in filter(None, plots.values()):

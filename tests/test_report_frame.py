@@ -72,7 +72,7 @@ def test_settings_that_differ_name_the_series_and_the_run_joins_them_where_there
         "preset blog, batch 200",
         "preset default, batch 200",
     ]
-    # Both runs began at once on one machine, so that their ids tell them apart, in their order.
+    # Both runs began at once on one machine, so only their ids tell them apart, in their order.
     label = "Example Xample, 2026-01-02 03:04"
     assert two["run"].tolist() == [f"{label} (a)"] * 3 + [f"{label} (b)"] * 3
     assert two["series"][0] == f"{label} (a) · preset default, batch 100"
@@ -96,7 +96,7 @@ def test_runs_stand_in_the_order_of_their_start_under_the_name_of_their_device()
 
 
 def runs_at(*counts, **changes):
-    """A run for each of the class counts' tuples, a day after the other; the changes are those of the second."""
+    """A run for each tuple of class counts, one day apart. The changes apply to the second run."""
     return [
         make_record("step", n_classes=k, run_id=f"r{i}", recorded_at=f"2026-01-0{i + 2}T00:00:00Z", **own)
         for i, ks in enumerate(counts)
@@ -163,7 +163,7 @@ def test_runs_that_repeat_each_other_stand_side_by_side(second, joint):
     ids=["backend", "dtype"],
 )
 def test_sessions_of_two_backends_or_dtypes_are_read_as_one_with_a_series_each(changes, series):
-    """Their cases have the same names, and are other measurements."""
+    """Their cases have the same names but are different measurements."""
     frame = make_frame(runs_at((10, 20), (10, 20), **changes))
     assert frame["joint_run"].nunique() == 1
     assert sorted(frame["series"].unique()) == series
@@ -179,7 +179,7 @@ def test_old_short_runs_are_training_runs():
 
 
 def test_runs_that_end_by_the_clock_on_two_machines_are_two_tasks():
-    """An old record does not say its seconds. It may be of a run like the others, on the same machine."""
+    """An old record does not state its seconds. It may belong to a run like the others, on the same machine."""
     run = {"labelled_per_class": 10, "validation_accuracy": 0.5}
     records = [
         make_record("training", run_id=run_id, case=str(budget), machine_cpu=run_id, budget_seconds=budget, **run)
@@ -262,7 +262,7 @@ def test_the_glance_table_holds_every_figure():
             for name in ESTIMATORS:
                 assert row[name, "step_seconds"] == pytest.approx(step_seconds(model, name, k))
                 assert row[name, "examples_per_second"] == pytest.approx(100 / step_seconds(model, name, k))
-            for name in ("marginalize", "gumbel-softmax", "straight-through"):  # of the step, not of the bound
+            for name in ("marginalize", "gumbel-softmax", "straight-through"):  # the step, not the bound
                 times = true_speedup(name, k)
                 found = [row[name, f"speedup{end}"] for end in ("", "_low", "_high")]
                 assert found == pytest.approx([times, 0.93 * times, 1.08 * times])

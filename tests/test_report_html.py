@@ -1,4 +1,4 @@
-"""The report as one HTML page: what stands in it, and that nothing in the records can change what it is."""
+"""The report as one HTML page: its content, and that no text in the records can change its structure."""
 
 import csv
 import io
@@ -42,7 +42,7 @@ EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&|`*_[a
 
 
 class Page(HTMLParser):
-    """The elements of a page in their order, with their attributes and the text in them; its tags must be closed."""
+    """The elements of a page in their order, with attributes and text. All tags must be closed."""
 
     def __init__(self, source):
         super().__init__(convert_charrefs=True)
@@ -260,7 +260,7 @@ def test_headers_are_buttons_and_counts_are_told(page):
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
-    """The page of a report whose records have markup wherever they may have text."""
+    """The page of a report whose records have markup in every text."""
     texts = {"estimator": f"gumbel{EVIL}", "machine_cpu": EVIL, "reason": EVIL, "preset": EVIL, "case": EVIL}
     names = ("estimator", "machine_cpu", "preset")
     records = [
@@ -315,7 +315,7 @@ def test_latex_escapes_what_it_would_take_for_a_command():
     )
 
 
-# Every kind of block but a figure, which the reports above have; what a writer takes for markup stands in it as text.
+# Every kind of block except a figure, which the reports above have. The texts contain characters of every markup.
 EVERY = [
     Heading("On | x"),
     Paragraph(["A ", Code("b"), " of <c> * d: ", Link("records.csv"), ", ", Code("`e`")]),
@@ -453,7 +453,7 @@ def test_the_answer_is_of_the_largest_k_with_its_conditions():
 
 
 def test_every_figure_of_the_answer_stands_in_the_one_glance_table():
-    """The one source: what the box says of speed, memory and accuracy is what the table has, to the last digit."""
+    """There is one source: the box and the table have the same speed, memory and accuracy, to the last digit."""
     lines = {line for table in glance_tables(make_frame(RUN)) for row in table.rows for cell in row for line in cell}
     (sentence,) = told(RUN)
     figures = re.findall(r"[\d.]+ × \[[\d.]+, [\d.]+\]|[\d.]+ MiB|[\d.]+ %", sentence)
@@ -502,7 +502,7 @@ def test_the_answer_names_another_k_for_memory_and_accuracy():
 
 
 def test_the_memory_is_that_of_the_sum_whose_time_is_told():
-    """Not of the other one, which takes less."""
+    """Not the memory of the other sum, which takes less."""
     slow = make_record("speedup", 9, estimator="gumbel-softmax", **speedup_figures("step", 9.0, "marginalize"))
     (sentence,) = told([slow, *memories(10, "marginalize", "gumbel-softmax")])
     assert "marginalize takes 9.00 × [8.37, 9.72] the time and 1.64 × the memory (50.0 MiB against 30.5" in sentence
@@ -511,7 +511,7 @@ def test_the_memory_is_that_of_the_sum_whose_time_is_told():
 
 
 def test_the_answer_is_of_one_preset():
-    """Of the other preset neither the memory nor the accuracy nor the training runs are told."""
+    """The answer names no memory, accuracy or training run of the other preset."""
     small = {"preset": "small"}
     others = [*memories(10, "marginalize-streamed", "gumbel-softmax", **small), *accuracies(10, GOOD, **small)]
     trained = training_records((10,), seeds=(0, 1))
@@ -535,7 +535,7 @@ def test_the_answer_tells_what_the_labels_alone_came_to():
     ("k", "alone", "least"),
     [
         (10, 0.8, 0.4),
-        (10, 0.3, 0.2),  # half of it would be less than twice what guessing gives
+        (10, 0.3, 0.2),  # half of it would be less than twice guessing
         (1000, 0.6, 0.3),
         (10, float("nan"), 0.55),
         (10, 0.19, 0.55),  # labels alone have not learnt anything either
@@ -601,7 +601,7 @@ def test_no_notice_of_what_was_not_measured():
 
 
 def test_the_answer_has_no_accuracy_of_another_machine():
-    """Of two machines the first is told; the second alone has trained."""
+    """The answer is about the first of two machines; only the second has trained."""
     other = {"run_id": "20260202T030405-fedcba", "machine_cpu": "Another CPU"}
     trained = accuracies(10, GOOD, **other)
     (sentence,) = told([pair(10), make_record("step", 1, step_seconds=1.0, **other), *trained])
@@ -621,7 +621,7 @@ def test_the_answer_from_the_bound_alone_or_from_medians_says_so():
 
 
 def test_of_pairs_with_two_baselines_none_is_told():
-    """Nobody knows whose time it is; the medians know."""
+    """It is unknown which baseline a pair belongs to; the medians are unambiguous."""
     pairs = [
         make_record("speedup", estimator="gumbel-softmax", **speedup_figures("step", times, baseline))
         for times, baseline in ((3.0, "marginalize"), (2.0, "marginalize-streamed"))

@@ -1,4 +1,4 @@
-"""Reading benchmark files: what is taken, what is told, and what is refused by name."""
+"""Reading benchmark files: the records that are used, the notices, and the files that are refused by name."""
 
 import json
 import os
@@ -114,7 +114,7 @@ def test_any_other_bad_line_is_left_out_and_a_notice_names_file_and_line(tmp_pat
     [
         (BEGIN + json.dumps(OURS[1]), OURS[1:2]),  # a torn line, and the next record appended to it
         (BEGIN + BEGIN + json.dumps(OURS[1]) + BEGIN, OURS[1:2]),
-        (json.dumps(OURS[1]) + json.dumps(OURS[2]), OURS[1:3]),  # whole records that lost the line's end between them
+        (json.dumps(OURS[1]) + json.dumps(OURS[2]), OURS[1:3]),  # whole records without an end of line between them
         (json.dumps(OURS[1]) + "  " + BEGIN, OURS[1:2]),
         (BEGIN + json.dumps({**OURS[1], "reason": BEGIN}), [{**OURS[1], "reason": BEGIN}]),
     ],
@@ -285,7 +285,7 @@ def test_a_training_run_carries_the_path_of_the_images_in_its_own_folder(tmp_pat
     read = {r["case"]: r for r in read_files([store]).records}
     assert read[STORE[0]["case"]] == {**STORE[0], IMAGES: str(images)}
     assert read[STORE[1]["case"]] == STORE[1]
-    # Records of many runs in one file do not know whose the images are that lie beside it.
+    # If one file has records of many runs, the images beside it may belong to any of them.
     images.rename(tmp_path / "images.npz")
     assert read_files([write_lines(tmp_path / "all.jsonl", STORE[:1])]).records == (STORE[0],)
 
@@ -301,7 +301,7 @@ def test_the_newest_run_is_that_recorded_last_in_all_its_files(tmp_path):
     reading = read_newest(tmp_path)
     assert {record["run_id"] for record in reading.records} == {"new"}
     assert len(reading.records) == len(RUN)
-    assert reading.notices == ()  # the cut-off line is another run's
+    assert reading.notices == ()  # the cut-off line belongs to another run
 
 
 def test_of_two_runs_at_once_the_one_written_to_last_is_the_newest(tmp_path):

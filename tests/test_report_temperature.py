@@ -1,4 +1,4 @@
-"""The figure of the temperature: which estimators have a line in it, and where its points are."""
+"""The figure of the temperature: the estimators with a line in it, and the places of its points."""
 
 import numpy as np
 from records_fixture import gradient_records
@@ -12,7 +12,7 @@ TAUS = (0.1, 0.5, 1.0, 2.0)
 
 
 def records(taus=TAUS, ks=(10, 100), name="gumbel-softmax"):
-    """Those of one estimator at some temperatures; variance 9/τ², squared bias 0.04 τ², none at the lowest."""
+    """Records of one estimator at some temperatures: variance 9/τ², squared bias 0.04 τ², no bias at the lowest."""
     found = []
     for tau in taus:
         spelled = name if tau == 1 else f"{name}(tau={tau})"
@@ -46,7 +46,7 @@ def drawn_lines(axes):
 def test_points_are_bias_and_deviation_by_temperature():
     plot = draw(records())
     above, _, below, _ = plot.figure.axes
-    unseen, *lines = sorted(drawn_lines(above), key=len)[1:]  # two for each K, and no line from the one to the other
+    unseen, *lines = sorted(drawn_lines(above), key=len)[1:]  # two for each K, and no line between them
     np.testing.assert_array_equal(unseen, [(0.1, 0.0)])
     assert len(lines) == 2
     for line in lines:

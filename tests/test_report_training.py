@@ -1,4 +1,4 @@
-"""Training runs in a report: what tells them apart, their curves and their front, the tables and the page."""
+"""Training runs in a report: the fields that tell them apart, their curves and front, the tables and the page."""
 
 import math
 import re
@@ -37,7 +37,7 @@ SWEEP = training_records((10, 100))
 
 
 def draw_all(names, records):
-    """The figures of these records by their names, None for what there is nothing to draw of."""
+    """Name → figure of these records, or None without anything to draw."""
     frame = make_frame(records)
     curves, look = make_curves(records, frame), make_look(frame["estimator"].dropna(), frame["series"])
     with figure_settings():
@@ -49,7 +49,7 @@ def draw(name, records):
 
 
 def curve_in(axes, colour):
-    """The means drawn in a colour: its line with markers."""
+    """The means drawn in this colour: the line with markers."""
     (line,) = [ln for ln in axes.lines if ln.get_color() == colour and ln.get_marker() not in ("None", "x", "_", "|")]
     return line.get_xydata()
 
@@ -58,7 +58,7 @@ def others_in(axes, colour, marker):
     return [ln.get_xydata() for ln in axes.lines if ln.get_color() == colour and ln.get_marker() == marker]
 
 
-# What tells runs apart
+# The fields that tell runs apart
 
 
 def tasks_of(*records):
@@ -103,7 +103,7 @@ def test_seeds_estimators_and_what_follows_from_k_are_no_task():
 def test_what_a_run_did_not_come_to_know_tells_nothing():
     early = training_record(seed=0, alpha=None, validation_accuracy=None, status="too-large")
     assert set(tasks_of(early, training_record(alpha=60.0))) == {HEAD}
-    older = training_record(seed=0)  # written before there was such a setting
+    older = training_record(seed=0)  # written before this setting existed
     assert set(tasks_of(older, training_record(shift=0))) == {HEAD}
 
 
@@ -184,7 +184,7 @@ def test_the_curves_are_means_with_bands_by_epoch_and_by_second():
     np.testing.assert_allclose(curve_in(by_epoch, BLUE), np.stack([4 * shares, np.mean(ends) * shares], axis=1))
     band = by_epoch.collections[0].get_paths()[0].get_extents()
     np.testing.assert_allclose([band.x1, band.y1], [4, max(ends)])
-    # Seeds of 100, 200 and 300 s: the mean ends at 100 s, where the others are a half and a third of their way.
+    # Seeds of 100, 200 and 300 s: the mean ends at 100 s, where the other two are at a half and at a third.
     mean = curve_in(by_second, BLUE)
     np.testing.assert_allclose(mean[-1], [100, (ends[0] + ends[1] / 2 + ends[2] / 3) / 3])
     assert sorted(line[-1, 0] for line in others_in(by_second, BLUE, "None")) == [200, 300]
@@ -277,7 +277,7 @@ def section_of(records):
 
 
 def rows_of(section, title):
-    """The cells of the table under a title, its headers first."""
+    """The cells of the table under a title, headers first."""
     table = section.split(f"### {title}\n")[1].split("###")[0]
     lines = [line for line in table.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in [lines[0], *lines[2:]]]
@@ -308,7 +308,7 @@ def test_one_seed_has_no_ends_and_no_test_part_no_column():
 
 
 def told_of(exact, sampler, name="gumbel-softmax"):
-    """What is said of these accuracies of the seeds."""
+    """The sentences about these accuracies of the seeds."""
     records = [
         training_record(estimator, seed=seed, validation_accuracy=accuracy)
         for estimator, accuracies in (("marginalize", exact), (name, sampler))

@@ -1,4 +1,4 @@
-"""The table of a record's fields: what gsbench writes passes, and what a field does not allow is named."""
+"""The table of a record's fields: gsbench's own records pass, and an error names a value that is not allowed."""
 
 import json
 import math

@@ -59,7 +59,7 @@ def test_a_case_may_have_other_networks_than_its_preset():
     assert (config.class_layers, config.norm) == (3, "batch")  # the preset's
     assert case.record_fields()["drop_x"] == 0.1
     assert case.record_fields()["log_var_limits"] == [-1.0, 2.0]
-    # As a fresh process reads it, and under another preset.
+    # Read as in a fresh process, and with another preset.
     assert Settings(**json.loads(json.dumps(dataclasses.asdict(case)))) == case
     other = dataclasses.replace(case, preset="small").make_config()
     assert (other.units, other.d_a, other.class_layers) == (32, 16, 2)

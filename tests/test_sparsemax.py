@@ -1,4 +1,4 @@
-"""Sparsemax: the distribution, its entropy and loss, and the sum over its support, in parts or at once."""
+"""Sparsemax: the distribution, its entropy and loss, and the sum over its support, in parts and at once."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def rows_of_logits(n_classes):
 
 
 def supports_to_enumerate(x):
-    """w by trying every support S: x on S less its threshold is positive, and x off S is not above it."""
+    """w by trying every support S: on S, x minus its threshold is positive; off S, x is at most the threshold."""
     classes = range(len(x))
     for size in range(1, len(x) + 1):
         for S in itertools.combinations(classes, size):
@@ -114,7 +114,7 @@ def test_entropy_of_points_with_zeros(n_classes, dtype):
     got = bk.to_numpy(bk.point_entropy(bk.parameter(w)))
     rtol = {"float32": 1e-5, "float64": 1e-12}[dtype]
     np.testing.assert_allclose(got, oracles.point_entropy(w), rtol=rtol, atol=rtol)
-    assert got[13] == 0  # of one class
+    assert got[13] == 0  # the entropy of one class
 
 
 def test_gradient_of_sparsemax_s_entropy_by_finite_differences():
@@ -134,7 +134,7 @@ def test_gradient_of_sparsemax_s_entropy_by_finite_differences():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("n_classes", [2, 7, 1000])
 def test_sparsemax_loss_and_its_gradient(n_classes, dtype):
-    """Its gradient by the logits is w − e_y."""
+    """The gradient with respect to the logits is w − e_y."""
     bk, values = backend(dtype), rows_of_logits(n_classes)
     y = np.arange(len(values)) % min(n_classes, 5)
     logits = bk.parameter(values[None])
@@ -233,7 +233,7 @@ def test_bound_and_its_gradient(model_name, n_mc):
 @pytest.mark.parametrize("n_mc", [1, 3])
 @BOTH
 def test_parts_give_what_the_sum_over_all_classes_gives(model_name, n_mc, rows_at_once, monkeypatch):
-    """Also where the entries of one example and draw are split over parts."""
+    """Also if the entries of one example and draw are split over parts."""
     model = sparse_model(model_name)
     expected = bound_and_gradients(model, SparsemaxOverClasses(), n_mc)
     monkeypatch.setattr(model.bk, "chunk_bytes", rows_at_once * (model.floats_per_row + model.floats_gathered) * 8)
@@ -274,7 +274,7 @@ def test_full_support_is_the_sum_over_all_classes(model_name):
 
 @BOTH
 def test_few_classes_and_many(model_name):
-    """A single example, of few classes and of many, in narrow dtypes too: as the sum over all classes."""
+    """One example with few or many classes, also in narrow dtypes, equals the sum over all classes."""
     for n_classes, dtype, rtol in (
         (2, "float64", 1e-10),
         (200, "float64", 1e-10),
@@ -302,7 +302,7 @@ def test_reference_is_the_sum_over_all_classes_of_its_own_w():
 
 @BOTH
 def test_the_whole_training_loss_and_its_gradient(model_name):
-    """Where the labelled half's gradients come to the same parameters: −(L − α·loss) − U, the labelled half's noise
+    """Here the labelled half adds gradients to the same parameters: −(L − α·loss) − U, with the labelled half's noise
     first.
     """
     model, x, y = sparse_model(model_name, 5), make_pixels(), np.array([0, 4, 4, 2])
@@ -381,7 +381,7 @@ def test_f_at_single_draws_and_examples(model_name):
 
 @pytest.mark.parametrize(("spelled", "accuracy"), [("sparsemax", 1.0), ("marginalize", 0.0), (None, 0.0)])
 def test_accuracy_is_that_of_its_own_distribution(spelled, accuracy, monkeypatch):
-    """Three draws of a: two for class 0 by 1, and one for class 1 by 5. Sparsemax counts heads."""
+    """Two draws of a prefer class 0 by 1, one prefers class 1 by 5. In sparsemax the majority wins."""
     model = make_model("m2", 2)
     logits = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 5.0]])[:, None]
     monkeypatch.setattr(model, "class_logits", lambda x, noise: np.repeat(logits, len(x), axis=1))

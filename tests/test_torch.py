@@ -161,7 +161,7 @@ def test_a_run_resumes_from_the_state_of_the_other_backend():
 
 
 class Float32Draws:
-    """A generator whose normal and uniform draws are float32's in every dtype. NumPy's float64 draws are other ones."""
+    """A generator with float32's normal and uniform draws in every dtype, because NumPy's float64 draws differ."""
 
     def __init__(self, seed):
         self._rng = np.random.default_rng(seed)
@@ -177,7 +177,7 @@ class Float32Draws:
 
 
 def bound_and_gradients(dtype, n_classes, estimator="marginalize-streamed"):
-    """Of one model with default initial weights, at the same parameters and noise in every dtype."""
+    """One model with default initial weights, with the same parameters and noise in every dtype."""
     sizes = {"n_pixels": 200, "units": 100, "d_a": 20, "d_z": 20}
     model = make_model("adgm", n_classes, dtype, backend_name="torch", **sizes)
     rng = np.random.default_rng(4)
@@ -325,7 +325,7 @@ else:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
 @pytest.mark.parametrize("n_classes", [100, 500])
 def test_the_metered_peak_is_within_a_tenth_of_the_growth_of_a_fresh_process(n_classes):
-    # glibc raises its threshold as arrays are freed, and then has them on its heap, with gaps of half their size.
+    # When arrays are freed, glibc raises its threshold. Then it puts arrays on its heap, with gaps of half their size.
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "OMP_NUM_THREADS": "1"}
     found = {}
     for how in ("meter", "process"):

@@ -1,4 +1,4 @@
-"""What users write: the one parser of each kind of value takes what is meant, and nothing else."""
+"""Values that users write: each kind of value has one parser, which accepts the meant value and nothing else."""
 
 import pickle
 
@@ -9,7 +9,7 @@ from gsbench import values
 from gsbench.values import LARGEST, Range, SettingError, whole
 
 FAR = "9" * 400
-# Python's own int and float take all but the last of these.
+# Python's own int and float accept all of these except the last.
 SLIPS = ["1_0", "１０", "٣", "\u2003" + "5"]
 NO_NUMBERS = ["", " ", "five", "0x10", "1,", "--1", "+-1", "1e", "nan", "inf", "-Infinity", "1 0", "5\n"]
 NO_NUMBERS += ["\0", "1\udcff"]
@@ -146,7 +146,7 @@ def test_parts_of_a_list(text, found):
 
 
 def test_a_long_list_takes_no_long_time():
-    assert len(values.parts("a(," * 100_000)) == 1  # all within parentheses: as a regular expression, some minutes
+    assert len(values.parts("a(," * 100_000)) == 1  # a regular expression would take minutes
 
 
 def test_a_list_of_integers_is_sorted_and_has_each_once():
@@ -213,7 +213,7 @@ def test_a_long_value_is_cut_in_messages():
 
 def test_settings_are_spelled_as_the_user_did():
     error = SettingError("{n_classes} and {seed} must be >= 2", ", got '{seed}'")
-    assert str(error) == "n_classes and seed must be >= 2, got '{seed}'"  # what the user wrote is as it was
+    assert str(error) == "n_classes and seed must be >= 2, got '{seed}'"  # the user's text is unchanged
     assert error.told(lambda name: f"--{name}") == "--n_classes and --seed must be >= 2, got '{seed}'"
     assert error.fields == ["n_classes", "seed"]
     assert str(pickle.loads(pickle.dumps(error))) == str(error)  # from the worker of a sweep
