@@ -58,7 +58,7 @@ def members(protocol: type) -> list[str]:
     return [key for key in {**vars(protocol), **protocol.__annotations__} if not key.startswith("_")]
 
 
-def test_a_backend_has_all_that_the_protocol_asks_for_and_inherits_none_of_its_empty_methods(name, bk):
+def test_a_backend_has_all_members_of_the_protocol_and_inherits_no_empty_method(name, bk):
     source = BACKENDS[name]
     assert type(bk) is getattr(importlib.import_module(source.module), source.class_name)
     for made, protocol in ((bk, Backend), (bk.adam({"p": bk.parameter([1.0])}, 0.1), Optimizer)):
@@ -99,7 +99,7 @@ def test_values_come_and_go(bk):
     np.testing.assert_allclose(bk.to_numpy(p), -values + 0.25 * (1 + values))
 
 
-def test_a_generator_neither_takes_from_another_nor_reseeds_it(name):
+def test_a_generator_does_not_change_another(name):
     bk = load_backend(name, dtype="float32")
     alone = bk.to_numpy(bk.normal(bk.generator(3), (32,)))
     rng, other = bk.generator(3), bk.generator(4)
@@ -249,7 +249,7 @@ def test_batch_norm_of_one_row_is_its_shift_and_has_no_variance(bk):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_log_softmax_is_normalised_whatever_all_logits_share(name, dtype):
+def test_log_softmax_is_normalised_with_a_large_constant_in_all_logits(name, dtype):
     bk = load_backend(name, dtype=dtype)
     values = np.array([[0.0, 1.0, 2.5], [8192, 8184, 8192], [-8192, -8192, -8192]])
     q = np.exp(bk.to_numpy(bk.log_softmax(bk.parameter(values))).astype(np.float64))
@@ -345,7 +345,7 @@ def test_take_groups_of_a_group_that_is_split_adds_up_over_the_parts(bk):
 # Gradients
 
 
-def test_weighted_sum_has_the_gradients_that_it_was_given_for_a_mean_and_refuses_other_losses(bk):
+def test_weighted_sum_has_the_given_gradients_for_a_mean_and_refuses_other_losses(bk):
     f = np.arange(6.0).reshape(2, 3)
 
     def result():
@@ -362,7 +362,7 @@ def test_weighted_sum_has_the_gradients_that_it_was_given_for_a_mean_and_refuses
         bk.backward(bk.sum(total * bk.array([1.0, 2.0])))
 
 
-def test_gradients_by_leaves_leave_the_originals_alone(bk):
+def test_gradients_of_leaves_do_not_change_the_originals(bk):
     x, unused = bk.parameter([1.0, 2.0]), bk.parameter([3.0])
     leaves = {"x": bk.leaf(x), "unused": bk.leaf(unused)}
     found = bk.gradients(leaves["x"] * leaves["x"], bk.array([1.0, 10.0]), leaves)
@@ -391,7 +391,7 @@ def test_stop_gradient_no_gradient_and_backward_accumulation(bk):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_gradients_by_variables_are_backward_s_and_leave_the_parameters_own_alone(name, dtype):
+def test_gradients_by_equals_backward_and_does_not_change_the_parameters_gradients(name, dtype):
     """With respect to parameters, a variable computed from them, and one on which the loss does not depend."""
     bk, values = load_backend(name, dtype=dtype), RNG.standard_normal((2, 4)).astype(dtype)
     x, weights, unused = bk.parameter(values), bk.parameter(W), bk.parameter([1.0, 2.0])
@@ -408,7 +408,7 @@ def test_gradients_by_variables_are_backward_s_and_leave_the_parameters_own_alon
 
 
 @pytest.mark.parametrize("estimator", ["gumbel-rao", "marginalize-streamed", "sparsemax"])
-def test_gradients_by_the_parameters_of_a_model_are_backward_s(name, estimator):
+def test_gradients_by_equals_backward_for_the_parameters_of_a_model(name, estimator):
     """Through the streamed sum too, which takes gradients while it is formed."""
     model = make_model("adgm", 5, backend_name=name)
     bk, parameters = model.bk, list(model.parameters.values())
@@ -428,7 +428,7 @@ def test_gradients_by_the_parameters_of_a_model_are_backward_s(name, estimator):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_adam_is_that_of_the_paper(name, dtype):
+def test_adam_is_the_papers_algorithm(name, dtype):
     """Algorithm 1 of Kingma and Ba 2015, over 20 steps. Half-way, another optimiser resumes from the state."""
     bk = load_backend(name, dtype=dtype)
     p, idle = bk.parameter(RNG.standard_normal((3, 4))), bk.parameter([1.0])

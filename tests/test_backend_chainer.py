@@ -170,7 +170,7 @@ def test_without_cupy():
 
 # Devices
 
-def test_a_card_number_that_is_not_there(monkeypatch):
+def test_a_card_number_that_does_not_exist(monkeypatch):
     runtime = types.SimpleNamespace(getDeviceCount=lambda: 2)
     cupy = types.SimpleNamespace(cuda=types.SimpleNamespace(runtime=runtime))
     monkeypatch.setattr(chainer_backend, "cuda_problem", lambda: None)
@@ -214,7 +214,7 @@ def test_hard_point_of_float16_has_its_gradient_in_log_q_s_own_dtype():
     np.testing.assert_allclose(g, [[2 / 3, -1 / 3, -1 / 3], [0, 0, 0]], rtol=1e-6, atol=1e-7)
 
 
-def test_gradients_by_float16_variables_that_float16_would_lose():
+def test_gradients_that_float16_would_lose_with_respect_to_float16_variables():
     """2e-8 is 0 in float16, but not if it is scaled. The returned gradient is not scaled."""
     bk = backend("float16")
     x = bk.parameter([1.0])

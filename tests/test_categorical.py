@@ -47,7 +47,7 @@ def device_like(dtype: str):
 @pytest.mark.parametrize("make", [backend, device_like])
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("e", [0.0, 2.0**-53, 1e-12, 1.0, -np.log(2.0**-53)])
-def test_gumbel_noise_of_what_a_generator_gives_at_its_ends(e, dtype, make):
+def test_gumbel_noise_at_the_ends_of_a_generators_range(e, dtype, make):
     """u = exp(−E): E = 0 is u = 1, and E = −log 2⁻⁵³ the smallest u > 0 that float64 generators give."""
     g = gumbel(make(dtype), StubGenerator(e), (3, 4))
     assert g.shape == (3, 4)
@@ -63,7 +63,7 @@ def test_a_device_draws_the_same_noise_from_the_same_generator():
     )
 
 
-def test_noise_is_fine_where_rare_classes_are_drawn():
+def test_noise_has_a_fine_grid_near_0_where_rare_classes_are_drawn():
     """A class of probability q wins if its E is below q times the least E/q of the others. So P(E < e) must be right
     for all small e.
 
@@ -79,7 +79,7 @@ def test_noise_is_fine_where_rare_classes_are_drawn():
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
-def test_noise_of_a_narrower_dtype_is_that_of_float64_rounded(dtype):
+def test_noise_of_a_narrower_dtype_is_rounded_float64_noise(dtype):
     narrow, fine = backend(dtype), backend("float64")
     e = narrow.exponential(narrow.generator(3), (200, 1000))
     np.testing.assert_array_equal(e, fine.exponential(fine.generator(3), (200, 1000)).astype(np.float32))
@@ -186,7 +186,7 @@ def test_gumbel_softmax_given_its_noise(n_classes, tau):
 
 @pytest.mark.parametrize("tau", TAUS)
 @pytest.mark.parametrize("n_classes", [2, 7])
-def test_gradient_of_gumbel_softmax_given_its_noise_by_finite_differences(n_classes, tau):
+def test_gradient_of_gumbel_softmax_given_its_noise_equals_finite_differences(n_classes, tau):
     bk = backend()
     rng = np.random.default_rng(n_classes)
     values, c = rng.standard_normal((2, 3, n_classes))
@@ -339,7 +339,7 @@ def test_entropy(n_classes):
     np.testing.assert_allclose(got, stats.entropy(oracles.softmax(values), axis=-1), rtol=1e-12)
 
 
-def test_gradient_of_the_entropy_by_finite_differences():
+def test_gradient_of_the_entropy_equals_finite_differences():
     bk = backend()
     values = np.random.default_rng(0).standard_normal((2, 4))
     logits = bk.parameter(values)

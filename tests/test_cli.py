@@ -109,7 +109,7 @@ BASES = {"compare": ["compare", "a.jsonl", "b.jsonl"], "sweep": ["sweep", "--dry
 
 
 @pytest.mark.parametrize("name", ["train", "sweep", "report", "compare", "plan", "gallery", "doctor"])
-def test_every_option_refuses_what_it_does_not_take_and_is_named(tmp_path, monkeypatch, capsys, name):
+def test_every_option_refuses_bad_values_and_is_named(tmp_path, monkeypatch, capsys, name):
     monkeypatch.chdir(tmp_path)
     tried = 0
     for action in commands()[name]._actions:
@@ -130,7 +130,7 @@ def test_every_option_refuses_what_it_does_not_take_and_is_named(tmp_path, monke
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_does_not_fit_into_memory_is_an_error_and_no_traceback(probe, capsys):
+def test_a_request_larger_than_memory_is_an_error_without_traceback(probe, capsys):
     def run(given):
         raise MemoryError("Unable to allocate 7.28 TiB")
 
@@ -155,7 +155,7 @@ def commands():
     return subparsers(filled(make_parser()))
 
 
-def test_help_is_quick_and_imports_nothing_that_is_slow():
+def test_help_is_quick_and_imports_no_slow_module():
     slow = ("numpy", "pandas", "matplotlib", "scipy", "chainer", "pooch", "distributed", "torch", "shtab")
     code = (
         "import sys; from gsbench.cli import main\n"
@@ -195,7 +195,7 @@ def test_the_examples_can_be_read(line):
     assert callable(make_parser().parse_args(arguments).run)
 
 
-def test_names_of_commands_are_those_of_the_help():
+def test_names_of_commands_equal_those_in_the_help():
     assert set(NAMES) <= set(commands())
 
 
@@ -401,7 +401,7 @@ def test_a_disk_that_fails_is_one_line_that_names_the_file_and_old_files_stay(
 
 
 @pytest.mark.parametrize("name", WRITING)
-def test_a_folder_in_place_of_a_file_is_told_and_nothing_is_written(tmp_path, run_on, name):
+def test_a_folder_in_place_of_a_file_is_an_error_and_nothing_is_written(tmp_path, run_on, name):
     place = {"report": "x/report.html", "train": f"{KEY}/record.jsonl"}.get(name, WRITING[name][1])
     (tmp_path / "out" / place).mkdir(parents=True)
     code, _, err = run_on(name)

@@ -242,7 +242,7 @@ def test_a_step_with_both_terms_makes_the_classifier_steadier(data):
     assert after(adversarial=100.0, pseudo_labels=1.0, pseudo_threshold=0.0) < 0.5 * after()
 
 
-def test_distorted_images_come_with_a_batch_only_where_asked_for(data):
+def test_a_batch_has_distorted_images_only_on_request(data):
     trainer = make_trainer()
     bk = trainer.model.bk
     plain, with_them = (Batches(bk, *data, batch=8, binarize="none", distortion=d).at(3) for d in (0.0, 1.0))

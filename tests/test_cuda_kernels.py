@@ -42,7 +42,7 @@ def test_launch_size_is_a_block_a_row_and_a_power_of_two_of_threads(rows, width,
 
 
 @pytest.mark.parametrize("rows", [0, MOST_ROWS + 1])
-def test_launch_size_refuses_what_a_grid_cannot_have(rows):
+def test_launch_size_refuses_more_rows_than_a_grid_has(rows):
     with pytest.raises(ValueError, match=f"a kernel takes 1 to 2147483647 rows, got {rows}; take fewer draws"):
         launch_size(rows, 10)
 
@@ -69,7 +69,7 @@ def test_broadcast_run_finds_the_row_that_broadcasting_would(shape, run):
         np.testing.assert_array_equal([r // outer * inner + r % inner for r in range(24)], rows)
 
 
-def test_an_axis_of_length_one_does_not_part_a_run():
+def test_an_axis_of_length_one_does_not_split_a_run():
     assert broadcast_run((1, 1, 1, 4), (2, 1, 3, 4)) == (4, 24)
 
 
@@ -78,7 +78,7 @@ def test_source_refuses_other_dtypes():
         source("int32")
 
 
-def test_a_module_is_compiled_once_for_a_dtype(monkeypatch):
+def test_a_module_is_compiled_once_per_dtype(monkeypatch):
     class RawModule:
         made: ClassVar[list[str]] = []
 
@@ -276,7 +276,7 @@ def emulated_card(dtype, threads=None):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", CASES)
-def test_a_node_by_its_kernel_is_that_of_numpy(case, dtype):
+def test_a_node_with_its_kernel_equals_numpys(case, dtype):
     bk, expected = backend(dtype), expected_outcome(case, dtype)
     with emulated_card(dtype) as launched:
         got = outcome(bk, CASES[case][0], *operands(case, dtype))
@@ -289,7 +289,7 @@ def test_a_node_by_its_kernel_is_that_of_numpy(case, dtype):
 
 @pytest.mark.parametrize("threads", [1, 2, 8, 256])
 @pytest.mark.parametrize("case", [case for case, (_, shape, _) in CASES.items() if shape[-1] in (70, 140)])
-def test_the_sum_over_a_row_is_whole_whatever_the_threads(case, threads):
+def test_the_sum_over_a_row_is_complete_for_any_number_of_threads(case, threads):
     bk, expected = backend("float64"), expected_outcome(case, "float64")
     with emulated_card("float64", threads):
         check_outcome(outcome(bk, CASES[case][0], *operands(case, "float64")), expected, "float64")
@@ -408,7 +408,7 @@ def test_only_float64_computes_in_float64(dtype, monkeypatch):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", CASES)
-def test_a_node_on_a_card_is_that_of_numpy(case, dtype):
+def test_a_node_on_a_card_equals_numpys(case, dtype):
     if problem := chainer_backend.cuda_problem():
         pytest.skip(problem)
     got = outcome(load_backend("chainer", "cuda:0", dtype), CASES[case][0], *operands(case, dtype))

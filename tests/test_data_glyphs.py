@@ -36,7 +36,7 @@ def test_the_bytes_are_the_same_on_every_machine():
     assert (data.version, data.checksum) == ("1", "1593491010672957")
 
 
-def test_the_outlines_of_all_classes_are_those_of_the_fonts():
+def test_the_outlines_of_all_classes_come_from_the_fonts():
     digest = hashlib.sha256()
     for code_point in code_points():
         segments = [outline(face, code_point) for face in glyph_outlines.FACES]
@@ -108,7 +108,7 @@ def test_an_impossible_number_of_images_is_refused(what):
 # ---------------------------------------------------------------- the rasteriser
 
 
-def test_no_fallback_font_draws_what_dejavu_lacks():
+def test_no_fallback_font_draws_characters_that_dejavu_lacks():
     assert all(face.startswith("DejaVu") for face in glyph_outlines.FACES)
     with pytest.raises(ValueError, match=r"no DejaVu face draws U\+4E00"):
         draw_faces(0x4E00)
@@ -286,7 +286,7 @@ def test_a_folder_in_place_of_the_cached_file_is_a_warning(own_cache):
     assert [p.name for p in own_cache.iterdir()] == [path.name]
 
 
-def test_what_killed_processes_left_in_the_cache_is_cleaned_by_the_next_that_writes(own_cache):
+def test_the_next_writer_cleans_the_cache_after_killed_processes(own_cache):
     for i in range(8):
         draft = own_cache / f".gsbench-{i}"
         draft.mkdir(parents=True)

@@ -123,7 +123,7 @@ def test_bytes_that_belong_to_no_array_are_refused(tmp_path):
         read_arrays(path)
 
 
-def test_what_is_asked_for_is_read_in_its_order_and_what_is_besides_may_be_there(tmp_path):
+def test_requested_arrays_are_read_in_their_order_and_others_may_be_there(tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, **ARRAYS)
     assert list(read_arrays(path, ["s", "a"], besides=["p/W", "more"])) == ["s", "a"]

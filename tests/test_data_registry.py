@@ -167,7 +167,7 @@ def test_a_data_folder_that_does_not_exist_is_an_error(tmp_path, monkeypatch):
         load_dataset("mnist")
 
 
-def test_a_data_folder_of_the_environment_is_looked_at_where_it_is_read(tmp_path, monkeypatch):
+def test_the_environments_data_folder_is_checked_only_when_it_is_read(tmp_path, monkeypatch):
     monkeypatch.setenv("GSBENCH_DATA", str(tmp_path / "lost"))
     assert load_dataset("synthetic", 3).n_classes == 3
     assert [count_classes(name) for name in ("glyphs", "synthetic")] == [1200, None]
@@ -194,7 +194,7 @@ def test_the_cache_folder(tmp_path, monkeypatch):
     assert "gsbench" in cache_folder().parts
 
 
-def test_a_home_that_there_is_not_is_told_by_what_named_it(monkeypatch):
+def test_a_missing_home_is_an_error_that_says_who_named_it(monkeypatch):
     with pytest.raises(ValueError, match=r"^--data-dir or data_dir '~nosuchuser/x' cannot be used: "):
         count_classes("mnist", "~nosuchuser/x")
     monkeypatch.setenv("GSBENCH_DATA", "~nosuchuser/x")

@@ -55,7 +55,7 @@ LIMITS = pytest.mark.parametrize("limits", [None, (-0.3, 0.4)], ids=["free", "cl
 
 
 @LIMITS
-def test_gaussian_log_density_by_its_gradient(limits):
+def test_the_gradient_of_the_gaussian_log_density(limits):
     """x [3, 1, 5] is shared along the second axis, and the head [1, 3, 10] along the first."""
     bk = backend()
     check_gradient(bk, lambda x, head: bk.gaussian_log_density(x, head, limits), X[:, None], HEAD[None])
@@ -78,7 +78,7 @@ def test_density_of_a_draw_is_the_density_at_the_draw_in_value_and_gradient(limi
 
 
 @LIMITS
-def test_gaussian_draw_by_its_gradient(limits):
+def test_the_gradient_of_the_gaussian_draw(limits):
     """Through the draw and its density at once; one head for three draws of noise."""
     bk, noise = backend(), RNG.standard_normal((3, 3, 5))
 
@@ -89,7 +89,7 @@ def test_gaussian_draw_by_its_gradient(limits):
     check_gradient(bk, function, HEAD[None])
 
 
-def test_standard_gaussian_and_bernoulli_by_their_gradients():
+def test_the_gradients_of_the_standard_gaussian_and_the_bernoulli():
     bk = backend()
     check_gradient(bk, bk.standard_gaussian_log_density, X)
     grey = RNG.random((1, 3, 5))

@@ -92,7 +92,7 @@ def gradient_of_logits(name, model, x, logits, seed=0):
     return model.bk.to_numpy(model.bk.gradient(f.logits_y))
 
 
-def test_the_tables_name_what_is_registered():
+def test_the_tables_name_registered_estimators():
     assert {*BIASED, *GRADIENT_BIASED, *NOISELESS, *OTHER_W} <= set(ESTIMATORS)
 
 
@@ -147,7 +147,7 @@ def test_same_seed_same_numbers_and_another_seed_others_unless_noiseless(name):
 
 
 @EVERY
-def test_what_is_exact_and_what_draws_y_are_told(name):
+def test_the_facts_say_which_estimators_are_exact_and_which_draw_y(name):
     estimator = ESTIMATORS[name]()
     assert estimator.exact == (name in NOISELESS and name not in OTHER_W)
     assert estimator.draws_y == (name not in NOISELESS)
@@ -166,7 +166,7 @@ def test_an_estimator_takes_nothing_from_a_global_generator(name):
 
 @ALL_CLASS_COUNTS
 @EVERY
-def test_distribution_and_entropy_are_those_of_its_own_w(name, n_classes):
+def test_distribution_and_entropy_belong_to_its_own_w(name, n_classes):
     model, x = make_model("adgm", n_classes), make_pixels(5)
     logits = 2 * np.random.default_rng(0).standard_normal((2, 5, n_classes))
     w = own_w(name)[0](logits)
@@ -177,7 +177,7 @@ def test_distribution_and_entropy_are_those_of_its_own_w(name, n_classes):
 
 
 @EVERY
-def test_gradient_of_the_entropy_is_that_of_its_own_w(name):
+def test_gradient_of_the_entropy_belongs_to_its_own_w(name):
     model, logits, h = make_model("adgm", 5), np.random.default_rng(0).standard_normal((1, 3, 5)), 1e-6
     f = bound_of(model, make_pixels(3), logits, n_mc=1)
     _, entropy = ESTIMATORS[name]()(f, f.logits_y, model.bk.generator(0))
@@ -218,7 +218,7 @@ def test_calls_counts_the_calls_of_f(name, model_name, n_classes):
     assert len(np.unique(support)) > 1 or n_classes == 2
 
 
-def test_counted_calls_are_those_of_every_call():
+def test_counted_calls_include_every_call():
     model = make_model("adgm", 7)
     f = CountedClassBound.of(bound_of(model, make_pixels(), n_mc=3))
     parse_estimator("marginalize-streamed(chunk=3)")(f, f.logits_y, None)
@@ -242,7 +242,7 @@ def values_of_classes(model, f, x):
 
 @BOTH
 @EVERY_SPELLED
-def test_value_and_gradient_by_the_logits_are_unbiased_where_they_should_be(name, model_name):
+def test_value_and_gradient_of_the_logits_are_unbiased_where_they_should_be(name, model_name):
     """Over copies of one example, compared with the oracle's Σ_k w_k f(e_k). Each copy has its own gradient."""
     model, x = make_model(model_name, 5), make_pixels(1)
     f, logits = replicated(model, x, REPLICATES)
@@ -267,7 +267,7 @@ def test_value_and_gradient_by_the_logits_are_unbiased_where_they_should_be(name
 
 
 @pytest.mark.parametrize("name", [name for name in ESTIMATORS if name not in NOISELESS])
-def test_what_the_tables_call_biased_is_and_nothing_else(name):
+def test_exactly_the_estimators_in_the_tables_are_biased(name):
     """With respect to the logits, for an f that is far from quadratic in y."""
     f, logits = toy_bound(backend(), 5, REPLICATES, cubic=0.3), np.array([0.8, -0.4, 0.1, -1.0, 0.5])
     values, gradients = value_and_gradient(ESTIMATORS[name](), f, np.tile(logits, (REPLICATES, 1)), seed=4)
@@ -279,7 +279,7 @@ def test_what_the_tables_call_biased_is_and_nothing_else(name):
 
 @BOTH
 @EVERY
-def test_gradient_by_f_s_own_parameters_is_unbiased_where_it_should_be(name, model_name):
+def test_gradient_of_f_s_own_parameters_is_unbiased_where_it_should_be(name, model_name):
     """Along one direction in each array, over blocks of replicates: a block's copies share the parameters. The gradient
     of a hard draw is unbiased, whatever its gradient with respect to the logits.
     """
@@ -361,7 +361,7 @@ def check_devices_agree(got, expected, rtol):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @BOTH
 @EVERY
-def test_an_estimator_on_a_card_is_that_of_numpy(name, model_name, dtype):
+def test_an_estimator_on_a_card_equals_numpys(name, model_name, dtype):
     if problem := chainer_backend.cuda_problem():
         pytest.skip(problem)
     expected = on_device(load_backend("chainer", "cpu", dtype), model_name, name)
@@ -370,7 +370,7 @@ def test_an_estimator_on_a_card_is_that_of_numpy(name, model_name, dtype):
 
 
 @EVERY
-def test_the_comparison_of_devices_sees_other_draws_and_nothing_else(name):
+def test_the_comparison_of_devices_notices_other_draws_and_nothing_else(name):
     """NumPy is compared with itself, because few machines have a card: the generator is NumPy's own."""
     got = on_device(backend(), "adgm", name)
     check_devices_agree(got, on_device(backend(), "adgm", name), 1e-12)
@@ -417,7 +417,7 @@ def test_equal_estimators_have_one_spelling():
     assert parse_estimator("gumbel-softmax") != parse_estimator("straight-through")
 
 
-def test_settings_are_told_by_name():
+def test_an_estimator_has_its_settings_by_name():
     assert parse_estimator("straight-through(tau=0.5)").settings == {"tau": 0.5, "draws": 1}
 
 
@@ -488,7 +488,7 @@ def test_a_list_of_estimators_names_each_once():
         ("marginalize(class_noise=none)", "class_noise must be one of shared, independent, got 'none'"),
     ],
 )
-def test_bad_settings_are_refused_with_what_is_allowed(text, message):
+def test_bad_settings_are_refused_and_the_error_says_what_is_allowed(text, message):
     with pytest.raises(ValueError, match=message):
         parse_estimator(text)
 

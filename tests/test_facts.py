@@ -62,7 +62,7 @@ def test_a_case_records_the_facts_of_its_estimator(name, exact_sum, own_bound, d
         ("marginalize-streamed(chunk=5)", "marginalize-streamed(chunk=5)"),
     ],
 )
-def test_a_temperature_changes_nothing_of_the_work(spelled, work):
+def test_a_temperature_does_not_change_the_work(spelled, work):
     fields = Settings(estimator=spelled, threads=1).record_fields()
     assert fields["work"] == work
     frame = make_frame([make_record("step", estimator=spelled), make_record("step", estimator="labels-only")])
@@ -79,7 +79,7 @@ def test_training_on_the_labels_alone_is_no_sum_and_draws_nothing():
     assert with_facts(make_record("training", estimator="labels-only")).items() >= NO_FACTS.items()
 
 
-def test_what_a_record_says_of_its_estimator_stands_whatever_the_name():
+def test_a_records_facts_about_its_estimator_count_under_any_name():
     told = {"exact_sum": False, "draws_y": True}
     assert with_facts(make_record("step", estimator="marginalize", **told)).items() >= told.items()
     unknown = with_facts(make_record("step", estimator="of a plug-in"))
@@ -130,7 +130,7 @@ def test_an_exact_sum_under_any_name_is_one_in_the_answer_the_tables_and_the_fig
     assert told(tmp_path, NEW_SUM) == expected
 
 
-def test_a_registered_sum_is_what_a_plan_leans_on(tmp_path, monkeypatch):
+def test_a_plan_uses_a_registered_sum(tmp_path, monkeypatch):
     monkeypatch.setitem(ESTIMATORS, NEW_SUM, OneByOne)
     asked = [NEW_SUM, "gumbel-softmax"]
     records = write_lines(tmp_path / "a.jsonl", plan_records(estimators=asked))

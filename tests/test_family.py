@@ -47,7 +47,7 @@ def own_logits(copies, n_classes=K, seed=0):
 
 @pytest.mark.parametrize("cubic", [0.0, 0.2])
 @pytest.mark.parametrize("tau", [0.3, 1.0])
-def test_straight_through_gradient_by_the_logits_is_j_s_over_tau_times_the_slope_at_the_hard_point(tau, cubic):
+def test_straight_through_gradient_of_the_logits_is_j_s_over_tau_times_the_slope_at_the_hard_point(tau, cubic):
     f, logits = toy_bound(backend(), K, 20, cubic=cubic), own_logits(20)
     values, gradients = value_and_gradient(parse_estimator(f"straight-through(tau={tau})"), f, logits, seed=3)
     g, log_q = gumbel_draws(np.random.default_rng(3), (20, K)), oracles.log_softmax(logits)
@@ -233,7 +233,7 @@ SURROGATES = {
 
 @BOTH
 @pytest.mark.parametrize("spelled", SURROGATES)
-def test_bound_s_gradient_by_every_parameter_given_the_draws(spelled, model_name):
+def test_the_bounds_gradient_of_every_parameter_given_the_draws(spelled, model_name):
     model, x = make_model(model_name, K, nonlinearity="elu"), make_pixels()
     bound = unlabelled_bound(model, model.bk.array(x), parse_estimator(spelled), model.bk.generator(1))
     eps_a, eps_z, rng = noise_of_seed(model, 1)
@@ -372,7 +372,7 @@ def test_straight_through_and_gumbel_rao_share_their_mean(tau):
 
 @pytest.mark.parametrize(("tau", "cubic", "exact"), [(1.0, 0.0, True), (1.0, 0.2, False), (2.0, 0.0, False)])
 @pytest.mark.parametrize("n_classes", [2, 5])
-def test_reinmax_is_exact_in_the_mean_at_temperature_1_for_a_quadratic_f_alone(n_classes, tau, cubic, exact):
+def test_reinmax_is_exact_in_the_mean_at_temperature_1_only_for_a_quadratic_f(n_classes, tau, cubic, exact):
     copies, logits = 20_000, LOGITS[:n_classes]
     f = toy_bound(backend(), n_classes, copies, cubic=cubic)
     _, gradients = value_and_gradient(parse_estimator(f"reinmax(tau={tau})"), f, np.tile(logits, (copies, 1)), seed=8)
@@ -406,7 +406,7 @@ def test_variance_of_gumbel_rao_is_below_straight_through_s_and_falls_with_its_c
     assert ten == pytest.approx(limit + (one - limit) / 10, rel=0.1)
 
 
-def test_variance_of_the_value_is_that_of_one_hard_draw():
+def test_variance_of_the_value_equals_the_variance_of_one_hard_draw():
     f, logits = toy_bound(backend(), K, 4000), np.tile(LOGITS, (4000, 1))
     same = [
         value_and_gradient(parse_estimator(name), f, logits, seed=1)[0]
@@ -497,7 +497,7 @@ def test_the_classes_summed_are_the_likeliest_and_the_one_drawn_is_none_of_them(
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_what_is_left_beside_a_peak_keeps_its_relative_precision(dtype):
+def test_the_rest_beside_a_peak_keeps_its_relative_precision(dtype):
     """1 − q_C = 1e-17 is far too small to be computed as a difference from 1."""
     bk, logits = backend(dtype), np.array([[[40.0, 0.0, 1.0, -1.0], [0.0, 60.0, 58.0, 0.5]]])
     log_q = bk.to_numpy(bk.log_softmax(bk.parameter(logits)))

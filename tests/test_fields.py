@@ -89,7 +89,7 @@ def test_values_are_brought_into_one_form():
         ({"span": [0, True]}, "span must be (low, high) with low < high, got [0, True]"),
     ],
 )
-def test_what_is_not_allowed_is_refused_with_what_is(given, message):
+def test_bad_values_are_refused_and_the_error_says_what_is_allowed(given, message):
     with pytest.raises(SettingError) as error:
         Dough(**given)
     assert str(error.value) == message
@@ -99,7 +99,7 @@ def test_what_is_not_allowed_is_refused_with_what_is(given, message):
     ("name", "written", "read"),
     [("eggs", "3", 3), ("heat", "2e2", 200.0), ("pan", "round", "round"), ("span", "-1, 2.5", (-1.0, 2.5))],
 )
-def test_options_are_read_by_their_kind(name, written, read):
+def test_options_are_parsed_according_to_their_kind(name, written, read):
     assert settings_of(Dough)[name].read(written) == read
 
 
@@ -111,7 +111,7 @@ def test_options_are_read_by_their_kind(name, written, read):
         ("span", "1,b", r"must be \(low, high\) with low < high, such as -4.6,2.3, got '1,b'"),
     ],
 )
-def test_what_no_option_can_be_is_refused(name, written, message):
+def test_text_that_is_no_value_is_refused(name, written, message):
     with pytest.raises(ValueError, match=message):
         settings_of(Dough)[name].read(written)
 

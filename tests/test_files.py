@@ -78,7 +78,7 @@ def test_a_file_is_written_with_its_folders_and_nothing_beside_it(tmp_path):
 
 
 @pytest.mark.parametrize("number", sorted(ADVICE))
-def test_a_disk_that_fails_leaves_what_was_there_and_is_an_error_that_says_what_to_do(tmp_path, monkeypatch, number):
+def test_a_failing_disk_leaves_the_old_content_and_is_an_error_that_says_what_to_do(tmp_path, monkeypatch, number):
     path = tmp_path / "a.txt"
     write(path, "old")
     monkeypatch.setattr(os, "fsync", broken(number))
@@ -135,7 +135,7 @@ def test_a_file_or_folder_that_may_not_be_written_is_left(tmp_path, monkeypatch)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
-def test_permissions_are_those_of_a_file_that_is_opened(tmp_path):
+def test_permissions_equal_those_of_an_opened_file(tmp_path):
     before = os.umask(0o027)
     try:
         write(tmp_path / "new", "x")
@@ -167,7 +167,7 @@ def test_links_are_followed(tmp_path):
 
 
 @pytest.mark.parametrize("stopped", [KeyboardInterrupt, RuntimeError])
-def test_what_stops_the_writer_passes_and_leaves_what_was_there(tmp_path, stopped):
+def test_an_exception_of_the_writer_passes_and_leaves_the_old_content(tmp_path, stopped):
     write(tmp_path / "a.txt", "old")
 
     def half(file):
@@ -181,7 +181,7 @@ def test_what_stops_the_writer_passes_and_leaves_what_was_there(tmp_path, stoppe
 
 
 @pytest.mark.parametrize("last", ["full", "folder"])
-def test_of_several_files_none_is_written_where_one_cannot_be(tmp_path, last):
+def test_if_one_of_several_files_cannot_be_written_none_is(tmp_path, last):
     fill(tmp_path, {"a": "old", "b": "old"})
     if last == "folder":
         (tmp_path / "c").mkdir()
@@ -207,14 +207,14 @@ def test_other_errors_of_the_system_are_told_with_file_and_advice():
 # ---------------------------------------------------------------- a folder
 
 
-def test_a_folder_is_replaced_and_what_is_not_ours_stays(tmp_path):
+def test_a_folder_is_replaced_and_foreign_files_stay(tmp_path):
     folder = fill(tmp_path / "report", {**OLD, **FOREIGN})
     replace(folder, NEW)
     assert content(tmp_path / "report") == {**NEW, **FOREIGN}
     assert names(tmp_path) == ["report"]
 
 
-def test_a_folder_is_made_with_those_above_it(tmp_path):
+def test_a_folder_is_made_with_its_parents(tmp_path):
     replace(tmp_path / "a" / "b", NEW)
     assert content(tmp_path) == {"a/b/page": "new", "a/b/more": "new"}
 
@@ -248,7 +248,7 @@ def test_a_folder_in_place_of_a_file_of_ours_is_refused_before_any_work(tmp_path
     assert not begun
 
 
-def test_what_another_process_puts_there_in_between_stays(tmp_path, monkeypatch):
+def test_files_that_another_process_writes_meanwhile_stay(tmp_path, monkeypatch):
     """Another process writes a report between our two renames, and files while we restore ours."""
     folder, rename, calls = fill(tmp_path / "report", {**OLD, **FOREIGN}), os.rename, []
 
@@ -389,7 +389,7 @@ def test_a_live_writers_draft_is_left_and_a_dead_ones_is_not(tmp_path):
     assert names(tmp_path) == ["a.txt"]
 
 
-def test_what_is_no_draft_stays(tmp_path):
+def test_files_that_are_no_drafts_stay(tmp_path):
     fill(tmp_path, {f"{files.DRAFT}notes/mine": "x", f"{files.DRAFT}file": "x", "a.txt.0123.tmp": "x"})
     before = content(tmp_path)
     clear_drafts(tmp_path)

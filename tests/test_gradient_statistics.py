@@ -289,7 +289,7 @@ def test_intervals_cover_the_truth_where_noise_is_rare(share, size):
     assert np.min(np.mean(inside, axis=0)) >= 0.95 - 2 * (0.95 * 0.05 / sets) ** 0.5
 
 
-def test_what_is_not_finite_stays_so():
+def test_values_that_are_not_finite_stay_so():
     vectors = np.ones((4, 2))
     vectors[1, 0] = np.nan
     result = moments(np.ones(2), vectors, 4, 1).result()
@@ -330,7 +330,7 @@ def test_neither_the_exact_gradient_nor_a_repetition_is_kept_as_a_view():
     assert total.result(expected.exact_norm) == pytest.approx(expected.variance)
 
 
-def test_memory_is_of_the_blocks_not_of_the_repetitions():
+def test_memory_grows_with_the_blocks_not_with_the_repetitions():
     exact, vectors = draws(np.random.default_rng(8))
     found = moments(exact, vectors)
     assert sum(piece.size for pieces in found._sums for piece in pieces) == BLOCKS * exact.size

@@ -84,7 +84,7 @@ def test_nothing_is_hidden(text, written):
         ("a\n b\x1b", "a b\\\\x1b"),
     ],
 )
-def test_markdown_takes_nothing_for_markup(text, written):
+def test_markdown_reads_no_text_as_markup(text, written):
     assert markdown.escaped(text) == written
 
 

@@ -110,7 +110,7 @@ def test_grids_are_the_oracles(name, variant):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @BOTH
-def test_what_the_test_above_tells_apart(name, variant):
+def test_the_test_above_notices_another_class_z_or_y(name, variant):
     """Another class, z or ŷ gives other bytes in every image."""
     grids, expected = grids_and_expected(name, **VARIANTS[variant])
     y = expected.q_y(DRAWS).argmax(axis=1)
@@ -124,7 +124,7 @@ def test_what_the_test_above_tells_apart(name, variant):
     assert (expected.decoded(y, expected.z((y + 1) % K)) != grids["reconstructions"]).any(axis=(1, 2)).all()
 
 
-def test_the_class_is_that_of_the_average_over_draws_of_a():
+def test_the_class_comes_from_the_average_over_draws_of_a():
     model, x = make("adgm"), make_x(40)
     expected = Expected(model, x)
     one, averaged = (expected.q_y(draws).argmax(axis=1) for draws in (1, DRAWS))
@@ -196,7 +196,7 @@ def test_classes_beyond_the_first_are_the_oracles():
     np.testing.assert_array_equal(grids["samples"], expected.of_classes(expected.z_prior, grids["classes"]))
 
 
-def test_rows_lie_evenly_and_over_the_labels_where_they_are_given():
+def test_rows_lie_evenly_and_over_the_labels_if_there_are_any():
     model = make("m2")
     x = np.repeat(np.arange(12)[:, None] / 255, SIDE**2, axis=1)  # each row says its number
 
@@ -267,7 +267,7 @@ def test_only_square_images():
 # The file
 
 
-def test_file_gives_back_what_was_written(tmp_path):
+def test_a_file_returns_the_written_grids(tmp_path):
     grids = image_grids(make("m2"), make_x())
     path = tmp_path / "a run" / "images.npz"
     write_images(path, grids)

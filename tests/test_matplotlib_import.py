@@ -33,7 +33,7 @@ def test_the_users_other_code_gets_the_backend_that_it_would_have_had(backend):
 
 
 @pytest.mark.parametrize("backend", NOT_INSTALLED)
-def test_one_that_is_not_installed_leaves_the_environment_as_it_is(backend):
+def test_a_backend_that_is_not_installed_does_not_change_the_environment(backend):
     done = python(f"{HIDE}import gsbench.matplotlib_import\n{LOOK}\nimport matplotlib.pyplot", backend)
     assert done.stdout.split()[0] == backend, done.stderr
     assert "ModuleNotFoundError" in done.stderr or done.returncode == 0  # older versions notice it late

@@ -79,7 +79,7 @@ def test_three_draws_are_the_mean_of_each_alone(name):
 
 
 @BOTH
-def test_noise_of_its_own_for_each_class(name):
+def test_separate_noise_for_each_class(name):
     """`class_noise="independent"`: ε_z [N, K, B, D_z] is drawn after the shared noise, which q(y|a,x) still
     sees.
     """

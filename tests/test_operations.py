@@ -109,7 +109,7 @@ def counted(made: list[tuple[int, int, int]]) -> int:
 @pytest.mark.parametrize("n_mc", [1, 3])
 @pytest.mark.parametrize("spelled", [*SPELLED, *STREAMED])
 @pytest.mark.parametrize("model", MODELS)
-def test_the_count_is_that_of_the_products_made(made, model, spelled, n_mc, n_classes, timed):
+def test_the_count_equals_the_products_made(made, model, spelled, n_mc, n_classes, timed):
     config, estimator = ModelConfig(n_classes, **SIZES), parse_estimator(spelled)
     calls = take(model, config, estimator, n_mc, timed)
     assert count(model, config, BATCH, n_mc, estimator, timed, calls) == counted(made)
@@ -176,7 +176,7 @@ def test_the_count_of_hard_constant_draws(made, model, timed):
     assert sorted((p.m, p.k, p.n) for p in expected) == sorted(made)
 
 
-def test_the_count_of_the_default_networks_is_that_worked_out_by_hand():
+def test_the_count_of_the_default_networks_equals_the_one_by_hand():
     """B = 100, N = 1, K = 100: multiply-adds of each network's layers, times 3 for a layer and its two gradients (2
     without the input's), times 2 operations.
     """
@@ -203,7 +203,7 @@ def test_the_count_of_the_default_networks_is_that_worked_out_by_hand():
         assert by_shapes(spelled) == exact - 2 * 100 * 98 * a_class
 
 
-def test_classes_at_once_are_those_asked_for():
+def test_classes_at_once_are_the_requested_number():
     config, estimator = make_config("default", n_classes=100), parse_estimator("marginalize")
     largest = max(products("adgm", config, 100, 1, estimator, "bound", calls=10), key=lambda p: p.operations)
     assert largest == MatrixProduct(1000, 500, 784, "right")
@@ -213,7 +213,7 @@ def test_every_estimator_says_how_y_enters():
     assert {name: cls.y_enters for name, cls in ESTIMATORS.items() if cls.y_enters not in Y_ENTERS} == {}
 
 
-def test_what_is_not_timed_is_refused():
+def test_an_unknown_timed_work_is_refused():
     with pytest.raises(ValueError, match="unknown timed 'stepp'; known: bound, unlabelled-step, step"):
         operations("adgm", make_config("small", 3), 1, 1, parse_estimator("marginalize"), "stepp")
 

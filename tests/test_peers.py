@@ -256,7 +256,7 @@ def test_the_plain_sum_is_the_same_bound_and_gradient(name, ours):
 
 
 @pytest.mark.parametrize("name", [name for name in ESTIMATORS if kind(parse_estimator(name)) == "sum"])
-def test_what_is_held_against_the_peers_sum_is_that_sum(name, ours):
+def test_the_peers_sum_is_compared_with_the_same_sum(name, ours):
     np.testing.assert_allclose(ours.values(parse_estimator(name)), ours.values(SUM), rtol=ours.rtol)
 
 
@@ -509,7 +509,7 @@ def test_only_cases_that_mean_something_are_made():
     ]
 
 
-def test_a_framework_that_is_not_there_is_a_reason(monkeypatch):
+def test_a_missing_framework_is_a_reason(monkeypatch):
     for module in [name for name in sys.modules if name.startswith("peers.")]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "torch", None)
@@ -631,7 +631,7 @@ def test_who_ran_out_of_memory_while_timed_is_told(bench_records, monkeypatch, w
     assert (only["status"], only["reason"]) == ("out-of-memory", f"{whose} ran out of memory: {error}")
 
 
-def test_only_errors_of_memory_are_taken_for_such():
+def test_only_errors_of_memory_count_as_out_of_memory():
     def fails(error):
         raise error
 
@@ -661,12 +661,12 @@ def test_peers_that_cannot_be_timed_are_refused(session, options, message):
     assert message in ended.stdout + ended.stderr
 
 
-def test_plain_chainer_refuses_what_it_is_not_written_for():
+def test_plain_chainer_refuses_settings_that_it_lacks():
     with pytest.raises(ValueError, match="relu"):
         PlainADGM(make_config("blog", n_classes=3))
 
 
-def test_the_random_minibatch_is_that_of_the_case():
+def test_the_random_minibatch_equals_the_cases():
     settings = Settings(preset="small", n_classes=3, batch=4, threads=1)
     case, batch = Case(settings), random_batch(settings)
     np.testing.assert_array_equal(case.bk.to_numpy(case.batch.x_unlabelled), batch.x_unlabelled)

@@ -85,7 +85,7 @@ def handlers():
         signal.signal(number, handler)
 
 
-def test_a_background_job_goes_on_ignoring_ctrl_c(handlers):
+def test_a_background_job_still_ignores_ctrl_c(handlers):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with process.stoppable(), process.later():
         process.hear_ctrl_c()

@@ -158,12 +158,12 @@ def test_two_classes_that_tie_at_the_least_tau_leave_adam_a_number(estimator):
         ({"distortion": 0.0}, "distortion must be > 0"),
     ],
 )
-def test_what_a_recipe_refuses(settings, message):
+def test_a_recipe_refuses_bad_settings(settings, message):
     with pytest.raises(ValueError, match=message):
         Recipe(**settings)
 
 
-def test_a_trainer_needs_alpha_and_for_a_prior_the_number_of_examples():
+def test_a_trainer_needs_alpha_and_a_prior_needs_the_number_of_examples():
     model = make_model("m2", 3)
     with pytest.raises(ValueError, match="needs a number for alpha"):
         Trainer(model, None, Recipe())
@@ -370,7 +370,7 @@ def test_the_logits_under_dropping_against_plain_numpy():
     np.testing.assert_allclose(bk.to_numpy(model.class_logits(bk.array(x), noise))[0], expected, rtol=1e-10)
 
 
-def test_dropped_shares_are_those_asked_for():
+def test_dropped_shares_are_the_requested_ones():
     model = make_model("adgm", 3, drop_x=0.3, drop_hidden=0.1)
     noise = model.draw_noise(model.bk.generator(0), 4000)
     assert (noise.keep_x == 0).mean() == pytest.approx(0.3, abs=0.02)
@@ -379,7 +379,7 @@ def test_dropped_shares_are_those_asked_for():
 
 
 @pytest.mark.parametrize("name", ["adgm", "m2"])
-def test_the_exact_bound_is_that_of_the_oracle_with_a_classifier_of_its_own_width(name):
+def test_the_exact_bound_equals_the_oracles_with_a_classifier_of_its_own_width(name):
     model, x = make_model(name, 3, classifier_units=9), make_pixels()
     assert [p.shape for key, p in model.parameters.items() if key.startswith("q_y") and key.endswith("W2")] == [(9, 9)]
     eps_a, eps_z, _ = noise_of_seed(model, 1)

@@ -88,7 +88,7 @@ def test_the_page_shows_every_figure_with_the_device_and_the_settings(report):
         assert f"[SVG]({name}.svg)" in caption
 
 
-def test_the_page_tells_what_was_cut_off_skipped_and_failed(report):
+def test_the_page_names_cut_off_skipped_and_failed_cases(report):
     page = page_of(report)
     assert f"> **Notice.** Left out: run.jsonl, the last line (line {len(RUN) + 1}): it was cut off" in page
     lost = page.split("## Skipped, failed and too large")[1].split("##")[0]
@@ -145,7 +145,7 @@ def test_the_page_says_whose_speedup_is_the_bounds_alone(tmp_path):
     assert told in glance([r for r in pairs if (r["estimator"], r["timed"]) != ("marginalize", "step")])
 
 
-def test_the_page_has_the_share_of_the_peak_and_what_it_is_made_of(report):
+def test_the_page_has_the_share_of_the_peak_and_its_parts(report):
     section = page_of(report).split("](fraction_of_peak.png)")[1].split("## ")[0]
     headers, *rows = cells_of(section)
     assert headers[4:] == ["operations", "time", "per class", "machine's peak", "share of peak"]
@@ -277,7 +277,7 @@ IN_STEPS = [record for record in WHOLE if record["group"] == "step"]
 ELSE = [record for record in WHOLE if record["group"] != "step"]
 
 
-def test_what_one_of_two_joint_runs_measured_is_not_missing():
+def test_a_case_of_one_of_two_joint_runs_is_not_missing():
     frame = make_frame([*ELSE, *later(IN_STEPS, gsbench_commit="ba9876543210")])
     assert frame["series"].unique().tolist() == [""]
     assert missing(frame, {}) == "Nothing: every group was measured."
@@ -331,7 +331,7 @@ def test_nothing_is_missing_from_a_whole_run():
 
 
 @pytest.mark.parametrize(("group", "figure"), [("peer", "peers"), ("chunk", "chunk_sizes")])
-def test_a_figure_of_what_was_asked_for_and_came_to_nothing_is_named(group, figure):
+def test_a_figure_of_measured_groups_without_results_is_named(group, figure):
     lines = missing(make_frame([make_record(group, status="skipped")]), {figure: None}).splitlines()
     assert f"- figure `{figure}`: the records have nothing to draw it from" in lines
 
@@ -352,7 +352,7 @@ def test_a_group_that_no_figure_knows_is_named():
 
 
 @pytest.mark.parametrize("status", ["failed", "skipped", "too-large", "out-of-memory"])
-def test_a_run_in_which_nothing_ended_well_is_a_report(tmp_path, status):
+def test_a_run_without_a_good_case_still_makes_a_report(tmp_path, status):
     groups = ("bound", "step", "speedup", "memory", "training", "roofline", "gradient")
     records = [make_record(group, status=status, reason="no luck", estimate_bytes=2**40) for group in groups]
     folder = make_report([write_lines(tmp_path / "a.jsonl", records)], name="a", output=tmp_path).parent
@@ -408,7 +408,7 @@ def test_a_name_that_is_no_folders_is_refused(tmp_path, name):
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_peers_have_a_table_of_their_own_and_are_not_missed_where_nobody_asked(tmp_path):
+def test_peers_have_their_own_table_and_are_not_missed_if_not_requested(tmp_path):
     figures = {"baseline": "plain-chainer", "timed": "bound", "speedup": 1.5, "speedup_low": 1.4, "speedup_high": 1.75}
     records = [make_record("peer", n_classes=k, **figures) for k in (100, 10)]
     path = write_lines(tmp_path / "run.jsonl", records)

@@ -114,7 +114,7 @@ def test_the_button_changes_between_light_and_dark_and_is_remembered(open_page):
     page.close()
 
 
-def test_a_table_sorts_by_what_its_cells_mean(page):
+def test_a_table_sorts_by_the_meaning_of_its_cells(page):
     box = table(page, "All records")
     headers = box.locator("th").all_inner_texts()
     time = next(i for i, header in enumerate(headers, 1) if header.strip() == "time")

@@ -138,7 +138,7 @@ def test_runs_with_peers_of_two_versions_are_not_one_even_beside_one_without():
     assert make_frame(records)["joint_run"].nunique() == 2
 
 
-def test_machines_that_nobody_named_are_not_taken_for_one():
+def test_machines_without_a_name_are_not_taken_for_one():
     records = [{**record, "machine_cpu": None} for record in runs_at((10,), (20,))]
     assert make_frame(records)["joint_run"].nunique() == 2
 
@@ -219,7 +219,7 @@ def test_synthetic_data_count_in_the_glance_where_no_other_were_timed():
     assert table["gumbel-softmax", "speedup"].tolist() == [3.0, 7.0]
 
 
-def test_the_peak_is_the_devices_where_there_is_one():
+def test_the_peak_is_the_devices_if_there_is_one():
     records = [
         make_record("memory", live_peak_bytes=2, process_peak_bytes=3, device_peak_bytes=1),
         make_record("memory", live_peak_bytes=2, process_peak_bytes=3, case="b"),
@@ -309,7 +309,7 @@ def test_each_table_of_the_glance_has_the_baseline_that_its_own_records_name():
     ]
 
 
-def test_the_glance_says_what_became_of_a_case_without_a_figure():
+def test_the_glance_shows_the_status_of_a_case_without_a_figure():
     shown = glance_text(RUN)
     assert "too large (14.0 GiB)" in shown
     assert "failed" in shown
@@ -323,7 +323,7 @@ def test_a_glance_at_cases_that_all_came_to_nothing(status):
     assert glance_table(make_frame([make_record("step", status=status)])).empty
 
 
-def test_a_glance_at_nothing_is_nothing():
+def test_a_glance_without_records_is_empty():
     assert glance_text([]) == ""
     assert glance_table(make_frame([])).empty
     assert glance_text([make_record("step", model=None, n_classes=None, status="failed")]) == ""

@@ -179,7 +179,7 @@ def test_halves_of_surrogate_pairs_are_written_out_and_a_path_of_images_in_a_rec
         ("a.jsonl", b"[]\n{}\n", "line 1: it is a JSON list, not an object"),
     ],
 )
-def test_what_is_no_benchmark_file_is_an_error_that_names_it_and_beside_others_a_notice(tmp_path, name, content, why):
+def test_a_file_without_records_is_an_error_and_beside_others_a_notice(tmp_path, name, content, why):
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(ReportError) as error:
@@ -228,7 +228,7 @@ def test_a_folder_stands_for_all_its_files_in_depth(tmp_path):
     assert len(both.records) == len(reading.records)
 
 
-def test_what_is_torn_or_foreign_in_a_folder_is_left_out_and_told(tmp_path):
+def test_torn_and_foreign_files_in_a_folder_are_left_out_and_named(tmp_path):
     store = write_store(tmp_path / "runs", STORE)
     torn = store / STORE[0]["case"] / "record.jsonl"
     torn.write_bytes(torn.read_bytes()[:100])
@@ -294,7 +294,7 @@ def renamed(run_id, day):
     return [{**record, "run_id": run_id, "recorded_at": record["recorded_at"].replace("01-02", day)} for record in RUN]
 
 
-def test_the_newest_run_is_that_recorded_last_in_all_its_files(tmp_path):
+def test_the_newest_run_is_the_one_recorded_last_in_all_its_files(tmp_path):
     write_lines(tmp_path / "deep" / "er" / "new.jsonl", renamed("new", "03-04")[:30])
     write_saved(tmp_path / "Linux" / "0001_new.json", renamed("new", "03-04")[20:])
     write_lines(tmp_path / "old.jsonl", renamed("old", "02-03"), rest='{"cut')

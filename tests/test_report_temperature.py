@@ -56,7 +56,7 @@ def test_points_are_bias_and_deviation_by_temperature():
     assert [tick.get_text() for tick in below.get_xticklabels()] == ["0.1", "0.5", "1", "2"]
 
 
-def test_a_bias_that_may_be_none_has_a_bar_up_to_what_may_have_been_missed():
+def test_a_bias_that_may_be_0_has_a_bar_up_to_the_end_of_its_interval():
     containers = draw(records(ks=(10,))).figure.axes[0].containers
     unseen, seen = ([segment[:, 1] for segment in c.lines[2][0].get_segments()] for c in containers)
     np.testing.assert_allclose(unseen, [[0, 0.2 * 0.1 * np.sqrt(2)]])

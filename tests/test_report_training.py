@@ -92,7 +92,7 @@ def test_another_setting_is_another_task(first, second, told):
     assert tasks_of(training_record(**first), training_record(**second)) == [f"{HEAD}, {more}" for more in told]
 
 
-def test_seeds_estimators_and_what_follows_from_k_are_no_task():
+def test_seeds_estimators_and_settings_that_follow_from_k_do_not_make_a_task():
     records = [
         training_record(name, k, seed, alpha=600 / k) for name in ("marginalize", "labels-only") for k in (10, 100)
         for seed in (0, 1)
@@ -100,7 +100,7 @@ def test_seeds_estimators_and_what_follows_from_k_are_no_task():
     assert set(tasks_of(*records)) == {HEAD}
 
 
-def test_what_a_run_did_not_come_to_know_tells_nothing():
+def test_an_unknown_field_does_not_tell_runs_apart():
     early = training_record(seed=0, alpha=None, validation_accuracy=None, status="too-large")
     assert set(tasks_of(early, training_record(alpha=60.0))) == {HEAD}
     older = training_record(seed=0)  # written before this setting existed
@@ -198,7 +198,7 @@ def test_one_seed_has_no_band():
     assert "One seed each." in plot.caption
 
 
-def test_what_ended_early_takes_part_as_far_as_it_goes_and_the_rest_goes_on_in_thin_lines():
+def test_a_short_run_counts_in_the_mean_while_it_lasts_and_longer_runs_continue_as_thin_lines():
     early = {("marginalize", 0): "diverged", ("gumbel-softmax", 1): "unfinished"}
     records = [
         cut_short(r, early[r["estimator"], r["seed"]], 3) if (r["estimator"], r["seed"]) in early else r for r in SWEEP
@@ -232,7 +232,7 @@ def test_seconds_are_logarithmic_where_they_span_much(slow, scale):
     assert curve_in(by_second, BLUE)[0, 0] == (0 if scale == "linear" else 25)
 
 
-def test_accuracies_begin_below_the_ends_and_labels_only_is_told_where_it_lies_lower():
+def test_accuracies_begin_below_the_ends_and_a_lower_labels_only_is_written():
     by_epoch = draw("training_curves", SWEEP).figure.axes[0]
     low, high = by_epoch.get_ylim()
     assert low == pytest.approx(79 - 2 * (92 - 79))
@@ -340,7 +340,7 @@ def told_of(exact, sampler, name="gumbel-softmax"):
     ],
     ids=["better", "worse", "same"],
 )  # fmt: skip
-def test_a_sampler_is_held_against_the_sum_in_words_that_are_right_for_either_sign(exact, sampler, expected):
+def test_a_sampler_is_compared_with_the_sum_in_words_that_suit_either_sign(exact, sampler, expected):
     assert told_of(exact, sampler) == [f"gumbel-softmax: {expected}"]
 
 
@@ -350,7 +350,7 @@ def test_neither_labels_only_nor_another_bounds_sum_is_a_sampler_and_without_a_s
     assert told_of((), (0.8,)) == []
 
 
-def test_runs_that_did_not_come_to_their_end_are_listed_with_the_reason_and_count_in_no_mean():
+def test_unfinished_runs_are_listed_with_the_reason_and_count_in_no_mean():
     lost = [cut_short(SWEEP[0], "diverged", 3), cut_short(SWEEP[1], "unfinished", 2)]
     bare = {"step": None, "validation_accuracy": None, "status": "too-large", "reason": "needs | much"}
     section = section_of([*lost, *SWEEP[2:], training_record(k=9999, **bare)])
@@ -382,7 +382,7 @@ def report(tmp_path_factory):
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 torn", "scalars"])
-def test_damaged_images_are_told_by_name_and_the_others_drawn(tmp_path, content):
+def test_damaged_images_are_named_and_the_others_are_drawn(tmp_path, content):
     store = write_store(tmp_path / "runs", SWEEP[:2])
     for record in SWEEP[:2]:
         write_images(store / record["case"] / "images.npz", IMAGES)

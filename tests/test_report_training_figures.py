@@ -83,7 +83,7 @@ def test_runs_that_end_by_the_clock_set_no_target():
     assert draw("accuracy_by_classes", short) is not None
 
 
-def test_the_time_is_that_to_a_share_of_the_worst_final_accuracy_which_labels_only_does_not_set():
+def test_the_time_is_until_a_share_of_the_worst_final_accuracy_without_labels_only():
     records = [
         *training_records(ks=[10, 100], estimators=["marginalize"], seconds=300.0),
         *training_records(ks=[10, 100], estimators=["gumbel-softmax"], seconds=20.0),
@@ -112,7 +112,7 @@ def test_the_first_crossing_counts():
     np.testing.assert_allclose(lines_in(panel)["#0072B2"], [15.0, 15.0])
 
 
-def test_memory_is_that_of_the_device_where_it_was_read():
+def test_memory_is_the_devices_if_it_was_read():
     records = [training_record("marginalize", k, live_peak_bytes=5, device_peak_bytes=3 * 2**20 * k) for k in (10, 100)]
     records += [training_record("gumbel-softmax", k) for k in (10, 100)]
     (panel,) = shown(draw("training_memory", records))

@@ -72,7 +72,7 @@ def test_a_setting_named_at_its_default_leaves_the_key():
 
 
 @pytest.mark.parametrize("broken", ["record", "checkpoint"])
-def test_what_cannot_be_written_leaves_what_was_there(tmp_path, monkeypatch, broken):
+def test_a_failing_write_leaves_the_old_content(tmp_path, monkeypatch, broken):
     store = Store(tmp_path)
     store.write_record("a", {"status": "ok"})
     store.write_checkpoint("a", {"x": np.arange(3)}, {})
@@ -100,7 +100,7 @@ def test_a_record_is_strict_json_or_not_written(tmp_path):
     assert store.record("a") is None
 
 
-def test_a_run_that_failed_at_its_end_goes_on_from_there(tmp_path, monkeypatch):
+def test_a_run_that_failed_at_its_end_resumes_there(tmp_path, monkeypatch):
     whole = run_training(tiny(), Store(tmp_path / "whole"))
     store, settings, accuracy = Store(tmp_path / "failed"), tiny(), Evaluation.accuracy
     tests = whole["test_examples"]
@@ -349,7 +349,7 @@ def test_meta_that_cannot_be_read_is_refused(copied, meta):
     fails_and_keeps_the_figures(copied, str(path), "'meta'", "delete the checkpoint")
 
 
-def test_a_run_does_not_go_on_with_other_data(copied, monkeypatch):
+def test_a_run_does_not_resume_with_other_data(copied, monkeypatch):
     """The data differ in one pixel or one label: a record belongs to one data set."""
     store, settings, *_ = copied
     dataset = load_dataset("glyphs", 2)
@@ -441,7 +441,7 @@ ODD_RECORDS = [
 
 
 @pytest.mark.parametrize("content", ODD_RECORDS, ids=range(len(ODD_RECORDS)))
-def test_a_record_that_cannot_be_read_is_that_of_an_unfinished_run(tmp_path, content):
+def test_a_run_with_an_unreadable_record_counts_as_unfinished(tmp_path, content):
     store = Store(tmp_path)
     assert (store.record("a"), store.problem("a")) == (None, "")
     store.run("a").mkdir()
@@ -456,7 +456,7 @@ def test_a_record_that_cannot_be_read_is_that_of_an_unfinished_run(tmp_path, con
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"status": "ok", "ste'])
-def test_a_run_with_a_torn_record_goes_on_from_its_checkpoint(copied, content):
+def test_a_run_with_a_torn_record_resumes_from_its_checkpoint(copied, content):
     store, settings, *_ = copied
     (store.run(settings.key) / "record.jsonl").write_bytes(content)
     ends_as_one_that_was_not_stopped(copied, resumed=1)

@@ -80,12 +80,12 @@ def test_bad_networks_are_refused(networks, message):
         Settings(networks=networks)
 
 
-def test_an_estimator_is_held_against_the_networks_as_they_are_changed():
+def test_an_estimator_is_checked_with_the_changed_networks():
     with pytest.raises(ValueError, match=r"estimator: .*needs rows that do not interact"):
         Settings(estimator="marginalize-streamed", networks={"norm": "batch"})
 
 
-def test_class_counts_are_held_against_the_data_set():
+def test_class_counts_are_checked_with_the_data_set():
     check_class_count("glyphs", 1200)
     check_class_count("synthetic", 10_000)
     with pytest.raises(ValueError, match="data set 'glyphs' has 1200 classes, got 1201; --dataset synthetic"):

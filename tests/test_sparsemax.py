@@ -69,7 +69,7 @@ def supports_to_enumerate(x):
 # The distribution
 
 
-def test_the_oracle_by_bisection_is_that_by_enumeration_of_supports():
+def test_the_oracle_by_bisection_equals_enumeration_of_supports():
     for n_classes in (2, 5):
         for row in rows_of_logits(n_classes):
             np.testing.assert_allclose(oracles.sparsemax(row), supports_to_enumerate(row), atol=1e-11)
@@ -89,7 +89,7 @@ def test_sparsemax(n_classes, dtype):
 
 
 @pytest.mark.parametrize("n_classes", [2, 7])
-def test_gradient_of_sparsemax_by_finite_differences(n_classes):
+def test_gradient_of_sparsemax_equals_finite_differences(n_classes):
     bk, h = backend(), 1e-7
     values = np.concatenate([rows_of_logits(n_classes)[:8], [np.linspace(0, 5, n_classes)]])
     c = np.random.default_rng(0).standard_normal(values.shape)
@@ -117,7 +117,7 @@ def test_entropy_of_points_with_zeros(n_classes, dtype):
     assert got[13] == 0  # the entropy of one class
 
 
-def test_gradient_of_sparsemax_s_entropy_by_finite_differences():
+def test_gradient_of_sparsemax_s_entropy_equals_finite_differences():
     bk, h = backend(), 1e-6
     values = rows_of_logits(7)[:9]
     x = bk.parameter(values)
@@ -232,7 +232,7 @@ def test_bound_and_its_gradient(model_name, n_mc):
 @pytest.mark.parametrize("rows_at_once", [1, 2, 3, 5, 10**6])
 @pytest.mark.parametrize("n_mc", [1, 3])
 @BOTH
-def test_parts_give_what_the_sum_over_all_classes_gives(model_name, n_mc, rows_at_once, monkeypatch):
+def test_parts_equal_the_sum_over_all_classes(model_name, n_mc, rows_at_once, monkeypatch):
     """Also if the entries of one example and draw are split over parts."""
     model = sparse_model(model_name)
     expected = bound_and_gradients(model, SparsemaxOverClasses(), n_mc)
@@ -351,7 +351,7 @@ def test_a_loss_that_weights_examples_differently_is_refused():
         model.bk.backward(model.bk.sum(u * u))
 
 
-def test_classes_at_once_are_the_rows_of_a_part_over_those_of_a_class(monkeypatch):
+def test_classes_at_once_are_the_rows_of_a_part_per_row_of_a_class(monkeypatch):
     model = make_model("adgm", 50)
     for rows_at_once, rows, at_once in ((100, 10, 10), (101, 10, 11), (3, 10, 1), (10**6, 10, 50)):
         monkeypatch.setattr(model.bk, "chunk_bytes", rows_at_once * (model.floats_per_row + model.floats_gathered) * 8)
@@ -380,7 +380,7 @@ def test_f_at_single_draws_and_examples(model_name):
 
 
 @pytest.mark.parametrize(("spelled", "accuracy"), [("sparsemax", 1.0), ("marginalize", 0.0), (None, 0.0)])
-def test_accuracy_is_that_of_its_own_distribution(spelled, accuracy, monkeypatch):
+def test_accuracy_comes_from_its_own_distribution(spelled, accuracy, monkeypatch):
     """Two draws of a prefer class 0 by 1, one prefers class 1 by 5. In sparsemax the majority wins."""
     model = make_model("m2", 2)
     logits = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 5.0]])[:, None]

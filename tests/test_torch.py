@@ -81,7 +81,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("name", "n_classes", "n_mc", "networks", "estimator"), CASES)
-def test_bounds_and_gradients_are_those_of_chainer(name, n_classes, n_mc, networks, estimator):
+def test_bounds_and_gradients_equal_chainers(name, n_classes, n_mc, networks, estimator):
     """The draws are NumPy's on a CPU in both backends, from one seed."""
     found = []
     for model in pair(name, n_classes, **NETWORKS[networks]):
@@ -94,7 +94,7 @@ def test_bounds_and_gradients_are_those_of_chainer(name, n_classes, n_mc, networ
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize("name", ["adgm", "m2"])
-def test_the_matrix_products_are_those_of_chainer(name, estimator, monkeypatch):
+def test_the_matrix_products_equal_chainers(name, estimator, monkeypatch):
     """tests/test_operations.py compares these with the counted ones."""
     made = []
     for functions in (chainer_functions, torch_functions):
@@ -124,7 +124,7 @@ RECIPES = {
 
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("networks", ["plain", "batch norm"])
-def test_20_training_steps_are_those_of_chainer(recipe, networks):
+def test_20_training_steps_equal_chainers(recipe, networks):
     found = []
     for model in pair("adgm", 3, **NETWORKS[networks]):
         bk, rng = model.bk, np.random.default_rng(0)
@@ -225,7 +225,7 @@ def test_in_bfloat16_only_products_and_hidden_activations_are_half():
         ("bfloat16", "cuda:0", "cannot be used: this PyTorch is a CPU build"),
     ],
 )
-def test_a_dtype_or_device_that_is_not_here_is_refused(dtype, device, message):
+def test_a_missing_dtype_or_device_is_refused(dtype, device, message):
     if device != "cpu" and torch.cuda.is_available():
         pytest.skip("a card is here")
     with pytest.raises(ValueError, match=message):
@@ -249,7 +249,7 @@ needs_card = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
 @needs_card
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize("networks", NETWORKS)
-def test_cuda_bounds_and_gradients_are_those_of_the_cpu(networks, estimator, monkeypatch):
+def test_cuda_bounds_and_gradients_equal_the_cpus(networks, estimator, monkeypatch):
     if not allowed(estimator, networks):
         pytest.skip("not defined for batch norm")
     found = []
