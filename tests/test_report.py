@@ -74,7 +74,7 @@ def test_the_page_opens_with_the_answer_the_glance_and_the_pareto_figure(report)
     assert headings[-4:] == ["Missing", "Skipped, failed and too large", "Conditions", "Files"]
     glance = page_of(report).split("## ")[2]
     assert "| 120 ms<br>1 (baseline)<br>833<br>75.0 MiB<br>88.9 %" in glance
-    assert "as fast as the baseline, marginalize-streamed, measured" in page_of(report)
+    assert "as fast as the baseline, marginalize-streamed, timed" in page_of(report)
 
 
 def test_the_page_shows_every_figure_with_the_device_and_the_settings(report):
@@ -429,7 +429,7 @@ def test_a_report_on_runs_with_several_baselines_names_them_all(tmp_path):
         for name in ("marginalize", "marginalize-streamed")
     ]
     page = page_of(make_report([write_lines(tmp_path / "run.jsonl", records)], output=tmp_path, name="two").parent)
-    assert "as fast as the baseline, marginalize or marginalize-streamed, measured" in page
+    assert "as fast as the baseline, marginalize or marginalize-streamed, timed" in page
     assert "Timed in pairs, marginalize or marginalize-streamed (the exact sum) and the other alternating" in page
     assert ">times as fast as the exact sum</text>" in (tmp_path / "two" / "speedup.svg").read_text(encoding="utf-8")
 

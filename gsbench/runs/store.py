@@ -1,4 +1,4 @@
-"""A folder of training runs, each in a folder of its own: its record, its checkpoint, its images."""
+"""A folder of training runs. Each run has its own folder with its record, checkpoint and images."""
 
 from __future__ import annotations
 
