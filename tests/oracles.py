@@ -1,8 +1,8 @@
-"""What gsbench computes, once more, in plain NumPy and float64: the oracle of its tests.
+"""The oracle of gsbench's tests: the same quantities in plain NumPy and float64.
 
-Written from the formulas and not from the code, and doing all that the code avoids: every network runs on
-the concatenated input [x, a, one_hot(y)], every sum is a loop over draws and classes, every Gaussian
-density is taken at the drawn point. Only the parameters' values come from the model. Rows are examples: x
+It is written from the formulas, not from the code, and does everything that the code avoids: every network
+runs on the concatenated input [x, a, one_hot(y)], every sum is a loop over draws and classes, every Gaussian
+density is computed at the drawn point. Only the parameters' values come from the model. Rows are examples: x
 [R, D_x], a [R, D_a], y [R, K].
 """
 
@@ -98,7 +98,7 @@ def exact_gradient(logits: np.ndarray, f: np.ndarray) -> np.ndarray:
 
 
 def score_function(logits: np.ndarray, f: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
-    """Value and gradient by θ of S hard draws y: mean_s f(y_s), and
+    """Value and gradient with respect to θ from S hard draws y: mean_s f(y_s), and
     mean_s (f(y_s) − mean_{t≠s} f(y_t)) ∇log q(y_s), with ∇log q(k) = e_k − q.
     """
     q, gradient = softmax(logits), np.zeros(len(logits))
@@ -132,7 +132,7 @@ def baseline(logits: np.ndarray, f: np.ndarray, C: list[int]) -> float:
 
 
 def sum_and_sample(logits: np.ndarray, f: np.ndarray, C: list[int], y: int) -> tuple[float, np.ndarray]:
-    """Value and gradient with respect to θ, where y was drawn for the rest: Σ_C q_k f_k + (1 − q_C) f(y), and
+    """Value and gradient with respect to θ, with y drawn from the rest: Σ_C q_k f_k + (1 − q_C) f(y), and
     Σ_C ∇q_k (f_k − b) + (1 − q_C) (f(y) − b) ∇log q(y).
     """
     q, b = softmax(logits), baseline(logits, f, C)
@@ -186,8 +186,8 @@ def zgr_jacobian(logits: np.ndarray, i: int) -> np.ndarray:
 
 
 def sparsemax_threshold(x: np.ndarray) -> np.ndarray:
-    """The t with Σ_k max(0, x_k − t) = 1, by bisection: [..., K] → [...]. The largest of each row must be 0, for then t
-    is in [−1, 0].
+    """The t with Σ_k max(0, x_k − t) = 1, by bisection: [..., K] → [...]. The largest of each row must be 0. Then t is
+    in [−1, 0].
     """
     low, high = np.full(x.shape[:-1], -1.0), np.zeros(x.shape[:-1])
     for _ in range(60):
@@ -226,8 +226,8 @@ def point_entropy(w: np.ndarray) -> np.ndarray:
 class Oracle:
     """ADGM or M2 with the parameters of `model`, copied.
 
-    `statistics` maps (network, layer) to the mean and variance that batch norm uses; None: those of the
-    rows it sees, which are then kept in `seen` as (mean, unbiased variance).
+    `statistics` maps (network, layer) to the mean and variance that batch norm uses. With None, batch norm uses
+    the statistics of its rows and keeps them in `seen` as (mean, unbiased variance).
     """
 
     def __init__(self, model: Any) -> None:
@@ -241,7 +241,7 @@ class Oracle:
 
     @contextlib.contextmanager
     def moved(self, name: str, step: np.ndarray) -> Iterator[None]:
-        """Within it, the parameter array `name` is moved by `step`."""
+        """A context in which the parameter array `name` is moved by `step`."""
         before = self.parameters[name]
         self.parameters[name] = before + step
         try:
@@ -320,7 +320,7 @@ class Oracle:
             f = f + gaussian_log_density(a, *self.gaussian("p_a_xyz", x=x, y=y, z=z))
         return f
 
-    # The bounds. Noise has its draw first: ε_a [N, B, D_a] (or [N] of None), ε_z [N, B, D_z].
+    # The bounds. The first axis of noise is the draw: ε_a [N, B, D_a] (or [N] of None), ε_z [N, B, D_z].
 
     def class_bounds(self, x: np.ndarray, eps_a: Any, eps_z: np.ndarray) -> np.ndarray:
         """f(e_k) for each class, all N·K·B rows in one batch: [N, B, K]"""
@@ -363,7 +363,7 @@ class Oracle:
         return bound / len(eps_z), log_q_y / len(eps_z)
 
     def unlabelled_in_one_batch(self, x: np.ndarray, eps_a: Any, eps_z: np.ndarray) -> np.ndarray:
-        """U(x) with all N·B rows of q(y|a,x) in one batch, and all N·K·B rows of f in another: batch norm's
+        """U(x) with all N·B rows of q(y|a,x) in one batch and all N·K·B rows of f in another: batch norm's
         U.
         """
         (N, B), K = eps_z.shape[:2], self.config.n_classes

@@ -1,7 +1,7 @@
-"""What each estimator by sampling is, given its draws and in the mean: against plain formulas for one example.
+"""Sampling estimators compared with plain formulas for one example: given their draws, and in the mean.
 
-Value and gradient given the draws, bias where there is an oracle for its amount, and variance. f is a `ToyBound`, or
-that of a model.
+The tests cover value and gradient given the draws, the bias if an oracle gives its amount, and the variance. f is a
+`ToyBound` or a model's bound.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LOGITS = np.array([0.8, -0.4, 0.1, -1.0, 0.5])
 
 
 def own_logits(copies, n_classes=K, seed=0):
-    """Other logits for each of the copies."""
+    """Different logits for each copy."""
     return np.random.default_rng(seed).standard_normal((copies, n_classes))
 
 
@@ -47,7 +47,7 @@ def own_logits(copies, n_classes=K, seed=0):
 
 @pytest.mark.parametrize("cubic", [0.0, 0.2])
 @pytest.mark.parametrize("tau", [0.3, 1.0])
-def test_straight_through_gradient_by_the_logits_is_j_s_over_tau_times_the_slope_at_the_hard_point(tau, cubic):
+def test_straight_through_gradient_of_the_logits_is_j_s_over_tau_times_the_slope_at_the_hard_point(tau, cubic):
     f, logits = toy_bound(backend(), K, 20, cubic=cubic), own_logits(20)
     values, gradients = value_and_gradient(parse_estimator(f"straight-through(tau={tau})"), f, logits, seed=3)
     g, log_q = gumbel_draws(np.random.default_rng(3), (20, K)), oracles.log_softmax(logits)
@@ -71,7 +71,7 @@ def test_the_slope_of_the_toy_bound_is_its_derivative():
 def test_gumbel_rao_gradient_is_the_mean_jacobian_over_the_noise_given_the_hard_point(
     conditional_draws, tau, n_classes
 ):
-    """The noise of the hard point is drawn first, and then that of the soft ones, by G's formula from E = e^−g."""
+    """The noise of the hard point is drawn first, then the noise of the soft points: G's formula with E = e^−g."""
     f, logits = toy_bound(backend(), n_classes, 20), own_logits(20, n_classes)
     estimator = parse_estimator(f"gumbel-rao(tau={tau},conditional_draws={conditional_draws})")
     values, gradients = value_and_gradient(estimator, f, logits, seed=3)
@@ -127,12 +127,12 @@ def test_sum_and_sample_value_and_gradient_given_the_draw(n_classes, m):
         np.testing.assert_allclose(gradients[b], gradient, rtol=1e-7, atol=1e-10)
 
 
-# Given the draws, by every parameter of a model: a function of the parameters whose gradient is what the estimator
-# defines. What it holds fixed is taken before any parameter moves.
+# Given the draws, with respect to every parameter of a model: functions of the parameters whose gradient the estimator
+# defines. The constants in them are computed before any parameter moves.
 
 
 def slopes_at(oracle, x, eps_a, eps_z, hard):
-    """∂f/∂y at hard points [B, K], for all classes, by differences: [B, K]"""
+    """∂f/∂y at hard points [B, K], for all classes, by finite differences: [B, K]"""
     h = 1e-5
     steps = h * np.eye(hard.shape[-1])
     bound = [(oracle.bound(x, eps_a, eps_z, hard + e) - oracle.bound(x, eps_a, eps_z, hard - e)) for e in steps]
@@ -300,7 +300,7 @@ SURROGATES = {
 
 @BOTH
 @pytest.mark.parametrize("spelled", SURROGATES)
-def test_bound_s_gradient_by_every_parameter_given_the_draws(spelled, model_name):
+def test_the_bounds_gradient_of_every_parameter_given_the_draws(spelled, model_name):
     model, x = make_model(model_name, K, nonlinearity="elu"), make_pixels()
     bound = unlabelled_bound(model, model.bk.array(x), parse_estimator(spelled), model.bk.generator(1))
     eps_a, eps_z, rng = noise_of_seed(model, 1)
@@ -314,7 +314,7 @@ def test_bound_s_gradient_by_every_parameter_given_the_draws(spelled, model_name
     check_gradients(model, bound, oracle, with_entropy, 1e-6)
 
 
-# The soft draw at K = 2 against the one-dimensional integral
+# The soft draw at K = 2 compared with the one-dimensional integral
 
 LOG_ODDS, COPIES = 0.7, 40_000
 
@@ -336,7 +336,7 @@ def slope(function, at, h=1e-4):
 
 
 def soft_draws(f, log_odds, tau, copies, seed=0):
-    """Values and gradients by the log odds of `copies` soft draws of f, which is the same for all of them."""
+    """Values, and gradients with respect to the log odds, of `copies` soft draws of one f."""
     bk = f.bk
     logits = bk.parameter(np.tile([log_odds / 2, -log_odds / 2], (1, copies, 1)))
     expectation, _ = parse_estimator(f"gumbel-softmax(tau={tau})")(f, logits, bk.generator(seed))
@@ -390,15 +390,15 @@ def test_soft_draw_is_biased_at_tau_1_and_within_noise_unbiased_at_tau_0_05():
     assert abs(z_score(warm_gradient, slope(exact, LOG_ODDS))) > 8
     assert abs(z_score(cold, exact(LOG_ODDS))) < 4
     assert abs(z_score(cold_gradient, slope(exact, LOG_ODDS))) < 4
-    assert cold_gradient.var() > 3 * warm_gradient.var()  # what the lower temperature costs
+    assert cold_gradient.var() > 3 * warm_gradient.var()  # the price of the lower temperature
 
 
 # Bias
 
 
 def hard_expectation(slope_at, log_odds, tau):
-    """The mean of straight-through's gradient by the first logit at K = 2: with s_1 = σ((l + Λ)/τ), D = e_1 where
-    l + Λ > 0 and e_2 elsewhere, it is s_1 (1 − s_1)/τ (∂f/∂D_1 − ∂f/∂D_2).
+    """The mean of straight-through's gradient with respect to the first logit at K = 2. With s_1 = σ((l + Λ)/τ), and
+    D = e_1 if l + Λ > 0, else e_2, the gradient is s_1 (1 − s_1)/τ (∂f/∂D_1 − ∂f/∂D_2).
     """
 
     def integrand(u):
@@ -423,12 +423,12 @@ def test_straight_through_and_gumbel_rao_have_the_mean_gradient_of_the_integral(
     expected = hard_expectation(f.slope, LOG_ODDS, tau)
     assert abs(z_score(gradients[:, 0], expected)) < z_bound()
     exact = oracles.exact_gradient(logits[0], f.of_classes)[0]
-    assert abs(z_score(gradients[:, 0], exact)) > z_bound()  # the bias is there, and the integral's
+    assert abs(z_score(gradients[:, 0], exact)) > z_bound()  # there is a bias, and it equals the integral's
 
 
 @pytest.mark.parametrize("tau", [0.5, 1.0])
 def test_straight_through_and_gumbel_rao_share_their_mean(tau):
-    """At K = 5, where there is no integral: the difference of two independent means."""
+    """At K = 5 there is no integral, so the test is the difference of two independent means."""
     copies = 10_000
     f, logits = toy_bound(backend(), K, copies), np.tile(LOGITS, (copies, 1))
     _, once = value_and_gradient(parse_estimator(f"straight-through(tau={tau})"), f, logits, seed=6)
@@ -439,7 +439,7 @@ def test_straight_through_and_gumbel_rao_share_their_mean(tau):
 
 @pytest.mark.parametrize(("tau", "cubic", "exact"), [(1.0, 0.0, True), (1.0, 0.2, False), (2.0, 0.0, False)])
 @pytest.mark.parametrize("n_classes", [2, 5])
-def test_reinmax_is_exact_in_the_mean_at_temperature_1_for_a_quadratic_f_alone(n_classes, tau, cubic, exact):
+def test_reinmax_is_exact_in_the_mean_at_temperature_1_only_for_a_quadratic_f(n_classes, tau, cubic, exact):
     copies, logits = 20_000, LOGITS[:n_classes]
     f = toy_bound(backend(), n_classes, copies, cubic=cubic)
     _, gradients = value_and_gradient(parse_estimator(f"reinmax(tau={tau})"), f, np.tile(logits, (copies, 1)), seed=8)
@@ -473,7 +473,7 @@ def test_variance_of_gumbel_rao_is_below_straight_through_s_and_falls_with_its_c
     assert ten == pytest.approx(limit + (one - limit) / 10, rel=0.1)
 
 
-def test_variance_of_the_value_is_that_of_one_hard_draw():
+def test_variance_of_the_value_equals_the_variance_of_one_hard_draw():
     f, logits = toy_bound(backend(), K, 4000), np.tile(LOGITS, (4000, 1))
     same = [
         value_and_gradient(parse_estimator(name), f, logits, seed=1)[0]
@@ -505,7 +505,7 @@ def test_many_conditional_draws_give_the_conditional_mean(tau):
 
 
 def moments_of_single_draws(f_k, gradient_of, q):
-    """Variance of the value f(y), and of the gradient, summed over its components, of y ~ q, by enumeration."""
+    """The variances of the value f(y) and of the gradient (summed over components) for y ~ q, by enumeration."""
     gradients = np.array([gradient_of(y) for y in range(len(q))])
     mean, mean_gradient = q @ f_k, q @ gradients
     return q @ (f_k - mean) ** 2, q @ ((gradients - mean_gradient) ** 2).sum(axis=1)
@@ -564,8 +564,8 @@ def test_the_classes_summed_are_the_likeliest_and_the_one_drawn_is_none_of_them(
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_what_is_left_beside_a_peak_keeps_its_relative_precision(dtype):
-    """1 − q_C of 1e-17 is far below what a difference from 1 can hold."""
+def test_the_rest_beside_a_peak_keeps_its_relative_precision(dtype):
+    """1 − q_C = 1e-17 is far too small to be computed as a difference from 1."""
     bk, logits = backend(dtype), np.array([[[40.0, 0.0, 1.0, -1.0], [0.0, 60.0, 58.0, 0.5]]])
     log_q = bk.to_numpy(bk.log_softmax(bk.parameter(logits)))
     for m in (1, 2):

@@ -50,8 +50,8 @@ class TorchBackend(Backend):
 
     On a CPU, noise comes from NumPy's generators: the same seed gives the noise of the Chainer backend.
 
-    The precision of float32 products is a setting of the process. It follows the backend that was made last, so that a
-    process must not use float32 and tf32 by turns.
+    The precision of float32 products is a setting of the process. The backend that was made last determines it, so a
+    process must not alternate between float32 and tf32.
     """
 
     name = "torch"
