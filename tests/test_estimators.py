@@ -31,9 +31,8 @@ from core_fixtures import (
 from gsbench.backends import load_backend
 from gsbench.backends.chainer import backend as chainer_backend
 from gsbench.estimators import ESTIMATORS, parse_estimator, parse_estimators
-from gsbench.meters.case import count_calls
 from gsbench.models import MODELS, CountedClassBound, ModelConfig
-from gsbench.training.objective import loss, unlabelled_bound
+from gsbench.training.objective import count_calls, loss, unlabelled_bound
 
 # The value, and f's gradient with respect to its own parameters: f is evaluated at points that are no class.
 BIASED = {"gumbel-softmax", "sum-and-relax"}

@@ -22,9 +22,8 @@ from core_fixtures import (
 from gsbench.estimators import parse_estimator
 from gsbench.estimators.sparsemax import Sparsemax, SparsemaxOverClasses
 from gsbench.estimators.streaming import Rows
-from gsbench.meters.case import count_calls
 from gsbench.models import MODELS, CountedClassBound, Labels
-from gsbench.training.objective import labelled_bound, loss, training_loss, unlabelled_bound
+from gsbench.training.objective import count_calls, labelled_bound, loss, training_loss, unlabelled_bound
 from gsbench.training.trainer import Evaluation
 
 BOTH = pytest.mark.parametrize("model_name", list(MODELS))

@@ -101,6 +101,7 @@ CURVES: dict[str, Kind] = {
     "curve_wall_seconds": ascending(AMOUNT),
     "curve_accuracy": listed(SHARE, nulls=True),
     "curve_loss": listed(number(-1e300, 1e300), nulls=True),
+    "curve_calls_of_f": listed(AMOUNT, nulls=True),
 }
 
 

@@ -205,6 +205,7 @@ class _StoredRun(TrainingRun):
 
 
 _OF_A_POINT = {*(field.name for field in dataclasses.fields(Progress)), "wall_seconds"}
+_MAY_BE_NONE = ("loss", "calls_of_f")
 _META: dict[str, tuple[type, ...]] = {
     "run_id": (str,), "log": (list,), "loss": (int, float), "wall_seconds": (int, float), "resumed": (int,),
     "figures": (dict,), "dataset_checksum": (str,),
@@ -213,8 +214,8 @@ _META: dict[str, tuple[type, ...]] = {
 
 def _is_point(point: Any) -> bool:
     """Whether this is an entry of a log: it has the fields of `Progress` and the wall-clock seconds. All are numbers,
-    except that the loss before the first step may be None."""
+    except that the loss before the first step and the calls of f may be None."""
     if not isinstance(point, dict) or set(point) != _OF_A_POINT:
         return False
-    numbers = [value for name, value in point.items() if name != "loss" or value is not None]
+    numbers = [value for name, value in point.items() if name not in _MAY_BE_NONE or value is not None]
     return all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in numbers)
