@@ -32,7 +32,7 @@ from gsbench.report.glance import glance_cells, glance_text
 from gsbench.report.gradient_table import bias_text, gradient_section
 from gsbench.report.gradients import gradient_rows, of_part, state_title, states_of
 from gsbench.report.page import make_page
-from gsbench.report.tables import records_table
+from gsbench.report.records_table import records_table
 from gsbench.report.writers import markdown
 
 pytestmark = pytest.mark.slow

@@ -12,8 +12,8 @@ from gsbench.records.frame import make_frame, measured
 from gsbench.records.order import by_estimator
 from gsbench.records.reading import TRAINING, Record, ends_at_a_step
 from gsbench.report.blocks import Block, Heading, Table
+from gsbench.report.figures.peers import peer_ratios
 from gsbench.report.gradient_table import short_gradients
-from gsbench.report.peer_table import peer_ratios
 from gsbench.report.writers.terminal import written
 
 Key = tuple[Any, ...]  # (series, model, K, estimator, figure)

@@ -21,8 +21,7 @@ from gsbench.report.figures import FIGURES
 from gsbench.report.figures.gallery import draw_gallery
 from gsbench.report.glance import glance_blocks
 from gsbench.report.gradient_table import gradient_section
-from gsbench.report.peer_table import peer_table
-from gsbench.report.tables import jang_table, ratio_table, records_table, roofline_table
+from gsbench.report.records_table import records_table
 from gsbench.report.training_table import training_section
 
 GLANCE_NOTE = (
@@ -44,13 +43,6 @@ QUESTIONS = {
     "whom": "Against whom?",
     "more": "What else?",
     "machine": "On what machine?",
-}
-# Figure → the function that writes the blocks under it.
-TABLES: dict[str, Callable[[pd.DataFrame], list[Block]]] = {
-    "speedup": jang_table,
-    "peers": peer_table,
-    "regression": ratio_table,
-    "fraction_of_peak": roofline_table,
 }
 # Figure → the section after it. The section appears even if the figure is missing.
 SECTIONS: dict[str, Callable[[pd.DataFrame], Section | None]] = {
@@ -78,8 +70,8 @@ def make_sections(frame: pd.DataFrame, curves: pd.DataFrame, plots: Mapping[str,
     """
     sections: list[Section | None] = [] if (frame["group"] == TRAINING).all() else [_glance(frame)]
     for key, plot in plots.items():
-        body = TABLES[key](frame) if plot and key in TABLES else []
-        sections.append(of_plot(key, plot, FIGURES[key].question, body))
+        figure = FIGURES[key]
+        sections.append(of_plot(key, plot, figure.question, figure.table(frame) if plot else []))
         sections += [SECTIONS[key](frame)] if key in SECTIONS else []
     sections += [write(frame) for write in MORE.values()]
     return [

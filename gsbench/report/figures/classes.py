@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pandas as pd
 
 from gsbench.records import text
 from gsbench.records.frame import LOST, measured
+from gsbench.records.order import in_order
+from gsbench.report.blocks import Block, Columns, Paragraph, Table
 from gsbench.report.drawing.figure import Figure
+from gsbench.report.drawing.points import interval
 from gsbench.report.drawing.shapes import UNFIT, AgainstNumber
 from gsbench.report.figures.metrics import CLASSES, MEMORY, SHARE_OF_PEAK, STEPS_PER_SECOND, TIME_PER_CLASS
 
@@ -19,6 +23,10 @@ METERS = {
 }
 PANELS = {"bound": "unlabelled bound", "step": "full training step"}
 UNITS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6}
+ROOFLINE_NOTE = (
+    "Operations: floating-point operations of the necessary matrix products, computed from the shapes of the split "
+    "model. The machine's peak: the fastest matrix product measured in alternation with the case, and its shape."
+)
 BESIDE = {"sharey": "row"}
 GRID = {"sharey": "row", "sharex": "col"}
 
@@ -129,8 +137,7 @@ def roofline_rows(frame: pd.DataFrame) -> pd.DataFrame:
 def _shares(rows: pd.DataFrame) -> pd.DataFrame:
     points = by_model(rows).assign(row=rows["model"], column=[[*PANELS].index(timed) for timed in rows["timed"]])
     points["panel"] += ": " + rows["timed"].map(PANELS)
-    ends = {"y": "", "low": "_low", "high": "_high"}
-    return medians(points.assign(**{name: rows[f"fraction_of_peak{end}"] for name, end in ends.items()}))
+    return medians(points.assign(**interval(rows, "fraction_of_peak")))
 
 
 def _about_shares(rows: pd.DataFrame, _: pd.DataFrame) -> str:
@@ -141,6 +148,34 @@ def _about_shares(rows: pd.DataFrame, _: pd.DataFrame) -> str:
         f"matrix product{named}, measured in alternation with the case. Bars: {text.interval_name(rows)} "
         "interval."
     )
+
+
+def _roofline(frame: pd.DataFrame) -> list[Block]:
+    """The share of the peak and the numbers behind it, a line for each (model, K, estimator, `timed`)."""
+    rows = in_order(roofline_rows(frame), ["series", "model", "n_classes", "estimator", "timed"])
+    rows = rows.assign(per_class=rows["seconds"] / rows["n_classes"])
+    return [Table.of(ROOFLINE, rows), Paragraph(ROOFLINE_NOTE)]
+
+
+def _giga(field: str, unit: str) -> Callable[[Any], str]:
+    return text.cell(field, lambda number: f"{text.three_digits(number / 1e9)} {unit}", text.NOT_MEASURED)
+
+
+def _share(row: Any) -> str:
+    ends = row["fraction_of_peak_low"], row["fraction_of_peak_high"]
+    return text.percent(row["fraction_of_peak"]) + text.interval(*ends, lambda share: f"{100 * share:.1f}")
+
+
+ROOFLINE: Columns = {
+    "": text.cell("series"), "model": text.cell("model", text.model_name), "K": text.cell("n_classes"),
+    "estimator": text.cell("estimator"), "timed": text.cell("timed"), "operations": _giga("operations", "GFLOP"),
+    "time": text.cell("seconds", text.seconds, text.NOT_MEASURED),
+    "per class": text.cell("per_class", text.seconds, text.NOT_MEASURED),
+    "machine's peak": lambda row: (
+        _giga("peak_operations_per_second", "GFLOP/s")(row) + text.cell("peak_product", " ({})".format)(row)
+    ),
+    "share of peak": _share,
+}  # fmt: skip
 
 
 FIGURES = (
@@ -164,5 +199,6 @@ FIGURES = (
         80, "fraction_of_peak", "fast", "roofline", "Share of the machine's own matrix-product peak",
         rows=lambda frame, _: roofline_rows(frame), points=_shares,
         shape=AgainstNumber(CLASSES, SHARE_OF_PEAK, share={"sharey": True, "sharex": "col"}), caption=_about_shares,
+        table=_roofline,
     ),
 )  # fmt: skip

@@ -10,6 +10,7 @@ import pandas as pd
 from gsbench.records import text
 from gsbench.records.reading import TRAINING
 from gsbench.report.drawing.figure import Figure
+from gsbench.report.drawing.points import interval
 from gsbench.report.drawing.shapes import AgainstNumber, Metric
 from gsbench.report.figures.metrics import ACCURACY, CLASSES, MEMORY, TRAINING_TIME
 from gsbench.report.training_runs import (
@@ -31,8 +32,7 @@ def _points(rows: pd.DataFrame) -> pd.DataFrame:
     pairs = [*zip(found["model"], found["task"], strict=True)]
     points = found.assign(
         panel=[textwrap.fill(f"{text.model_name(model)} on {task}", TITLE_WIDTH) for model, task in pairs],
-        at=[*map(panels.index, pairs)], x=found["n_classes"], y=found["value"], low=found["value_low"],
-        high=found["value_high"],
+        at=[*map(panels.index, pairs)], x=found["n_classes"], **interval(found, "value"),
     )  # fmt: skip
     return points.sort_values("at", kind="stable")
 
@@ -54,7 +54,7 @@ def _rows(rows: pd.DataFrame, field: str, scale: float = 1.0) -> pd.DataFrame:
 
 
 def _figure(place: int, name: str, question: str, title: str, metric: Metric, told: str, **more: Any) -> Figure:
-    shape = AgainstNumber(CLASSES, metric, (3.5, 2.6), (0.7, 1.0), columns=2, most=12, apart=more.pop("apart", False))
+    shape = AgainstNumber(CLASSES, metric, (3.5, 2.6), (0.7, 1.0), columns=2, most=12, joined=more.pop("joined", True))
     return Figure(
         place, name, question, TRAINING, f"Training runs: {title}", points=_points, shape=shape,
         caption=lambda rows, _: f"{told} {seeds_sentence(rows)}", missed="never", **more,
@@ -64,7 +64,7 @@ def _figure(place: int, name: str, question: str, title: str, metric: Metric, to
 FIGURES = (
     _figure(
         170, "accuracy_by_classes", "accurate", "final accuracy against the number of classes", ACCURACY,
-        "Last validation accuracy of the finished training runs.", apart=True,
+        "Last validation accuracy of the finished training runs.", joined=False,
         rows=lambda frame, _: _rows(finished_runs(frame), "validation_accuracy", 100),
     ),
     _figure(
