@@ -114,13 +114,13 @@ class Shape:
         gaps = self.gaps
         if self.share.get("sharex") and points.groupby("column")["panel"].nunique().max() == 1:
             gaps = (gaps[0], UNTITLED)
-        sheet = make_sheet(
+        figure, axes = make_sheet(
             points["row"].max() + 1, points["column"].max() + 1, title=title, caption=caption,
             handles=self.handles(points, look), panel=self.panel, gaps=gaps, at_left=self.at_left,
             share=dict(self.share),
         )  # fmt: skip
-        panels = {sheet.axes[place]: own for place, own in points.groupby(["row", "column"])}
-        for ax in sheet.axes.flat:
+        panels = {axes[place]: own for place, own in points.groupby(["row", "column"])}
+        for ax in axes.flat:
             ax.set_visible(ax in panels)
         for ax, own in panels.items():
             self.draw_panel(ax, own, points, look)
@@ -130,8 +130,8 @@ class Shape:
         self.set_scales(panels, points)
         for ax, own in panels.items():
             self.finish(ax, own, look)
-        self.label(sheet.axes, panels)
-        return sheet.figure
+        self.label(axes, panels)
+        return figure
 
     def handles(self, points: pd.DataFrame, look: Look) -> list[Artist]:
         """The legend's entries: visible estimators, series and kinds."""

@@ -102,14 +102,6 @@ class Plot:
     points: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
-@dataclass(frozen=True)
-class Sheet:
-    """A figure and its panels: `axes` is an array of shape [rows, columns]."""
-
-    figure: Figure
-    axes: np.ndarray
-
-
 def _legend_lines(lengths: Sequence[int], width: float) -> int:
     """The fewest lines for labels of these lengths, set column by column, within `width` inches."""
     for lines in range(1, len(lengths) + 1):
@@ -130,8 +122,9 @@ def make_sheet(
     gaps: tuple[float, float] = (GAP_X, GAP_Y),
     share: dict[str, Any] | None = None,
     at_left: float = LEFT,
-) -> Sheet:
-    """A title, the legend under it, rows × columns panels of `panel` inches, and the caption at the bottom.
+) -> tuple[Figure, np.ndarray]:
+    """A figure and its panels: a title, the legend under it, rows × columns panels of `panel` inches, and the caption
+    at the bottom. The panels have shape [rows, columns].
 
     `gaps` is the space between the panels in inches; `at_left` is the space to their left, for labels of the y axis.
 
@@ -166,4 +159,4 @@ def make_sheet(
         )  # fmt: skip
     told: dict[str, Any] = {"fontsize": CAPTION_SIZE, "color": "#444444", "va": "bottom", "gid": CAPTION_ID}
     figure.text(left, 0.1 / height, "\n".join(lines), **told)
-    return Sheet(figure, axes)
+    return figure, axes

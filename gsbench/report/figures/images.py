@@ -43,14 +43,14 @@ def image_grids(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Plot |
     )
     columns = max(_wide(grids["analogies"].shape[1]) for _, grids in found)
     lines = max(_tall(grids) for _, grids in found)
-    sheet = make_sheet(
+    figure, axes = make_sheet(
         len(found), 1, title=title, handles=(), caption=caption, panel=(CELL * columns, CELL * lines),
         gaps=(0.0, 0.6), at_left=0.25,
     )  # fmt: skip
-    for ax, (row, grids) in zip(sheet.axes[:, 0], found, strict=True):
+    for ax, (row, grids) in zip(axes[:, 0], found, strict=True):
         _draw_block(ax, grids, columns, lines)
         ax.set_title(_block_title(row), loc="left")
-    return Plot(title, caption, sheet.figure)
+    return Plot(title, caption, figure)
 
 
 def _best_runs(frame: pd.DataFrame) -> tuple[list[tuple[pd.Series, Grids]], str]:
