@@ -19,8 +19,7 @@ def _seconds(row: dict[str, Any]) -> float:
 
 def _variance(row: dict[str, Any]) -> str:
     """The variance of the logits' gradient. If draws of y show none, the cell says so: see `variance_text`."""
-    nan = float("nan")
-    return text.cell("logits_variance", lambda found: variance_text(found, nan, nan, row["gradient_draws"]))(row)
+    return text.cell("logits_variance", lambda found: variance_text(found, row["gradient_draws"]))(row)
 
 
 RECORDS: Columns = {
@@ -29,7 +28,7 @@ RECORDS: Columns = {
     "against": text.cell("baseline"), "state": text.cell("state"),
     "time": lambda row: "" if pd.isna(_seconds(row)) else text.seconds(_seconds(row)),
     "speed-up": text.speedup, "peak memory": text.cell("peak_bytes", text.size),
-    "steps": text.cell("step", lambda steps: f"{steps:,.0f}"),
+    "steps": text.cell("step", "{:,.0f}".format),
     "accuracy": text.cell("validation_accuracy", text.percent),
     "bias² (logits)": text.cell("logits_squared_bias", text.three_digits), "variance (logits)": _variance,
     "data": text.cell("dataset"), "preset": text.cell("preset"), "batch": text.cell("batch"), "seed": text.cell("seed"),

@@ -51,16 +51,12 @@ def name_of(estimator: str, series: str, kind: str) -> str:
 def published(points: pd.DataFrame) -> pd.DataFrame:
     """A row for each point, with the columns PUBLISHED. Columns of interval ends are left out if they are empty."""
     names = [name_of(*row) for row in points[["estimator", "series", "kind"]].itertuples(index=False, name=None)]
-    panels = [_one_line(panel) for panel in points["panel"]]
-    labels = {axis: [_one_line(metric.label) for metric in points[axis]] for axis in ("x_axis", "y_axis")}
+    panels = [" ".join(panel.split()) for panel in points["panel"]]
+    labels = {axis: [" ".join(metric.label.split()) for metric in points[axis]] for axis in ("x_axis", "y_axis")}
     if (points["heading"] != "").any():  # the full name of a forest's line includes its heading
         points = points.assign(y=points["y"] + ", " + points["heading"])
     table = points.assign(name=names, panel=panels, **labels)[[*PUBLISHED]]
     return table.drop(columns=[name for name in ENDS if table[name].isna().all()])
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
 
 
 def csv(points: pd.DataFrame) -> str:

@@ -45,7 +45,6 @@ def _rows(frame: pd.DataFrame) -> pd.DataFrame:
 def _points(rows: pd.DataFrame) -> pd.DataFrame:
     """A panel for the exact sums and one for sampling; each (model, K) has a heading and a line for each peer."""
     several = rows["model"].nunique() > 1
-    place = {name: i for i, name in enumerate(TIMED)}
     is_sum = rows["exact_sum"] == 1
     ok = rows["status"] == "ok"
     points = rows.assign(
@@ -54,8 +53,9 @@ def _points(rows: pd.DataFrame) -> pd.DataFrame:
                  for m, k in zip(rows["model"], rows["n_classes"], strict=True)],
         y=[_line(*row) for row in zip(rows["baseline"], rows["timed"], strict=True)],
         kind=["" if fits else _lost(row) for fits, row in zip(ok, rows.to_dict("records"), strict=True)],
-        place=[place.get(timed, 9) for timed in rows["timed"]], **interval(rows, "speedup", "x"),
-    ).sort_values(["model", "n_classes", "place", "baseline"], kind="stable")  # fmt: skip
+        **interval(rows, "speedup", "x"),
+    )  # fmt: skip
+    points = in_order(points, ["model", "n_classes", "timed", "baseline"], timed=[*TIMED])
     medians = points.groupby(KEY, sort=False, as_index=False)[[*INTERVALS["x"]]].median()
     return medians.assign(row=0, note=medians["kind"])
 
