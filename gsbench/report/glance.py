@@ -56,8 +56,7 @@ def rows_of(frame: pd.DataFrame, group: str, field: str, timed: str = "step") ->
 
 
 def _long(rows: pd.DataFrame, field: str, figure: str | pd.Series) -> pd.DataFrame:
-    long = rows[[*KEY, "estimator"]].assign(figure=figure, value=rows[field])
-    return long.astype({"n_classes": "int64"})
+    return rows[[*KEY, "estimator"]].assign(figure=figure, value=rows[field]).astype({"n_classes": "int64"})
 
 
 def glance_text(records: Sequence[Record]) -> str:

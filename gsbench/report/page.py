@@ -21,15 +21,7 @@ from gsbench.report.figures import FIGURES
 from gsbench.report.figures.gallery import draw_gallery
 from gsbench.report.glance import glance_blocks
 from gsbench.report.gradient_table import gradient_section
-from gsbench.report.records_table import records_table
 from gsbench.report.training_table import training_section
-
-GLANCE_NOTE = (
-    "Step: median time of a full training step. Speed-up: how many times as fast as {baseline}, measured "
-    "in pairs, in turn, in one process, with its interval. Examples/s: unlabelled examples per second. Peak "
-    "memory: of the live arrays over one step; on a GPU, of the device. Accuracy: last validation accuracy. "
-    f"{text.NOT_MEASURED}: not measured."
-)  # to be formatted with the baseline's name
 
 GLANCE = "At a glance"
 NO_GLANCE = "No full step, paired speed-up, peak memory or accuracy was measured."
@@ -61,7 +53,7 @@ def make_page(
     trained = training_section(frame) if (frame["group"] == TRAINING).all() else None
     head = [_runs(frame), *_joint_runs(frame), *map(Notice, notices)]
     short = [*(glance_blocks(frame) or (trained.blocks if trained else [])), _machine(frame)]
-    return Page(name, answer(frame), head, make_sections(frame, curves, plots), short, records_table(frame))
+    return Page(name, answer(frame), head, make_sections(frame, curves, plots), short, gaps.records_table(frame))
 
 
 def make_sections(frame: pd.DataFrame, curves: pd.DataFrame, plots: Mapping[str, Plot | None]) -> list[Section]:
@@ -91,7 +83,14 @@ def of_plot(name: str, plot: Plot | None, question: str, body: Sequence[Block] =
 def _glance(frame: pd.DataFrame) -> Section:
     baselines = by_estimator(text.values(frame[frame["group"] == "speedup"], "baseline"))
     named = f"the baseline, {' or '.join(baselines)}" if baselines else "the baseline"
-    note = f"{GLANCE_NOTE.format(baseline=named)}{_bound_alone(frame)}{_timed_under(frame)}"
+    timed = frame[frame["group"].isin(["step", "speedup", "memory"]) & (frame["status"] == "ok")]
+    under = f" Time and memory: {text.conditions(timed)}" if len(timed) else ""
+    note = (
+        f"Step: median time of a full training step. Speed-up: how many times as fast as {named}, measured "
+        "in pairs, in turn, in one process, with its interval. Examples/s: unlabelled examples per second. Peak "
+        "memory: of the live arrays over one step; on a GPU, of the device. Accuracy: last validation accuracy. "
+        f"{text.NOT_MEASURED}: not measured.{_bound_alone(frame)}{under}"
+    )
     return Section(GLANCE, [*(glance_blocks(frame) or [Paragraph(NO_GLANCE)]), Paragraph(note)], "fast")
 
 
@@ -103,11 +102,6 @@ def _bound_alone(frame: pd.DataFrame) -> str:
     if not alone:
         return ""
     return f" {text.listed(alone)}: timed in pairs in the bound alone; see the figure of the speed-up."
-
-
-def _timed_under(frame: pd.DataFrame) -> str:
-    timed = frame[frame["group"].isin(["step", "speedup", "memory"]) & (frame["status"] == "ok")]
-    return f" Time and memory: {text.conditions(timed)}" if len(timed) else ""
 
 
 def _runs(frame: pd.DataFrame) -> Table:
@@ -146,9 +140,7 @@ def _machine(frame: pd.DataFrame) -> Paragraph:
 
 def _gallery(frame: pd.DataFrame) -> Section | None:
     """Examples of Gumbel-Softmax draws, if an estimator in the records draws them."""
-    if not (frame["gumbel_softmax"] == 1).any():
-        return None
-    return of_plot("gallery", _gallery_plot(), "more")
+    return of_plot("gallery", _gallery_plot() if (frame["gumbel_softmax"] == 1).any() else None, "more")
 
 
 @functools.cache

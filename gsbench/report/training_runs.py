@@ -28,9 +28,7 @@ def training_rows(frame: pd.DataFrame) -> pd.DataFrame:
 
 def finished_runs(frame: pd.DataFrame, *needed: str) -> pd.DataFrame:
     """The training runs that finished and have a final validation accuracy and all `needed` fields."""
-    ended = measured(frame, TRAINING, "validation_accuracy", *needed)
-    rows = training_rows(frame)
-    return rows[rows.index.isin(ended.index)]
+    return training_rows(measured(frame, TRAINING, "validation_accuracy", *needed))
 
 
 def subject_title(row: Any) -> str:

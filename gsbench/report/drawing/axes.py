@@ -63,8 +63,7 @@ def log_with_room(axis: Axis, values: np.ndarray) -> None:
 def log_around_one(axis: Axis, values: np.ndarray) -> None:
     """Logarithmic around 1, and never so narrow that noise looks like an effect."""
     reach = min(max(1.15, 1.05 * values.max(), 1.05 / values.min()), 20.0)
-    _set(axis, scale="log")
-    _set(axis, lim=(1 / reach, reach))
+    _set(axis, scale="log", lim=(1 / reach, reach))
     plain_log(axis)
 
 

@@ -61,11 +61,6 @@ def write_figure(figure: Figure, path: Path) -> None:
     write_whole(path, lambda file: save_figure(figure, file, path.suffix[1:]))
 
 
-def as_label(name: str) -> str:
-    """The name as a label. matplotlib omits labels with a leading underscore from legends, so a space is put before."""
-    return f" {name}" if name.startswith("_") else name
-
-
 class SheetFigure(Figure):
     """A figure that is saved without hidden characters, so that its SVG is well-formed whatever names records have.
 
@@ -150,7 +145,8 @@ def make_sheet(
     left = 0.12 / width
     figure.text(left, 1 - 0.12 / height, title, fontsize=11.5, fontweight="bold", va="top", gid=TITLE_ID)
     for handle in handles:
-        handle.set_label(as_label(str(handle.get_label())))
+        label = str(handle.get_label())  # with a space before an underscore, because matplotlib omits such labels
+        handle.set_label(f" {label}" if label.startswith("_") else label)
     if handles:
         place = (left, 1 - (TITLE - 0.06) / height)
         figure.legend(

@@ -61,13 +61,12 @@ def _rates(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _steps(frame: pd.DataFrame, _: pd.DataFrame) -> pd.DataFrame:
-    rows = measured(frame, "step", "step_seconds")
-    return with_lost(rows[rows["step_seconds"] > 0], frame, ["step"])
+    return with_lost(measured(frame[frame["step_seconds"] > 0], "step"), frame, ["step"])
 
 
 def _memories(frame: pd.DataFrame, _: pd.DataFrame) -> pd.DataFrame:
-    rows = measured(frame, "memory")
-    return with_lost(rows[(rows[[*METERS]] > 0).any(axis=1)], frame, ["memory", "step", "bound"])
+    rows = measured(frame[(frame[[*METERS]] > 0).any(axis=1)], "memory")
+    return with_lost(rows, frame, ["memory", "step", "bound"])
 
 
 def _meters(rows: pd.DataFrame) -> list[str]:
@@ -100,13 +99,9 @@ def _meter_names(rows: pd.DataFrame, _: pd.DataFrame) -> str:
 
 def _bounds(frame: pd.DataFrame, _: pd.DataFrame) -> pd.DataFrame:
     """The rows of exact sums in group "bound"; in group "roofline" if there are none."""
-    for group in ("bound", "roofline"):
-        rows = measured(frame, group, "bound_seconds")
-        rows = rows[(rows["exact_sum"] == 1) & (rows["bound_seconds"] > 0)]
-        if len(rows):
-            break
-    rows = with_lost(rows, frame, ["bound"])
-    return rows[rows["exact_sum"] == 1]
+    sums = frame[frame["exact_sum"] == 1]
+    bounds, shares = (measured(sums[sums["bound_seconds"] > 0], group) for group in ("bound", "roofline"))
+    return with_lost(bounds if len(bounds) else shares, sums, ["bound"])
 
 
 def _per_class(rows: pd.DataFrame) -> pd.DataFrame:

@@ -41,7 +41,8 @@ def draw_gallery(gallery: Gallery) -> Plot:
         ax.set_visible(False)
     for number, (heading, panels) in enumerate(parts.items()):
         first, name = sum(rows[:number]), "draws" if number else "π"
-        _heading(figure, axes[first, 0], heading)
+        box = axes[first, 0].get_position()
+        figure.text(box.x0, box.y1 + 0.22 / figure.get_figheight(), heading, fontsize=9, fontweight="bold", va="bottom")
         for i, (told, values) in enumerate(panels):
             ax = axes[first + i // ACROSS, i % ACROSS]
             ax.set_visible(True)
@@ -88,12 +89,6 @@ def _caption(gallery: Gallery) -> str:
     )
 
 
-def _heading(figure: Figure, ax: Axes, text: str) -> None:
-    """Writes a heading above a row of panels, the first of which is `ax`."""
-    box = ax.get_position()
-    figure.text(box.x0, box.y1 + 0.22 / figure.get_figheight(), text, fontsize=9, fontweight="bold", va="bottom")
-
-
 def _bars(ax: Axes, values: np.ndarray, colour: str, title: str) -> None:
     """A bar from 0 for each class, with its value if there is room."""
     n_classes = len(values)
@@ -111,17 +106,13 @@ def _bars(ax: Axes, values: np.ndarray, colour: str, title: str) -> None:
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         return
     ax.set_xticks(range(n_classes))
+    upright = n_classes > UPRIGHT
     for k, value in enumerate(values):
-        _value(ax, k, value, upright=n_classes > UPRIGHT)
-
-
-def _value(ax: Axes, k: int, value: float, upright: bool) -> None:
-    """Writes the number over a bar, or in the bar if it would leave the panel."""
-    inside = value > (0.7 if upright else 0.85)
-    ax.text(
-        k, value + (-0.02 if inside else 0.02), f"{value:.2f}", fontsize=4.8, ha="center",
-        va="top" if inside else "bottom", rotation=90 if upright else 0, color="white" if inside else "#222222",
-    )  # fmt: skip
+        inside = value > (0.7 if upright else 0.85)  # over the bar, the number would leave the panel
+        ax.text(
+            k, value + (-0.02 if inside else 0.02), f"{value:.2f}", fontsize=4.8, ha="center",
+            va="top" if inside else "bottom", rotation=90 if upright else 0, color="white" if inside else "#222222",
+        )  # fmt: skip
 
 
 def _beside(ax: Axes, probabilities: np.ndarray) -> None:

@@ -168,8 +168,6 @@ def _by_temperature(rows: pd.DataFrame) -> pd.DataFrame:
     points = points.assign(
         tau=points["estimator"].map(taus), relaxation=points["estimator"].map(works(rows))
     ).dropna(subset=["tau"])
-    if points.empty:
-        return points
     return points[points.groupby(LINE)["tau"].transform("nunique") >= LEAST_TEMPERATURES]
 
 

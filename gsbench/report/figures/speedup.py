@@ -13,7 +13,7 @@ from gsbench.report.blocks import Block, Table
 from gsbench.report.drawing.figure import Figure
 from gsbench.report.drawing.points import interval
 from gsbench.report.drawing.shapes import AgainstNumber
-from gsbench.report.figures.classes import medians
+from gsbench.report.figures.classes import PANELS, medians
 from gsbench.report.figures.metrics import CLASSES, SPEED_UP
 
 # Jang et al. 2017 (arXiv 1611.01144), fig. 5: K → speed of sampling relative to marginalizing.
@@ -24,7 +24,6 @@ JANG_STYLE: dict[str, Any] = {
     "linestyle": "", "zorder": 5,
 }  # fmt: skip
 NEAREST = {"model": "m2", "dataset": "synthetic", "timed": "step"}  # what is nearest to theirs
-TIMED = {"step": "full training step", "bound": "unlabelled bound"}
 
 
 def jang(k: int) -> str:
@@ -34,7 +33,7 @@ def jang(k: int) -> str:
 
 def _pairs(frame: pd.DataFrame, _: pd.DataFrame) -> pd.DataFrame:
     rows = measured(frame, "speedup", "speedup", "dataset")
-    return rows[(rows["speedup"] > 0) & rows["timed"].isin(TIMED)]
+    return rows[(rows["speedup"] > 0) & rows["timed"].isin(PANELS)]
 
 
 def _is_nearest(rows: pd.DataFrame) -> pd.Series:
@@ -50,9 +49,9 @@ def _points(rows: pd.DataFrame) -> pd.DataFrame:
     theirs = pd.DataFrame({"x": [*JANG], "y": [*JANG.values()], "note": [*map(jang, JANG)]})
     theirs = theirs.assign(kind=JANG_NAME, **NEAREST)
     points = pd.concat([ours, theirs]).fillna({"estimator": "", "series": "", "note": ""})
-    titles = points["model"].map(text.model_name) + " on " + points["dataset"] + ": " + points["timed"].map(TIMED)
+    titles = points["model"].map(text.model_name) + " on " + points["dataset"] + ": " + points["timed"].map(PANELS)
     points = points.assign(
-        row=[[*TIMED].index(timed) for timed in points["timed"]],
+        row=points["timed"] == "bound",  # below the full step
         column=[*zip(points["model"], points["dataset"], strict=True)],
         panel=titles + _is_nearest(points).map({True: "\ncomparable with Jang et al.", False: ""}),
         y_axis=SPEED_UP.named(f"{SPEED_UP.label} as {text.baseline_name(rows)}"),

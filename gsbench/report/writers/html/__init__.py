@@ -6,7 +6,7 @@ The page has the same sections as the Markdown page, arranged by question.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -49,7 +49,8 @@ def whole(page: Page, svgs: Mapping[str, str]) -> str:
         undefined=jinja2.StrictUndefined, finalize=_finalize,
     )  # fmt: skip
     environment.filters |= {"inline": inline, "alt_text": alt_text}
-    environment.tests |= {kind.__name__.lower(): _test_of(kind) for kind in get_args(Block)}
+    for kind in get_args(Block):
+        environment.tests[kind.__name__.lower()] = lambda block, kind=kind: isinstance(block, kind)
     first, questions = _arranged(page)
     return environment.get_template("page.html.j2").render(
         page=page,
@@ -62,10 +63,6 @@ def whole(page: Page, svgs: Mapping[str, str]) -> str:
         script=Markup((HERE / "script.js").read_text(encoding="utf-8")),
         data=_json({name: csv(plot.points) for name, plot in plots.items() if len(plot.points)}),
     )
-
-
-def _test_of(kind: type) -> Callable[[Block], bool]:
-    return lambda block: isinstance(block, kind)
 
 
 def _finalize(value: Any) -> Any:
