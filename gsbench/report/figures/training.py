@@ -141,8 +141,8 @@ def _about_curves(rows: pd.DataFrame, _: pd.DataFrame) -> str:
 def _about_speeds(rows: pd.DataFrame, points: pd.DataFrame) -> str:
     told = f" The accuracy of {LABELS_ONLY} is written at the bottom." if LABELS_ONLY in set(rows["estimator"]) else ""
     return (
-        f"{about_front(points, 'Up and to the right', ' of the means')} Final validation accuracy, and steps per second "
-        f"without the evaluations. {seeds_sentence(rows)}{told}"
+        f"{about_front(points, 'Up and to the right', ' of the means')} Final validation accuracy, and steps per "
+        f"second without the evaluations. {seeds_sentence(rows)}{told}"
     )
 
 
