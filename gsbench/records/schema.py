@@ -210,7 +210,7 @@ FIELDS: dict[str, Kind] = {
 
 
 def fault(record: Any) -> str:
-    """What is wrong with a record, in words: the field, what is allowed there, and what it holds; "" where nothing is.
+    """What is wrong with a record, in words: the field, what is allowed there, and what it holds; "" if nothing is.
 
     `record` is what JSON gives.
     """

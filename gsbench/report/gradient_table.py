@@ -42,8 +42,7 @@ def short_gradients(frame: pd.DataFrame) -> list[Table]:
     cells = []
     for (subject, series, k, name), own in in_order(points, by).groupby(by, sort=False):
         of_state = {row["state"]: row for row in own.to_dict("records")}
-        found = [_short(of_state.get(state)) for state in states]
-        cells.append([series, subject, k, name, *(cell for part in found for cell in part)])
+        cells.append([series, subject, k, name, *(cell for state in states for cell in _short(of_state.get(state)))])
     figures = [("" if i else f"{state}:", name) for state in states for i, name in enumerate(SHORT)]
     title = "Gradient with respect to the logits of q(y|a,x), relative to the exact one; time: of the bound, both ways"
     return [Table(["", "", ("", "K"), "", *figures], cells, title).used()]

@@ -86,9 +86,9 @@ def _glance(frame: pd.DataFrame) -> Section:
     timed = frame[frame["group"].isin(["step", "speedup", "memory"]) & (frame["status"] == "ok")]
     under = f" Time and memory: {text.conditions(timed)}" if len(timed) else ""
     note = (
-        f"Step: median time of a full training step. Speed-up: how many times as fast as {named}, measured "
-        "in pairs, in turn, in one process, with its interval. Examples/s: unlabelled examples per second. Peak "
-        "memory: of the live arrays over one step; on a GPU, of the device. Accuracy: last validation accuracy. "
+        f"Step: median time of a full training step. Speed-up: how many times as fast as {named}, timed in pairs, "
+        "alternating in one process, with its interval. Examples/s: unlabelled examples per second. Peak memory: the "
+        "peak of live arrays, or of a GPU's memory, over one step. Accuracy: last validation accuracy. "
         f"{text.NOT_MEASURED}: not measured.{_bound_alone(frame)}{under}"
     )
     return Section(GLANCE, [*(glance_blocks(frame) or [Paragraph(NO_GLANCE)]), Paragraph(note)], "fast")

@@ -34,10 +34,10 @@ CURVES = {
 
 
 class Watcher(Protocol):
-    """Is told how a run goes on."""
+    """Receives the progress of a run."""
 
     def start(self, settings: RunSettings, last_step: int | None, progress: Progress) -> None:
-        """The run begins, or goes on, with `progress`."""
+        """The run begins, or resumes, with `progress`."""
 
     def step(self, training: Training, loss: float) -> None:
         """A step was taken."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -199,8 +199,8 @@ def _about_temperatures(rows: pd.DataFrame, _: pd.DataFrame) -> str:
 
 
 def _figure(place: int, name: str, title: str, **declared: Any) -> Figure:
-    rows: Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame] = lambda frame, _: gradient_rows(frame)  # noqa: E731
-    return Figure(place, name, "gradients", "gradient", title, **{"rows": rows, **declared})
+    declared = {"rows": lambda frame, _: gradient_rows(frame), **declared}
+    return Figure(place, name, "gradients", "gradient", title, **declared)
 
 
 FIGURES = (

@@ -46,13 +46,12 @@ def _points(rows: pd.DataFrame) -> pd.DataFrame:
     """A panel for the exact sums and one for sampling; each (model, K) has a heading and a line for each peer."""
     several = rows["model"].nunique() > 1
     is_sum = rows["exact_sum"] == 1
-    ok = rows["status"] == "ok"
     points = rows.assign(
         panel="gsbench: " + is_sum.map(KINDS), column=(~is_sum).astype(int),
         heading=[f"{f'{text.model_name(m)}, ' if several else ''}K = {k:,.0f}"
                  for m, k in zip(rows["model"], rows["n_classes"], strict=True)],
         y=[_line(*row) for row in zip(rows["baseline"], rows["timed"], strict=True)],
-        kind=["" if fits else _lost(row) for fits, row in zip(ok, rows.to_dict("records"), strict=True)],
+        kind=["" if row["status"] == "ok" else _lost(row) for row in rows.to_dict("records")],
         **interval(rows, "speedup", "x"),
     )  # fmt: skip
     points = in_order(points, ["model", "n_classes", "timed", "baseline"], timed=[*TIMED])

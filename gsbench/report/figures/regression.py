@@ -53,7 +53,7 @@ def _look(points: pd.DataFrame, _: Look) -> Look:
 
 
 def _title(table: pd.DataFrame) -> str:
-    return "\n".join(textwrap.wrap(f"Ratio to {table['base_run'].iloc[0]}, by case", 110))
+    return textwrap.fill(f"Ratio to {table['base_run'].iloc[0]}, by case", 110)
 
 
 def _caption(table: pd.DataFrame, _: pd.DataFrame) -> str:

@@ -44,7 +44,6 @@ SPEEDS = Pareto(
 CURVES = Curves(
     EPOCH, ACCURACY, panel=(3.5, 2.0), gaps=(0.3, 0.9), most=12, share={"sharey": "row"}, kinds=KINDS, title_at="left"
 )
-TITLE_WIDTH = 56  # characters of a panel's title, against K
 
 
 def _speeds(rows: pd.DataFrame) -> pd.DataFrame:
@@ -154,7 +153,7 @@ def _by_classes(rows: pd.DataFrame) -> pd.DataFrame:
     found, panels = over_seeds(rows, [*SUBJECT, "estimator"], ["value"]), _panels_by_classes(rows)
     pairs = [*zip(found["model"], found["task"], strict=True)]
     points = found.assign(
-        panel=[textwrap.fill(f"{text.model_name(model)} on {task}", TITLE_WIDTH) for model, task in pairs],
+        panel=[textwrap.fill(f"{text.model_name(model)} on {task}", 56) for model, task in pairs],
         at=[*map(panels.index, pairs)], x=found["n_classes"], **interval(found, "value"),
     )  # fmt: skip
     return points.sort_values("at", kind="stable")
