@@ -21,6 +21,7 @@ from gsbench.meters.allocator import keep_memory
 from gsbench.meters.machine import machine_fields
 from gsbench.records.busy import busy_notice
 from gsbench.report.glance import glance_text
+from gsbench.report.verdict import verdict_text
 from gsbench.settings.case import Settings
 
 OPTIONS = pytest.StashKey[Options]()
@@ -69,12 +70,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     exact = [str(estimator) for estimator in options.estimators if estimator.exact]
     # One exact sum is enough, because all exact sums train identically.
     learning = [options.baseline] if options.baseline in exact else exact[:1]
+    learners = [*learning, *(name for name in spelled if name not in exact), "labels-only"]
     values: dict[str, list[Any]] = {
         "model": list(options.models),
         "n_classes": list(options.classes),
         "estimator": spelled,
         "sampler": [name for name in spelled if name not in exact],
-        "learner": [*learning, *(name for name in spelled if name not in exact), "labels-only"],
+        "learner": learners if options.accuracy_seconds else [],
         "graded": [str(estimator) for estimator in options.graded],
         "state": list(STATES),
         "timed": ["bound", "step"],
@@ -240,7 +242,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Gen
 
 def _summary(terminalreporter: Any, session: Session, unsaved: str) -> None:
     terminalreporter.section("gsbench: at a glance")
-    terminalreporter.write_line(glance_text(session.records))
+    for told in filter(None, (verdict_text(session.records), glance_text(session.records))):
+        terminalreporter.write_line(f"{told}\n")
     if notice := busy_notice(session.records):
         terminalreporter.write_line(f"\n{notice}")
     if len(session.records) > len(session.file.waiting):

@@ -23,7 +23,7 @@ class Eta:
     @staticmethod
     def weight(item: pytest.Item, options: Options) -> float:
         if item.name.startswith("test_accuracy"):
-            return 3 + options.accuracy_seconds
+            return 3 + (options.accuracy_seconds or 0)
         if item.name.startswith("test_gradient"):
             return 3 + 0.03 * options.gradient_draws + 0.03 * n_classes(item)
         if item.name.startswith("test_peer"):  # two fresh processes, one importing another framework

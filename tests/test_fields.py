@@ -141,7 +141,8 @@ def test_the_lists_that_reports_read():
     assert set(OF_RUNS) == session
     assert {
         "clip_norm", "clip_element", "labelled_batch", "init_std", "output_std", "log_var_limits", "classifier_units",
-        "evaluate_every_steps", "validation_images", "budget_epochs", "budget_patience", "budget_steps", "budget_seconds",
+        "evaluate_every_steps", "validation_images", "budget_epochs", "budget_patience", "budget_steps",
+        "budget_seconds",
     } == training_settings.NULL_IS_OFF  # fmt: skip
     assert list(text.CAPTIONS) == ["preset", "batch", "n_mc", "dtype", "backend", "dataset", "labelled_per_class"]
 

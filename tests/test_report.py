@@ -28,8 +28,9 @@ from gsbench.report.writers import markdown
 
 pytestmark = pytest.mark.slow
 
-# Short runs of one K give no figure of class counts, and no images. A regression needs two runs.
-OTHERS = ("accuracy_by_classes", "time_to_accuracy", "training_memory", "image_grids", "regression")
+# Short runs of one K give no figure of class counts, and no images. A regression needs two runs, and a prediction the
+# networks of the reference curves.
+OTHERS = ("accuracy_by_time", "accuracy_by_classes", "time_to_accuracy", "training_memory", "image_grids", "regression")
 BENCH_FIGURES = [name for name in FIGURES if name not in OTHERS]
 FILES = ("report.html", "report.md", "summary.md", "tables.tex", "records.csv", "records.parquet")
 STEPS = [record for record in RUN if record["group"] == "step"]  # one figure, quickly drawn
@@ -311,7 +312,7 @@ def test_a_missing_group_is_named_and_the_rest_is_drawn(group):
         "step": ["steps_per_second"],
         "speedup": ["speedup"],
         "memory": ["peak_memory"],
-        "training": ["pareto", "training_curves"],
+        "training": [],
         "roofline": ["fraction_of_peak"],
         "gradient": ["gradient_bias", "gradient_variance", "gradient_price", "gradient_pareto"],
     }[group]

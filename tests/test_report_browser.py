@@ -38,14 +38,16 @@ def open_page(browser, path):
     """Opens the report. When the test ends, there must be no complaint and no request to a network."""
     contexts, faults, requests = [], [], []
 
-    def open_in(width=1280, scheme="light"):
+    def open_in(width=1280, scheme="light", at="", unfolded=True):
         context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: faults.append(f"{message.type}: {message.text}"))
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("request", lambda request: requests.append(request.url))
-        page.goto(path.as_uri())
+        page.goto(path.as_uri() + at)
+        if unfolded:
+            page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
         return page
 
     yield open_in
@@ -84,6 +86,22 @@ def test_every_figure_is_drawn_and_the_page_does_not_scroll_sideways(open_page, 
         inner = figures.nth(i).evaluate("svg => { const b = svg.getBBox(); return [b.width, b.height]; }")
         assert min(inner) > 100
     assert page.evaluate("document.documentElement.scrollWidth") <= WIDTHS[device]
+
+
+@pytest.mark.parametrize("device", WIDTHS)
+def test_most_sections_are_folded_and_a_link_opens_its_own(open_page, device):
+    folded = open_page(WIDTHS[device], unfolded=False)
+    height = folded.evaluate("document.documentElement.scrollHeight")
+    assert height < open_page(WIDTHS[device]).evaluate("document.documentElement.scrollHeight") / 2
+    assert folded.evaluate("document.documentElement.scrollWidth") <= WIDTHS[device]
+    last = folded.locator("figure").last
+    assert not last.is_visible()
+    name = last.get_attribute("data-figure")
+    heading = folded.locator(f"#{name}-title")
+    section = heading.evaluate("heading => heading.closest('section').id")
+    folded.evaluate("id => { location.hash = id; }", section)
+    heading.wait_for(state="visible", timeout=5000)
+    assert open_page(WIDTHS[device], at=f"#{section}", unfolded=False).locator(f"#{name}-title").is_visible()
 
 
 def lightness(page, selector, what):
@@ -231,7 +249,8 @@ def test_the_first_thing_that_tab_reaches_leads_to_the_answer(page):
     assert page.evaluate("document.activeElement.id") == "answer"
 
 
-def test_on_paper_all_is_open_and_there_are_no_buttons(page):
+def test_on_paper_all_is_open_and_there_are_no_buttons(open_page):
+    page = open_page(unfolded=False)
     assert page.locator("details:not([open])").count() > 0
     page.emulate_media(media="print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")

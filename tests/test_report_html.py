@@ -381,7 +381,7 @@ def without_padding(table):
 def test_the_writers_make_the_same_of_every_block():
     section = Section("Odd _", EVERY, "fast")
     sections = [section, Section("Gone", EVERY, "machine")]
-    page = blocks.Page("odd\nname", ["An *answer*"], [], sections, EVERY[:1], EVERY[2])
+    page = blocks.Page("odd\nname", ["An *answer*"], [], [], sections, EVERY[:1], EVERY[2])
     assert without_padding(markdown.written(EVERY)) == without_padding(IN_MARKDOWN)
     head = "# gsbench report: odd name\n\n**An \\*answer\\***\n\n## Odd \\_\n\n"
     assert markdown.whole(page).startswith(head + IN_MARKDOWN[:10])
@@ -398,7 +398,8 @@ def test_the_writers_make_the_same_of_every_block():
     assert [e["text"] for e in found.all("code")] == ["b", "`e`", "2"] * 2
     regions = [e for e in found.all("div", role="region") if "aria-label" in e]
     assert [e["aria-label"] for e in regions][:2] == ["On | x", "More of q(y|x) & p"]
-    assert [e["text"] for e in found.all("summary")] == ["More of q(y|x) & p"] * 2
+    summaries = ["More of q(y|x) & p", "More: Gone", "More of q(y|x) & p", "Show"]
+    assert [e["text"] for e in found.all("summary")] == summaries
     assert found.all("p", **{"class": "notice"})[0]["text"] == "Notice. n < m"
     assert found.all("a", href="records.csv")[0]["text"] == "records.csv"
 

@@ -166,15 +166,18 @@ def test_seconds_between_checkpoints_are_a_number(tmp_path, seconds):
     assert list(tmp_path.iterdir()) == []
 
 
+RISING = [0.04 * k for k in range(20)]  # 0.76 in the end
+
+
 @pytest.mark.parametrize(
     ("patience", "accuracies", "settled"),
     [
-        (0.2, [0.1 * k for k in range(10)], False),  # rises to the end
-        (0.2, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.802, 0.804], True),  # 0.4 points in the last fifth
-        (0.2, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.805, 0.806], False),
-        (0.5, [0.1, 0.2, 0.3, 0.4, 0.5, 0.5, 0.5, 0.504, 0.5, 0.5], True),
-        (0.2, [0.5] * 9, False),  # too few evaluations
-        (None, [0.5] * 20, False),
+        (0.2, RISING, False),
+        (0.2, [*RISING[:16], 0.602, 0.6, 0.604, 0.603], True),  # 0.4 points in the last fifth
+        (0.2, [*RISING[:16], 0.602, 0.6, 0.606, 0.603], False),
+        (0.5, [*RISING[:10], *[0.364] * 10], True),
+        (0.2, [0.5] * 19, False),  # too few evaluations
+        (None, [0.5] * 40, False),
     ],
 )
 def test_patience_ends_a_run_that_no_longer_rises(patience, accuracies, settled):
@@ -183,10 +186,10 @@ def test_patience_ends_a_run_that_no_longer_rises(patience, accuracies, settled)
 
 
 def test_a_run_with_patience_ends_at_the_evaluation_that_settles_it_also_after_a_stop(tmp_path):
-    settings = make_run({**TINY, "steps": None, "patience": 0.3, "evaluate_every": 2, "learning_rate": 1e-6})
+    settings = make_run({**TINY, "steps": None, "patience": 0.3, "evaluate_every": 1, "learning_rate": 1e-6})
     whole = run_training(settings, Store(tmp_path / "whole"))
     assert whole["status"] == "ok"
-    assert whole["step"] == whole["curve_step"][-1] >= 18  # ten evaluations, the first at step 0
+    assert whole["step"] == whole["curve_step"][-1] >= 19  # twenty evaluations, the first at step 0
     assert settings.is_settled(whole["curve_step"], whole["curve_accuracy"])
     assert not settings.is_settled(whole["curve_step"][:-1], whole["curve_accuracy"][:-1])
     store = Store(tmp_path / "stopped")

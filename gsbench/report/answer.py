@@ -28,12 +28,13 @@ FORM = "{}: {}"  # of a device and its name
 SHORT = 60.0  # seconds of training
 
 
-def answer(frame: pd.DataFrame) -> list[str]:
+def answer(frame: pd.DataFrame, judged: bool = False) -> list[str]:
     """Two paragraphs: the cost of the exact sum relative to one Gumbel-Softmax draw, and the results of training runs.
 
-    The cost is taken at the largest K at which both were measured. The text says what the records lack.
+    The cost is taken at the largest K at which both were measured. The text says what the records lack. After a verdict
+    (`judged`), which speaks of accuracy, it says nothing of the accuracy of short runs.
     """
-    cost, preset = _cost(frame)
+    cost, preset = _cost(frame, judged)
     found = [paragraph for paragraph in (cost, _trained(frame, preset, bool(cost))) if paragraph]
     return found or [f"These records do not say what an exact sum costs beside {SAMPLER}: no two were measured alike."]
 
@@ -61,7 +62,7 @@ class Pair:
     rows: pd.DataFrame
 
 
-def _cost(frame: pd.DataFrame) -> tuple[str, str]:
+def _cost(frame: pd.DataFrame, judged: bool) -> tuple[str, str]:
     """The paragraph on costs, and its preset; both "" if nothing was measured."""
     # If nothing was timed in pairs, the ratio is that between separate medians, with the fastest sum.
     time = _paired(frame) or _ratio(frame, "step", "step_seconds", "the time", text.seconds, ", medians, not in pairs")
@@ -69,9 +70,11 @@ def _cost(frame: pd.DataFrame) -> tuple[str, str]:
     first = time or memory
     if first is None:
         return "", ""
-    accuracy, rows = _accuracy(frame, first), first.rows
+    rows = first.rows
     preset = text.listed(text.values(rows, "preset") or [text.NOT_MEASURED])
-    parts = [*_costs(time, memory), accuracy or f"no accuracy of both was measured with preset {preset}"]
+    parts = _costs(time, memory)
+    if not judged:
+        parts.append(_accuracy(frame, first) or f"no accuracy of both was measured with preset {preset}")
     under = pd.concat([pair.rows for pair in (time, memory) if pair])
     models = text.listed(text.model_name(model) for model in text.values(under, "model"))
     where = f"On this machine ({text.devices(rows, FORM)}), at K = {first.k:,.0f}"

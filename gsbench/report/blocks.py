@@ -121,6 +121,7 @@ class Page:
     """A whole report.
 
     answer     the paragraphs of the answer
+    verdict    the table under it, with its notes
     head       the runs that were read, and the notices
     short      the other blocks of the summary
     records    all the records; only the HTML page shows them
@@ -128,6 +129,7 @@ class Page:
 
     name: str
     answer: Sequence[str]
+    verdict: Sequence[Block]
     head: Sequence[Block]
     sections: Sequence[Section]
     short: Sequence[Block]

@@ -22,6 +22,7 @@ from gsbench.report.figures.gallery import draw_gallery
 from gsbench.report.glance import glance_blocks
 from gsbench.report.gradient_table import gradient_section
 from gsbench.report.training_table import training_section
+from gsbench.report.verdict import verdict_blocks, verdict_sentence, verdicts
 
 GLANCE = "At a glance"
 NO_GLANCE = "No full step, paired speed-up, peak memory or accuracy was measured."
@@ -52,8 +53,11 @@ def make_page(
     """The page of a frame. Its figures are the values of `plots` that are not None, in the same order."""
     trained = training_section(frame) if (frame["group"] == TRAINING).all() else None
     head = [_runs(frame), *_joint_runs(frame), *map(Notice, notices)]
-    short = [*(glance_blocks(frame) or (trained.blocks if trained else [])), _machine(frame)]
-    return Page(name, answer(frame), head, make_sections(frame, curves, plots), short, gaps.records_table(frame))
+    found = verdicts(frame, curves)
+    verdict = verdict_blocks(frame, found)
+    short = [*verdict[:2], *(glance_blocks(frame) or (trained.blocks if trained else [])), _machine(frame)]
+    told = [*filter(None, [verdict_sentence(found)]), *answer(frame, bool(found))]
+    return Page(name, told, verdict, head, make_sections(frame, curves, plots), short, gaps.records_table(frame))
 
 
 def make_sections(frame: pd.DataFrame, curves: pd.DataFrame, plots: Mapping[str, Plot | None]) -> list[Section]:

@@ -19,7 +19,8 @@ from gsbench.values import SECONDS, Range, SettingError, not_known, whole
 
 LABELS_ONLY = "labels-only"
 ROWS = 20_000  # draws × examples that an evaluation computes at once
-LEAST_RISE, LEAST_EVALUATIONS = 0.005, 10  # of `patience`
+# Of `patience`. With fewer evaluations, a fifth of the steps has too few of them to tell a rise from noise.
+LEAST_RISE, LEAST_EVALUATIONS = 0.005, 20
 DRAWS = whole(1, ROWS)  # at least one example is evaluated at once
 
 

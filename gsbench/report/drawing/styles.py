@@ -27,7 +27,7 @@ KNOWN: dict[str, Style] = {
     "score-function": ("#E69F00", "X"),
     "sum-and-sample": ("#CC79A7", ">"),
     "sparsemax": ("#7A4B1E", "*"),
-    "sum-and-relax": ("#1414E6", "<"),
+    "sum-and-relax": ("#8400FC", "<"),
     "labels-only": ("#000000", "D"),
 }
 # For known names with settings, such as `gumbel-softmax(tau=0.1)`. Each family begins at another marker.

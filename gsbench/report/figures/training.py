@@ -187,12 +187,12 @@ FIGURES = (
     Figure(
         160, "training_curves", "accurate", TRAINING, "Validation accuracy as training goes on",
         rows=lambda frame, curves: _evaluations(training_rows(frame), curves),
-        points=_curves, shape=CURVES, caption=_about_curves,
+        points=_curves, shape=CURVES, caption=_about_curves, missed="if its group was measured",
     ),
     Figure(
         10, "pareto", "accurate", TRAINING, "Accuracy against speed",
         rows=lambda frame, _: finished_runs(frame[frame["steps_per_second"] > 0]),
-        points=_speeds, shape=SPEEDS, caption=_about_speeds,
+        points=_speeds, shape=SPEEDS, caption=_about_speeds, missed="if its group was measured",
     ),
     _against_k(
         170, "accuracy_by_classes", "accurate", "final accuracy against the number of classes", ACCURACY,

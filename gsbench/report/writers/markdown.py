@@ -26,7 +26,7 @@ _MARKUP = re.compile(
 def whole(page: Page) -> str:
     """The whole page: the answer, the runs, the notices, and the sections."""
     told = [f"**{escaped(paragraph)}**" for paragraph in page.answer]
-    parts = [f"# gsbench report: {escaped(page.name)}", *told, written(page.head)]
+    parts = [f"# gsbench report: {escaped(page.name)}", *told, written(page.verdict), written(page.head)]
     for section in page.sections:
         parts += [f"## {escaped(section.title)}", written(section.blocks)]
     return "\n\n".join(filter(None, parts)) + "\n"

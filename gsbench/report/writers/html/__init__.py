@@ -22,7 +22,9 @@ from gsbench.report.writers.html.svg import colours_of, inline_svg
 from gsbench.shown import visible
 from gsbench.version import __version__
 
-FIRST = ("pareto",)  # the figures under the answer, if they were drawn
+FIRST = ("accuracy_by_time", "pareto")  # the figure under the answer is the first of these that was drawn
+LEADS = ("speedup",)  # stands before the other figures of its question
+FOLDED = ("gradients", "more")  # questions of which every section is folded away; of the others all but the first
 HERE = Path(__file__).parent
 
 
@@ -39,8 +41,8 @@ class Part:
 def whole(page: Page, svgs: Mapping[str, str]) -> str:
     """The whole page. `svgs` maps a figure's name to the SVG that matplotlib saved.
 
-    The answer comes first, then the Pareto figure and the one-glance table, then the sections by question, and at the
-    end all records.
+    The answer comes first, with its figure; then the sections by question, most of them folded; at the end all records.
+    Without a verdict, the one-glance table stands under the answer.
     """
     plots = {section.figure.name: section.figure.plot for section in page.sections if section.figure}
     drawings = {name: Markup(inline_svg(name, svgs[name], plot)) for name, plot in plots.items()}
@@ -89,21 +91,41 @@ def _piece(piece: str | Code | Link) -> Markup:
     return Markup("<code>{}</code>").format(visible(piece.text)) if isinstance(piece, Code) else escape(visible(piece))
 
 
-Question = tuple[str, str, list[Part]]  # id, title, and the sections that answer it
+@dataclass(frozen=True)
+class Question:
+    """A question, and the sections that answer it."""
+
+    id: str
+    title: str
+    shown: list[Part]
+    folded: list[Part]
+
+    @property
+    def parts(self) -> list[Part]:
+        return [*self.shown, *self.folded]
 
 
 def _arranged(page: Page) -> tuple[list[Part], list[Question]]:
     """The sections under the answer, and the questions with their sections; all records come last."""
+    names = [section.figure.name if section.figure else "" for section in page.sections]
+    under = next((name for name in FIRST if name in names), None)
     first: list[Part] = []
-    parts: dict[str, list[Part]] = {question: [] for question in QUESTIONS}
-    for number, section in enumerate(page.sections):
-        is_first = section.title == GLANCE or (section.figure and section.figure.name in FIRST)
-        (first if is_first else parts[section.question]).append(_part(f"part-{number}", section))
+    parts: dict[str, list[tuple[bool, Part]]] = {question: [] for question in QUESTIONS}
+    for number, (name, section) in enumerate(zip(names, page.sections, strict=True)):
+        part = _part(f"part-{number}", section)
+        if (name and name == under) or (section.title == GLANCE and not page.verdict):
+            first.append(part)
+        else:
+            parts[section.question].append((name not in LEADS, part))
     first.sort(key=lambda part: part.title == GLANCE)
-    parts["machine"].insert(0, _part("runs", Section("Runs", page.head, "machine")))
+    parts["machine"].insert(0, (False, _part("runs", Section("Runs", page.head, "machine"))))
+    questions = []
+    for question, title in QUESTIONS.items():
+        own = [part for _, part in sorted(parts[question], key=lambda ranked: ranked[0])]
+        shown = 0 if question in FOLDED else 1
+        questions += [Question(question, title, own[:shown], own[shown:])] if own else []
     records = Part("all-records", "", [page.records], "")
-    questions = [(question, title, parts[question]) for question, title in QUESTIONS.items() if parts[question]]
-    return first, [*questions, ("records", page.records.title, [records])]
+    return first, [*questions, Question("records", page.records.title, [], [records])]
 
 
 def _part(id: str, section: Section) -> Part:

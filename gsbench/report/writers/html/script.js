@@ -148,3 +148,13 @@ addEventListener("beforeprint", () => {
   for (const fold of opened) fold.open = true;
 });
 addEventListener("afterprint", () => { for (const fold of opened) fold.open = false; });
+
+// Folded sections: a link to one opens it.
+
+function reveal() {
+  const id = decodeURIComponent(location.hash.slice(1));
+  for (let part = id && document.getElementById(id); part; part = part.parentElement)
+    if (part.tagName === "DETAILS") part.open = true;
+}
+addEventListener("hashchange", reveal);
+reveal();

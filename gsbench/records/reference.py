@@ -1,0 +1,86 @@
+"""Reference curves: accuracy by step of gsbench's own training runs, which come with the package.
+
+Accuracy by step belongs to the algorithm: model, data, recipe, seed. Seconds a step belong to the machine. A report
+multiplies these curves by the seconds a step that it measured.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gsbench.fields import about, settings_of
+from gsbench.files import write_whole
+from gsbench.records.reading import TRAINING, Record
+from gsbench.settings.case import NETWORKS, Settings
+from gsbench.settings.recipe import Recipe
+
+FILE = Path(__file__).with_name("reference.json")
+RUN = ("dataset", "n_classes", "estimator", "seed")
+CURVE = {"step": "curve_step", "accuracy": "curve_accuracy", "calls_of_f": "curve_calls_of_f"}
+# If a case equals the runs in these fields, its step is the same work, but for K and the estimator.
+WORK = (*about(settings_of(Settings), "work"), *NETWORKS)
+OF_DATA = {"alpha", "steps_per_epoch"}  # fields of a recipe that follow from the data
+# All runs of the file share these.
+CONDITIONS = (
+    *WORK, *(setting.record for setting in settings_of(Recipe).values() if setting.record not in OF_DATA),
+    "labelled_per_class", "budget_steps", "budget_patience", "backend", "dtype",
+)  # fmt: skip
+MADE_WITH = ("machine_cpu", "torch_version", "gsbench_version")  # may differ between the runs
+DIGITS = 4  # of an accuracy
+
+
+@functools.cache
+def reference() -> dict[str, Any]:
+    """The file: `conditions`, `made_with`, and `runs` with the fields RUN and the lists CURVE."""
+    return dict(json.loads(FILE.read_text(encoding="utf-8")))
+
+
+@functools.cache
+def reference_curves() -> pd.DataFrame:
+    """A row for each evaluation of each run: RUN, `step`, `accuracy`, `calls_of_f` (nan if it is fixed)."""
+    points = [
+        {**{name: run[name] for name in RUN}, **dict(zip(CURVE, point, strict=True))}
+        for run in reference()["runs"]
+        for point in zip(*(run[name] for name in CURVE), strict=True)
+    ]
+    return pd.DataFrame(points, columns=[*RUN, *CURVE]).astype({"calls_of_f": "float64"})
+
+
+def takes_reference(row: Mapping[Any, Any]) -> bool:
+    """Whether a step of the case is the work of a step of the reference's runs."""
+    conditions = reference()["conditions"]
+    return all(_plain(row.get(field)) == _plain(conditions[field]) for field in WORK)
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON has it; null for nan. A frame has lists as text."""
+    if isinstance(value, str) and value.startswith("["):
+        return json.loads(value)
+    return None if value is None or value != value else value
+
+
+def write_reference(records: Iterable[Record], path: Path = FILE) -> None:
+    """Writes the file from the finished training runs. Raises ValueError if they differ in one of CONDITIONS."""
+    runs = [record for record in records if record["group"] == TRAINING and record["status"] == "ok"]
+    runs.sort(key=lambda run: [run[name] for name in RUN])
+    conditions: dict[str, Any] = {}
+    for field in CONDITIONS:
+        first, *others = dict.fromkeys(json.dumps(run.get(field)) for run in runs)
+        if others:
+            raise ValueError(f"the runs of the reference must have one {field}, got {', '.join([first, *others])}")
+        conditions[field] = json.loads(first)
+    made_with = {field: sorted({str(run[field]) for run in runs}) for field in MADE_WITH}
+    lines = ",\n".join(json.dumps(_compact(run), separators=(",", ":")) for run in runs)
+    head = f'"conditions":{json.dumps(conditions)},\n"made_with":{json.dumps(made_with)}'
+    write_whole(path, lambda file: file.write(f'{{{head},\n"runs":[\n{lines}\n]}}\n'.encode()))
+
+
+def _compact(run: Record) -> dict[str, Any]:
+    lists = {name: [v if v is None else round(v, DIGITS) for v in run[field]] for name, field in CURVE.items()}
+    return {**{name: run[name] for name in RUN}, **lists}
