@@ -22,6 +22,8 @@ from gsbench.training.minibatches import Batch
 from gsbench.training.objective import loss, unlabelled_bound
 from gsbench.training.trainer import Trainer
 
+pytestmark = pytest.mark.newest
+
 # No two alike, so that no count comes out right with the wrong one.
 SIZES = {"n_pixels": 13, "d_a": 3, "d_z": 5, "units": 11}
 BATCH = 4

@@ -57,7 +57,7 @@ def test_nothing_in_a_figure_lies_outside_it():
     trained = training_records((10, 100), seeds=(0, 1))
     # image_grids are of files that these records have not
     for name, plot in draw_all(set(FIGURES) - {"image_grids"}, [*RUN, *OTHER, *trained]).items():
-        plot.figure.draw_without_rendering()
+        plot.figure.canvas.draw()
         width, height = plot.figure.get_size_inches() * plot.figure.dpi
         box = plot.figure.get_tightbbox().get_points() * plot.figure.dpi
         assert (box >= 0).all(), name
