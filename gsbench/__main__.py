@@ -4,7 +4,7 @@ import sys
 
 
 def main() -> int:
-    """The command as a process of its own. What takes long to import comes after Ctrl-C is provided for."""
+    """The command as a separate process. It handles Ctrl-C before it imports anything slow."""
     try:
         from gsbench import process
 

@@ -1,4 +1,4 @@
-"""Small models, and what the tests of the mathematical core share. Plain functions, for `import
+"""Small models and helpers that the tests of the mathematical core share. Plain functions, for `import
 core_fixtures`.
 """
 
@@ -22,14 +22,14 @@ BATCH = 4
 
 
 def backend(dtype: str = "float64", name: str = "chainer") -> Any:
-    """A backend on the CPU. Float16 is Chainer's, which `load_backend` refuses there for its slowness."""
+    """A backend on the CPU. Float16 is Chainer's; `load_backend` refuses it on a CPU because it is slow."""
     return ChainerBackend("cpu", dtype) if dtype == "float16" else load_backend(name, "cpu", dtype)
 
 
 def make_model(
     name: str, n_classes: int, dtype: str = "float64", seed: int = 0, backend_name: str = "chainer", **changes: Any
 ) -> Any:
-    """A small model with no parameter at a special value: biases and norm gains are random too."""
+    """A small model in which no parameter has a special value: biases and norm gains are random too."""
     model = MODELS[name](backend(dtype, backend_name), ModelConfig(n_classes=n_classes, **{**SIZES, **changes}), seed)
     rng = np.random.default_rng(seed + 1)
     for key, p in model.parameters.items():
@@ -39,8 +39,8 @@ def make_model(
 
 
 def make_pixels(batch: int = BATCH, seed: int = 5) -> np.ndarray:
-    """x float64 [B, 6] in [0, 1]: zeros, ones and values between. Exact in float16, so that every dtype sees
-    the same.
+    """x float64 [B, 6] in [0, 1]: zeros, ones and values between. Exact in float16, so every dtype sees the same
+    values.
     """
     return np.random.default_rng(seed).integers(0, 9, (batch, SIZES["n_pixels"])) / 8
 
@@ -54,7 +54,7 @@ def plain_noise(model: Any, noise: Noise) -> tuple[Any, np.ndarray]:
 
 
 def noise_of_seed(model: Any, seed: int, batch: int = BATCH, n_mc: int = 1) -> tuple[Any, np.ndarray, Any]:
-    """ε_a and ε_z as the oracle takes them, the first draws of the seed, and the generator after them."""
+    """ε_a and ε_z as the oracle takes them, from the first draws of the seed, and the generator after these draws."""
     rng = model.bk.generator(seed)
     eps_a, eps_z = plain_noise(model, model.draw_noise(rng, batch, n_mc))
     return eps_a, eps_z, rng
@@ -75,7 +75,7 @@ def replicated(model: Any, x: np.ndarray, copies: int, seed: int = 3) -> tuple[A
 
 
 def z_score(draws: np.ndarray, expected: float) -> float:
-    """How many standard errors the mean of independent draws lies from what is expected."""
+    """The distance of the mean of independent draws from the expected value, in standard errors."""
     return float((draws.mean() - expected) / (draws.std(ddof=1) / np.sqrt(len(draws))))
 
 
@@ -111,14 +111,14 @@ def check_gradients(
 
 
 def z_bound(n: int = 1, degrees: float = np.inf) -> float:
-    """The |z| that, where nothing is wrong, one of `n` scores exceeds in one of 1,000 runs; `degrees` of freedom of
+    """The |z| that one of `n` scores exceeds in one of 1,000 runs if nothing is wrong. `degrees`: degrees of freedom of
     Student's t, for few draws.
     """
     return float(stats.t.isf(0.0005 / n, degrees))
 
 
 def z_scores(draws: np.ndarray, expected: Any) -> np.ndarray:
-    """`z_score` of each component of draws [R, ...], leaving out those that do not vary, which must be equal."""
+    """`z_score` of each component of draws [R, ...], without components that do not vary: these must be equal."""
     off, spread = draws.mean(axis=0) - expected, draws.std(axis=0, ddof=1)
     still = spread < 1e-12
     np.testing.assert_allclose(off[still], 0, atol=1e-10)
@@ -166,12 +166,12 @@ class ToyBound:
 def toy_bound(bk: Any, n_classes: int, batch: int, seed: int = 2, width: int = 3, cubic: float = 0.0) -> ToyBound:
     """A ToyBound that is the same for all of `batch` examples."""
     rng = np.random.default_rng(seed)
-    base = np.broadcast_to(rng.standard_normal(width), (1, 1, batch, width))
+    base = np.tile(rng.standard_normal(width), (1, 1, batch, 1))
     return ToyBound(bk, bk.array(1.5 * rng.standard_normal((n_classes, width))), bk.array(base), cubic)
 
 
 def value_and_gradient(estimator: Any, f: Any, logits: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """The estimates of E[f] and each one's gradient by its own logits. logits [R, K] → [R], [R, K]"""
+    """The estimates of E[f], each with its gradient with respect to its own logits. logits [R, K] → [R], [R, K]"""
     variable = f.bk.parameter(logits[None])
     expectation = estimator(f, variable, f.bk.generator(seed)).expectation
     f.bk.backward(f.bk.sum(expectation))
@@ -179,12 +179,12 @@ def value_and_gradient(estimator: Any, f: Any, logits: np.ndarray, seed: int = 0
 
 
 def gumbel_draws(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """The noise g = −log E, E ~ Exp(1), that an estimator forms of the generator's next draws, in float64."""
+    """The noise g = −log E, E ~ Exp(1), that an estimator makes from the generator's next draws, in float64."""
     return -np.log(rng.standard_exponential(shape))
 
 
 class HostGenerator:
-    """A generator whose draws are those of NumPy's, on whatever device `bk` has: for one and the same noise there."""
+    """A generator with NumPy's draws on any device of `bk`, so that the noise is the same on every device."""
 
     def __init__(self, bk: Any, seed: int) -> None:
         self._bk, self._rng = bk, np.random.default_rng(seed)

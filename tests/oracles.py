@@ -1,14 +1,15 @@
-"""What gsbench computes, once more, in plain NumPy and float64: the oracle of its tests.
+"""The oracle of gsbench's tests: the same quantities in plain NumPy and float64.
 
-Written from the formulas and not from the code, and doing all that the code avoids: every network runs on
-the concatenated input [x, a, one_hot(y)], every sum is a loop over draws and classes, every Gaussian
-density is taken at the drawn point. Only the parameters' values come from the model. Rows are examples: x
+It is written from the formulas, not from the code, and does everything that the code avoids: every network
+runs on the concatenated input [x, a, one_hot(y)], every sum is a loop over draws and classes, every Gaussian
+density is computed at the drawn point. Only the parameters' values come from the model. Rows are examples: x
 [R, D_x], a [R, D_a], y [R, K].
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -97,7 +98,7 @@ def exact_gradient(logits: np.ndarray, f: np.ndarray) -> np.ndarray:
 
 
 def score_function(logits: np.ndarray, f: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
-    """Value and gradient by θ of S hard draws y: mean_s f(y_s), and
+    """Value and gradient with respect to θ from S hard draws y: mean_s f(y_s), and
     mean_s (f(y_s) − mean_{t≠s} f(y_t)) ∇log q(y_s), with ∇log q(k) = e_k − q.
     """
     q, gradient = softmax(logits), np.zeros(len(logits))
@@ -112,17 +113,29 @@ def likeliest(logits: np.ndarray, m: int) -> list[int]:
     return sorted(range(len(logits)), key=lambda k: -logits[k])[:m]
 
 
-def baseline(logits: np.ndarray, f: np.ndarray, m: int) -> float:
+def prefix(logits: np.ndarray, m: int, mass: float = 0.0, most: int | None = None) -> list[int]:
+    """The shortest prefix of the classes by falling q that has m of them or more and holds `mass`; at most `most`, and
+    at most K − 1.
+    """
+    q, C = softmax(logits), []
+    for k in likeliest(logits, min(most or len(q), len(q) - 1)):
+        if len(C) >= m and sum(q[k] for k in C) >= mass:
+            break
+        C.append(k)
+    return C
+
+
+def baseline(logits: np.ndarray, f: np.ndarray, C: list[int]) -> float:
     """b = Σ_C q_k f_k / q_C"""
-    q, C = softmax(logits), likeliest(logits, m)
+    q = softmax(logits)
     return sum(q[k] * f[k] for k in C) / sum(q[k] for k in C)
 
 
-def sum_and_sample(logits: np.ndarray, f: np.ndarray, m: int, y: int) -> tuple[float, np.ndarray]:
-    """Value and gradient by θ, where y was drawn for the rest: Σ_C q_k f_k + (1 − q_C) f(y), and
+def sum_and_sample(logits: np.ndarray, f: np.ndarray, C: list[int], y: int) -> tuple[float, np.ndarray]:
+    """Value and gradient with respect to θ, with y drawn from the rest: Σ_C q_k f_k + (1 − q_C) f(y), and
     Σ_C ∇q_k (f_k − b) + (1 − q_C) (f(y) − b) ∇log q(y).
     """
-    q, C, b = softmax(logits), likeliest(logits, m), baseline(logits, f, m)
+    q, b = softmax(logits), baseline(logits, f, C)
     of_rest = sum(q[k] for k in range(len(q)) if k not in C)
     value, gradient = of_rest * f[y], of_rest * (f[y] - b) * (one_hot(y, len(q)) - q)
     for k in C:
@@ -131,9 +144,50 @@ def sum_and_sample(logits: np.ndarray, f: np.ndarray, m: int, y: int) -> tuple[f
     return value, gradient
 
 
+def ordered_probability(q: np.ndarray, order: tuple[int, ...], without: tuple[int, ...] = ()) -> float:
+    """The probability to draw the classes in this order, without replacement, where those of `without` are gone."""
+    left, p = 1 - sum(q[k] for k in without), 1.0
+    for k in order:
+        p *= q[k] / left
+        left -= q[k]
+    return p
+
+
+def set_probability(q: np.ndarray, S: list[int], without: tuple[int, ...] = ()) -> float:
+    """p^{D∖without}(S): over all orders."""
+    return sum(ordered_probability(q, order, without) for order in itertools.permutations(S))
+
+
+def unordered_set(logits: np.ndarray, f: np.ndarray, S: list[int]) -> tuple[float, np.ndarray]:
+    """Value and gradient with respect to θ, where the classes S were drawn: Σ_S q_s R(S, s) f_s, and
+    Σ_S ∇q_s R(S, s) (f_s − Σ_{s'} q_{s'} R^{D∖s}(S, s') f_{s'}), with R^{D∖s}(S, s) = 1.
+    """
+    q = softmax(logits)
+
+    def but(*gone: int) -> list[int]:
+        return [k for k in S if k not in gone]
+
+    value, gradient = 0.0, np.zeros(len(q))
+    for s in S:
+        R = set_probability(q, but(s), (s,)) / set_probability(q, S)
+        b = q[s] * f[s]
+        for t in but(s):
+            b += q[t] * f[t] * set_probability(q, but(s, t), (s, t)) / set_probability(q, but(s), (s,))
+        value += q[s] * R * f[s]
+        gradient += q[s] * (one_hot(s, len(q)) - q) * R * (f[s] - b)
+    return value, gradient
+
+
+def zgr_jacobian(logits: np.ndarray, i: int) -> np.ndarray:
+    """½ J(q) + ½ (D − q)(D − q)ᵀ, D = e_i"""
+    q = softmax(logits)
+    off = one_hot(i, len(q)) - q
+    return 0.5 * jacobian(q) + 0.5 * np.outer(off, off)
+
+
 def sparsemax_threshold(x: np.ndarray) -> np.ndarray:
-    """The t with Σ_k max(0, x_k − t) = 1, by bisection: [..., K] → [...]. The largest of each row must be 0, for then t
-    is in [−1, 0].
+    """The t with Σ_k max(0, x_k − t) = 1, by bisection: [..., K] → [...]. The largest of each row must be 0. Then t is
+    in [−1, 0].
     """
     low, high = np.full(x.shape[:-1], -1.0), np.zeros(x.shape[:-1])
     for _ in range(60):
@@ -172,8 +226,8 @@ def point_entropy(w: np.ndarray) -> np.ndarray:
 class Oracle:
     """ADGM or M2 with the parameters of `model`, copied.
 
-    `statistics` maps (network, layer) to the mean and variance that batch norm uses; None: those of the
-    rows it sees, which are then kept in `seen` as (mean, unbiased variance).
+    `statistics` maps (network, layer) to the mean and variance that batch norm uses. With None, batch norm uses
+    the statistics of its rows and keeps them in `seen` as (mean, unbiased variance).
     """
 
     def __init__(self, model: Any) -> None:
@@ -187,7 +241,7 @@ class Oracle:
 
     @contextlib.contextmanager
     def moved(self, name: str, step: np.ndarray) -> Iterator[None]:
-        """Within it, the parameter array `name` is moved by `step`."""
+        """A context in which the parameter array `name` is moved by `step`."""
         before = self.parameters[name]
         self.parameters[name] = before + step
         try:
@@ -266,7 +320,7 @@ class Oracle:
             f = f + gaussian_log_density(a, *self.gaussian("p_a_xyz", x=x, y=y, z=z))
         return f
 
-    # The bounds. Noise has its draw first: ε_a [N, B, D_a] (or [N] of None), ε_z [N, B, D_z].
+    # The bounds. The first axis of noise is the draw: ε_a [N, B, D_a] (or [N] of None), ε_z [N, B, D_z].
 
     def class_bounds(self, x: np.ndarray, eps_a: Any, eps_z: np.ndarray) -> np.ndarray:
         """f(e_k) for each class, all N·K·B rows in one batch: [N, B, K]"""
@@ -309,7 +363,7 @@ class Oracle:
         return bound / len(eps_z), log_q_y / len(eps_z)
 
     def unlabelled_in_one_batch(self, x: np.ndarray, eps_a: Any, eps_z: np.ndarray) -> np.ndarray:
-        """U(x) with all N·B rows of q(y|a,x) in one batch, and all N·K·B rows of f in another: batch norm's
+        """U(x) with all N·B rows of q(y|a,x) in one batch and all N·K·B rows of f in another: batch norm's
         U.
         """
         (N, B), K = eps_z.shape[:2], self.config.n_classes

@@ -1,9 +1,9 @@
-"""Records and benchmark files for the tests of the report. Every figure here is made up by a formula: none
-was measured.
+"""Records and benchmark files for the tests of the report. A formula gives every figure here; none was
+measured.
 
-In all of them the step time is STEP_SECONDS[model] times COST plus K times a share A_CLASS of it, so that the
-speed-up over `marginalize` at K is 1 + K / 10 for a sampling estimator of cost 1, and over `marginalize-streamed`
-1 + K / 20: a test can say what a table must show.
+The step time in all of them is STEP_SECONDS[model] times COST plus K times a share A_CLASS of it. The speed-up of a
+sampling estimator of cost 1 at K is therefore 1 + K / 10 over `marginalize` and 1 + K / 20 over
+`marginalize-streamed`: a test can say what a table must show.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ GRADED = {
     "sparsemax": (0.0, 0.0),
 }
 SOME_GRADED = ("marginalize", "marginalize-streamed", "gumbel-softmax", "gumbel-softmax(tau=0.1)", "sum-and-sample")
-# At three temperatures, which the figure of the temperature needs: no default run has the one between.
+# The figure of the temperature needs three temperatures. No default run has the middle one.
 TAUS = {"gumbel-softmax": 1.0, "gumbel-softmax(tau=0.5)": 0.5, "gumbel-softmax(tau=0.1)": 0.1}
 QUALITY = {**GRADED, "gumbel-softmax(tau=0.5)": (0.15, 0.6)}
 NO_DRAWS = ("marginalize", "marginalize-streamed", "sparsemax")
@@ -166,7 +166,7 @@ def accuracy_figures(estimator: str, k: int, seconds_a_step: float, n: int = 20)
 
 
 def operations(model: str, estimator: str, k: int) -> float:
-    """Such that `marginalize-streamed` reaches half of a peak of 160 GFLOP/s in a step, a sampling one a quarter."""
+    """With them `marginalize-streamed` reaches half of a peak of 160 GFLOP/s in a step, a sampling one a quarter."""
     if estimator in A_CLASS:
         return 80e9 * step_seconds(model, "marginalize-streamed", k)
     return 40e9 * step_seconds(model, estimator, k)
@@ -191,7 +191,7 @@ def roofline_figures(timed: str, seconds: float, k: int, operations: float) -> d
 
 
 def peer_figures(times: float, seconds: float, start: int = 100 * MEBIBYTE) -> dict[str, Any]:
-    """Ours takes `seconds` and 50 MiB above its start, the peer `times` as long and 20 times as much memory."""
+    """Our step takes `seconds` and 50 MiB above its start; the peer takes `times` as long and 20 times the memory."""
     return {
         "speedup": times,
         "speedup_low": times * 0.9,
@@ -228,7 +228,7 @@ def peer_records(ks: Iterable[int], **common: Any) -> list[dict[str, Any]]:
 
 
 def chunk_records(ks: Iterable[int], chunks: Iterable[int], **common: Any) -> list[dict[str, Any]]:
-    """The default is reckoned to be a chunk of 10 classes: smaller ones cost time, larger ones memory."""
+    """The default chunk has 10 classes: smaller chunks cost time, larger ones memory."""
     records = []
     for k in ks:
         for chunk in (chunk for chunk in chunks if chunk <= k):
@@ -249,18 +249,18 @@ def perplexity(k: int, state: str) -> float:
 
 
 def gradient_bias(estimator: str, k: int, state: str, part: str = "logits") -> float:
-    """The bias at K = 10 and twice of it at K = 200, a half of it once q is peaked."""
+    """The bias at K = 10, twice as much at K = 200, and half as much once q is peaked."""
     growth = 1 + math.log10(k / 10) / math.log10(20)
     return QUALITY[estimator][0] * PART_SHARE[part] * growth * (1 if state == "initial" else 0.5)
 
 
 def gradient_variance(estimator: str, k: int, state: str, part: str = "logits") -> float:
-    """Grows as √K, and is a fifth of that once q is peaked."""
+    """The variance grows as √K. It is a fifth of that once q is peaked."""
     return QUALITY[estimator][1] * PART_SHARE[part] * math.sqrt(k / 10) * (1 if state == "initial" else 0.2)
 
 
 def gradient_figures(estimator: str, k: int, state: str) -> dict[str, Any]:
-    """Unbiased estimators have a squared bias just below 0, and those without draws that of rounding."""
+    """The squared bias is just below 0 for unbiased estimators, and at rounding for estimators without draws."""
     draws, blocks = (1, 1) if estimator in NO_DRAWS else (100, 20)
     figures: dict[str, Any] = {"gradient_draws": draws, "gradient_blocks": blocks, "confidence": 0.99}
     for part, share in PART_SHARE.items():
@@ -284,7 +284,7 @@ def gradient_figures(estimator: str, k: int, state: str) -> dict[str, Any]:
 def gradient_records(
     ks: Iterable[int], models: Iterable[str] = ("adgm",), estimators: Iterable[str] = tuple(GRADED), **common: Any
 ) -> list[dict[str, Any]]:
-    """Each estimator in both states; `sparsemax` calls f for a fifth of the classes, and is of another bound."""
+    """Each estimator in both states; `sparsemax` calls f for a fifth of the classes, and has another bound."""
     records = []
     for model, k, state, name in itertools.product(models, ks, STATES, estimators):
         calls = {"sum-and-sample(m=5)": 6, "sparsemax": 1 + k / 5}.get(name, 6 if "draws=6" in name else 2)
@@ -308,7 +308,7 @@ def gradient_records(
 
 # The estimators of group "training": the accuracy at the end of a run at K = 10.
 TRAINED = {"marginalize": 0.9, "gumbel-softmax": 0.8, "labels-only": 0.3}
-SEEDS = (-0.01, 0.0, 0.02)  # what each seed adds to the accuracy
+SEEDS = (-0.01, 0.0, 0.02)  # the part that each seed adds to the accuracy
 
 
 def final_accuracy(estimator: str, k: int, seed: int = 1) -> float:
@@ -394,7 +394,7 @@ def make_run(
     gradients: bool = True,
     **common: Any,
 ) -> list[dict[str, Any]]:
-    """A whole run: every group but those that have to be asked for, `gradients` of the first model alone,
+    """A whole run: every group except those that must be requested, `gradients` of the first model alone,
     `marginalize` at K = 500 too large, one case failed and one skipped.
     """
     records: list[dict[str, Any]] = []
@@ -448,15 +448,15 @@ def make_run(
 
 
 def write_lines(path: Path, records: Iterable[dict[str, Any]], rest: str = "") -> Path:
-    """A JSON-lines file; `rest` stands at its end without an end of line."""
+    """A JSON-lines file that ends in `rest`, without an end of line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(record) + "\n" for record in records) + rest, encoding="utf-8")
     return path
 
 
 def write_saved(path: Path, records: Iterable[dict[str, Any]], ours: bool = True) -> Path:
-    """A file like pytest-benchmark's; with `ours` False the timings alone, in their `extra_info`, as older
-    files.
+    """A file like pytest-benchmark's. With `ours` False it has the timings alone, in their `extra_info`, as in
+    older files.
     """
     records = list(records)
     timings = [r for r in records if r["group"] in ("bound", "step") and r["status"] == "ok"]

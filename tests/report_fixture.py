@@ -1,4 +1,4 @@
-"""Whole reports for the tests: drawn once for all files that look at one, and without what a test does not look at."""
+"""Whole reports for the tests. Each is drawn once for all test files, without the parts that no test looks at."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _drawn: list[Path] = []
 
 
 def whole_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a report on one whole run, WHOLE_RUN, cut off at its end. Nobody may change what is in it."""
+    """The folder of a report on one whole run, WHOLE_RUN, cut off at its end. No test may change its content."""
     if not _drawn:
         folder = tmp_path_factory.mktemp("report")
         path = write_lines(folder / "run.jsonl", WHOLE_RUN, rest='{"schema_version"')
@@ -40,7 +40,7 @@ def whole_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextlib.contextmanager
 def png_of(*names: str) -> Iterator[None]:
-    """Within it, every figure is drawn as SVG. Figures of these names are drawn as PNG too; the other PNGs are stubs.
+    """A context in which every figure is drawn as SVG. Only figures of these names are drawn as PNG; others are stubs.
 
     A PNG has the same parts as the SVG and takes longer to draw. Few tests look at its pixels.
     """

@@ -1,4 +1,4 @@
-"""What every backend of `BACKENDS` does on a CPU, through the `Backend` protocol alone. Each test runs for each."""
+"""Every backend of `BACKENDS` on a CPU, through the `Backend` protocol alone. Each test runs for each backend."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def test_load_backend_says_what_is_allowed(settings, message):
 
 
 def members(protocol: type) -> list[str]:
-    """What a protocol asks for: methods, properties and annotated attributes."""
+    """The members of a protocol: methods, properties and annotated attributes."""
     return [key for key in {**vars(protocol), **protocol.__annotations__} if not key.startswith("_")]
 
 
-def test_a_backend_has_all_that_the_protocol_asks_for_and_inherits_none_of_its_empty_methods(name, bk):
+def test_a_backend_has_all_members_of_the_protocol_and_inherits_no_empty_method(name, bk):
     source = BACKENDS[name]
     assert type(bk) is getattr(importlib.import_module(source.module), source.class_name)
     for made, protocol in ((bk, Backend), (bk.adam({"p": bk.parameter([1.0])}, 0.1), Optimizer)):
@@ -99,7 +99,7 @@ def test_values_come_and_go(bk):
     np.testing.assert_allclose(bk.to_numpy(p), -values + 0.25 * (1 + values))
 
 
-def test_a_generator_neither_takes_from_another_nor_reseeds_it(name):
+def test_a_generator_does_not_change_another(name):
     bk = load_backend(name, dtype="float32")
     alone = bk.to_numpy(bk.normal(bk.generator(3), (32,)))
     rng, other = bk.generator(3), bk.generator(4)
@@ -124,8 +124,8 @@ W, SQUARE, BIAS, WIDE, ROWS = (RNG.standard_normal(s) for s in ((5, 4), (5, 5), 
 
 
 def check(bk: Backend, function: Callable[..., Any], plain: Callable[..., np.ndarray], *values: np.ndarray) -> None:
-    """`function` of parameters gives what `plain` gives of NumPy arrays, and its gradient has the slopes of the latter
-    along random directions; nothing is written into an input.
+    """`function` of parameters equals `plain` of NumPy arrays, and its gradient equals the slopes of `plain` along
+    random directions. No input is overwritten.
     """
     variables = [bk.parameter(value) for value in values]
     y = function(*variables)
@@ -198,6 +198,7 @@ FUNCTIONS = {
     "reshape": (lambda bk, x: bk.reshape(x, (-1, 5)), lambda x: x.reshape(-1, 5)),
     "broadcast_to": (lambda bk, x: bk.broadcast_to(x, (4, 2, 3, 5)), lambda x: np.broadcast_to(x, (4, 2, 3, 5))),
     "expand": (lambda bk, x: bk.expand(x, 1), lambda x: x[:, None]),
+    "concat": (lambda bk, x: bk.concat([x, 2 * x], axis=1), lambda x: np.concatenate([x, 2 * x], axis=1)),
     "swap": (lambda bk, x: bk.swap(x, 1, 2), lambda x: x.swapaxes(1, 2)),
     "arithmetic": (lambda bk, x: -(2 - x) * x / (x * x + 1) + 3 * x, lambda x: -(2 - x) * x / (x * x + 1) + 3 * x),
     "indexing": (lambda bk, x: x[None, ..., 1:3], lambda x: x[None, ..., 1:3]),
@@ -249,7 +250,7 @@ def test_batch_norm_of_one_row_is_its_shift_and_has_no_variance(bk):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_log_softmax_is_normalised_whatever_all_logits_share(name, dtype):
+def test_log_softmax_is_normalised_with_a_large_constant_in_all_logits(name, dtype):
     bk = load_backend(name, dtype=dtype)
     values = np.array([[0.0, 1.0, 2.5], [8192, 8184, 8192], [-8192, -8192, -8192]])
     q = np.exp(bk.to_numpy(bk.log_softmax(bk.parameter(values))).astype(np.float64))
@@ -291,7 +292,7 @@ def test_largest_finds_the_largest_entries(bk, m):
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2, 1, 4, 5), (1, 4, 5), (4, 5), (5,), (2, 3, 1, 5)])
 @pytest.mark.parametrize("weights", [(1.0,), (2.0, -0.5), (0.25, 0.25, 0.5)])
 def test_hard_point_is_a_constant_with_the_gradient_of_its_points(bk, weights, shape):
-    """log q of any shape that broadcasts to the hard point's: there its gradient is summed."""
+    """log q may have any shape that broadcasts to the hard point's: its gradient is then summed."""
     rng = np.random.default_rng(0)
     hard = np.eye(5)[rng.integers(5, size=(2, 3, 4))]
     points, g = rng.dirichlet(np.ones(5), (len(weights), 2, 3, 4)), rng.standard_normal(hard.shape)
@@ -345,7 +346,7 @@ def test_take_groups_of_a_group_that_is_split_adds_up_over_the_parts(bk):
 # Gradients
 
 
-def test_weighted_sum_has_the_gradients_that_it_was_given_for_a_mean_and_refuses_other_losses(bk):
+def test_weighted_sum_has_the_given_gradients_for_a_mean_and_refuses_other_losses(bk):
     f = np.arange(6.0).reshape(2, 3)
 
     def result():
@@ -362,7 +363,7 @@ def test_weighted_sum_has_the_gradients_that_it_was_given_for_a_mean_and_refuses
         bk.backward(bk.sum(total * bk.array([1.0, 2.0])))
 
 
-def test_gradients_by_leaves_leave_the_originals_alone(bk):
+def test_gradients_of_leaves_do_not_change_the_originals(bk):
     x, unused = bk.parameter([1.0, 2.0]), bk.parameter([3.0])
     leaves = {"x": bk.leaf(x), "unused": bk.leaf(unused)}
     found = bk.gradients(leaves["x"] * leaves["x"], bk.array([1.0, 10.0]), leaves)
@@ -371,7 +372,7 @@ def test_gradients_by_leaves_leave_the_originals_alone(bk):
     assert bk.gradient(x) is None
     leaves = {"x": bk.leaf(x), "y": bk.leaf(x)}
     found = bk.gradients(leaves["x"] + leaves["y"], bk.array([1.0, 1.0]), leaves)
-    found["x"] += 1  # they are the caller's: no two are one array
+    found["x"] += 1  # the caller owns them: no two are the same array
     np.testing.assert_array_equal(bk.to_numpy(found["y"]), [1, 1])
 
 
@@ -391,8 +392,8 @@ def test_stop_gradient_no_gradient_and_backward_accumulation(bk):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_gradients_by_variables_are_backward_s_and_leave_the_parameters_own_alone(name, dtype):
-    """By parameters, by a variable computed from them, and by one that the loss does not depend on."""
+def test_gradients_by_equals_backward_and_does_not_change_the_parameters_gradients(name, dtype):
+    """With respect to parameters, a variable computed from them, and one on which the loss does not depend."""
     bk, values = load_backend(name, dtype=dtype), RNG.standard_normal((2, 4)).astype(dtype)
     x, weights, unused = bk.parameter(values), bk.parameter(W), bk.parameter([1.0, 2.0])
     bk.backward(bk.sum(x))
@@ -408,7 +409,7 @@ def test_gradients_by_variables_are_backward_s_and_leave_the_parameters_own_alon
 
 
 @pytest.mark.parametrize("estimator", ["gumbel-rao", "marginalize-streamed", "sparsemax"])
-def test_gradients_by_the_parameters_of_a_model_are_backward_s(name, estimator):
+def test_gradients_by_equals_backward_for_the_parameters_of_a_model(name, estimator):
     """Through the streamed sum too, which takes gradients while it is formed."""
     model = make_model("adgm", 5, backend_name=name)
     bk, parameters = model.bk, list(model.parameters.values())
@@ -428,7 +429,7 @@ def test_gradients_by_the_parameters_of_a_model_are_backward_s(name, estimator):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_adam_is_that_of_the_paper(name, dtype):
+def test_adam_is_the_papers_algorithm(name, dtype):
     """Algorithm 1 of Kingma and Ba 2015, over 20 steps. Half-way, another optimiser resumes from the state."""
     bk = load_backend(name, dtype=dtype)
     p, idle = bk.parameter(RNG.standard_normal((3, 4))), bk.parameter([1.0])
@@ -454,7 +455,7 @@ def test_adam_is_that_of_the_paper(name, dtype):
 
 
 def test_adam_clips_gradients_and_has_a_prior(bk):
-    """The prior first, then the norm, then each element; after one step m is 0.1 times the gradient that Adam took."""
+    """The prior first, then the norm, then each element. After one step, m is 0.1 times the gradient that Adam used."""
     p = bk.parameter([3.0, -1.0, 0.5])
     adam = bk.adam({"p": p}, 0.01)
     adam.constrain(weight_decay=0.5, clip_norm=2.0, clip_element=1.5)
@@ -482,7 +483,7 @@ def test_a_cpu_is_a_device(bk):
 
 
 def test_the_peak_of_memory_counts_arrays_while_they_live(bk):
-    """Arrays made of the host's, results of operations, and what a backward pass holds."""
+    """Arrays made from the host's arrays, results of operations, and arrays that a backward pass keeps."""
     meter = bk.memory_peak()
     meter.start()
     try:
@@ -501,7 +502,7 @@ def test_the_peak_of_memory_counts_arrays_while_they_live(bk):
 
 
 def test_constants_have_the_functions_of_the_array_api_standard(bk):
-    """What the core takes of `xp`, with `out` and the device as it gives them."""
+    """The functions of `xp` that the core uses, called with `out` and the device as in the core."""
     from array_api_compat import array_namespace, device
 
     x = bk.array([[1.0, 4.0], [2.0, 0.5]])

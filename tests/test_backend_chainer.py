@@ -26,7 +26,7 @@ needs_cupy = pytest.mark.skipif(importlib.util.find_spec("cupy") is None, reason
 def python(
     code: str, *path: Path, warnings: str = "error", **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Runs code in a fresh Python, each warning an error (or "always" shown), `path` searched first."""
+    """Runs code in a fresh Python that searches `path` first. Each warning is an error (or, with "always", shown)."""
     root = Path(gsbench.__file__).parents[1]
     search = os.pathsep.join(map(str, (*path, root)))
     return subprocess.run(
@@ -66,7 +66,7 @@ def test_import_is_silent_with_every_warning_an_error():
 
 
 def test_first_import_after_installation_is_silent_too(tmp_path):
-    """When Python compiles Chainer it warns of its string literals; an empty cache makes it compile again."""
+    """Python warns of Chainer's string literals when it compiles them. An empty cache makes it compile again."""
     done = python("import gsbench.backends.chainer.backend", PYTHONPYCACHEPREFIX=str(tmp_path))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -170,7 +170,7 @@ def test_without_cupy():
 
 # Devices
 
-def test_a_card_number_that_is_not_there(monkeypatch):
+def test_a_card_number_that_does_not_exist(monkeypatch):
     runtime = types.SimpleNamespace(getDeviceCount=lambda: 2)
     cupy = types.SimpleNamespace(cuda=types.SimpleNamespace(runtime=runtime))
     monkeypatch.setattr(chainer_backend, "cuda_problem", lambda: None)
@@ -191,7 +191,7 @@ def test_on_a_cpu_there_is_no_device_to_measure():
     assert versions["cupy_version"] is versions["cuda_version"] is versions["machine_gpu"] is None
 
 
-# Float16, which only a card computes fast
+# Float16. Only a card computes fast in it
 
 
 def test_float16_is_the_dtype_of_activations_and_float32_of_all_that_is_summed():
@@ -214,8 +214,8 @@ def test_hard_point_of_float16_has_its_gradient_in_log_q_s_own_dtype():
     np.testing.assert_allclose(g, [[2 / 3, -1 / 3, -1 / 3], [0, 0, 0]], rtol=1e-6, atol=1e-7)
 
 
-def test_gradients_by_float16_variables_that_float16_would_lose():
-    """2e-8 is 0 in float16; scaled it is not, and what is given is not scaled."""
+def test_gradients_that_float16_would_lose_with_respect_to_float16_variables():
+    """2e-8 is 0 in float16, but not if it is scaled. The returned gradient is not scaled."""
     bk = backend("float16")
     x = bk.parameter([1.0])
     (g,) = bk.gradients_by(bk.sum(x) * 2e-8, [x])
@@ -223,7 +223,7 @@ def test_gradients_by_float16_variables_that_float16_would_lose():
 
 
 def test_float16_steps_with_gradients_that_float16_would_lose():
-    """A gradient of 2e-8 is 0 in float16; with the loss scaled, Adam still sees it, and takes its step in
+    """A gradient of 2e-8 is 0 in float16. If the loss is scaled, Adam still sees it, and makes its step in
     float32.
     """
     bk = backend("float16")
@@ -254,7 +254,7 @@ class FakeHook:
 
 
 def play_allocations(meter, hook):
-    """512 + 1024 live at once, then 256 more after a free: as the pool tells it."""
+    """512 + 1024 bytes live at once, then 256 more after a free, as the pool reports them."""
     ours = {"device_id": 0, "pmem_id": 1}
     hook.malloc_postprocess(size=500, mem_size=512, mem_ptr=1000, **ours)
     hook.malloc_postprocess(size=1024, mem_size=1024, mem_ptr=2000, **ours)

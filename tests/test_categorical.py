@@ -25,7 +25,7 @@ TAUS = (0.05, 0.5, 1.0, 10.0)
 
 
 class StubGenerator:
-    """Gives `value` in place of each standard exponential draw."""
+    """Gives `value` instead of each standard exponential draw."""
 
     def __init__(self, value: float) -> None:
         self.value = value
@@ -47,7 +47,7 @@ def device_like(dtype: str):
 @pytest.mark.parametrize("make", [backend, device_like])
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("e", [0.0, 2.0**-53, 1e-12, 1.0, -np.log(2.0**-53)])
-def test_gumbel_noise_of_what_a_generator_gives_at_its_ends(e, dtype, make):
+def test_gumbel_noise_at_the_ends_of_a_generators_range(e, dtype, make):
     """u = exp(−E): E = 0 is u = 1, and E = −log 2⁻⁵³ the smallest u > 0 that float64 generators give."""
     g = gumbel(make(dtype), StubGenerator(e), (3, 4))
     assert g.shape == (3, 4)
@@ -63,12 +63,12 @@ def test_a_device_draws_the_same_noise_from_the_same_generator():
     )
 
 
-def test_noise_is_fine_where_rare_classes_are_drawn():
-    """A class of probability q wins where its E is below q times the least of the others' E/q: P(E < e) has to be right
-    there, e for all small e.
+def test_noise_has_a_fine_grid_near_0_where_rare_classes_are_drawn():
+    """A class of probability q wins if its E is below q times the least E/q of the others. So P(E < e) must be right
+    for all small e.
 
-    Those of 20,000,000 draws that are below 2⁻¹⁴, some 1,200, are uniform, and so is what is left of them below steps
-    of 2⁻⁴²: the density is flat near 0, and no grid as coarse as 2e-13 can be seen. Float32's generators have 2⁻²³.
+    Of 20,000,000 draws, about 1,200 are below 2⁻¹⁴. These are uniform, and so are their remainders modulo 2⁻⁴²: the
+    density is flat near 0, and no grid as coarse as 2e-13 is visible. Float32's generators have a grid of 2⁻²³.
     """
     bk, n, below = backend("float64"), 20_000_000, 2.0**-14
     rng = bk.generator(5)
@@ -79,7 +79,7 @@ def test_noise_is_fine_where_rare_classes_are_drawn():
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
-def test_noise_of_a_narrower_dtype_is_that_of_float64_rounded(dtype):
+def test_noise_of_a_narrower_dtype_is_rounded_float64_noise(dtype):
     narrow, fine = backend(dtype), backend("float64")
     e = narrow.exponential(narrow.generator(3), (200, 1000))
     np.testing.assert_array_equal(e, fine.exponential(fine.generator(3), (200, 1000)).astype(np.float32))
@@ -88,8 +88,8 @@ def test_noise_of_a_narrower_dtype_is_that_of_float64_rounded(dtype):
 @pytest.mark.long
 @pytest.mark.parametrize("log10_q", [-7, -8])
 def test_rare_classes_are_drawn_as_often_as_they_should_be(log10_q):
-    """9,999 classes of probability q beside a likely one, in float32. A grid of 2⁻²⁴ draws them 0.73 and 0.015 times as
-    often."""
+    """9,999 classes of probability q beside a likely one, in float32. With a grid of 2⁻²⁴ they would be drawn 0.73 and
+    0.015 times as often."""
     bk, n_classes, q = backend("float32"), 10_000, 10.0**log10_q
     log_q = np.full(n_classes, np.log(q), np.float32)
     log_q[0] = np.log1p(-(n_classes - 1) * q)
@@ -130,7 +130,7 @@ def test_gumbel_max_draws_from_q(n_classes, dtype):
 
 
 def test_draws_of_classes_are_from_q_and_independent():
-    """[N, S, B] by log q [N, B, K], another for each row: pairs of draws too have the law of pairs."""
+    """Draws [N, S, B] from a different log q [N, B, K] for each row. Pairs of draws have the distribution of pairs."""
     bk, n_classes = backend(), 3
     log_q = oracles.log_softmax(np.random.default_rng(0).standard_normal((2, 1, n_classes)))
     variable = bk.parameter(np.repeat(log_q, 20_000, axis=1))
@@ -149,7 +149,7 @@ def test_gumbel_max_names_the_class_of_the_largest_sum():
 
 
 def test_gumbel_max_of_float16_does_not_tie_at_ten_thousand_classes():
-    """With noise of 2,048 values nearly every row would tie at its largest, and the first would win."""
+    """If noise had only 2,048 values, the largest would tie in nearly every row, and the first class would win."""
     bk, n, n_classes = backend("float16"), 400, 10_000
     log_q = bk.log_softmax(bk.parameter(np.zeros((n, n_classes))))
     assert log_q.dtype == np.float32
@@ -161,7 +161,7 @@ def test_gumbel_max_of_float16_does_not_tie_at_ten_thousand_classes():
 
 
 def test_gumbel_max_of_float16_compares_in_float32():
-    """Both sums are the same number in float16, where the first would win."""
+    """Both sums are the same number in float16, so the first class would win there."""
     bk = backend("float16")
     log_q = bk.log_softmax(bk.parameter(np.zeros((1, 2))))
     g = np.array([[9.001, 9.003]], dtype=np.float32)
@@ -179,14 +179,14 @@ def test_gumbel_softmax_given_its_noise(n_classes, tau):
     rng = np.random.default_rng(n_classes)
     log_q, g = oracles.log_softmax(rng.standard_normal((4, n_classes))), rng.gumbel(size=(4, n_classes))
     s = bk.to_numpy(gumbel_softmax(bk, bk.parameter(log_q), g, tau))
-    # Values below 1e-280 come out as 0 from one and as a denormal from the other.
+    # One computation gives 0 for values below 1e-280, the other a denormal.
     np.testing.assert_allclose(s, oracles.soft_point(log_q, g, tau), rtol=1e-10, atol=1e-280)
     np.testing.assert_allclose(s.sum(axis=-1), 1, rtol=1e-12)
 
 
 @pytest.mark.parametrize("tau", TAUS)
 @pytest.mark.parametrize("n_classes", [2, 7])
-def test_gradient_of_gumbel_softmax_given_its_noise_by_finite_differences(n_classes, tau):
+def test_gradient_of_gumbel_softmax_given_its_noise_equals_finite_differences(n_classes, tau):
     bk = backend()
     rng = np.random.default_rng(n_classes)
     values, c = rng.standard_normal((2, 3, n_classes))
@@ -219,7 +219,7 @@ def test_gumbel_softmax_and_its_mean_are_uniform_at_high_temperature():
     g = gumbel(bk, bk.generator(2), (1000, 3))
     s = bk.to_numpy(gumbel_softmax(bk, log_q, g, 1e6))
     np.testing.assert_allclose(s, 1 / 3, atol=1e-4)
-    # In between, the mean moves steadily from q towards 1/K.
+    # Between these, the mean moves steadily from q towards 1/K.
     distances = [
         abs(bk.to_numpy(gumbel_softmax(bk, log_q, g, tau)).mean(axis=0) - 1 / 3).sum()
         for tau in (0.01, 1, 3, 30, 300)
@@ -253,7 +253,7 @@ def test_straight_through_is_exactly_one_hot_forward(dtype):
 
 @pytest.mark.parametrize("tau", TAUS)
 def test_straight_through_takes_the_jacobian_of_the_soft_draw_backward(tau):
-    """∂/∂logits = J(s) ∇_D / τ; log-softmax adds nothing, for J(s) 1 = 0."""
+    """∂/∂logits = J(s) ∇_D / τ; log-softmax adds nothing, because J(s) 1 = 0."""
     bk = backend()
     rng = np.random.default_rng(1)
     values, c = rng.standard_normal((2, 4, 5))
@@ -271,7 +271,7 @@ def test_straight_through_takes_the_jacobian_of_the_soft_draw_backward(tau):
 @pytest.mark.parametrize("tau", TAUS)
 @pytest.mark.parametrize("n_classes", [2, 7])
 def test_gumbel_softmax_given_is_the_softmax_of_the_sums_given_their_argmax(n_classes, tau):
-    """The sums by the formulas from E = e^−g; y is any class, not the likeliest alone."""
+    """The sums come from the formulas with E = e^−g; y is any class, not only the likeliest."""
     bk, rng = backend(), np.random.default_rng(n_classes)
     log_q = oracles.log_softmax(2 * rng.standard_normal((4, n_classes)))
     y, g = np.arange(4) % n_classes, rng.gumbel(size=(3, 4, n_classes))
@@ -286,7 +286,7 @@ def test_gumbel_softmax_given_is_the_softmax_of_the_sums_given_their_argmax(n_cl
 @pytest.mark.parametrize("tau", [0.3, 1.0, 3.0])
 @pytest.mark.parametrize("y", [0, 1, 2])
 def test_gumbel_softmax_given_has_the_law_of_the_soft_draws_with_that_argmax(y, tau):
-    """Against rejection sampling: each component, and a direction that couples them."""
+    """Compared with rejection sampling: each component, and a direction that couples them."""
     bk, rng = backend(), np.random.default_rng(y)
     log_q = np.log([0.6, 0.1, 0.3])
     g = rng.gumbel(size=(60_000, 3))
@@ -307,7 +307,7 @@ def test_gumbel_softmax_given_is_finite_at_logits_of_ten_thousand(tau, dtype):
     values = np.random.default_rng(0).choice([-1e4, 0.0, 1e4], size=(6, n_classes))
     log_q = bk.log_softmax(bk.parameter(values))
     g = gumbel(bk, bk.generator(0), (4, 6, n_classes))
-    for y in (values.argmax(axis=-1), values.argmin(axis=-1)):  # the second is drawn with a probability of 0 alone
+    for y in (values.argmax(axis=-1), values.argmin(axis=-1)):  # the second has probability 0
         s = gumbel_softmax_given(bk, log_q, y, g, tau)
         assert np.isfinite(s).all()
         np.testing.assert_allclose(s.sum(axis=-1), 1, rtol=1e-5)
@@ -339,7 +339,7 @@ def test_entropy(n_classes):
     np.testing.assert_allclose(got, stats.entropy(oracles.softmax(values), axis=-1), rtol=1e-12)
 
 
-def test_gradient_of_the_entropy_by_finite_differences():
+def test_gradient_of_the_entropy_equals_finite_differences():
     bk = backend()
     values = np.random.default_rng(0).standard_normal((2, 4))
     logits = bk.parameter(values)

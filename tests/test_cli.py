@@ -100,16 +100,16 @@ def test_a_wrong_name_is_told_the_one_that_is_meant(arguments, told, capsys):
     assert told in capsys.readouterr().err
 
 
-# Values that no option takes, and that were taken for others, or ended in tracebacks.
+# Values that no option allows. Some were once read as other values, or ended in tracebacks.
 NO_VALUES = ["", "nan", "１０", "1_0", "0x10", "9" * 400, "5,", "{seed}", "\0", "x\udcff"]
 NO_PATHS = ["", "a\0b", "a" * 300]
-# These take any text, which other tests are about.
+# These take any text; other tests cover them.
 ANY_TEXT = {"report": ("name",), "sweep": ("scheduler",)}
 BASES = {"compare": ["compare", "a.jsonl", "b.jsonl"], "sweep": ["sweep", "--dry-run"]}
 
 
 @pytest.mark.parametrize("name", ["train", "sweep", "report", "compare", "plan", "gallery", "doctor"])
-def test_every_option_refuses_what_it_does_not_take_and_is_named(tmp_path, monkeypatch, capsys, name):
+def test_every_option_refuses_bad_values_and_is_named(tmp_path, monkeypatch, capsys, name):
     monkeypatch.chdir(tmp_path)
     tried = 0
     for action in commands()[name]._actions:
@@ -130,7 +130,7 @@ def test_every_option_refuses_what_it_does_not_take_and_is_named(tmp_path, monke
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_does_not_fit_into_memory_is_an_error_and_no_traceback(probe, capsys):
+def test_a_request_larger_than_memory_is_an_error_without_traceback(probe, capsys):
     def run(given):
         raise MemoryError("Unable to allocate 7.28 TiB")
 
@@ -155,7 +155,7 @@ def commands():
     return subparsers(filled(make_parser()))
 
 
-def test_help_is_quick_and_imports_nothing_that_is_slow():
+def test_help_is_quick_and_imports_no_slow_module():
     slow = ("numpy", "pandas", "matplotlib", "scipy", "chainer", "pooch", "distributed", "torch", "shtab")
     code = (
         "import sys; from gsbench.cli import main\n"
@@ -195,13 +195,13 @@ def test_the_examples_can_be_read(line):
     assert callable(make_parser().parse_args(arguments).run)
 
 
-def test_names_of_commands_are_those_of_the_help():
+def test_names_of_commands_equal_those_in_the_help():
     assert set(NAMES) <= set(commands())
 
 
 @pytest.fixture
 def probe(monkeypatch):
-    """A command `probe` that does what the test says."""
+    """A command `probe` that does what a test tells it to do."""
 
     def install(run):
         def add(commands):
@@ -341,7 +341,7 @@ def test_bash_completes(tmp_path, capsys, words, completed):
 TINY_RUN = "train --preset small --classes 2 --labels 2 --batch 10 --threads 1 --steps 2 --test-draws 1"
 TINY_SETTINGS = {"n_classes": 2, "labelled_per_class": 2, "batch": 10, "threads": 1, "steps": 2, "test_draws": 1}
 KEY = make_run({"preset": "small", **TINY_SETTINGS}).key
-WRITING = {  # commands that write; what stands in place of OUT is in a folder of the test
+WRITING = {  # commands that write; OUT is replaced by a path in the test's folder
     "report": ("report a.jsonl --name x --output OUT", "x"),
     "gallery": ("gallery --classes 2 --taus 1 --draws 1 --output OUT", "gallery.png"),
     "plan": ("plan --classes 10 --figure OUT/plan.png p.jsonl", "plan.png"),
@@ -356,14 +356,14 @@ def texts(folder):
 
 @pytest.fixture
 def run_on(tmp_path, monkeypatch, capsys):
-    """Runs a command of `WRITING` and gives its exit code and what it printed."""
+    """Runs a command of `WRITING` and returns its exit code and its output."""
     monkeypatch.chdir(tmp_path)
     write_lines(tmp_path / "a.jsonl", [make_record("step", **timing_figures("step", 0.1))])
     write_lines(tmp_path / "b.jsonl", [make_record("step", run_id="b", **timing_figures("step", 0.2))])
     write_lines(tmp_path / "p.jsonl", plan_records(estimators=["marginalize-streamed"]))
     undrawn = dataclasses.replace(FIGURES["image_grids"], name="steps_per_second", draw=lambda *_: None)
     monkeypatch.setitem(FIGURES, "steps_per_second", undrawn)  # one figure, the gallery, is enough
-    monkeypatch.setattr(glyphs, "TRAIN_IMAGES", 0)  # the fewest, which are made at once
+    monkeypatch.setattr(glyphs, "TRAIN_IMAGES", 0)  # the fewest, because they are made at once
     monkeypatch.setattr(glyphs, "TEST_IMAGES", 0)
     glyphs.load_glyphs(2)
     (tmp_path / "out").mkdir()
@@ -393,7 +393,7 @@ def test_a_disk_that_fails_is_one_line_that_names_the_file_and_old_files_stay(
     assert code == 2
     assert re.fullmatch(rf"gsbench: error: (\S*){WRITING[name][1]} cannot be written: {os.strerror(number)}; .*\n", err)
     assert ADVICE[number] in err
-    assert ("Predicted" in out) == (name == "plan")  # which may have been measured for a minute
+    assert ("Predicted" in out) == (name == "plan")  # their measurement may have taken a minute
     after = texts(tmp_path)
     assert {path for path in after if path not in before} == ({f"out/{KEY}/lock"} if name == "train" else set())
     assert {path: after[path] for path in before} == before
@@ -401,7 +401,7 @@ def test_a_disk_that_fails_is_one_line_that_names_the_file_and_old_files_stay(
 
 
 @pytest.mark.parametrize("name", WRITING)
-def test_a_folder_in_place_of_a_file_is_told_and_nothing_is_written(tmp_path, run_on, name):
+def test_a_folder_in_place_of_a_file_is_an_error_and_nothing_is_written(tmp_path, run_on, name):
     place = {"report": "x/report.html", "train": f"{KEY}/record.jsonl"}.get(name, WRITING[name][1])
     (tmp_path / "out" / place).mkdir(parents=True)
     code, _, err = run_on(name)

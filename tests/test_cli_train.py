@@ -137,7 +137,7 @@ def test_a_preset_without_options_is_itself(tmp_path, asked, preset):
     assert asked[0][0] == make_run({"preset": preset, "seed": 3, "dataset": "glyphs", "n_classes": 10})
 
 
-def test_what_a_preset_has_can_be_switched_off(tmp_path, asked):
+def test_a_presets_settings_can_be_switched_off(tmp_path, asked):
     assert main(["train", "--preset", "paper", "--no-weight-prior", "--runs", str(tmp_path)]) == 0
     assert PRESETS["paper"].run["weight_prior"]
     assert not asked[0][0].recipe.weight_prior
@@ -187,7 +187,7 @@ def test_help_names_every_option(capsys):
         (["--device", "tpu"], "tpu"),
     ],
 )
-def test_what_cannot_be_used_is_one_line_on_stderr_and_exit_code_2(tmp_path, monkeypatch, capsys, options, why):
+def test_unusable_arguments_are_one_line_on_stderr_and_exit_code_2(tmp_path, monkeypatch, capsys, options, why):
     monkeypatch.chdir(tmp_path)
     assert main([*TINY, *options, "--quiet"]) == 2
     printed = capsys.readouterr()

@@ -1,4 +1,4 @@
-"""Runs held against each other: known answers, the intervals' coverage, and what the command does with them."""
+"""Comparisons of runs: known answers, the intervals' coverage, and the command."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def files(folder: Path, *runs) -> list[str]:
     return [str(write_lines(folder / f"{i}.jsonl", records)) for i, records in enumerate(runs)]
 
 
-def test_step_time_by_hand():
+def test_the_interval_of_a_step_time_equals_the_one_by_hand():
     """Quartiles 0.97 and 1.05 of the median, 20 rounds: sqrt(π/2/20) ln(1.05/0.97)/1.34898 = 0.016464; Student's t of
-    19 degrees at 99 % is 2.8609; √2 of the product is 0.06661. From session to session 10 %, of 10 degrees: 3.16927, so
+    19 degrees at 99 % is 2.8609; √2 of the product is 0.06661. Between sessions 10 %, of 10 degrees: 3.16927, so
     √2 · 0.316927 = 0.44820; together 0.45312.
     """
     row = table_of([steps(0.1)], [steps(0.3, **OTHER)]).iloc[0]
@@ -61,8 +61,8 @@ def test_step_time_by_hand():
 
 
 def test_a_time_of_several_sessions_has_their_spread():
-    """0.1, 0.13 and 0.169: a standard deviation of ln 1.3 = 0.26236 in logarithms, which is more than 10 %. Student's t
-    of 12 degrees at 95 % is 2.17881. The rounds' own 0.016464 · 2.0930 is in it √3/3 times.
+    """The logarithms of 0.1, 0.13 and 0.169 have the standard deviation ln 1.3 = 0.26236, more than 10 %. Student's t
+    of 12 degrees at 95 % is 2.17881. The rounds' own 0.016464 · 2.0930 enters √3/3 times.
     """
     several = [steps(x, run_id=str(i), seed=i) for i, x in enumerate((0.1, 0.13, 0.169))]
     row = table_of([steps(0.1)], several, confidence=0.95).iloc[0]
@@ -73,7 +73,7 @@ def test_a_time_of_several_sessions_has_their_spread():
 
 
 def test_equal_times_of_quiet_sessions_are_told_apart_no_more_often_than_the_level_says():
-    """Of sessions that differ by 10 %, and rounds that differ by 3 %, nine of them: before, 65 % of them were."""
+    """Sessions differ by 10 %, their nine rounds by 3 %. An earlier version told 65 % of such times apart."""
     rng = np.random.default_rng(3)
 
     def side(n):
@@ -93,7 +93,7 @@ def busy(cores, seconds=0.1, **fields):
 
 
 @pytest.mark.parametrize(("base", "new"), [(0.0, 1.5), (1.5, 0.0), (1.9, 1.5)])
-def test_nothing_is_told_of_times_where_other_programs_took_cores(base, new):
+def test_times_get_no_verdict_if_other_programs_took_cores(base, new):
     """Two sessions of one commit gave "0.169 × [0.0541, 0.526] faster"."""
     pair = make_record("speedup", estimator="gumbel-softmax", **speedup_figures("step", 4.0))
     ends = {"other_cores": 1.5, "machine_cores": 2, "threads": 2}
@@ -151,14 +151,14 @@ def test_a_condition_that_cannot_be_told_has_an_exit_code_of_its_own(tmp_path, c
     assert any(map(len, json.loads(out)["cannot_tell"].values())) == untold
 
 
-def test_the_figure_shows_pale_what_cannot_be_told():
+def test_the_figure_shows_rows_without_a_verdict_pale():
     with figure_settings():
         plot = REGRESSION.draw_rows(table_of([busy(0.0, 0.1)], [busy(1.5, 0.5, **OTHER)]), make_look([], []))
     assert "Pale: other programs took cores in one of the two runs, so that no verdict is possible." in plot.caption
 
 
 def test_speedup_by_hand_keeps_the_level_and_the_asymmetry():
-    """Both at 0.93 to 1.08 of their values: MOVER's half-widths are √(ln² 0.93 + ln² 1.08) to both sides."""
+    """Both intervals are 0.93 to 1.08 times their values: MOVER's half-widths are √(ln² 0.93 + ln² 1.08)."""
     base = make_record("speedup", estimator="gumbel-softmax", **speedup_figures("step", 4.0))
     new = make_record("speedup", estimator="gumbel-softmax", **OTHER, **speedup_figures("step", 2.0))
     half = math.hypot(math.log(0.93), math.log(1.08))
@@ -184,7 +184,7 @@ def test_accuracy_has_the_interval_of_its_examples():
     assert (found.low, found.high) == pytest.approx((0.7112, 0.8666), abs=1e-4)
 
 
-def test_one_reading_has_no_interval_and_is_not_told_apart():
+def test_one_reading_has_no_interval_and_no_verdict():
     base, new = (make_record("memory", process_peak_bytes=size, process_meter="VmHWM") for size in (100, 300))
     table = table_of([base], [{**new, **OTHER}])
     assert set(table["metric"]) == {"peak_bytes", "process_peak_bytes"}
@@ -224,7 +224,7 @@ def test_seeds_are_repeats_with_the_interval_of_their_spread():
 
 
 def quartiles(samples: np.ndarray) -> dict[str, float]:
-    """As pytest-benchmark has them: medians of the halves, with and without the median itself where n is odd."""
+    """Quartiles as in pytest-benchmark: medians of the halves, with and without the median itself if n is odd."""
     samples, half = np.sort(samples), len(samples) // 2
     more = half + len(samples) % 2
     ends = [(np.median(part[0]) + np.median(part[1])) / 2
@@ -237,7 +237,7 @@ def quartiles(samples: np.ndarray) -> dict[str, float]:
 @pytest.mark.parametrize("rounds", [5, 9, 30])
 @pytest.mark.parametrize("skewed", [False, True])
 def test_the_interval_of_a_time_covers_at_its_level(rounds, skewed):
-    """2,000 comparisons of equal times at 95 %: at least 94 %, which is two standard errors below; a skewed run too."""
+    """2,000 comparisons of equal times at 95 %: at least 94 %, two standard errors below. Skewed times too."""
     rng = np.random.default_rng(7)
 
     def side():
@@ -248,18 +248,18 @@ def test_the_interval_of_a_time_covers_at_its_level(rounds, skewed):
     covered = np.mean([low <= 1 <= high for low, high in intervals])
     assert covered >= 0.94
     if rounds == 30:
-        assert covered <= 0.98  # nor is it so wide that it says nothing
+        assert covered <= 0.98  # and it is not so wide that it says nothing
 
 
-def test_seeds_that_agree_by_chance_do_not_know_an_accuracy_without_error():
-    """Two of 0.9, each of 100 examples: the mean's interval is 1/√2 of one's."""
+def test_seeds_that_agree_by_chance_do_not_give_an_interval_of_zero_width():
+    """Two seeds at 0.9, with 100 examples each: the mean's interval is 1/√2 times the interval of one."""
     one = measured_in({"validation_accuracy": 0.9, "validation_examples": 100.0}, "validation_accuracy")
     found = of_repeats([one, one])
     assert found.value == pytest.approx(0.9)
     assert found.value - found.low == pytest.approx((0.9 - one.low) / 2**0.5)
     assert found.high - found.value == pytest.approx((one.high - 0.9) / 2**0.5)
     bare = Measured(0.9, math.nan, math.nan, "x")
-    assert math.isnan(of_repeats([bare, bare]).low)  # and no interval of no width
+    assert math.isnan(of_repeats([bare, bare]).low)  # and no interval has zero width
 
 
 @pytest.mark.newest
@@ -272,7 +272,7 @@ def test_an_interval_of_several_seeds_covers_at_its_level():
     assert np.mean([low <= 1 <= high for low, high in (ratio_interval(side(), side()) for _ in range(1000))]) >= 0.935
 
 
-def test_a_run_against_itself_is_1_everywhere_and_nothing_is_told_apart():
+def test_a_run_compared_with_itself_has_ratio_1_and_shows_no_difference():
     frame = make_frame(make_run())
     found = compare({"a": frame, "b": frame})
     assert len(found.table) > 100
@@ -292,7 +292,7 @@ def test_every_case_of_a_slower_run_is_told():
     assert not table.duplicated(["group", "estimator", "model", "n_classes", "timed", "settings", "metric"]).any()
 
 
-def test_runs_of_two_backends_are_compared_and_named_by_them():
+def test_runs_of_two_backends_are_compared_and_named_after_them():
     torch = {"run_id": "other", "backend": "torch"}
     table = table_of([steps(0.1)], [steps(0.1, **torch)])
     assert list(table["base_run"]) == ["backend chainer"]
@@ -318,13 +318,13 @@ def test_runs_are_named_by_machine_then_commit_then_date():
     assert names() == ("base", "new")
 
 
-def test_a_setting_that_an_older_run_does_not_know_keeps_nothing_apart():
+def test_a_setting_that_an_older_run_lacks_does_not_separate_cases():
     assert len(table_of([steps(0.1)], [steps(0.1, d_a=100, **OTHER)])) == 1
     two = [steps(0.1, case="x", d_a=50, **OTHER), steps(0.1, case="y", d_a=100, **OTHER)]
-    assert table_of([steps(0.1)], two).empty  # which of the two it was, nobody knows
+    assert table_of([steps(0.1)], two).empty  # it is unknown which of the two it was
 
 
-def test_new_data_keep_accuracies_apart_but_not_times():
+def test_new_data_separate_accuracies_but_not_times():
     def run(**more):
         return [steps(0.1, **more), make_record("training", validation_accuracy=0.9, **more)]
 
@@ -332,7 +332,7 @@ def test_new_data_keep_accuracies_apart_but_not_times():
     assert list(table["metric"]) == ["step_seconds"]
 
 
-def test_accuracies_of_other_budgets_are_not_held_against_each_other():
+def test_accuracies_of_other_budgets_are_not_compared():
     def run(budget, group="training", **more):
         return [make_record(group, validation_accuracy=0.9, budget_seconds=budget, **more)]
 
@@ -341,7 +341,7 @@ def test_accuracies_of_other_budgets_are_not_held_against_each_other():
     assert "budget_seconds 5: only in" in found.missing[0]
     assert "budget_seconds 8: only in" in found.missing[1]
     assert list(table_of(run(5.0), run(5.0, **OTHER))["metric"]) == ["validation_accuracy"]
-    # An old session did not record the budget, and had another group for its short runs.
+    # An old session did not record the budget, and its short runs had another group.
     assert list(table_of(run(None, "accuracy"), run(5.0, **OTHER))["metric"]) == ["validation_accuracy"]
 
 
@@ -437,7 +437,7 @@ SHARES = "or for the new figure itself %, new, such as 90% or 0.9new"
     ],
 )
 def test_a_limit_needs_a_unit_of_its_metric(text, told):
-    """'step_seconds>1.2', where the x of a ratio was forgotten, was read as 1.2 seconds, and passed."""
+    """'step_seconds>1.2', a ratio whose x was forgotten, was once read as 1.2 seconds, and passed."""
     with pytest.raises(ValueError, match=re.escape(told)):
         parse_condition(text)
 
@@ -492,7 +492,7 @@ def test_a_metric_that_no_case_has_in_common_is_an_error(tmp_path, capsys):
     assert f"peak_bytes>1.1x: no case has peak_bytes in {where}" in err
 
 
-def test_one_reading_fails_by_its_figure(tmp_path):
+def test_one_reading_is_judged_by_its_figure(tmp_path):
     base, new = (make_record("memory", process_peak_bytes=size, process_meter="VmHWM") for size in (100, 120))
     paths = files(tmp_path, [base], [{**new, **OTHER}])
     assert main(["compare", *paths, "--fail-if", "process_peak_bytes>1.1x"]) == 1
@@ -507,8 +507,8 @@ def test_a_condition_on_the_third_run_holds_too(tmp_path, capsys):
     assert "run" in out.splitlines()[3].split()
 
 
-def test_a_condition_on_what_one_of_the_new_runs_lacks_is_an_error(tmp_path, capsys):
-    """A run without a step time is not one that is fast enough."""
+def test_a_condition_on_a_metric_that_a_new_run_lacks_is_an_error(tmp_path, capsys):
+    """A run without a step time does not count as fast enough."""
     bound = make_record("bound", **timing_figures("bound", 0.01))
     runs = [[steps(0.1), bound], [steps(0.1, **OTHER)], [{**bound, "run_id": "c", "gsbench_commit": "cc"}]]
     assert main(["compare", *files(tmp_path, *runs), "--fail-if", "step_seconds>1.5x"]) == 2
@@ -536,7 +536,7 @@ def test_an_accuracy_that_fell_to_0_is_told_and_fails(tmp_path, seeds):
     assert main(["compare", *paths, "--fail-if", "validation_accuracy>0.5new", *figure]) == 0
 
 
-def test_the_interval_of_an_accuracy_of_0_reaches_from_0_to_what_its_examples_allow():
+def test_the_interval_of_an_accuracy_of_0_reaches_from_0_to_wilsons_end():
     """Wilson's upper end of 0 of 1,000 at 99 %: z²/(n + z²) = 0.0065912; the lower end of 900 of 1,000 is 0.87305."""
     row = table_of(trained(0.9), trained(0.0, **OTHER)).iloc[0]
     assert (row["ratio_low"], row["ratio_high"]) == pytest.approx((0.0, 0.0065912 / 0.87305), rel=1e-3)
@@ -552,7 +552,7 @@ def test_from_an_accuracy_of_0_any_other_is_infinitely_better(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["rows"][0]["ratio"] is None
 
 
-def test_what_only_one_run_has_is_told_and_may_be_required(tmp_path, capsys):
+def test_figures_of_one_run_alone_are_listed_and_may_be_required(tmp_path, capsys):
     lost = steps(0.3, n_classes=500, **OTHER, status="too-large")
     paths = files(tmp_path, [steps(0.1), steps(0.3, n_classes=500)], [steps(0.1, **OTHER), lost])
     assert main(["compare", *paths]) == 0
@@ -564,7 +564,7 @@ def test_what_only_one_run_has_is_told_and_may_be_required(tmp_path, capsys):
     assert main(["compare", paths[0], paths[0], "--require-all"]) == 0
 
 
-def test_runs_with_nothing_in_common_and_files_that_are_none_are_errors(tmp_path, capsys):
+def test_runs_with_nothing_in_common_and_missing_files_are_errors(tmp_path, capsys):
     paths = files(tmp_path, [steps(0.1)], [steps(0.1, n_classes=20, **OTHER)])
     assert main(["compare", *paths]) == 2
     assert "the runs have no measured case in common" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What a recipe asks of q(y|a,x) at changed images, against plain NumPy: values, the direction, gradients."""
+"""Loss terms for q(y|a,x) at changed images, compared with plain NumPy: values, the direction, gradients."""
 
 import dataclasses
 
@@ -86,7 +86,7 @@ def test_the_adversarial_direction_does_more_than_chance(model):
 
 
 def test_the_gradient_of_the_adversarial_divergence(model, monkeypatch):
-    """r and q(y|a,x) are constants of it."""
+    """r and q(y|a,x) count as constants."""
     x, (noise, eps_a) = make_pixels(), draws(model)
     bk, seen = model.bk, []
     unit = consistency._unit
@@ -105,7 +105,7 @@ def test_the_gradient_of_the_adversarial_divergence(model, monkeypatch):
 
 
 def touched(model):
-    """Only q(a|x) and q(y|a,x) have a part in these terms: the checks are of their parameters."""
+    """Only q(a|x) and q(y|a,x) enter these terms, so only their parameters are checked."""
     model.networks = [network for network in model.networks if network.name.startswith(("q_a_x", "q_y"))]
 
 
@@ -161,7 +161,7 @@ def test_no_pass_of_these_terms_moves_the_running_statistics(name):
 
 
 def test_a_step_moves_the_running_statistics_as_far_with_these_terms_as_without(data):
-    """Over one step from the same parameters and the same minibatch: the bound alone moves them."""
+    """One step from the same parameters and the same minibatch: only the bound moves the statistics."""
 
     def after(**recipe):
         trainer = make_trainer({"norm": "batch"}, **recipe)
@@ -225,7 +225,7 @@ def test_pseudo_labels_need_distorted_images(data):
 
 
 def test_a_step_with_both_terms_makes_the_classifier_steadier(data):
-    """Divergence along the adversarial direction after training with and without its term."""
+    """The divergence along the adversarial direction, after training with and without the terms."""
 
     def after(**recipe):
         trainer = make_trainer(learning_rate=3e-3, **recipe)
@@ -242,7 +242,7 @@ def test_a_step_with_both_terms_makes_the_classifier_steadier(data):
     assert after(adversarial=100.0, pseudo_labels=1.0, pseudo_threshold=0.0) < 0.5 * after()
 
 
-def test_distorted_images_come_with_a_batch_only_where_asked_for(data):
+def test_a_batch_has_distorted_images_only_on_request(data):
     trainer = make_trainer()
     bk = trainer.model.bk
     plain, with_them = (Batches(bk, *data, batch=8, binarize="none", distortion=d).at(3) for d in (0.0, 1.0))

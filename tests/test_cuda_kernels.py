@@ -1,5 +1,5 @@
-"""The CUDA kernels, as far as the machine goes: compiled for current cards where NVRTC is, run on the CPU by a C++
-compiler with real threads, and held against NumPy on a card where there is one.
+"""The CUDA kernels, as far as the machine allows: compiled for current cards if NVRTC is installed, run on the CPU by
+a C++ compiler with real threads, and compared with NumPy on a card if there is one.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def test_launch_size_is_a_block_a_row_and_a_power_of_two_of_threads(rows, width,
 
 
 @pytest.mark.parametrize("rows", [0, MOST_ROWS + 1])
-def test_launch_size_refuses_what_a_grid_cannot_have(rows):
+def test_launch_size_refuses_more_rows_than_a_grid_has(rows):
     with pytest.raises(ValueError, match=f"a kernel takes 1 to 2147483647 rows, got {rows}; take fewer draws"):
         launch_size(rows, 10)
 
@@ -69,7 +69,7 @@ def test_broadcast_run_finds_the_row_that_broadcasting_would(shape, run):
         np.testing.assert_array_equal([r // outer * inner + r % inner for r in range(24)], rows)
 
 
-def test_an_axis_of_length_one_does_not_part_a_run():
+def test_an_axis_of_length_one_does_not_split_a_run():
     assert broadcast_run((1, 1, 1, 4), (2, 1, 3, 4)) == (4, 24)
 
 
@@ -78,7 +78,7 @@ def test_source_refuses_other_dtypes():
         source("int32")
 
 
-def test_a_module_is_compiled_once_for_a_dtype(monkeypatch):
+def test_a_module_is_compiled_once_per_dtype(monkeypatch):
     class RawModule:
         made: ClassVar[list[str]] = []
 
@@ -97,7 +97,7 @@ def test_a_module_is_compiled_once_for_a_dtype(monkeypatch):
     assert kernel("gaussian", single) is kernel("gaussian", single)
 
 
-# The cases: each node with operands that are broadcast, near each other or not, and with limits
+# The cases: each node, with operands broadcast along neighbouring or other axes, and with limits
 
 
 def bernoulli(bk, x, logits):
@@ -143,7 +143,7 @@ def operands(case, dtype):
 
 
 def outcome(bk, function, first, second):
-    """What a node gives, and the gradients by its inputs of a weighted sum of all that."""
+    """A node's outputs, and the gradients of a weighted sum of them with respect to its inputs."""
     variables = bk.parameter(first), bk.parameter(second)
     *draw, log_density = function(bk, *variables)
     total = 0
@@ -160,7 +160,7 @@ TOLERANCE = {"float16": 4e-3, "float32": 3e-6, "float64": 1e-13}
 
 
 def check_outcome(got, expected, dtype):
-    """The log density has the tolerance of the dtype that it is computed in, all else that of the arrays'."""
+    """The log density has the tolerance of the dtype that computes it; all else has that of the arrays' dtype."""
     wide = np.promote_types(dtype, np.float32)
     assert got.keys() == expected.keys()
     for name, array in got.items():
@@ -172,7 +172,7 @@ def check_outcome(got, expected, dtype):
 
 
 def expected_outcome(case, dtype):
-    """What NumPy's passes make in float64 of the operands in `dtype`."""
+    """The results of NumPy's passes in float64 for the operands in `dtype`."""
     return outcome(backend("float64"), CASES[case][0], *(v.astype(np.float64) for v in operands(case, dtype)))
 
 
@@ -229,7 +229,7 @@ def compile_cpp(compiler, folder, code):
 
 @functools.cache
 def library(dtype):
-    """The kernels compiled for the CPU, or why they cannot be."""
+    """The kernels compiled for the CPU, or the reason why they cannot be compiled."""
     compiler = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
     if compiler is None:
         return "no C++ compiler is found"
@@ -261,7 +261,7 @@ def emulated_kernel(name, dtype, launched):
 
 @contextlib.contextmanager
 def emulated_card(dtype, threads=None):
-    """Within it the nodes take NumPy for CuPy, and the kernels run on the CPU. Gives the list of launches."""
+    """A context in which the nodes use NumPy as CuPy, and the kernels run on the CPU. Gives the list of launches."""
     if isinstance(library(dtype), str):
         pytest.skip(library(dtype))
     launched = []
@@ -276,7 +276,7 @@ def emulated_card(dtype, threads=None):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", CASES)
-def test_a_node_by_its_kernel_is_that_of_numpy(case, dtype):
+def test_a_node_with_its_kernel_equals_numpys(case, dtype):
     bk, expected = backend(dtype), expected_outcome(case, dtype)
     with emulated_card(dtype) as launched:
         got = outcome(bk, CASES[case][0], *operands(case, dtype))
@@ -289,7 +289,7 @@ def test_a_node_by_its_kernel_is_that_of_numpy(case, dtype):
 
 @pytest.mark.parametrize("threads", [1, 2, 8, 256])
 @pytest.mark.parametrize("case", [case for case, (_, shape, _) in CASES.items() if shape[-1] in (70, 140)])
-def test_the_sum_over_a_row_is_whole_whatever_the_threads(case, threads):
+def test_the_sum_over_a_row_is_complete_for_any_number_of_threads(case, threads):
     bk, expected = backend("float64"), expected_outcome(case, "float64")
     with emulated_card("float64", threads):
         check_outcome(outcome(bk, CASES[case][0], *operands(case, "float64")), expected, "float64")
@@ -297,7 +297,7 @@ def test_the_sum_over_a_row_is_whole_whatever_the_threads(case, threads):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_bernoulli_at_extreme_logits(dtype):
-    """As NumPy's passes: nothing overflows, and what is certain has log density 0 to the last digit."""
+    """As in NumPy's passes: nothing overflows, and a certain pixel has log density 0 to the last digit."""
     logits = np.array([[0], [1e4], [-1e4], [89], [-89], [6e4], [-6e4]], dtype)
     for x in (0.0, 0.25, 1.0):
         pixels = np.full_like(logits, x)
@@ -312,7 +312,7 @@ def test_bernoulli_at_extreme_logits(dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_limits_count_as_within_in_the_arrays_own_dtype(dtype):
-    """-0.3 is no number of float16: a log σ² of that, rounded, is at the limit all the same."""
+    """Float16 cannot represent -0.3: a log σ² of -0.3, rounded, still counts as being at the limit."""
     limits, d = (-0.3, 0.7), 5
     log_var = np.array([-0.3, 0.7, 0, -0.31, 0.71], dtype)
     head, x = np.concatenate([np.zeros(d, dtype), log_var])[None], np.full((1, d), 3, dtype)
@@ -326,7 +326,7 @@ def test_limits_count_as_within_in_the_arrays_own_dtype(dtype):
 
 
 def test_float16_is_summed_in_float32():
-    """Every term is exact in float16, and the sum of 4,001 of them is not: its numbers there are 2 apart."""
+    """Every term is exact in float16, but the sum of 4,001 terms is not: float16's numbers there are 2 apart."""
     n = 4001
     with emulated_card("float16"):
         got, _ = cuda_kernels.bernoulli(np, np.zeros((1, n), np.float16), np.full((1, n), 20, np.float16))
@@ -342,12 +342,12 @@ def test_operands_that_do_not_broadcast_are_refused():
         cuda_kernels.gaussian(np, np.zeros((2, 4)), np.zeros((2, 6)), None)
 
 
-# NVRTC, which needs no card
+# NVRTC. It needs no card
 
 
 @functools.cache
 def cupy_compiler():
-    """CuPy's module that compiles, its NVRTC and its options, or why there are none."""
+    """CuPy's module that compiles, its NVRTC and its options, or the reason why there are none."""
     if importlib.util.find_spec("cupy") is None:
         return "CuPy is not installed (the extra cuda12)"
     folders = wheel_folders()
@@ -373,7 +373,7 @@ def wheel_folders():
 
 
 def compile_kernels(dtype, target, kind, monkeypatch):
-    """What CuPy's compilation gives for a card of that compute capability; which one is there it cannot ask here."""
+    """CuPy's compilation for a card of this compute capability, because there may be no card to ask."""
     if isinstance(cupy_compiler(), str):
         pytest.skip(cupy_compiler())
     compiler, version, options = cupy_compiler()
@@ -396,7 +396,7 @@ def test_kernels_compile_for_current_cards(dtype, target, monkeypatch):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_only_float64_computes_in_float64(dtype, monkeypatch):
-    """Cards for graphics compute in float64 at a sixty-fourth of the speed."""
+    """Graphics cards compute in float64 at a sixty-fourth of the speed."""
     code = compile_kernels(dtype, "80", "ptx", monkeypatch).decode()
     for name in KERNELS:
         assert f".entry {name}(" in code
@@ -408,7 +408,7 @@ def test_only_float64_computes_in_float64(dtype, monkeypatch):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", CASES)
-def test_a_node_on_a_card_is_that_of_numpy(case, dtype):
+def test_a_node_on_a_card_equals_numpys(case, dtype):
     if problem := chainer_backend.cuda_problem():
         pytest.skip(problem)
     got = outcome(load_backend("chainer", "cuda:0", dtype), CASES[case][0], *operands(case, dtype))

@@ -36,7 +36,7 @@ def test_the_bytes_are_the_same_on_every_machine():
     assert (data.version, data.checksum) == ("1", "1593491010672957")
 
 
-def test_the_outlines_of_all_classes_are_those_of_the_fonts():
+def test_the_outlines_of_all_classes_come_from_the_fonts():
     digest = hashlib.sha256()
     for code_point in code_points():
         segments = [outline(face, code_point) for face in glyph_outlines.FACES]
@@ -90,7 +90,7 @@ def test_the_last_class_is_drawn_like_the_first():
 
 
 def test_ten_labels_a_class_leave_it_about_as_hard_as_mnist():
-    """The nearest of 100 labelled images is of the right class for 70 % of glyphs (MNIST: 65-73 %)."""
+    """The nearest of 100 labelled images has the right class for 70 % of glyphs (MNIST: 65-73 %)."""
     data = load_glyphs(10, train_per_class=10, test_per_class=50)
     train = data.images[data.part == TRAIN].reshape(100, -1).astype(float)
     test = data.images[data.part == TEST].reshape(500, -1).astype(float)
@@ -108,7 +108,7 @@ def test_an_impossible_number_of_images_is_refused(what):
 # ---------------------------------------------------------------- the rasteriser
 
 
-def test_no_fallback_font_draws_what_dejavu_lacks():
+def test_no_fallback_font_draws_characters_that_dejavu_lacks():
     assert all(face.startswith("DejaVu") for face in glyph_outlines.FACES)
     with pytest.raises(ValueError, match=r"no DejaVu face draws U\+4E00"):
         draw_faces(0x4E00)
@@ -143,7 +143,7 @@ def test_coverage_agrees_with_points_inside_the_outline(face, character):
     unit = (high - low).max() / 40  # font units a pixel
     place = (np.arange(64 * 8) + 0.5) / 8 - 32
     x, y = np.meshgrid((low + high)[0] / 2 + place * unit, (low + high)[1] / 2 - place * unit)
-    inside = np.zeros(x.size, int)  # in how many contours
+    inside = np.zeros(x.size, int)  # the number of contours
     font, _ = glyph_outlines._open_face(face)
     font.load_char(ord(character), flags=glyph_outlines._load_flags())
     vertices, codes = font.get_path()
@@ -235,7 +235,7 @@ def test_a_set_is_made_once(own_cache, monkeypatch):
     assert len(list(own_cache.iterdir())) == 1
 
 
-# Of what was kept, where the archive itself is whole.
+# Damage to the content, while the archive itself is whole.
 OTHERS = {
     "other images": lambda kept: {"images": 255 - kept["images"]},
     "one number": lambda kept: {"images": np.uint8(3)},
@@ -286,7 +286,7 @@ def test_a_folder_in_place_of_the_cached_file_is_a_warning(own_cache):
     assert [p.name for p in own_cache.iterdir()] == [path.name]
 
 
-def test_what_killed_processes_left_in_the_cache_is_cleaned_by_the_next_that_writes(own_cache):
+def test_the_next_writer_cleans_the_cache_after_killed_processes(own_cache):
     for i in range(8):
         draft = own_cache / f".gsbench-{i}"
         draft.mkdir(parents=True)

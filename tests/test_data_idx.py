@@ -244,7 +244,7 @@ def test_a_quiet_download_says_nothing(tmp_path, mirror, capsys, quiet):
     assert [handler.level for handler in pooch.get_logger().handlers] == [logging.ERROR if quiet else logging.INFO]
 
 
-def test_the_next_mirror_is_asked_where_one_fails(mirror):
+def test_the_next_mirror_is_asked_if_one_fails(mirror):
     handler, _, url = mirror
     assert len(load_idx_set(from_mirrors(f"{url}gone/", url), 10, None).images) == 60
     assert len(handler.requests) == 8
@@ -276,7 +276,7 @@ def test_a_download_altered_on_disk_is_fetched_again(mirror, own_cache):
     assert len(handler.requests) == 5
 
 
-def test_what_a_killed_download_left_is_cleaned_by_the_next(mirror, own_cache):
+def test_the_next_download_cleans_up_after_a_killed_one(mirror, own_cache):
     draft = own_cache / "tiny" / ".gsbench-0"
     draft.mkdir(parents=True)
     (draft / "lock").touch()

@@ -1,4 +1,4 @@
-"""Files of arrays are read whole or not at all, whichever bit is flipped."""
+"""Files of arrays are read whole or not at all, whichever bit is changed."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def npy(array, head=None):
 
 def packed(path, members, **settings):
     with zipfile.ZipFile(path, "w", **settings) as archive, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("warnings.warn", lambda *_, **__: None)  # of names that stand twice
+        patch.setattr("warnings.warn", lambda *_, **__: None)  # of names that occur twice
         for name, content in members:
             archive.writestr(name, content)
     return path
@@ -116,14 +116,14 @@ def test_bytes_that_belong_to_no_array_are_refused(tmp_path):
     directory = whole.index(b"PK\x01\x02")
     second = whole.index(b"PK\x01\x02", directory + 1)
     altered = bytearray(whole)
-    altered[directory + 32] = whole.index(b"PK\x05\x06") - second  # the length of a remark, which takes in the second's
+    altered[directory + 32] = whole.index(b"PK\x05\x06") - second  # a remark's length: it spans the second
     path.write_bytes(altered)
-    assert np.load(path).files == ["a"]  # what it would be taken for
+    assert np.load(path).files == ["a"]  # the array that it would be taken for
     with pytest.raises(DataFileError, match="its arrays end at byte"):
         read_arrays(path)
 
 
-def test_what_is_asked_for_is_read_in_its_order_and_what_is_besides_may_be_there(tmp_path):
+def test_requested_arrays_are_read_in_their_order_and_others_may_be_there(tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, **ARRAYS)
     assert list(read_arrays(path, ["s", "a"], besides=["p/W", "more"])) == ["s", "a"]

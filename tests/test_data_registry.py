@@ -1,4 +1,4 @@
-"""One contract for every data set, and the registry, the record and the data folder themselves."""
+"""One contract for every data set; and tests of the registry, the record and the data folder."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def skip_without_files(name):
 @pytest.fixture(params=list(DATASETS))
 def name(request, monkeypatch):
     skip_without_files(request.param)
-    # Glyphs are made one by one: 50 and 10 a class, as of the most classes, do for what is asked here.
+    # Glyphs are made one by one. 50 and 10 per class, as with the most classes, are enough for these tests.
     monkeypatch.setattr(glyphs, "TRAIN_IMAGES", 0)
     monkeypatch.setattr(glyphs, "TEST_IMAGES", 0)
     return request.param
@@ -167,7 +167,7 @@ def test_a_data_folder_that_does_not_exist_is_an_error(tmp_path, monkeypatch):
         load_dataset("mnist")
 
 
-def test_a_data_folder_of_the_environment_is_looked_at_where_it_is_read(tmp_path, monkeypatch):
+def test_the_environments_data_folder_is_checked_only_when_it_is_read(tmp_path, monkeypatch):
     monkeypatch.setenv("GSBENCH_DATA", str(tmp_path / "lost"))
     assert load_dataset("synthetic", 3).n_classes == 3
     assert [count_classes(name) for name in ("glyphs", "synthetic")] == [1200, None]
@@ -177,7 +177,7 @@ def test_a_data_folder_of_the_environment_is_looked_at_where_it_is_read(tmp_path
             with pytest.raises(FileNotFoundError, match=r"lost' \(from \$GSBENCH_DATA\) is not a folder"):
                 call(name)
     with pytest.raises(FileNotFoundError, match=r"gone' \(from --data-dir or data_dir\) is not a folder"):
-        count_classes("glyphs", tmp_path / "gone")  # what is named in the call is looked at at once
+        count_classes("glyphs", tmp_path / "gone")  # a folder that the call names is checked at once
 
 
 def test_the_argument_goes_before_the_environment(tmp_path, monkeypatch):
@@ -194,7 +194,7 @@ def test_the_cache_folder(tmp_path, monkeypatch):
     assert "gsbench" in cache_folder().parts
 
 
-def test_a_home_that_there_is_not_is_told_by_what_named_it(monkeypatch):
+def test_a_missing_home_is_an_error_that_says_who_named_it(monkeypatch):
     with pytest.raises(ValueError, match=r"^--data-dir or data_dir '~nosuchuser/x' cannot be used: "):
         count_classes("mnist", "~nosuchuser/x")
     monkeypatch.setenv("GSBENCH_DATA", "~nosuchuser/x")

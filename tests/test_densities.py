@@ -1,4 +1,4 @@
-"""Log densities against SciPy's, and their behaviour at the edge of what floats hold."""
+"""Log densities compared with SciPy's, and their behaviour near the limits of floats."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HEAD = np.concatenate([MEAN, LOG_VAR], axis=-1)
 
 
 def check_gradient(bk, function, *values):
-    """The gradient of Σ w function(*values), w random, by each value, against central differences in float64."""
+    """The gradient of Σ w function(*values) for random w, compared with central differences in float64."""
     variables = [bk.parameter(value) for value in values]
     out = function(*variables)
     w = np.random.default_rng(1).standard_normal(out.shape)
@@ -55,7 +55,7 @@ LIMITS = pytest.mark.parametrize("limits", [None, (-0.3, 0.4)], ids=["free", "cl
 
 
 @LIMITS
-def test_gaussian_log_density_by_its_gradient(limits):
+def test_the_gradient_of_the_gaussian_log_density(limits):
     """x [3, 1, 5] is shared along the second axis, and the head [1, 3, 10] along the first."""
     bk = backend()
     check_gradient(bk, lambda x, head: bk.gaussian_log_density(x, head, limits), X[:, None], HEAD[None])
@@ -78,7 +78,7 @@ def test_density_of_a_draw_is_the_density_at_the_draw_in_value_and_gradient(limi
 
 
 @LIMITS
-def test_gaussian_draw_by_its_gradient(limits):
+def test_the_gradient_of_the_gaussian_draw(limits):
     """Through the draw and its density at once; one head for three draws of noise."""
     bk, noise = backend(), RNG.standard_normal((3, 3, 5))
 
@@ -89,7 +89,7 @@ def test_gaussian_draw_by_its_gradient(limits):
     check_gradient(bk, function, HEAD[None])
 
 
-def test_standard_gaussian_and_bernoulli_by_their_gradients():
+def test_the_gradients_of_the_standard_gaussian_and_the_bernoulli():
     bk = backend()
     check_gradient(bk, bk.standard_gaussian_log_density, X)
     grey = RNG.random((1, 3, 5))
@@ -125,7 +125,7 @@ def test_bernoulli_log_density_at_extreme_logits(dtype):
 
 
 def test_densities_of_float16_are_summed_in_float32():
-    """Every term is exact in float16, and the sum of 4,001 of them is not: its numbers there are 2 apart."""
+    """Every term is exact in float16, but the sum of 4,001 terms is not: float16's numbers there are 2 apart."""
     bk, n = backend("float16"), 4001
     ones, zeros, twenties = np.ones((1, n)), np.zeros((1, n)), np.full((1, n), 20.0)
     for log_p, expected in (

@@ -1,4 +1,4 @@
-"""Distorted images: what a random map does to points, and to the amount of ink."""
+"""Distorted images: the effect of a random map on points and on the amount of ink."""
 
 import numpy as np
 import pytest

@@ -19,7 +19,7 @@ from gsbench.runs.grid import tomllib
 
 @pytest.fixture(autouse=True)
 def no_torch(monkeypatch):
-    """PyTorch takes seconds to import, and only a test of its own is about it."""
+    """PyTorch takes seconds to import, and only one test needs it."""
     kept = tuple(probe for probe in probes.PROBES if probe.name not in ("backend torch", "Pyro", "JAX"))
     monkeypatch.setattr(doctor, "PROBES", kept)
 
@@ -34,7 +34,7 @@ def findings(data_dir=None):
     return {finding.name: finding for finding in doctor.examine(data_dir)}
 
 
-def test_what_gsbench_needs_is_here():
+def test_all_that_gsbench_needs_is_found():
     found = findings()
     for name in ("Python", "gsbench", "NumPy", "backend chainer", "SciPy", "pandas", "matplotlib", "other libraries"):
         assert (found[name].mark, found[name].needed) == (OK, True), found[name]
@@ -54,7 +54,7 @@ def test_a_line_each_and_exit_code_0(capsys):
     *lines, empty, last = out.splitlines()
     assert (empty, last) == ("", "gsbench can be used here.")
     assert {line.split()[0] for line in lines} <= {OK, MISSING, PROBLEM}
-    assert len(lines) >= len(doctor.PROBES) + len(DATASETS) - 1  # the clock has nothing to say everywhere
+    assert len(lines) >= len(doctor.PROBES) + len(DATASETS) - 1  # the clock reports something on some machines only
 
 
 def test_the_findings_as_json(capsys):
@@ -64,7 +64,7 @@ def test_the_findings_as_json(capsys):
     assert {"name", "mark", "found", "advice", "needed"} == set(found["findings"][0])
 
 
-def test_every_library_that_gsbench_asks_for_is_looked_at():
+def test_every_required_library_is_checked():
     """The dependencies in pyproject.toml, except those that only some Python versions need."""
     content = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))
     asked = [line for line in content["project"]["dependencies"] if ";" not in line]
@@ -72,8 +72,8 @@ def test_every_library_that_gsbench_asks_for_is_looked_at():
     assert names == {"chainer", "numpy", "scipy", "pandas", "matplotlib", *probes.OTHERS}
 
 
-def test_what_it_says_of_chainer_stands_in_the_readme():
-    """Two commands, since a plain `pip install` of gsbench stops in Chainer's build."""
+def test_the_readme_has_its_advice_on_chainer():
+    """Two commands, because a plain `pip install` of gsbench stops in Chainer's build."""
     (remedy,) = {probe.remedy for probe in probes.PROBES if probe.name == "backend chainer"}
     first, second = remedy.split(", then ")
     readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -93,7 +93,7 @@ def broken(*, needed):
 
 
 @pytest.mark.parametrize(("needed", "code"), [(True, 1), (False, 0)])
-def test_what_fails_is_a_finding_and_the_rest_is_told(monkeypatch, capsys, needed, code):
+def test_a_failing_probe_is_a_finding_and_the_others_are_reported(monkeypatch, capsys, needed, code):
     after = Probe("after", lambda: [Finding("after", OK, "fine")])
     monkeypatch.setattr(doctor, "PROBES", (broken(needed=needed), after))
     assert main(["doctor"]) == code
@@ -115,7 +115,7 @@ def test_what_fails_is_a_finding_and_the_rest_is_told(monkeypatch, capsys, neede
     ],
 )
 def test_a_library_that_cannot_be_imported_is_a_problem(modules, names):
-    """In a fresh process, in which nothing has imported it yet."""
+    """In a fresh process, because nothing has imported the library there yet."""
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({modules!r}))\n"
         "from gsbench.backends import BACKENDS; del BACKENDS['torch']\n"
@@ -133,7 +133,7 @@ def test_a_library_that_cannot_be_imported_is_a_problem(modules, names):
     assert "memory" in {finding["name"] for finding in found["findings"]}
 
 
-def test_an_optional_library_that_is_not_there_is_missing_and_one_that_is_broken_a_problem(tmp_path, monkeypatch):
+def test_an_absent_optional_library_is_missing_and_a_broken_one_is_a_problem(tmp_path, monkeypatch):
     (tmp_path / "half_there.py").write_text("import not_there_at_all")
     monkeypatch.syspath_prepend(tmp_path)
     for module, mark in (("not_there_at_all", MISSING), ("half_there", PROBLEM)):
@@ -228,7 +228,7 @@ def test_little_free_memory_is_a_problem(monkeypatch):
 # Data sets
 
 
-def test_what_would_be_downloaded_is_said_and_nothing_is(monkeypatch):
+def test_planned_downloads_are_reported_and_nothing_is_downloaded(monkeypatch):
     monkeypatch.setattr("gsbench.data.mnist.pooch.retrieve", None)  # would fail
     found = findings()
     assert found["data folder"].mark == MISSING
@@ -263,7 +263,7 @@ def test_where_data_sets_are(tmp_path):
     assert "there is no t10k-labels-idx1-ubyte or t10k-labels-idx1-ubyte.gz in" in found.advice
 
 
-def test_a_data_folder_that_is_not_there_is_a_problem_and_not_one_of_what_needs_none(tmp_path, monkeypatch, capsys):
+def test_a_missing_data_folder_is_a_problem_only_for_data_sets_that_need_it(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("GSBENCH_DATA", str(tmp_path / "gone"))
     found = findings()
     assert found["data folder"].mark == PROBLEM

@@ -1,4 +1,4 @@
-"""Dropped pixels and hidden units: the bounds and their gradients, given what is dropped, are the oracle's."""
+"""Dropped pixels and hidden units: with given drops, the bounds and their gradients equal the oracle's."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ VARIANTS = {
 
 
 class DroppingOracle(Oracle):
-    """The oracle whose q(y|a,x), and no other network, sees its pixels and hidden layers times what is kept.
+    """The oracle with dropout in q(y|a,x) alone: its pixels and hidden layers are multiplied by these factors.
 
     keep_x [B, D_x] or None; keep_hidden [B, H] for each hidden layer, or ().
     """
@@ -42,7 +42,7 @@ class DroppingOracle(Oracle):
 
 @pytest.fixture(params=VARIANTS)
 def case(request, name):
-    """A model, how many draws, and the oracle with the noise of seed 1."""
+    """A model, the number of draws, and the oracle with the noise of seed 1."""
     changes, n_mc = VARIANTS[request.param]
     model = make_model(name, 3, **changes)
     noise = model.draw_noise(model.bk.generator(1), 4, n_mc)
@@ -59,7 +59,7 @@ def test_the_unlabelled_bound_and_its_gradient(case):
     )
     expected = oracle.unlabelled(x, *noise)
     np.testing.assert_allclose(model.bk.to_numpy(bound), expected, rtol=1e-9)
-    assert not np.allclose(expected, Oracle(model).unlabelled(x, *noise), rtol=1e-6)  # dropping does tell
+    assert not np.allclose(expected, Oracle(model).unlabelled(x, *noise), rtol=1e-6)  # dropping matters
     check_gradients(model, bound, oracle, lambda: oracle.unlabelled(x, *noise), rtol=1e-5)
 
 
@@ -84,7 +84,7 @@ def bound_and_term(oracle, x, noise):
 @pytest.mark.parametrize("estimator", ["marginalize-streamed", "gumbel-softmax", "sum-and-sample"])
 @pytest.mark.parametrize("name", ["adgm", "m2"])
 def test_samplers_see_the_same_classifier(name, estimator):
-    """The logits that an estimator is given are those of the exact sum: what is dropped is drawn before its draws."""
+    """An estimator gets the exact sum's logits, because the drops are drawn before the estimator's draws."""
     model = make_model(name, 3, drop_x=0.5, drop_hidden=0.3)
     x, made = model.bk.array(make_pixels()), parse_estimator(estimator)
     given = []

@@ -1,4 +1,4 @@
-"""What an estimator is, its records say: an exact sum under any name is treated as one."""
+"""Records say what an estimator is: an exact sum under any name is treated as one."""
 
 import dataclasses
 import json
@@ -22,7 +22,7 @@ from gsbench.report.drawing import styles
 from gsbench.settings.case import Settings
 from gsbench.settings.run import make_run as make_training_run
 
-KNOWN_SUM, NEW_SUM = "marginalize-streamed", "one-by-one"  # which stand alike in lists by name
+KNOWN_SUM, NEW_SUM = "marginalize-streamed", "one-by-one"  # with the same place in lists sorted by name
 FACTS = [
     ("marginalize", True, False, False, False, 10),
     ("marginalize(class_noise=independent)", False, False, True, False, 10),
@@ -33,6 +33,12 @@ FACTS = [
     ("reinmax", False, False, True, False, 1),
     ("score-function", False, False, True, False, 2),
     ("sum-and-sample(m=5)", False, False, True, False, 6),
+    ("sum-and-sample(mass=0.9)", False, False, True, False, None),
+    ("sum-and-relax", False, False, True, False, 2),
+    ("sum-and-relax(m=20)", False, False, True, False, 10),
+    ("unordered-set(k=3)", False, False, True, False, 3),
+    ("zgr", False, False, True, False, 1),
+    ("softmax-straight-through", False, False, True, False, 1),
     ("sparsemax", False, True, False, False, None),
 ]
 NAMES = ("exact_sum", "own_bound", "draws_y", "gumbel_softmax", "calls_of_f")
@@ -61,9 +67,10 @@ def test_a_case_records_the_facts_of_its_estimator(name, exact_sum, own_bound, d
         ("gumbel-softmax(tau=0.5,draws=2)", "gumbel-softmax(draws=2)"),
         ("gumbel-rao(tau=2.0,draws=2,conditional_draws=5)", "gumbel-rao(draws=2,conditional_draws=5)"),
         ("marginalize-streamed(chunk=5)", "marginalize-streamed(chunk=5)"),
+        ("sum-and-relax(mass=0.9,most=8,tau=0.5)", "sum-and-relax(mass=0.9,most=8)"),
     ],
 )
-def test_a_temperature_changes_nothing_of_the_work(spelled, work):
+def test_a_temperature_does_not_change_the_work(spelled, work):
     fields = Settings(estimator=spelled, threads=1).record_fields()
     assert fields["work"] == work
     frame = make_frame([make_record("step", estimator=spelled), make_record("step", estimator="labels-only")])
@@ -80,7 +87,7 @@ def test_training_on_the_labels_alone_is_no_sum_and_draws_nothing():
     assert with_facts(make_record("training", estimator="labels-only")).items() >= NO_FACTS.items()
 
 
-def test_what_a_record_says_of_its_estimator_stands_whatever_the_name():
+def test_a_records_facts_about_its_estimator_count_under_any_name():
     told = {"exact_sum": False, "draws_y": True}
     assert with_facts(make_record("step", estimator="marginalize", **told)).items() >= told.items()
     unknown = with_facts(make_record("step", estimator="of a plug-in"))
@@ -112,7 +119,7 @@ def records_of(name):
 
 
 def told(folder, name):
-    """The page in Markdown and the numbers of its figures, with the sum under its known name, without what pads."""
+    """The page in Markdown and the numbers of its figures, with the sum under its known name and without padding."""
     page = make_report([write_lines(folder / f"{name}.jsonl", records_of(name))], name=name, output=folder)
     data = json.loads(re.search(r'id="drawn">(.*?)</script>', page.read_text(), re.DOTALL)[1])
     numbers = {figure: Counter(csv.splitlines()) for figure, csv in data.items()}
@@ -128,11 +135,11 @@ def test_an_exact_sum_under_any_name_is_one_in_the_answer_the_tables_and_the_fig
     places = {NEW_SUM if name == KNOWN_SUM else name: style for name, style in styles.KNOWN.items()}
     monkeypatch.setattr(styles, "KNOWN", places)
     own = tuple(NEW_SUM if name == KNOWN_SUM else name for name in order.OWN)
-    monkeypatch.setattr(order, "OWN", own)  # in the same place of every table
+    monkeypatch.setattr(order, "OWN", own)  # so that it has the same place in every table
     assert told(tmp_path, NEW_SUM) == expected
 
 
-def test_a_registered_sum_is_what_a_plan_leans_on(tmp_path, monkeypatch):
+def test_a_plan_uses_a_registered_sum(tmp_path, monkeypatch):
     monkeypatch.setitem(ESTIMATORS, NEW_SUM, OneByOne)
     asked = [NEW_SUM, "gumbel-softmax"]
     records = write_lines(tmp_path / "a.jsonl", plan_records(estimators=asked))

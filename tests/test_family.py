@@ -1,7 +1,7 @@
-"""What each estimator by sampling is, given its draws and in the mean: against plain formulas for one example.
+"""Sampling estimators compared with plain formulas for one example: given their draws, and in the mean.
 
-Value and gradient given the draws, bias where there is an oracle for its amount, and variance. f is a `ToyBound`, or
-that of a model.
+The tests cover value and gradient given the draws, the bias if an oracle gives its amount, and the variance. f is a
+`ToyBound` or a model's bound.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LOGITS = np.array([0.8, -0.4, 0.1, -1.0, 0.5])
 
 
 def own_logits(copies, n_classes=K, seed=0):
-    """Other logits for each of the copies."""
+    """Different logits for each copy."""
     return np.random.default_rng(seed).standard_normal((copies, n_classes))
 
 
@@ -47,7 +47,7 @@ def own_logits(copies, n_classes=K, seed=0):
 
 @pytest.mark.parametrize("cubic", [0.0, 0.2])
 @pytest.mark.parametrize("tau", [0.3, 1.0])
-def test_straight_through_gradient_by_the_logits_is_j_s_over_tau_times_the_slope_at_the_hard_point(tau, cubic):
+def test_straight_through_gradient_of_the_logits_is_j_s_over_tau_times_the_slope_at_the_hard_point(tau, cubic):
     f, logits = toy_bound(backend(), K, 20, cubic=cubic), own_logits(20)
     values, gradients = value_and_gradient(parse_estimator(f"straight-through(tau={tau})"), f, logits, seed=3)
     g, log_q = gumbel_draws(np.random.default_rng(3), (20, K)), oracles.log_softmax(logits)
@@ -71,7 +71,7 @@ def test_the_slope_of_the_toy_bound_is_its_derivative():
 def test_gumbel_rao_gradient_is_the_mean_jacobian_over_the_noise_given_the_hard_point(
     conditional_draws, tau, n_classes
 ):
-    """The noise of the hard point is drawn first, and then that of the soft ones, by G's formula from E = e^−g."""
+    """The noise of the hard point is drawn first, then the noise of the soft points: G's formula with E = e^−g."""
     f, logits = toy_bound(backend(), n_classes, 20), own_logits(20, n_classes)
     estimator = parse_estimator(f"gumbel-rao(tau={tau},conditional_draws={conditional_draws})")
     values, gradients = value_and_gradient(estimator, f, logits, seed=3)
@@ -122,17 +122,17 @@ def test_sum_and_sample_value_and_gradient_given_the_draw(n_classes, m):
     for b in range(20):
         C = oracles.likeliest(logits[b], m)
         y = max((k for k in range(n_classes) if k not in C), key=lambda k: logits[b, k] + g[b, k])
-        value, gradient = oracles.sum_and_sample(logits[b], f.of_classes, m, y)
+        value, gradient = oracles.sum_and_sample(logits[b], f.of_classes, C, y)
         assert values[b] == pytest.approx(value, rel=1e-12)
         np.testing.assert_allclose(gradients[b], gradient, rtol=1e-7, atol=1e-10)
 
 
-# Given the draws, by every parameter of a model: a function of the parameters whose gradient is what the estimator
-# defines. What it holds fixed is taken before any parameter moves.
+# Given the draws, with respect to every parameter of a model: functions of the parameters whose gradient the estimator
+# defines. The constants in them are computed before any parameter moves.
 
 
 def slopes_at(oracle, x, eps_a, eps_z, hard):
-    """∂f/∂y at hard points [B, K], for all classes, by differences: [B, K]"""
+    """∂f/∂y at hard points [B, K], for all classes, by finite differences: [B, K]"""
     h = 1e-5
     steps = h * np.eye(hard.shape[-1])
     bound = [(oracle.bound(x, eps_a, eps_z, hard + e) - oracle.bound(x, eps_a, eps_z, hard - e)) for e in steps]
@@ -195,18 +195,18 @@ def score_function_surrogate(oracle, x, eps_a, eps_z, rng, draws):
     return value
 
 
-def sum_and_sample_surrogate(oracle, x, eps_a, eps_z, rng, m):
+def sum_and_sample_surrogate(oracle, x, eps_a, eps_z, rng, **prefix):
     """Σ_C q_k (f_k − b) + r [ f(y') + (sg f(y') − b) log q(y') ] with C, b, r = 1 − q_C and y' held fixed; b's own
     share is the constant that Σ_C ∇q_k (f_k − b) takes off.
     """
     logits = oracle.logits(x, eps_a)
     (batch, n_classes), g = logits.shape, gumbel_draws(rng, logits.shape)
     f = oracle.class_bounds(x, [eps_a], eps_z[None])[0]  # [B, K]
-    C = [oracles.likeliest(logits[b], m) for b in range(batch)]
+    C = [oracles.prefix(logits[b], **prefix) for b in range(batch)]
     rest = [[k for k in range(n_classes) if k not in C[b]] for b in range(batch)]
     y = [max(rest[b], key=lambda k, b=b: logits[b, k] + g[b, k]) for b in range(batch)]
     of_rest = [oracles.softmax(logits[b])[rest[b]].sum() for b in range(batch)]
-    base = [oracles.baseline(logits[b], f[b], m) for b in range(batch)]
+    base = [oracles.baseline(logits[b], f[b], C[b]) for b in range(batch)]
 
     def value():
         log_q = oracles.log_softmax(oracle.logits(x, eps_a))
@@ -220,6 +220,62 @@ def sum_and_sample_surrogate(oracle, x, eps_a, eps_z, rng, m):
     return value
 
 
+def sum_and_relax_surrogate(oracle, x, eps_a, eps_z, rng, tau, **prefix):
+    """Σ_C q_k f_k + (1 − q_C) f(s'), with C held fixed."""
+    logits = oracle.logits(x, eps_a)
+    (batch, n_classes), g = logits.shape, gumbel_draws(rng, logits.shape)
+    C = [oracles.prefix(logits[b], **prefix) for b in range(batch)]
+
+    def value():
+        log_q = oracles.log_softmax(oracle.logits(x, eps_a))
+        now = oracle.class_bounds(x, [eps_a], eps_z[None])[0]
+        soft = np.zeros((batch, n_classes))
+        for b in range(batch):
+            rest = [k for k in range(n_classes) if k not in C[b]]
+            soft[b, rest] = oracles.soft_point(log_q[b, rest], g[b, rest], tau)
+        of_soft, total = oracle.bound(x, eps_a, eps_z, soft), np.zeros(batch)
+        for b in range(batch):
+            q = np.exp(log_q[b])
+            total[b] = sum(q[k] * now[b, k] for k in C[b]) + (1 - sum(q[k] for k in C[b])) * of_soft[b]
+        return total
+
+    return value
+
+
+def unordered_set_surrogate(oracle, x, eps_a, eps_z, rng, k):
+    """Σ_S q_s R f_s + ⟨gradient with respect to θ, θ⟩, with S, the weights q_s R and that gradient held fixed."""
+    logits = oracle.logits(x, eps_a)
+    batch, n_classes = logits.shape
+    scores = logits + gumbel_draws(rng, logits.shape)
+    f = oracle.class_bounds(x, [eps_a], eps_z[None])[0]  # [B, K]
+    S = [oracles.likeliest(scores[b], k) for b in range(batch)]
+    weight = [[oracles.unordered_set(logits[b], e, S[b])[0] for e in np.eye(n_classes)] for b in range(batch)]
+    by_logits = np.array([oracles.unordered_set(logits[b], f[b], S[b])[1] for b in range(batch)])
+
+    def value():
+        now = oracle.class_bounds(x, [eps_a], eps_z[None])[0]
+        return (by_logits * oracle.logits(x, eps_a)).sum(axis=-1) + (weight * now).sum(axis=-1)
+
+    return value
+
+
+def hard_point_surrogate(oracle, x, eps_a, eps_z, rng, jacobian):
+    """f(D) + ⟨J ∇, θ⟩ with the hard point D, ∇ = ∂f/∂D and the matrix J held fixed."""
+    logits = oracle.logits(x, eps_a)
+    hard = oracles.hard_point(logits, gumbel_draws(rng, logits.shape))
+    slopes = slopes_at(oracle, x, eps_a, eps_z, hard)
+    by_logits = [jacobian(logits[b], int(hard[b].argmax())) @ slopes[b] for b in range(len(x))]
+
+    def value():
+        return oracle.bound(x, eps_a, eps_z, hard) + (by_logits * oracle.logits(x, eps_a)).sum(axis=1)
+
+    return value
+
+
+def q_jacobian(logits, i):
+    return oracles.jacobian(oracles.softmax(logits))
+
+
 SURROGATES = {
     "gumbel-rao(tau=0.7,draws=2,conditional_draws=3)": (
         gumbel_rao_surrogate,
@@ -228,12 +284,23 @@ SURROGATES = {
     "reinmax(tau=1.5)": (reinmax_surrogate, {"tau": 1.5}),
     "score-function(draws=3)": (score_function_surrogate, {"draws": 3}),
     "sum-and-sample(m=2)": (sum_and_sample_surrogate, {"m": 2}),
+    "sum-and-sample(mass=0.5)": (sum_and_sample_surrogate, {"m": 1, "mass": 0.5}),
+    "sum-and-sample(mass=0.8)": (sum_and_sample_surrogate, {"m": 1, "mass": 0.8}),
+    "sum-and-sample(m=2,mass=0.9,most=3)": (sum_and_sample_surrogate, {"m": 2, "mass": 0.9, "most": 3}),
+    "sum-and-relax(m=2,tau=0.7)": (sum_and_relax_surrogate, {"m": 2, "tau": 0.7}),
+    # C has 2 and 3 classes: at 0.5 in M2, at 0.8 in the ADGM
+    "sum-and-relax(mass=0.5)": (sum_and_relax_surrogate, {"m": 1, "mass": 0.5, "tau": 1.0}),
+    "sum-and-relax(mass=0.8)": (sum_and_relax_surrogate, {"m": 1, "mass": 0.8, "tau": 1.0}),
+    "unordered-set(k=2)": (unordered_set_surrogate, {"k": 2}),
+    "unordered-set(k=4)": (unordered_set_surrogate, {"k": 4}),
+    "zgr": (hard_point_surrogate, {"jacobian": oracles.zgr_jacobian}),
+    "softmax-straight-through": (hard_point_surrogate, {"jacobian": q_jacobian}),
 }
 
 
 @BOTH
 @pytest.mark.parametrize("spelled", SURROGATES)
-def test_bound_s_gradient_by_every_parameter_given_the_draws(spelled, model_name):
+def test_the_bounds_gradient_of_every_parameter_given_the_draws(spelled, model_name):
     model, x = make_model(model_name, K, nonlinearity="elu"), make_pixels()
     bound = unlabelled_bound(model, model.bk.array(x), parse_estimator(spelled), model.bk.generator(1))
     eps_a, eps_z, rng = noise_of_seed(model, 1)
@@ -247,7 +314,7 @@ def test_bound_s_gradient_by_every_parameter_given_the_draws(spelled, model_name
     check_gradients(model, bound, oracle, with_entropy, 1e-6)
 
 
-# The soft draw at K = 2 against the one-dimensional integral
+# The soft draw at K = 2 compared with the one-dimensional integral
 
 LOG_ODDS, COPIES = 0.7, 40_000
 
@@ -269,7 +336,7 @@ def slope(function, at, h=1e-4):
 
 
 def soft_draws(f, log_odds, tau, copies, seed=0):
-    """Values and gradients by the log odds of `copies` soft draws of f, which is the same for all of them."""
+    """Values, and gradients with respect to the log odds, of `copies` soft draws of one f."""
     bk = f.bk
     logits = bk.parameter(np.tile([log_odds / 2, -log_odds / 2], (1, copies, 1)))
     expectation, _ = parse_estimator(f"gumbel-softmax(tau={tau})")(f, logits, bk.generator(seed))
@@ -323,15 +390,15 @@ def test_soft_draw_is_biased_at_tau_1_and_within_noise_unbiased_at_tau_0_05():
     assert abs(z_score(warm_gradient, slope(exact, LOG_ODDS))) > 8
     assert abs(z_score(cold, exact(LOG_ODDS))) < 4
     assert abs(z_score(cold_gradient, slope(exact, LOG_ODDS))) < 4
-    assert cold_gradient.var() > 3 * warm_gradient.var()  # what the lower temperature costs
+    assert cold_gradient.var() > 3 * warm_gradient.var()  # the price of the lower temperature
 
 
 # Bias
 
 
 def hard_expectation(slope_at, log_odds, tau):
-    """The mean of straight-through's gradient by the first logit at K = 2: with s_1 = σ((l + Λ)/τ), D = e_1 where
-    l + Λ > 0 and e_2 elsewhere, it is s_1 (1 − s_1)/τ (∂f/∂D_1 − ∂f/∂D_2).
+    """The mean of straight-through's gradient with respect to the first logit at K = 2. With s_1 = σ((l + Λ)/τ), and
+    D = e_1 if l + Λ > 0, else e_2, the gradient is s_1 (1 − s_1)/τ (∂f/∂D_1 − ∂f/∂D_2).
     """
 
     def integrand(u):
@@ -356,12 +423,12 @@ def test_straight_through_and_gumbel_rao_have_the_mean_gradient_of_the_integral(
     expected = hard_expectation(f.slope, LOG_ODDS, tau)
     assert abs(z_score(gradients[:, 0], expected)) < z_bound()
     exact = oracles.exact_gradient(logits[0], f.of_classes)[0]
-    assert abs(z_score(gradients[:, 0], exact)) > z_bound()  # the bias is there, and the integral's
+    assert abs(z_score(gradients[:, 0], exact)) > z_bound()  # there is a bias, and it equals the integral's
 
 
 @pytest.mark.parametrize("tau", [0.5, 1.0])
 def test_straight_through_and_gumbel_rao_share_their_mean(tau):
-    """At K = 5, where there is no integral: the difference of two independent means."""
+    """At K = 5 there is no integral, so the test is the difference of two independent means."""
     copies = 10_000
     f, logits = toy_bound(backend(), K, copies), np.tile(LOGITS, (copies, 1))
     _, once = value_and_gradient(parse_estimator(f"straight-through(tau={tau})"), f, logits, seed=6)
@@ -372,7 +439,7 @@ def test_straight_through_and_gumbel_rao_share_their_mean(tau):
 
 @pytest.mark.parametrize(("tau", "cubic", "exact"), [(1.0, 0.0, True), (1.0, 0.2, False), (2.0, 0.0, False)])
 @pytest.mark.parametrize("n_classes", [2, 5])
-def test_reinmax_is_exact_in_the_mean_at_temperature_1_for_a_quadratic_f_alone(n_classes, tau, cubic, exact):
+def test_reinmax_is_exact_in_the_mean_at_temperature_1_only_for_a_quadratic_f(n_classes, tau, cubic, exact):
     copies, logits = 20_000, LOGITS[:n_classes]
     f = toy_bound(backend(), n_classes, copies, cubic=cubic)
     _, gradients = value_and_gradient(parse_estimator(f"reinmax(tau={tau})"), f, np.tile(logits, (copies, 1)), seed=8)
@@ -406,7 +473,7 @@ def test_variance_of_gumbel_rao_is_below_straight_through_s_and_falls_with_its_c
     assert ten == pytest.approx(limit + (one - limit) / 10, rel=0.1)
 
 
-def test_variance_of_the_value_is_that_of_one_hard_draw():
+def test_variance_of_the_value_equals_the_variance_of_one_hard_draw():
     f, logits = toy_bound(backend(), K, 4000), np.tile(LOGITS, (4000, 1))
     same = [
         value_and_gradient(parse_estimator(name), f, logits, seed=1)[0]
@@ -438,7 +505,7 @@ def test_many_conditional_draws_give_the_conditional_mean(tau):
 
 
 def moments_of_single_draws(f_k, gradient_of, q):
-    """Variance of the value f(y), and of the gradient, summed over its components, of y ~ q, by enumeration."""
+    """The variances of the value f(y) and of the gradient (summed over components) for y ~ q, by enumeration."""
     gradients = np.array([gradient_of(y) for y in range(len(q))])
     mean, mean_gradient = q @ f_k, q @ gradients
     return q @ (f_k - mean) ** 2, q @ ((gradients - mean_gradient) ** 2).sum(axis=1)
@@ -449,10 +516,10 @@ def test_variance_of_sum_and_sample_is_its_own_and_below_that_of_one_hard_draw_w
     copies = 10_000
     f, q = toy_bound(backend(), K, copies), oracles.softmax(LOGITS)
     f_k, C = f.of_classes, oracles.likeliest(LOGITS, m)
-    b = oracles.baseline(LOGITS, f_k, m)
+    b = oracles.baseline(LOGITS, f_k, C)
     single = moments_of_single_draws(f_k, lambda y: (f_k[y] - b) * (oracles.one_hot(y, K) - q), q)
     rest = np.array([0 if k in C else q[k] for k in range(K)])
-    drawn = [oracles.sum_and_sample(LOGITS, f_k, m, y) for y in range(K)]
+    drawn = [oracles.sum_and_sample(LOGITS, f_k, C, y) for y in range(K)]
     own = moments_of_single_draws(np.array([v for v, _ in drawn]), lambda y: drawn[y][1], rest / rest.sum())
     estimator = parse_estimator(f"sum-and-sample(m={m})")
     values, gradients = value_and_gradient(estimator, f, np.tile(LOGITS, (copies, 1)), seed=2)
@@ -497,8 +564,8 @@ def test_the_classes_summed_are_the_likeliest_and_the_one_drawn_is_none_of_them(
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_what_is_left_beside_a_peak_keeps_its_relative_precision(dtype):
-    """1 − q_C of 1e-17 is far below what a difference from 1 can hold."""
+def test_the_rest_beside_a_peak_keeps_its_relative_precision(dtype):
+    """1 − q_C = 1e-17 is far too small to be computed as a difference from 1."""
     bk, logits = backend(dtype), np.array([[[40.0, 0.0, 1.0, -1.0], [0.0, 60.0, 58.0, 0.5]]])
     log_q = bk.to_numpy(bk.log_softmax(bk.parameter(logits)))
     for m in (1, 2):

@@ -1,4 +1,4 @@
-"""What is derived of a setting's declaration: here of a dataclass of the test's own, then of all settings of a run."""
+"""Everything that follows from a setting's declaration: first in a dataclass of this file, then for all of a run."""
 
 import dataclasses
 import json
@@ -43,7 +43,7 @@ class Dough:
 
 def test_a_declaration_has_names_type_and_default():
     found = settings_of(Dough)
-    assert [*found] == ["eggs", "heat", "pan", "word", "sweet", "span"]  # what is no setting is not one
+    assert [*found] == ["eggs", "heat", "pan", "word", "sweet", "span"]  # other fields are no settings
     assert {name: (s.kind, s.or_none, s.default) for name, s in found.items()} == {
         "eggs": (int, False, 2),
         "heat": (float, False, 180),
@@ -89,7 +89,7 @@ def test_values_are_brought_into_one_form():
         ({"span": [0, True]}, "span must be (low, high) with low < high, got [0, True]"),
     ],
 )
-def test_what_is_not_allowed_is_refused_with_what_is(given, message):
+def test_bad_values_are_refused_and_the_error_says_what_is_allowed(given, message):
     with pytest.raises(SettingError) as error:
         Dough(**given)
     assert str(error.value) == message
@@ -99,7 +99,7 @@ def test_what_is_not_allowed_is_refused_with_what_is(given, message):
     ("name", "written", "read"),
     [("eggs", "3", 3), ("heat", "2e2", 200.0), ("pan", "round", "round"), ("span", "-1, 2.5", (-1.0, 2.5))],
 )
-def test_options_are_read_by_their_kind(name, written, read):
+def test_options_are_parsed_according_to_their_kind(name, written, read):
     assert settings_of(Dough)[name].read(written) == read
 
 
@@ -111,7 +111,7 @@ def test_options_are_read_by_their_kind(name, written, read):
         ("span", "1,b", r"must be \(low, high\) with low < high, such as -4.6,2.3, got '1,b'"),
     ],
 )
-def test_what_no_option_can_be_is_refused(name, written, message):
+def test_text_that_is_no_value_is_refused(name, written, message):
     with pytest.raises(ValueError, match=message):
         settings_of(Dough)[name].read(written)
 
@@ -135,13 +135,14 @@ def test_every_setting_has_a_field_in_the_schema_an_option_s_text_and_tells_runs
 
 
 def test_the_lists_that_reports_read():
-    """Each of the networks' settings tells series apart: networks may be other ones than the preset's."""
+    """Each of the networks' settings tells series apart, because networks may differ from the preset's."""
     session = {"device", "threads", "dtype", "backend"}
     assert set(frame.SERIES_FIELDS) == {*session, "preset", "batch", "n_mc", *NETWORKS}
     assert set(OF_RUNS) == session
     assert {
         "clip_norm", "clip_element", "labelled_batch", "init_std", "output_std", "log_var_limits", "classifier_units",
-        "evaluate_every_steps", "validation_images", "budget_epochs", "budget_steps", "budget_seconds",
+        "evaluate_every_steps", "validation_images", "budget_epochs", "budget_patience", "budget_steps",
+        "budget_seconds",
     } == training_settings.NULL_IS_OFF  # fmt: skip
     assert list(text.CAPTIONS) == ["preset", "batch", "n_mc", "dtype", "backend", "dataset", "labelled_per_class"]
 
@@ -155,8 +156,8 @@ def test_completion_knows_the_names_of_every_setting_that_has_some():
 
 @pytest.mark.parametrize("report", ["classes", "mnist-blog", "tuned"])
 def test_a_kept_record_says_all_of_its_run_and_the_run_keeps_its_name(report, monkeypatch):
-    """A new setting that changed the name of a run at its default would have every kept run made anew."""
-    monkeypatch.setattr("gsbench.settings.case.available_cores", lambda: 10**6)  # records are of other machines
+    """If a new setting at its default changed a run's name, every kept run would be made anew."""
+    monkeypatch.setattr("gsbench.settings.case.available_cores", lambda: 10**6)  # records come from other machines
     of_record = {name: s.record for name, s in SETTINGS.items() if not s.filled}
     lines = [line for path in (REPORTS / report).rglob("*.jsonl") for line in path.read_text("utf-8").splitlines()]
     for record in map(json.loads, lines):

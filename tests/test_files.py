@@ -1,4 +1,4 @@
-"""Files and folders are written whole or not at all, whatever happens on the way, and litter is cleaned."""
+"""Files and folders are written whole or not at all, whatever happens meanwhile, and litter is cleaned."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def fill(folder, content):
 
 
 def content(folder):
-    """The text of each file below the folder, by its path."""
+    """Path → text of each file below the folder."""
     return {str(p.relative_to(folder)): p.read_text() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
@@ -78,7 +78,7 @@ def test_a_file_is_written_with_its_folders_and_nothing_beside_it(tmp_path):
 
 
 @pytest.mark.parametrize("number", sorted(ADVICE))
-def test_a_disk_that_fails_leaves_what_was_there_and_is_an_error_that_says_what_to_do(tmp_path, monkeypatch, number):
+def test_a_failing_disk_leaves_the_old_content_and_is_an_error_that_says_what_to_do(tmp_path, monkeypatch, number):
     path = tmp_path / "a.txt"
     write(path, "old")
     monkeypatch.setattr(os, "fsync", broken(number))
@@ -128,14 +128,14 @@ def test_a_file_or_folder_that_may_not_be_written_is_left(tmp_path, monkeypatch)
     for call in (lambda: write(path, "new"), lambda: check_place(path)):
         with pytest.raises(WriteError, match=r"a\.txt cannot be written: Permission denied; change its permissions"):
             call()
-    monkeypatch.setattr(Path, "mkdir", broken(errno.EROFS))  # of 3.10, which took `os.mkdir` when it was imported
+    monkeypatch.setattr(Path, "mkdir", broken(errno.EROFS))  # pathlib of 3.10 keeps the `os.mkdir` from its import
     with pytest.raises(WriteError, match="Read-only file system; name a place on another disk"):
         check_place(tmp_path / "new.txt")
     assert content(tmp_path) == {"a.txt": "old"}
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
-def test_permissions_are_those_of_a_file_that_is_opened(tmp_path):
+def test_permissions_equal_those_of_an_opened_file(tmp_path):
     before = os.umask(0o027)
     try:
         write(tmp_path / "new", "x")
@@ -167,7 +167,7 @@ def test_links_are_followed(tmp_path):
 
 
 @pytest.mark.parametrize("stopped", [KeyboardInterrupt, RuntimeError])
-def test_what_stops_the_writer_passes_and_leaves_what_was_there(tmp_path, stopped):
+def test_an_exception_of_the_writer_passes_and_leaves_the_old_content(tmp_path, stopped):
     write(tmp_path / "a.txt", "old")
 
     def half(file):
@@ -181,7 +181,7 @@ def test_what_stops_the_writer_passes_and_leaves_what_was_there(tmp_path, stoppe
 
 
 @pytest.mark.parametrize("last", ["full", "folder"])
-def test_of_several_files_none_is_written_where_one_cannot_be(tmp_path, last):
+def test_if_one_of_several_files_cannot_be_written_none_is(tmp_path, last):
     fill(tmp_path, {"a": "old", "b": "old"})
     if last == "folder":
         (tmp_path / "c").mkdir()
@@ -207,14 +207,14 @@ def test_other_errors_of_the_system_are_told_with_file_and_advice():
 # ---------------------------------------------------------------- a folder
 
 
-def test_a_folder_is_replaced_and_what_is_not_ours_stays(tmp_path):
+def test_a_folder_is_replaced_and_foreign_files_stay(tmp_path):
     folder = fill(tmp_path / "report", {**OLD, **FOREIGN})
     replace(folder, NEW)
     assert content(tmp_path / "report") == {**NEW, **FOREIGN}
     assert names(tmp_path) == ["report"]
 
 
-def test_a_folder_is_made_with_those_above_it(tmp_path):
+def test_a_folder_is_made_with_its_parents(tmp_path):
     replace(tmp_path / "a" / "b", NEW)
     assert content(tmp_path) == {"a/b/page": "new", "a/b/more": "new"}
 
@@ -248,8 +248,8 @@ def test_a_folder_in_place_of_a_file_of_ours_is_refused_before_any_work(tmp_path
     assert not begun
 
 
-def test_what_another_process_puts_there_in_between_stays(tmp_path, monkeypatch):
-    """Another process writes a report between our two renames, and files while ours are restored."""
+def test_files_that_another_process_writes_meanwhile_stay(tmp_path, monkeypatch):
+    """Another process writes a report between our two renames, and files while we restore ours."""
     folder, rename, calls = fill(tmp_path / "report", {**OLD, **FOREIGN}), os.rename, []
 
     def with_others(source, target):
@@ -267,8 +267,8 @@ def test_what_another_process_puts_there_in_between_stays(tmp_path, monkeypatch)
 
 # ---------------------------------------------------------------- litter
 
-# Makes a state, kills a process before its n-th call to the system, and tells what there is then and after the next
-# process, for n = 1, 2, … until the process comes to its end.
+# For n = 1, 2, …: makes a state, kills a process before its n-th system call, and prints the files then and after the
+# next process, until a process reaches its end.
 KILLING = """
 import json, os, sys
 from pathlib import Path
@@ -353,7 +353,7 @@ def test_a_file_is_the_old_or_the_new_one_after_a_kill_at_any_call_and_the_next_
 @needs_fork
 @pytest.mark.parametrize("then", ["folder", "other file"])
 def test_a_folder_is_the_old_or_the_new_one_after_a_kill_at_any_call_and_the_next_cleans(killed, then):
-    """After a kill between the two renames it is missing. Then the next process restores it."""
+    """After a kill between the two renames the folder is missing. The next process restores it."""
     in_folder = lambda texts: {f"report/{name}": text for name, text in texts.items()}  # noqa: E731
     gaps = 0
     told = killed("folder", then)
@@ -363,7 +363,7 @@ def test_a_folder_is_the_old_or_the_new_one_after_a_kill_at_any_call_and_the_nex
         ours = {name: text for name, text in seen.items() if name.removeprefix("report/") in OURS}
         assert ours in ({}, in_folder(OLD), in_folder(NEW))
         gaps += not ours
-        # What is not ours is there, or on its way from one folder to the other.
+        # Foreign files are there, or on their way from one folder to the other.
         assert sorted(text for text in state["killed"].values() if text == "mine") == ["mine"] * len(FOREIGN)
         rest = {name: text for name, text in state["next"].items() if name.startswith("report/")}
         if then == "folder":
@@ -384,12 +384,12 @@ def test_a_live_writers_draft_is_left_and_a_dead_ones_is_not(tmp_path):
         assert content(live)["part"] == "mine"
         assert not dead.exists()
         assert not unlocked.exists()
-        write(tmp_path / "a.txt", "x")  # the next writer leaves it, too
+        write(tmp_path / "a.txt", "x")  # the next writer leaves it too
         assert content(live)["part"] == "mine"
     assert names(tmp_path) == ["a.txt"]
 
 
-def test_what_is_no_draft_stays(tmp_path):
+def test_files_that_are_no_drafts_stay(tmp_path):
     fill(tmp_path, {f"{files.DRAFT}notes/mine": "x", f"{files.DRAFT}file": "x", "a.txt.0123.tmp": "x"})
     before = content(tmp_path)
     clear_drafts(tmp_path)
@@ -419,5 +419,5 @@ def test_a_file_system_without_locks_does(tmp_path, monkeypatch):
     monkeypatch.setattr(files.FileLock, "acquire", none)
     with draft_folder(tmp_path) as live:
         write(tmp_path / "a.txt", "new")
-        assert live.is_dir()  # nobody can tell that it is litter
+        assert live.is_dir()  # it is not recognisable as litter
     assert names(tmp_path) == ["a.txt"]

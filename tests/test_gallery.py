@@ -1,4 +1,4 @@
-"""The Gumbel-Softmax gallery: its numbers against plain NumPy, how they behave, its figure, its command."""
+"""The Gumbel-Softmax gallery: its numbers compared with plain NumPy, their behaviour, its figure, its command."""
 
 import json
 
@@ -23,8 +23,8 @@ def softmax(x):
 
 
 @pytest.mark.parametrize("logits", [[1.0, 0.5, -2.0], list(range(-20, 20)), [1e4, 0.0, 1e4 - 1]])
-def test_draws_are_those_of_the_definition(logits):
-    """softmax((log π + g)/τ) in plain float64 with the noise that the generator's next draws make."""
+def test_draws_equal_the_definition(logits):
+    """softmax((log π + g)/τ) in plain float64, with the noise from the generator's next draws."""
     gallery = make_gallery(logits, taus=(5.0, 0.1, 1.0), draws=12, seed=7)
     g = -np.log(np.random.default_rng(7).standard_exponential((12, len(logits))))
     pi = softmax(np.array(logits))
@@ -55,7 +55,7 @@ def test_the_mean_tends_to_the_categorical_at_a_low_and_to_uniform_at_a_high_tem
     draws = 40_000
     gallery = make_gallery(logits_of([0.5, 0.3, 0.15, 0.05]), taus=(0.01, 1.0, 1000.0), draws=draws, seed=3)
     pi = gallery.probabilities
-    # At τ = 0.01 a draw is one-hot but for some percent of a gap of 1, so that counts are binomial.
+    # At τ = 0.01 a draw is one-hot unless its two largest sums are very near: the counts are almost binomial.
     spread = np.sqrt(pi * (1 - pi) / draws)
     assert (np.abs(gallery.means[0] - pi) < 4.5 * spread + 0.002).all()
     assert gallery.mean_largest[0] > 0.99
@@ -76,7 +76,7 @@ def test_a_class_without_probability_is_never_drawn():
     np.testing.assert_allclose(gallery.means.sum(axis=1), 1)
 
 
-def test_random_logits_are_those_of_a_layer_of_scale_3():
+def test_random_logits_come_from_a_layer_of_scale_3():
     logits = np.array([random_logits(2000, seed) for seed in range(30)])
     # Given x the variance is 9 |x|²/10, whose mean over x is 9; |x|²/10 varies by √(2/10).
     assert logits.var(axis=1).mean() == pytest.approx(9, abs=4 * 9 * np.sqrt(0.2 / 30))
@@ -113,7 +113,7 @@ def test_the_rows_are_all_that_is_drawn():
         ({"seed": -1}, "seed must be >= 0, got -1"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(options, why):
+def test_impossible_galleries_are_refused(options, why):
     with pytest.raises(ValueError, match=why):
         make_gallery(**options)
 
@@ -128,7 +128,7 @@ def test_what_cannot_be_drawn_is_refused(options, why):
         ([0.5, float("nan")], "two or more numbers >= 0"),
     ],
 )
-def test_what_is_no_distribution_is_refused(probabilities, why):
+def test_numbers_that_are_no_distribution_are_refused(probabilities, why):
     with pytest.raises(ValueError, match=why):
         logits_of(probabilities)
 
@@ -258,7 +258,7 @@ def test_the_numbers_as_json(tmp_path, capsys, undrawn):
         (["--draws", "9223372036854775807", "--classes", "9223372036854775807"], "need about"),
     ],
 )
-def test_what_cannot_be_used_is_exit_code_2_and_writes_nothing(tmp_path, capsys, options, why):
+def test_unusable_arguments_are_exit_code_2_and_nothing_is_written(tmp_path, capsys, options, why):
     assert main(["gallery", *options, "--output", str(tmp_path / "out")]) == 2
     out, err = capsys.readouterr()
     assert out == ""

@@ -1,4 +1,4 @@
-"""Gradients held against the exact one: what is fixed, what varies, and a variance that can be worked out by hand."""
+"""Gradients compared with the exact one: the fixed and the varying draws, and a variance computed by hand."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def flat(arrays):
 
 
 def score_function_by_hand(point):
-    """Mean and trace of the covariance of the gradient of −mean U by the logits, for S = 2 draws of y, by going through
-    all K² pairs of classes of each example. With (f_1 − f_2)(e_1 − e_2)/2 the terms −q of both scores cancel.
+    """Mean, and trace of the covariance, of the gradient of −mean U with respect to the logits, for S = 2 draws of y: a
+    sum over all K² pairs of classes of each example. In (f_1 − f_2)(e_1 − e_2)/2 the terms −q of both scores cancel.
     """
     model, oracle = point.model, oracles.Oracle(point.model)
     eps_a, eps_z = plain_noise(model, point.noise)
@@ -50,7 +50,7 @@ def score_function_by_hand(point):
     return mean, trace
 
 
-def test_variance_of_the_score_function_is_that_worked_out_by_hand():
+def test_variance_of_the_score_function_equals_the_one_by_hand():
     point = make_point()
     mean, trace = score_function_by_hand(point)
     exact = point.gradient(MarginalizeStreamed(), None, point.noise)["logits"][0][0]
@@ -91,7 +91,7 @@ def test_the_exact_sums_have_one_total_variance():
         assert first[f"{part}_total_variance"] == pytest.approx(apart[f"{part}_total_variance"], rel=1e-9)
 
 
-def test_total_variance_is_that_of_the_gradients_with_noise_drawn_anew():
+def test_total_variance_is_the_variance_of_gradients_with_new_noise():
     point = make_point(total_draws=6)
     estimator = parse_estimator("marginalize")
     figures = gradient_quality(point, estimator)
@@ -101,7 +101,7 @@ def test_total_variance_is_that_of_the_gradients_with_noise_drawn_anew():
     assert figures["theta_total_variance"] == pytest.approx(trace / figures["theta_exact_norm"] ** 2, rel=1e-9)
 
 
-def test_sparsemax_is_held_against_its_own_sum():
+def test_sparsemax_is_compared_with_its_own_sum():
     figures = gradient_quality(make_point(n_classes=7), parse_estimator("sparsemax"))
     assert figures["baseline"] == "sparsemax over all classes"
     assert 1 <= figures["calls_of_f"] < 7
@@ -109,7 +109,7 @@ def test_sparsemax_is_held_against_its_own_sum():
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_each_parameter_is_of_one_part_but_those_of_the_classifier(model):
+def test_each_parameter_except_the_classifiers_is_in_one_part(model):
     point = make_point(model, n_mc=2)
     gradient = point.gradient(parse_estimator("marginalize"), None, point.noise)
     assert gradient["logits"][0].shape == (2, BATCH, K)
@@ -143,7 +143,7 @@ def test_measuring_leaves_the_parameters_and_their_gradients_alone():
         assert bk.gradient(p) is None
 
 
-def test_perplexity_is_that_of_the_mean_entropy():
+def test_perplexity_follows_from_the_mean_entropy():
     point = make_point(n_classes=7)
     eps_a, _ = plain_noise(point.model, point.noise)
     oracle = oracles.Oracle(point.model)
@@ -152,13 +152,13 @@ def test_perplexity_is_that_of_the_mean_entropy():
 
 
 @pytest.mark.parametrize("name", NOISELESS)
-def test_in_float32_what_is_exact_differs_by_rounding_alone(name):
+def test_in_float32_exact_gradients_differ_by_rounding_alone(name):
     figures = gradient_quality(make_point(n_classes=7, dtype="float32"), ESTIMATORS[name]())
     for part in PARTS:
         assert 0 <= figures[f"{part}_squared_bias"] < 1e-10
 
 
-def test_what_cannot_be_held_against_anything_is_refused():
+def test_gradients_without_a_comparison_are_refused():
     with pytest.raises(ValueError, match=r"marginalize\(class_noise=independent\) draws ε_z by itself"):
         gradient_quality(make_point(), parse_estimator("marginalize(class_noise=independent)"))
     point = make_point()

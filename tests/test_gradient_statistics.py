@@ -75,7 +75,7 @@ def test_squared_bias_and_variance_are_unbiased(bias, monkeypatch):
 
     assert abs(z([r.squared_bias for r in found], 3 * bias**2 / 9)) < 3.5
     assert abs(z([r.variance for r in found], scale @ scale / 9)) < 3.5
-    # ‖d̄‖² alone, without tr(cov)/n taken off, would be found out.
+    # The test would notice ‖d̄‖² alone, without tr(cov)/n subtracted.
     assert z([r.squared_bias + r.variance / 20 for r in found], 3 * bias**2 / 9) > 3.5
 
 
@@ -138,16 +138,16 @@ def test_intervals_cover_the_truth(case, size):
         inside.append((low <= size * noise <= high, variance_low <= scale @ scale <= variance_high))
         width.append(high - low)
         values.append(value)
-    slack = 2 * (0.95 * 0.05 / sets) ** 0.5  # of the share in so few sets
+    slack = 2 * (0.95 * 0.05 / sets) ** 0.5  # two standard errors of the share
     assert np.min(np.mean(inside, axis=0)) >= 0.95 - slack
-    # And the interval is not wide for nothing: 1 were that of a normal T of known variance, which T is not in one
-    # dimension: without bias it is a χ² of one degree of freedom.
+    # And the interval is not needlessly wide: 1 would be the width for a normal T of known variance. In one dimension
+    # and without bias, T is not normal but a χ² of one degree of freedom.
     assert np.median(width) < (3.5 if case.startswith("one") else 2.6) * 2 * 2.576 * np.std(values)
 
 
 def test_the_interval_knows_the_direction_of_the_bias():
-    """A small bias along the one direction of large noise. The noise along ‖D̄‖, mostly that of the others, would make
-    it 0.7 as wide as T's own spread; the leave-one-out products, with the noise left in them, 1.3 times.
+    """A small bias along the one direction of large noise. The noise along D̄, mostly from other directions, would make
+    the interval 0.7 times as wide as T's own spread; the leave-one-out products, which keep noise, 1.3 times.
     """
     scale, rng = spiked(500), np.random.default_rng(10)
     n = BLOCKS * REPETITIONS
@@ -161,7 +161,7 @@ def test_the_interval_knows_the_direction_of_the_bias():
 
 
 def test_a_bias_is_found_in_many_dimensions():
-    """Bias of a third of the mean's noise: 11 standard deviations of T, though only a thirtieth of one draw's norm."""
+    """The bias is a third of the mean's noise: 11 standard deviations of T, but a thirtieth of one draw's norm."""
     rng = np.random.default_rng(3)
     exact = np.ones(2000)
     vectors = 1 + 1 / 30 + rng.standard_normal((BLOCKS * REPETITIONS, 2000))
@@ -175,7 +175,7 @@ def test_a_bias_is_found_in_many_dimensions():
 
 
 def test_a_large_exact_gradient_costs_no_digits_in_float32():
-    """Differences of 1 on values of 10,000 (spaced by a thousandth), in more floats than a piece has."""
+    """Differences of 1 between values of 10,000 (float32's steps are a thousandth there), in more than one piece."""
     rng = np.random.default_rng(4)
     size = gradients.PIECE_FLOATS + 1000
     exact = np.full(size, 1e4, np.float32)
@@ -219,7 +219,7 @@ def test_one_repetition_has_no_variance():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("offset", [0.0, 0.1, 0.5])
 def test_noise_that_no_draw_showed_has_no_upper_end(offset, dtype):
-    """Rounding of the sums, which 0.1 in float32 shows, is no noise."""
+    """Rounding of the sums does not count as noise; 0.1 in float32 is rounded."""
     exact = np.array([3.0, 4.0], dtype)
     result = moments(exact, np.stack([exact + np.dtype(dtype).type(offset)] * 100)).result()
     assert (result.variance, result.variance_low, result.variance_high) == (0, 0, None)
@@ -228,7 +228,7 @@ def test_noise_that_no_draw_showed_has_no_upper_end(offset, dtype):
 
 
 def test_a_mean_of_values_that_are_all_the_same_has_no_interval_of_no_width():
-    """A share p of others is missed by 20 draws in (1 − p)²⁰ of cases: at 99 %, 1 % at p = 0.2057."""
+    """20 draws miss a share p of other values in (1 − p)²⁰ of cases: in 1 % for p = 0.2057."""
     counts = np.random.default_rng(0).multinomial(20, np.full(20, 1 / 20), 600)
     assert mean_interval(np.zeros(20), counts) == (0.0, np.inf)
     low, high = mean_interval(np.full(20, 2.0), counts)
@@ -242,7 +242,7 @@ def test_the_share_that_may_be_unseen_is_the_rule_of_three():
 
 
 def test_one_rare_draw_does_not_say_how_large_others_are():
-    """All the noise in one of 20 blocks: as a χ² of two degrees of freedom, which is no more than one draw."""
+    """One of 20 blocks has all the noise: a χ² of two degrees of freedom, no more than a single draw tells."""
     vectors = np.ones((100, 1))
     vectors[17] = 100
     result = moments(np.ones(1), vectors).result()
@@ -265,7 +265,7 @@ def test_the_upper_end_is_at_least_that_of_a_chi_squared_of_as_large_a_spread():
 
 
 def test_draws_whose_mean_is_the_exact_gradient_have_an_interval():
-    """‖D̄‖ = 0 has no direction; the interval was nan."""
+    """D̄ = 0 has no direction; the interval was once nan."""
     d = np.tile([1.0, -1.0, 2.0, -2.0], 25)
     result = moments(np.ones(1), (1 + d)[:, None]).result()
     assert result.squared_bias == pytest.approx(-2.5 / 99)
@@ -279,7 +279,7 @@ RARE = {"constant": lambda rng, n: np.ones(n), "normal": lambda rng, n: rng.stan
 @pytest.mark.parametrize("size", RARE)
 @pytest.mark.parametrize("share", [0.001, 0.01, 0.03, 0.1])
 def test_intervals_cover_the_truth_where_noise_is_rare(share, size):
-    """Of an estimator without bias in one dimension. Before, at 1 %, they covered 0.62 and 0.53 of the variances."""
+    """An unbiased estimator in one dimension. Earlier intervals covered 0.62 and 0.53 of the variances at 1 %."""
     rng, sets, inside = np.random.default_rng(11), 100, []
     expected, second = (share, share) if size == "constant" else (0.0, share)
     for _ in range(sets):
@@ -291,7 +291,7 @@ def test_intervals_cover_the_truth_where_noise_is_rare(share, size):
     assert np.min(np.mean(inside, axis=0)) >= 0.95 - 2 * (0.95 * 0.05 / sets) ** 0.5
 
 
-def test_what_is_not_finite_stays_so():
+def test_values_that_are_not_finite_stay_so():
     vectors = np.ones((4, 2))
     vectors[1, 0] = np.nan
     result = moments(np.ones(2), vectors, 4, 1).result()
@@ -318,7 +318,7 @@ def test_pieces_change_nothing(monkeypatch):
 
 
 def test_neither_the_exact_gradient_nor_a_repetition_is_kept_as_a_view():
-    """Whose arrays they are may write into them: the next backward pass does."""
+    """The owner of the arrays may overwrite them: the next backward pass does so."""
     exact, vectors = draws(np.random.default_rng(7), 4)
     expected = moments(exact, vectors, 4, 1).result(0)
     own, buffer = exact.copy(), np.empty_like(exact)
@@ -332,7 +332,7 @@ def test_neither_the_exact_gradient_nor_a_repetition_is_kept_as_a_view():
     assert total.result(expected.exact_norm) == pytest.approx(expected.variance)
 
 
-def test_memory_is_of_the_blocks_not_of_the_repetitions():
+def test_memory_grows_with_the_blocks_not_with_the_repetitions():
     exact, vectors = draws(np.random.default_rng(8))
     found = moments(exact, vectors)
     assert sum(piece.size for pieces in found._sums for piece in pieces) == BLOCKS * exact.size

@@ -84,13 +84,13 @@ def test_nothing_is_hidden(text, written):
         ("a\n b\x1b", "a b\\\\x1b"),
     ],
 )
-def test_markdown_takes_nothing_for_markup(text, written):
+def test_markdown_reads_no_text_as_markup(text, written):
     assert markdown.escaped(text) == written
 
 
 @pytest.mark.parametrize("text", EVIL)
 def test_any_text_comes_back_from_markdown(text):
-    """What a reader of CommonMark sees of it: entities and escaped characters are what they stand for."""
+    """A CommonMark reader sees the original text: entities and escaped characters count as what they stand for."""
     seen = unescape(re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", markdown.escaped(text)))
     assert seen == one_line(text) == visible(" ".join(text.split()))
 
@@ -196,7 +196,7 @@ def test_html_has_no_elements_but_its_own(report):
     assert "<img" not in text
     links = re.findall(r'href="([^"]*)"', text)
     assert [link for link in links if not re.fullmatch(r"#[\w-]+|[\w.]+|data:,", link)] == []
-    assert "style=&quot;a&quot; id=&quot;b&quot; url&#40;#c)" in text  # in an SVG, where it stands whole
+    assert "style=&quot;a&quot; id=&quot;b&quot; url&#40;#c)" in text  # an SVG contains it whole
 
 
 @pytest.mark.slow
@@ -239,7 +239,7 @@ def test_no_command_prints_a_hidden_character(tmp_path, capsys):
     assert "no such file or folder: " in told.err
 
 
-# Every field with odd values, as they go through all that reads a frame
+# Every field with odd values, in every function that reads a frame
 
 ODD = (
     *(None, True, False, 0, 1, -1, 3.5, 1e308, 1e-320, math.nan, math.inf, -math.inf, 10**20, 10**400, "3", ""),
@@ -272,7 +272,7 @@ def test_a_record_with_an_odd_value_is_left_out_or_shown_and_the_others_are_repo
     ]
     assert {name[1] for name in told if name[1]} <= set(FIELDS)
     n_left_out = sum(int(name[2] or 1) for name in told)
-    assert len(reading.records) + n_left_out >= len(BASE) + 150 - 5  # a run_id or case may be another's
+    assert len(reading.records) + n_left_out >= len(BASE) + 150 - 5  # a run_id or case may belong to another record
     assert sum(field in UNKNOWN for field, _ in chosen) <= len(reading.records) - len(BASE)
     assert [HIDDEN.findall(text) for text in all_texts(reading.records, reading.notices)] == [[]] * 5
 
@@ -296,7 +296,7 @@ def test_a_field_called_as_a_column_of_the_frame_keeps_its_values():
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.slow
 def test_the_report_of_the_newest_session_says_what_it_left_out(tmp_path, capsys):
-    """After an unreadable newest file an older session is shown: the terminal says so."""
+    """If the newest file is unreadable, an older session is shown, and the terminal says so."""
     write_lines(tmp_path / "old.jsonl", [make_record("step", step_seconds=1.0)])
     (tmp_path / "newest.jsonl").write_text("torn")
     assert main(["report", "--storage", str(tmp_path), "--output", str(tmp_path / "out")]) == 0

@@ -1,4 +1,4 @@
-"""Image grids against the oracle's networks: reconstructions, analogies and samples of both models."""
+"""Image grids compared with the oracle's networks: reconstructions, analogies and samples of both models."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VARIANTS = {"default": {}, "batch norm": BATCH_NORM}
 
 
 def make(name, n_classes=K, dtype="float64", **changes):
-    """A model whose images differ visibly from class to class and from z to z, and whose ŷ is not one and the same."""
+    """A model whose images differ visibly between classes and between z, and whose ŷ differs between examples."""
     model = make_model(name, n_classes, dtype, n_pixels=SIDE**2, units=32, **changes)
     for key, p in model.parameters.items():
         if key.startswith("q_y_") and "/W" in key:
@@ -54,7 +54,7 @@ def as_bytes(logits):
 
 
 class Expected:
-    """Grids by the oracle, one row and one class at a time."""
+    """Grids from the oracle, one row and one class at a time."""
 
     def __init__(self, model, x):
         self.oracle, self.x = Oracle(model), x
@@ -110,7 +110,7 @@ def test_grids_are_the_oracles(name, variant):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @BOTH
-def test_what_the_test_above_tells_apart(name, variant):
+def test_the_test_above_notices_another_class_z_or_y(name, variant):
     """Another class, z or ŷ gives other bytes in every image."""
     grids, expected = grids_and_expected(name, **VARIANTS[variant])
     y = expected.q_y(DRAWS).argmax(axis=1)
@@ -124,7 +124,7 @@ def test_what_the_test_above_tells_apart(name, variant):
     assert (expected.decoded(y, expected.z((y + 1) % K)) != grids["reconstructions"]).any(axis=(1, 2)).all()
 
 
-def test_the_class_is_that_of_the_average_over_draws_of_a():
+def test_the_class_comes_from_the_average_over_draws_of_a():
     model, x = make("adgm"), make_x(40)
     expected = Expected(model, x)
     one, averaged = (expected.q_y(draws).argmax(axis=1) for draws in (1, DRAWS))
@@ -151,7 +151,7 @@ def test_batch_norm_takes_its_running_averages_and_leaves_them(name):
         assert (fresh[key] != moved[key]).any()
     for key, pair in running_averages(model).items():
         np.testing.assert_array_equal(pair, before[key])
-    alone = image_grids(model, x[:1], n_images=1)  # a row does not feel the others
+    alone = image_grids(model, x[:1], n_images=1)  # a row does not depend on the others
     np.testing.assert_array_equal(alone["samples"], moved["samples"])
     assert model.training
 
@@ -196,7 +196,7 @@ def test_classes_beyond_the_first_are_the_oracles():
     np.testing.assert_array_equal(grids["samples"], expected.of_classes(expected.z_prior, grids["classes"]))
 
 
-def test_rows_lie_evenly_and_over_the_labels_where_they_are_given():
+def test_rows_lie_evenly_and_over_the_labels_if_there_are_any():
     model = make("m2")
     x = np.repeat(np.arange(12)[:, None] / 255, SIDE**2, axis=1)  # each row says its number
 
@@ -267,7 +267,7 @@ def test_only_square_images():
 # The file
 
 
-def test_file_gives_back_what_was_written(tmp_path):
+def test_a_file_returns_the_written_grids(tmp_path):
     grids = image_grids(make("m2"), make_x())
     path = tmp_path / "a run" / "images.npz"
     write_images(path, grids)

@@ -92,7 +92,7 @@ def test_a_limit_of_any_ancestor_counts(tmp_path, at):
     assert (available_cores(root), available_bytes(root)) == (2, 3 * GB)
 
 
-def test_the_least_over_all_ancestors_counts_and_not_another_group(tmp_path):
+def test_the_least_limit_of_all_ancestors_counts_and_no_other_groups(tmp_path):
     files = {
         "sys/fs/cgroup/a/cpu.max": "max 100000", "sys/fs/cgroup/a/memory.max": 20 * GB,
         "sys/fs/cgroup/a/memory.current": 19 * GB,
@@ -102,7 +102,7 @@ def test_the_least_over_all_ancestors_counts_and_not_another_group(tmp_path):
         "sys/fs/cgroup/a/b/below/memory.max": 100,
     }  # fmt: skip
     root = version_2(tmp_path, "/a/b", files)
-    assert (available_cores(root), available_bytes(root)) == (7, 1 * GB)  # the second by what others of a have taken
+    assert (available_cores(root), available_bytes(root)) == (7, 1 * GB)  # others in a use 19 of its 20 GB
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_memory_of_version_1(tmp_path, files, free):
 
 
 def test_both_versions_beside_each_other(tmp_path):
-    """systemd's hybrid: version 2 without controllers, and a hierarchy of version 1 for each of them."""
+    """systemd's hybrid: version 2 without controllers, and a hierarchy of version 1 for each controller."""
     mounts = [
         V1.format(top="/", where="/sys/fs/cgroup/systemd", controllers="name=systemd"),
         V2.format(top="/", where="/sys/fs/cgroup/unified"),
@@ -173,13 +173,13 @@ def test_both_versions_beside_each_other(tmp_path):
 @pytest.mark.parametrize(
     ("own", "top"),
     [
-        ("/", "/"),  # a container with a namespace of its own
-        ("/docker/1f", "/docker/1f"),  # one without, which sees its own part of the hierarchy
-        ("/../../other", "/"),  # one that was moved out of what is mounted
+        ("/", "/"),  # a container with its own namespace
+        ("/docker/1f", "/docker/1f"),  # a container without one: it sees its own part of the hierarchy
+        ("/../../other", "/"),  # a container that was moved out of the mounted part
         ("/docker/1f", "/docker/2e"),
     ],
 )
-def test_a_container_whose_group_is_the_top_of_what_is_mounted(tmp_path, own, top):
+def test_a_container_whose_group_is_the_root_of_the_mount(tmp_path, own, top):
     files = {"sys/fs/cgroup/cpu.max": "200000 100000", "sys/fs/cgroup/memory.max": GB}
     root = version_2(tmp_path, own, files, top=top)
     assert (available_cores(root), available_bytes(root)) == (2, GB)
@@ -198,7 +198,7 @@ def test_mount_points_with_spaces_and_groups_with_colons(tmp_path):
 
 @pytest.mark.parametrize("lines", [[], ["nonsense"], ["0::"], ["5:memory:/x"], ["::::"], ["", "0::/gone"]])
 @pytest.mark.parametrize("mounts", [[], ["nonsense"], ["1 2 3 - cgroup2"], [V2.format(top="/", where="/nowhere")]])
-def test_what_cannot_be_read_is_no_limit(tmp_path, lines, mounts):
+def test_an_unreadable_file_is_no_limit(tmp_path, lines, mounts):
     root = tree(tmp_path, lines, mounts)
     assert (available_cores(root), available_bytes(root)) == (MACHINE_CORES, MACHINE_BYTES)
 

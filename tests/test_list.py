@@ -1,4 +1,4 @@
-"""`gsbench list`: everything is in it, with what it is."""
+"""`gsbench list` shows everything, with a description."""
 
 import dataclasses
 import json
@@ -44,7 +44,7 @@ def test_a_kind_by_itself(kind, capsys):
     assert main(["list", kind]) == 0
     out = capsys.readouterr().out
     assert out.startswith(f"{kind}:\n")
-    # A name begins a line, what goes on is further in.
+    # A name begins a line; its further lines are indented.
     assert re.findall(r"^  (\S+) ", out, re.MULTILINE) == NAMES[kind]
     assert max(map(len, out.splitlines())) <= 110
 

@@ -8,14 +8,14 @@ import pytest
 from plan_fixture import plan_records
 from records_fixture import make_record, write_lines
 
-# Of a notebook, in an environment that has no matplotlib_inline; of nobody.
+# A notebook's backend, in an environment without matplotlib_inline; an unknown backend.
 NOT_INSTALLED = ["module://matplotlib_inline.backend_inline", "no-backend-at-all"]
 LOOK = "import os, matplotlib; print(os.environ.get('MPLBACKEND'), dict.__getitem__(matplotlib.rcParams, 'backend'))"
 HIDE = "import sys; sys.modules['matplotlib_inline'] = None\n"
 
 
 def python(code, backend, cwd=None):
-    """A process of its own, in which nothing has imported matplotlib yet."""
+    """A fresh process, in which nothing has imported matplotlib yet."""
     environment = {key: value for key, value in os.environ.items() if key != "MPLBACKEND"}
     environment |= {} if backend is None else {"MPLBACKEND": backend}
     command = [sys.executable, "-c", code]
@@ -28,15 +28,15 @@ def test_the_users_other_code_gets_the_backend_that_it_would_have_had(backend):
     plain = python(LOOK, backend)
     assert (own.returncode, plain.returncode) == (0, 0), own.stderr
     assert own.stdout.split()[0] == (backend or str(backend)) or backend == ""
-    # The sign that none was chosen is an object of each process.
+    # The object that means "none was chosen" differs between processes.
     assert own.stdout.split(" at 0x")[0] == plain.stdout.split(" at 0x")[0]
 
 
 @pytest.mark.parametrize("backend", NOT_INSTALLED)
-def test_one_that_is_not_installed_leaves_the_environment_as_it_is(backend):
+def test_a_backend_that_is_not_installed_does_not_change_the_environment(backend):
     done = python(f"{HIDE}import gsbench.matplotlib_import\n{LOOK}\nimport matplotlib.pyplot", backend)
     assert done.stdout.split()[0] == backend, done.stderr
-    assert "ModuleNotFoundError" in done.stderr or done.returncode == 0  # older ones find out when it is needed
+    assert "ModuleNotFoundError" in done.stderr or done.returncode == 0  # older versions notice it late
 
 
 def test_a_users_own_import_comes_first():

@@ -247,7 +247,8 @@ def test_memory_estimate_is_near_what_is_measured(settings):
 
 VARIANTS = (
     "gumbel-softmax(draws=6)", "straight-through(draws=4)", "gumbel-rao(draws=2,conditional_draws=3)",
-    "reinmax(draws=3)", "score-function(draws=6)", "sum-and-sample(m=5)", "marginalize-streamed(chunk=7)",
+    "reinmax(draws=3)", "score-function(draws=6)", "sum-and-sample(m=5)", "sum-and-sample(mass=0.999)",
+    "sum-and-relax(m=5)", "sum-and-relax(mass=1.0)", "unordered-set(k=4)", "marginalize-streamed(chunk=7)",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The streams of a seed, the order of examples, and minibatches: a step's are the same whenever they are asked for."""
+"""The streams of a seed, the order of examples, and minibatches: a step's minibatch is the same at every request."""
 
 import numpy as np
 import pytest
@@ -66,7 +66,7 @@ def test_a_minibatch_may_be_larger_than_the_set(step):
     assert sorted(np.bincount(order(3, 7).at(step) - 5).tolist()) in ([2, 2, 3], [1, 3, 3])
 
 
-def test_minibatches_of_nothing_are_refused():
+def test_minibatches_without_examples_are_refused():
     with pytest.raises(ValueError, match="no examples"):
         order(0, 4)
 

@@ -1,4 +1,4 @@
-"""The networks and f(y) of ADGM and M2 against the oracle, initial weights, batch norm and prediction."""
+"""The networks and f(y) of ADGM and M2 compared with the oracle; initial weights, batch norm and prediction."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_bound_of_every_class(name, n_classes, variant):
 
 @BOTH
 def test_clipping_changes_the_bound(name):
-    """So that the variant above would notice a clip that is left out."""
+    """So the variant above would notice a missing clip."""
     x = make_pixels()
     free, _, _, _ = bound_and_oracle(make_model(name, 3), x)
     clipped, _, _, _ = bound_and_oracle(make_model(name, 3, **VARIANTS["clipped"]), x)
@@ -70,7 +70,7 @@ def test_bound_of_labels(name):
 
 @pytest.mark.parametrize("n_classes", [2, 3, 7])
 @BOTH
-def test_bound_of_soft_points_and_its_gradient_by_them(name, n_classes):
+def test_bound_of_soft_points_and_its_gradient_with_respect_to_them(name, n_classes):
     model, x = make_model(name, n_classes), make_pixels()
     f, oracle, eps_a, eps_z = bound_and_oracle(model, x, n_mc=2)
     values = np.random.default_rng(0).dirichlet(np.ones(n_classes), (2, 3, BATCH))  # three points a draw
@@ -135,7 +135,7 @@ def test_narrow_dtypes_stay_near_the_oracle_and_give_wide_bounds(name, dtype, rt
     np.testing.assert_allclose(model.bk.to_numpy(got).transpose(0, 2, 1), expected, rtol=rtol)
 
 
-# Identity 1: what does not depend on the class is computed once an example
+# Identity 1: parts that do not depend on the class are computed once per example
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_parameters_are_named_and_shaped_as_documented():
 
 
 class Renamed(MODELS["m2"]):
-    """M2 with networks whose names say nothing of what they are for, or say something else."""
+    """M2 with networks whose names do not tell their purpose, or tell a wrong one."""
 
     def _network(self, name, *arguments, **inputs):
         return super()._network({"q_y_x": "classifier", "q_z_xy": "p_encoder", "p_x_yz": "q_y_decoder"}[name],
@@ -309,7 +309,7 @@ def test_batch_norm_keeps_running_averages_and_evaluates_with_them(name):
         np.testing.assert_array_equal(was, now)
 
 
-def test_evaluating_within_evaluating_goes_on_evaluating():
+def test_nested_evaluating_stays_evaluating():
     model, x = make_model("adgm", 3, **BLOG), make_pixels()
     with model.evaluating():
         model.q_y(model.bk.array(x), model.bk.generator(0))
@@ -317,7 +317,7 @@ def test_evaluating_within_evaluating_goes_on_evaluating():
     assert all(network.training for network in model.networks)
 
 
-def test_training_goes_on_after_an_error_in_evaluation():
+def test_training_mode_returns_after_an_error_in_evaluation():
     model = make_model("adgm", 3)
     with pytest.raises(RuntimeError, match="stop"), model.evaluating():
         raise RuntimeError("stop")
@@ -338,7 +338,7 @@ def test_prediction_averages_probabilities_over_draws_of_a(name):
 
 
 @BOTH
-def test_prediction_by_another_distribution_averages_that(name):
+def test_prediction_with_another_distribution_averages_it(name):
     model, x = make_model(name, 3), make_pixels()
     eps_a, _, _ = noise_of_seed(model, 9, n_mc=5)
     w = model.q_y(model.bk.array(x), model.bk.generator(9), 5, ESTIMATORS["sparsemax"]().distribution)

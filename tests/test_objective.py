@@ -1,4 +1,4 @@
-"""The bounds and the training loss against the oracle: values, and gradients by every parameter array."""
+"""The bounds and the training loss compared with the oracle: values, and gradients of every parameter array."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_exact_bound_and_its_gradient_with_clipped_variances(name, estimator):
 
 @BOTH
 def test_three_draws_are_the_mean_of_each_alone(name):
-    """Against the oracle of one draw at a time, so that a wrong mean in both would show."""
+    """Compared with the oracle of one draw at a time, so that a wrong mean in both would be noticed."""
     model, x = make_model(name, 3), make_pixels()
     bound, oracle, _ = exact_bound(model, n_mc=3)
     eps_a, eps_z, _ = noise_of_seed(model, SEED, n_mc=3)
@@ -79,7 +79,7 @@ def test_three_draws_are_the_mean_of_each_alone(name):
 
 
 @BOTH
-def test_noise_of_its_own_for_each_class(name):
+def test_separate_noise_for_each_class(name):
     """`class_noise="independent"`: ε_z [N, K, B, D_z] is drawn after the shared noise, which q(y|a,x) still
     sees.
     """
@@ -99,8 +99,8 @@ def test_noise_of_its_own_for_each_class(name):
 
 
 def sampled_bound(model, estimator, n_mc=1):
-    """U of the model by a sampling estimator with its noise g [N, S, B, K], and what the oracle needs for
-    the same.
+    """U of the model by a sampling estimator with its noise g [N, S, B, K], and the oracle's arguments for the
+    same.
     """
     x, draws = make_pixels(), estimator.draws
     eps_a, eps_z, rng = noise_of_seed(model, SEED, n_mc=n_mc)
@@ -132,7 +132,7 @@ def test_gumbel_softmax_bound_with_more_draws_of_a_and_y(name, dtype):
 
 
 def straight_through_surrogate(oracle, x, eps_a, eps_z, g, tau):
-    """A function of the parameters whose gradient is what straight-through defines: f(D) + ⟨∇_D f, s⟩ + H,
+    """A function of the parameters whose gradient straight-through defines: f(D) + ⟨∇_D f, s⟩ + H,
     with D and ∇_D f held at their values, so that log q feels ∇_D f through J(s)/τ alone. One draw of a
     and of y.
     """
@@ -216,7 +216,7 @@ def test_labelled_bound_and_its_gradient(name, n_mc):
     expected_bound, expected_log_q_y = oracle.labelled(x, eps_a, eps_z, Y)
     np.testing.assert_allclose(model.bk.to_numpy(bound), expected_bound, rtol=1e-10)
     np.testing.assert_allclose(model.bk.to_numpy(log_q_y), expected_log_q_y, rtol=1e-10)
-    # Together, so that every parameter has a part in it.
+    # Together, so that every parameter takes part.
     check_gradients(
         model, bound + 2.5 * log_q_y, oracle, lambda: combined(oracle.labelled(x, eps_a, eps_z, Y)), 1e-6
     )

@@ -1,4 +1,4 @@
-"""The count of matrix products, from shapes, against those that the backend makes."""
+"""The count of matrix products, from shapes, compared with the products that the backend makes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from gsbench.training.trainer import Trainer
 
 pytestmark = pytest.mark.newest
 
-# No two alike, so that no count comes out right with the wrong one.
+# No two are equal, so that no count is right with the wrong one.
 SIZES = {"n_pixels": 13, "d_a": 3, "d_z": 5, "units": 11}
 BATCH = 4
 
@@ -34,6 +34,7 @@ SPELLED = [
     "straight-through(draws=2)",
     "score-function(draws=3)",
     "sum-and-sample(m=3)",
+    "sum-and-relax(m=3)",
 ]
 STREAMED = ["marginalize-streamed(chunk=1)", "marginalize-streamed(chunk=3)"]
 
@@ -55,7 +56,7 @@ def made(monkeypatch):
 
 
 class Watched:
-    """An estimator as it is, and the calls of f for an example and draw that it made last."""
+    """An unchanged estimator that notes its latest number of calls of f for an example and draw."""
 
     def __init__(self, estimator: Estimator) -> None:
         self._estimator = estimator
@@ -74,7 +75,7 @@ class Watched:
 def take(
     model_name: str, config: ModelConfig, estimator: Estimator, n_mc: int, timed: str, batch: int = BATCH
 ) -> float:
-    """Forward and backward of what is timed, once, on random pixels; gives the calls of f that there were."""
+    """Runs the timed work once, forward and backward, on random pixels; returns the number of calls of f."""
     bk = load_backend("chainer", "cpu", "float32")
     model, watched = MODELS[model_name](bk, config), Watched(estimator)
     trainer = Trainer(model, watched, n_mc=n_mc)
@@ -94,7 +95,7 @@ def take(
 def count(
     model: str, config: ModelConfig, batch: int, n_mc: int, estimator: Estimator, timed: str, calls: float
 ) -> int:
-    """Operations by the shapes, for the calls of f that were made where they follow the logits."""
+    """Operations from the shapes; for the calls of f that were made, if their number depends on the logits."""
     if not estimator.calls_follow_logits:
         assert calls == estimator.calls(config.n_classes)
         return operations(model, config, batch, n_mc, estimator, timed)
@@ -111,7 +112,7 @@ def counted(made: list[tuple[int, int, int]]) -> int:
 @pytest.mark.parametrize("n_mc", [1, 3])
 @pytest.mark.parametrize("spelled", [*SPELLED, *STREAMED])
 @pytest.mark.parametrize("model", MODELS)
-def test_the_count_is_that_of_the_products_made(made, model, spelled, n_mc, n_classes, timed):
+def test_the_count_equals_the_products_made(made, model, spelled, n_mc, n_classes, timed):
     config, estimator = ModelConfig(n_classes, **SIZES), parse_estimator(spelled)
     calls = take(model, config, estimator, n_mc, timed)
     assert count(model, config, BATCH, n_mc, estimator, timed, calls) == counted(made)
@@ -143,7 +144,7 @@ def test_the_count_at_the_sizes_of_the_presets(made, model, preset):
 @pytest.mark.parametrize("spelled", SPELLED)
 @pytest.mark.parametrize("model", MODELS)
 def test_each_product_has_its_shape(made, model, spelled):
-    """Not the sum alone. A sum in chunks has the same operations in other shapes, but for one chunk."""
+    """Not only the total. A sum in several chunks has the same operations in other shapes."""
     config, estimator = ModelConfig(7, **SIZES), parse_estimator(spelled)
     if "chunk" in estimator.settings:
         estimator = type(estimator)(chunk=7)
@@ -171,14 +172,14 @@ class HardDraws(Estimator):
 @pytest.mark.parametrize("timed", TIMED)
 @pytest.mark.parametrize("model", MODELS)
 def test_the_count_of_hard_constant_draws(made, model, timed):
-    """Such as a score function's: in M2 they differ from draw to draw of z, as the classes of a sum do not."""
+    """Such as a score function's draws: in M2 they differ between draws of z, unlike the classes of a sum."""
     config = ModelConfig(7, **SIZES)
     take(model, config, HardDraws(), 3, timed)
     expected = products(model, config, BATCH, 3, HardDraws(), timed)
     assert sorted((p.m, p.k, p.n) for p in expected) == sorted(made)
 
 
-def test_the_count_of_the_default_networks_is_that_worked_out_by_hand():
+def test_the_count_of_the_default_networks_equals_the_one_by_hand():
     """B = 100, N = 1, K = 100: multiply-adds of each network's layers, times 3 for a layer and its two gradients (2
     without the input's), times 2 operations.
     """
@@ -205,7 +206,7 @@ def test_the_count_of_the_default_networks_is_that_worked_out_by_hand():
         assert by_shapes(spelled) == exact - 2 * 100 * 98 * a_class
 
 
-def test_classes_at_once_are_those_asked_for():
+def test_classes_at_once_are_the_requested_number():
     config, estimator = make_config("default", n_classes=100), parse_estimator("marginalize")
     largest = max(products("adgm", config, 100, 1, estimator, "bound", calls=10), key=lambda p: p.operations)
     assert largest == MatrixProduct(1000, 500, 784, "right")
@@ -215,7 +216,7 @@ def test_every_estimator_says_how_y_enters():
     assert {name: cls.y_enters for name, cls in ESTIMATORS.items() if cls.y_enters not in Y_ENTERS} == {}
 
 
-def test_what_is_not_timed_is_refused():
+def test_an_unknown_timed_work_is_refused():
     with pytest.raises(ValueError, match="unknown timed 'stepp'; known: bound, unlabelled-step, step"):
         operations("adgm", make_config("small", 3), 1, 1, parse_estimator("marginalize"), "stepp")
 
@@ -229,7 +230,7 @@ PRODUCTS = {
 
 
 def product_sites(source: str) -> list[str]:
-    """Where a source multiplies matrices: by @, or by a call of a function or method that does."""
+    """The places where a source multiplies matrices: @, or a call of a function or method that does so."""
     sites = []
     for node in ast.walk(ast.parse(source)):
         at = isinstance(node, (ast.BinOp, ast.AugAssign)) and isinstance(node.op, ast.MatMult)

@@ -33,8 +33,8 @@ SUM, GUMBEL = parse_estimator("marginalize"), parse_estimator("gumbel-softmax(ta
 STREAMED = parse_estimator("marginalize-streamed(chunk=2)")
 N = 7
 RTOL = {"float64": 1e-10, "float32": 1e-4}
-# Of the peers in bfloat16, whose products have 8 bits. The gradient of q(y|a,x), in the norm of an array, is up to 26 %
-# off, because it has differences of f.
+# For the peers in bfloat16, whose products have 8 bits. The gradient of q(y|a,x), in the norm of an array, is up to
+# 26 % off, because it contains differences of f.
 HALF_BOUND, HALF_GRADIENT = 2e-3, 0.4
 SEED = 3  # of the noise
 
@@ -45,7 +45,7 @@ class Ours:
     def __init__(self, dtype="float64"):
         self.bk = load_backend("chainer", "cpu", dtype)
         self.dtype, self.rtol = dtype, RTOL[dtype]
-        # D_a and D_z differ, so that no draw can pass for another.
+        # D_a and D_z differ, so that no draw can be mistaken for another.
         self.config = dataclasses.replace(make_config("small", n_classes=5), d_a=16, d_z=12)
         self.model = ADGM(self.bk, self.config, seed=1)
         rng = np.random.default_rng(2)
@@ -60,7 +60,7 @@ class Ours:
         return noise.eps_a[0, 0], noise.eps_z[0, 0]
 
     def gumbel(self):
-        """ε_a, ε_z and g [B, K], as the estimator has them."""
+        """ε_a, ε_z and g [B, K], as in the estimator."""
         rng = self.bk.generator(SEED)
         eps = self.noise(rng)
         return *eps, gumbel(self.bk, rng, (N, 5))
@@ -87,14 +87,14 @@ def made(name, ours, estimator=SUM, dtype=None):
 
 
 class Plain:
-    """A peer's ADGM, called with NumPy arrays, and its framework's ways: here PyTorch's."""
+    """A peer's ADGM, called with NumPy arrays. This class knows PyTorch; subclasses know other frameworks."""
 
     def __init__(self, name, ours, estimator=SUM, dtype=None):
         self.peer = made(name, ours, estimator, dtype)
         self.model, self.dtype = self.peer.model, dtype or ours.dtype
 
     def __call__(self, method, *arrays):
-        """The bound, or what else the method gives, as NumPy arrays; −mean of the (first) bound goes backward."""
+        """The method's results, such as the bound, as NumPy arrays; runs −mean of the (first) bound backward."""
         from peers.torch_networks import autocast
 
         with autocast(self.dtype):
@@ -109,7 +109,7 @@ class Plain:
         return self("sampled_bound", x, eps_a, eps_z, 0.7)
 
     def gradients(self):
-        """The gradient of each layer, by network: [(W [out, in], b [out])]; with split layers by gsbench's names."""
+        """Network → gradients [(W [out, in], b [out])] of its layers; with split layers, gsbench's name → gradient."""
         if hasattr(self.model, "named"):
             return {name: p.grad.numpy() for name, p in self.model.named().items()}
         return {
@@ -132,14 +132,14 @@ class Plain:
         return torch.from_numpy(x).long() if x.dtype == np.int32 else torch.from_numpy(x)
 
     def replay_gumbel(self, monkeypatch, g):
-        """The framework's own gumbel_softmax draws g."""
+        """Makes the framework's own gumbel_softmax draw g."""
         import torch
 
         # PyTorch takes −log of an exponential draw.
         monkeypatch.setattr(torch.Tensor, "exponential_", lambda t: t.copy_(torch.from_numpy(np.exp(-g)).view_as(t)))
 
     def replay(self, monkeypatch, labelled, unlabelled, g):
-        """The steps' noise is this."""
+        """Makes the steps use this noise."""
         draws = [tuple(map(self.tensor, pair)) for pair in (labelled, unlabelled) if pair is not None]
         monkeypatch.setattr(self.peer, "_noise", lambda n: draws.pop(0))
         self.replay_gumbel(monkeypatch, g)
@@ -169,13 +169,13 @@ class PlainInChainer(Plain):
 
 
 class PlainInJax(Plain):
-    """JAX's functions are of one example, its noise is given, and what a step leaves is Adam's first moment."""
+    """JAX's functions take one example and its noise; a step leaves no gradient but Adam's first moment."""
 
     def __init__(self, name, ours, estimator=SUM, dtype=None):
         self.made_with, self.found = (name, ours, estimator, dtype), None
         if problem := PEERS[name].problem():
             pytest.skip(problem)
-        with pytest.MonkeyPatch.context() as patch:  # its steps are compiled where one is taken
+        with pytest.MonkeyPatch.context() as patch:  # a step is compiled when it is called
             patch.setattr(PEERS[name].load(), "_compiled", lambda peer, loss: None)
             super().__init__(*self.made_with)
 
@@ -212,7 +212,7 @@ class PlainInJax(Plain):
 
         monkeypatch.setattr(type(self.peer), "_noise", noise)
         name, ours, estimator, dtype = self.made_with
-        self.peer = made(name, ours, estimator, dtype)  # the compiled steps have the noise that there was
+        self.peer = made(name, ours, estimator, dtype)  # the compiled steps keep the earlier noise
 
 
 NETWORKS = ("q_a_x", "q_y_ax", "q_z_axy", "p_x_yz", "p_a_xyz")
@@ -223,7 +223,7 @@ def plain_of(name, ours, estimator=SUM, dtype=None):
 
 
 def check_gradients(ours, plain, rtol=None):
-    """Every array's gradient, relative to its norm; ours in the parameters' own, the peer's in its layers'."""
+    """Compares every array's gradient, relative to its norm: our parameters' and the peer's layers'."""
     theirs = plain.gradients()
 
     def check(name, got, expected):
@@ -256,7 +256,7 @@ def test_the_plain_sum_is_the_same_bound_and_gradient(name, ours):
 
 
 @pytest.mark.parametrize("name", [name for name in ESTIMATORS if kind(parse_estimator(name)) == "sum"])
-def test_what_is_held_against_the_peers_sum_is_that_sum(name, ours):
+def test_the_peers_sum_is_compared_with_the_same_sum(name, ours):
     np.testing.assert_allclose(ours.values(parse_estimator(name)), ours.values(SUM), rtol=ours.rtol)
 
 
@@ -272,7 +272,7 @@ def test_the_split_sum_in_chunks_is_the_same_bound_and_gradient(classes, ours):
 
 @pytest.mark.parametrize(("chunk", "classes"), [("", [5]), ("(chunk=2)", [2, 2, 1])])
 def test_the_split_sum_runs_in_chunks_beside_the_streamed_sum(chunk, classes, ours, monkeypatch):
-    """And its timed step leaves the gradient of the loss."""
+    """Its timed step also leaves the gradient of the loss."""
     plain = plain_of("split-torch", ours, parse_estimator(f"marginalize-streamed{chunk}"))
     plain.replay(monkeypatch, None, ours.noise(), np.zeros(0))
     rows, taken = plain.model.rows, []
@@ -332,13 +332,13 @@ def test_the_plain_labelled_bound_is_the_same(name, ours):
 @pytest.mark.parametrize("timed", ["unlabelled_step", "step"])
 @pytest.mark.parametrize("name", PLAIN)
 def test_a_timed_plain_step_is_the_training_loss_and_an_update(name, timed, ours, monkeypatch):
-    """With the noise replayed, the gradient that the step leaves is that of the loss; the update is Adam's first."""
+    """With replayed noise, the step leaves the gradient of the loss, and its update is Adam's first."""
     plain = plain_of(name, ours, GUMBEL)
     rng = ours.bk.generator(SEED)
     labelled = ours.noise(rng) if timed == "step" else None
     eps, g = ours.noise(rng), gumbel(ours.bk, rng, (N, 5))
     if name == "plain-jax" and labelled is None:
-        labelled = eps  # of the step that is compiled and not taken
+        labelled = eps  # for the step that is compiled but not called
     plain.replay(monkeypatch, labelled, eps, g)
     getattr(plain.peer, timed)()
 
@@ -386,7 +386,7 @@ def test_steps_in_bfloat16_train_or_say_why_they_cannot(name, estimator):
 
 
 def replay_normal(monkeypatch, eps_a, eps_z):
-    """PyTorch's normal distributions, and so Pyro's, draw these ε, the same for every class."""
+    """Makes PyTorch's normal distributions, and so Pyro's, draw these ε, the same for every class."""
     import torch
 
     by_size = {eps.shape[-1]: torch.from_numpy(eps) for eps in (eps_a, eps_z)}
@@ -408,7 +408,7 @@ def test_pyro_gives_the_same_bound_example_by_example(name, ours, monkeypatch):
 
 @pytest.mark.parametrize("name", PYRO)
 def test_pyro_sums_each_example_over_its_own_classes(name, ours, monkeypatch):
-    """The minibatch's bound and gradient are those of its examples, and not of all joint choices of their classes."""
+    """The minibatch's bound and gradient come from each example's classes, not from all joint choices of classes."""
     model = made(name, ours).model
     replay_normal(monkeypatch, *ours.noise())
     import torch
@@ -434,11 +434,11 @@ def test_pyro_draws_a_once_a_step(name, ours, monkeypatch):
     )
     peer.unlabelled_step()
     assert drawn.count((N, 16)) == 1
-    assert sum(np.prod(shape) for shape in drawn[1:]) == 5 * N * 12  # of z, each class its own
+    assert sum(np.prod(shape) for shape in drawn[1:]) == 5 * N * 12  # z: each class has its own
 
 
 def p_x_yz(name, peer, gradient=False):
-    """The first weight of p(x|y,z), or its gradient, as an array that is the framework's own."""
+    """The first weight of p(x|y,z), or its gradient, as the framework's own array."""
     if name == "plain-jax":
         return np.asarray(peer.state[0]["p_x_yz"][0][0])
     networks = peer.model.networks if name in PYRO else peer.model
@@ -509,7 +509,7 @@ def test_only_cases_that_mean_something_are_made():
     ]
 
 
-def test_a_framework_that_is_not_there_is_a_reason(monkeypatch):
+def test_a_missing_framework_is_a_reason(monkeypatch):
     for module in [name for name in sys.modules if name.startswith("peers.")]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "torch", None)
@@ -549,7 +549,7 @@ STARTS = {"gsbench": 100, "plain-chainer": 200, "pyro-parallel": 300}
 
 @pytest.fixture
 def made_up_children(monkeypatch):
-    """No fresh processes: each has figures that say whose steps it took, and which."""
+    """Replaces fresh processes by made-up figures, which show whose steps were measured, and which."""
 
     def figures(settings, limit_bytes, command):
         *_, whose, timed = command
@@ -561,10 +561,10 @@ def made_up_children(monkeypatch):
 
 @pytest.fixture(scope="module")
 def problems():
-    """Why two peers cannot run here.
+    """The reasons why two peers cannot run here.
 
-    With a step of each that can, and of this scope: what a session imports is forgotten at its end, and PyTorch, some
-    of which is imported with the first step, cannot be imported anew.
+    Each peer that can run makes a step, once per module: a benchmark session forgets its imports at its end, and
+    PyTorch, which imports a part of itself at the first step, cannot be imported anew.
     """
     found = {name: PEERS[name].problem() for name in ("pyro-parallel", "plain-chainer")}
     for name in [name for name, problem in found.items() if not problem]:
@@ -588,7 +588,7 @@ def test_the_benchmark_records_each_peer(problems, bench_records):
             continue
         assert row["speedup_low"] <= row["speedup"] <= row["speedup_high"]
         assert row["pairs"] >= 7
-        # The median of the ratios lies near the ratio of the medians, in this order and not the other.
+        # The median of the ratios lies near the ratio of the medians, peer to gsbench and not the inverse.
         assert 0.4 < row["speedup"] / (row["baseline_seconds"] / row["candidate_seconds"]) < 2.5
         for own, whose in (("", "gsbench"), ("baseline_", row["baseline"])):
             start = STARTS[whose] + (row["timed"] == "step")
@@ -631,7 +631,7 @@ def test_who_ran_out_of_memory_while_timed_is_told(bench_records, monkeypatch, w
     assert (only["status"], only["reason"]) == ("out-of-memory", f"{whose} ran out of memory: {error}")
 
 
-def test_only_errors_of_memory_are_taken_for_such():
+def test_only_errors_of_memory_count_as_out_of_memory():
     def fails(error):
         raise error
 
@@ -661,12 +661,12 @@ def test_peers_that_cannot_be_timed_are_refused(session, options, message):
     assert message in ended.stdout + ended.stderr
 
 
-def test_plain_chainer_refuses_what_it_is_not_written_for():
+def test_plain_chainer_refuses_settings_that_it_lacks():
     with pytest.raises(ValueError, match="relu"):
         PlainADGM(make_config("blog", n_classes=3))
 
 
-def test_the_random_minibatch_is_that_of_the_case():
+def test_the_random_minibatch_equals_the_cases():
     settings = Settings(preset="small", n_classes=3, batch=4, threads=1)
     case, batch = Case(settings), random_batch(settings)
     np.testing.assert_array_equal(case.bk.to_numpy(case.batch.x_unlabelled), batch.x_unlabelled)

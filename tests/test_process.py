@@ -1,6 +1,6 @@
 """A command as a process: Ctrl-C at any moment, and standard streams that are closed, full or not read.
 
-What needs a process of its own is slow to start: there are few of these tests.
+A separate process starts slowly, so there are few such tests.
 """
 
 import importlib
@@ -55,10 +55,10 @@ sys.exit(main())
 @pytest.mark.parametrize(
     ("name", "command"),
     [
-        ("gsbench.process", "list"),  # before anything is provided for
+        ("gsbench.process", "list"),  # before any precaution
         ("gsbench.cli.compare", "list"),
         ("numpy", "train --help"),
-        ("gsbench.estimators", "list"),  # of the command's own work
+        ("gsbench.estimators", "list"),  # during the command's own work
     ],
 )
 def test_ctrl_c_during_any_import_is_130_and_no_traceback(name, command):
@@ -85,7 +85,7 @@ def handlers():
         signal.signal(number, handler)
 
 
-def test_a_background_job_goes_on_ignoring_ctrl_c(handlers):
+def test_a_background_job_still_ignores_ctrl_c(handlers):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with process.stoppable(), process.later():
         process.hear_ctrl_c()
@@ -160,7 +160,7 @@ def test_a_closed_stream_changes_neither_the_others_nor_the_exit_code(python, cl
 
 @posix
 def test_files_are_whole_when_all_is_closed(tmp_path):
-    """Otherwise a file would get the number of a closed stream, and the messages for the stream."""
+    """Otherwise a file would get the number of a closed stream, and then the stream's messages."""
     assert run([*SCRIPT, "gallery", "--classes", "3", "--output", str(tmp_path)], "<&- >&- 2>&-").returncode == 0
     (figure,) = tmp_path.glob("*.svg")
     text = figure.read_text()

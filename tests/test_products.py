@@ -15,14 +15,14 @@ SMALL, LARGE = MatrixProduct(2, 3, 4), MatrixProduct(20, 30, 40)
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that `clock.seconds` alone moves."""
+    """A clock that only `clock.seconds` moves."""
     clock = types.SimpleNamespace(seconds=0.0)
     monkeypatch.setattr(time, "perf_counter", lambda: clock.seconds)
     return clock
 
 
 def takes(clock, *seconds):
-    """A call that takes the seconds in turn, over and over."""
+    """A call that takes each of these seconds in turn, again and again."""
     calls = iter(range(10**6))
 
     def call():
@@ -47,7 +47,7 @@ def test_every_product_runs_20_times_evenly_among_the_rounds(rounds, runs):
     assert {part.count("s") for part in parts[1:]} <= {runs // rounds, runs // rounds + 1}
 
 
-def test_the_fraction_is_that_of_the_fastest_run_of_any_product(clock):
+def test_the_fraction_is_relative_to_the_fastest_run_of_any_product(clock):
     # 48 operations in 2 s at best: 24/s. 48,000 in 1,000 s at best: 48/s, at the median 24/s.
     calls = {SMALL: takes(clock, 2.0, 4.0), LARGE: takes(clock, 2000.0, 2000.0, 2000.0, 2000.0, 1000.0)}
     turns = CaseAmongProducts(takes(clock, 5.0, 4.0, 5.0, 10.0, 5.0), calls, rounds=5)

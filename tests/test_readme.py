@@ -1,4 +1,4 @@
-"""The commands and options that the README and the pages name exist. (The pages' Python is run where they lie.)"""
+"""The commands and options that the README and the pages name exist. (`pytest docs` runs the pages' Python.)"""
 
 import re
 import shlex
@@ -14,12 +14,12 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md"]
 COMMANDS = sorted({line.strip() for path in PAGES for line in re.findall(r"^ *gsbench .*$", path.read_text(), re.M)})
-# Those that need nothing but a kept file.
+# The commands that need only a kept file.
 QUICK = [command for command in COMMANDS if command.startswith("gsbench plan reports/")]
 
 
 def benchmark_options():
-    """The options that `pytest bench/` has of gsbench, without their dashes."""
+    """The options that gsbench adds to `pytest bench/`, without their dashes."""
     parser = Mock()
     add_options(parser)
     return [call.args[0].removeprefix("--") for call in parser.getgroup.return_value.addoption.call_args_list]

@@ -1,4 +1,4 @@
-"""Recipes: schedules by hand, and what the optimiser and the objective make of them against plain NumPy."""
+"""Recipes: schedules by hand, and the optimiser and the objective with recipes, compared with plain NumPy."""
 
 import dataclasses
 from fractions import Fraction
@@ -44,7 +44,7 @@ def test_tau_falls_by_the_epoch_to_its_floor():
 
 @pytest.mark.parametrize("every", [0.1, 0.3, 0.7, 1.1, 1 / 3, 2 / 3, 5 / 7, 1.0, 2.5])
 def test_the_learning_rate_falls_with_the_step_that_ends_a_period(every):
-    """From epochs that are steps over steps an epoch, and from epochs as they are written: not a step too late."""
+    """Epochs computed as steps / steps per epoch, and epochs as written: the fall is not a step too late."""
     recipe = Recipe(learning_rate=1.0, learning_rate_decay=0.5, learning_rate_every=every)
     period = Fraction(every).limit_denominator(100)
     for steps_per_epoch in (1, 7, 10, 499, 500, 1000 / 3):
@@ -100,7 +100,7 @@ def test_tau_stays_where_it_is_at_its_least():
 @pytest.mark.parametrize("estimator", WITH_TAU)
 def test_a_tau_that_falls_towards_0_does_not_end_in_nan(estimator, dtype):
     training = tiny_training(dtype=dtype, estimator=estimator, tau_decay=0.5**4, steps_per_epoch=1)
-    losses = [training.advance() for _ in range(40)]  # the last one at 0.5¹⁶⁰, had τ no least
+    losses = [training.advance() for _ in range(40)]  # τ would end at 0.5¹⁶⁰ without a least τ
     assert training.trainer.estimator.tau == LEAST_TAU
     assert np.isfinite(losses).all()
     assert all(np.isfinite(p.array).all() for p in training.model.parameters.values())
@@ -109,7 +109,7 @@ def test_a_tau_that_falls_towards_0_does_not_end_in_nan(estimator, dtype):
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("estimator", WITH_TAU)
 def test_at_the_least_tau_points_are_classes_and_gradients_are_numbers(estimator, dtype):
-    """Also where logits are ±1e4, and where two of them tie."""
+    """Also for logits of ±1e4, and for two logits that tie."""
     bk = backend(dtype)
     made = parse_estimator(f"{estimator}(tau={LEAST_TAU})")
     logits = bk.parameter(np.array([[[1e4, -1e4, 0.0], [0.3, 0.1, -0.2], [0.0, 0.0, 0.0], [-3.0, 2.0, 2.0]]]))
@@ -123,7 +123,7 @@ def test_at_the_least_tau_points_are_classes_and_gradients_are_numbers(estimator
 
 @pytest.mark.parametrize("estimator", WITH_TAU)
 def test_two_classes_that_tie_at_the_least_tau_leave_adam_a_number(estimator):
-    """The largest gradient that there can be, of an f that differs by 1e6 nats between the two."""
+    """The largest possible gradient, with an f that differs by 1e6 nats between the two."""
     made, log_half = parse_estimator(f"{estimator}(tau={LEAST_TAU})"), np.log(np.full((1, 1, 1, 2), 0.5, np.float32))
     bk = backend("float32")
     log_q = bk.parameter(log_half)
@@ -158,12 +158,12 @@ def test_two_classes_that_tie_at_the_least_tau_leave_adam_a_number(estimator):
         ({"distortion": 0.0}, "distortion must be > 0"),
     ],
 )
-def test_what_a_recipe_refuses(settings, message):
+def test_a_recipe_refuses_bad_settings(settings, message):
     with pytest.raises(ValueError, match=message):
         Recipe(**settings)
 
 
-def test_a_trainer_needs_alpha_and_for_a_prior_the_number_of_examples():
+def test_a_trainer_needs_alpha_and_a_prior_needs_the_number_of_examples():
     model = make_model("m2", 3)
     with pytest.raises(ValueError, match="needs a number for alpha"):
         Trainer(model, None, Recipe())
@@ -203,7 +203,7 @@ def test_prior_then_norm_then_elements_then_adam():
 
 
 def test_adam_adds_epsilon_after_the_correction_of_the_second_moment():
-    """Seen where gradients are as small as ε: at the first step m̂ and √v̂ are g."""
+    """Gradients as small as ε show it: at the first step m̂ and √v̂ are g."""
     g = np.array([1e-9, 1e-8, 1e-7, 1e-6])
     parameter = chainer.Parameter(np.zeros(4))
     adam = Adam({"p/a": parameter}, 0.05, 0.9, None)
@@ -278,7 +278,7 @@ def test_averaged_parameters_are_evaluated_with_averaged_statistics_of_batch_nor
     with evaluated.evaluating():
         np.testing.assert_allclose(bk.to_numpy(evaluated.class_logits(bk.array(x), noise))[0], expected, rtol=1e-9)
     before = {key: bk.to_numpy(a).copy() for key, a in evaluated.statistics.items()}
-    training.advance()  # moves the averages, and no pass of training moves them beside
+    training.advance()  # only this moves the averages
     after = {key: bk.to_numpy(a) for key, a in model.statistics.items()}
     for key, a in before.items():
         np.testing.assert_allclose(evaluated.statistics[key], a + (1 - 11 / 21) * (after[key] - a), rtol=1e-9)
@@ -370,7 +370,7 @@ def test_the_logits_under_dropping_against_plain_numpy():
     np.testing.assert_allclose(bk.to_numpy(model.class_logits(bk.array(x), noise))[0], expected, rtol=1e-10)
 
 
-def test_dropped_shares_are_those_asked_for():
+def test_dropped_shares_are_the_requested_ones():
     model = make_model("adgm", 3, drop_x=0.3, drop_hidden=0.1)
     noise = model.draw_noise(model.bk.generator(0), 4000)
     assert (noise.keep_x == 0).mean() == pytest.approx(0.3, abs=0.02)
@@ -379,7 +379,7 @@ def test_dropped_shares_are_those_asked_for():
 
 
 @pytest.mark.parametrize("name", ["adgm", "m2"])
-def test_the_exact_bound_is_that_of_the_oracle_with_a_classifier_of_its_own_width(name):
+def test_the_exact_bound_equals_the_oracles_with_a_classifier_of_its_own_width(name):
     model, x = make_model(name, 3, classifier_units=9), make_pixels()
     assert [p.shape for key, p in model.parameters.items() if key.startswith("q_y") and key.endswith("W2")] == [(9, 9)]
     eps_a, eps_z, _ = noise_of_seed(model, 1)
@@ -410,7 +410,7 @@ def test_elu_and_its_gradient():
 
 
 def test_the_prior_of_the_weights_is_shared_out_over_the_training_examples():
-    """After one step, Adam's first moment is (1 − β1)·gradient: with the prior, W/100 more."""
+    """After one step, Adam's first moment is (1 − β1)·gradient; the prior adds W/100 to the gradient."""
     moments = []
     for prior in (True, False):
         training = tiny_training(weight_prior=prior, beta1=0.75)

@@ -111,7 +111,7 @@ def test_a_disk_that_is_full_for_a_moment_costs_no_record_and_tears_no_line(tmp_
     assert (file.waiting, file.problem, file.unwritten()) == ([], "", "")
 
 
-def test_what_waits_is_written_when_asked_for_and_told_while_it_is_not(tmp_path):
+def test_waiting_records_are_written_on_request_and_reported_until_then(tmp_path):
     file = RecordFile(tmp_path / "run.jsonl")
     with room_for(100):
         for case in ("a", "b"):
@@ -125,7 +125,7 @@ def test_what_waits_is_written_when_asked_for_and_told_while_it_is_not(tmp_path)
     assert cases_in(file.path.read_text()) == ["a", "b"]
 
 
-def test_a_line_that_could_not_be_cut_off_spoils_no_other(tmp_path):
+def test_a_torn_line_that_could_not_be_removed_spoils_no_other(tmp_path):
     file = RecordFile(tmp_path / "run.jsonl")
     file.path.write_text('{"torn": ')
     file.append(make(case="a"))

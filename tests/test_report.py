@@ -74,7 +74,7 @@ def test_the_page_opens_with_the_answer_the_glance_and_the_pareto_figure(report)
     assert headings[-4:] == ["Missing", "Skipped, failed and too large", "Conditions", "Files"]
     glance = page_of(report).split("## ")[2]
     assert "| 120 ms<br>1 (baseline)<br>833<br>75.0 MiB<br>88.9 %" in glance
-    assert "as fast as the baseline, marginalize-streamed, measured" in page_of(report)
+    assert "as fast as the baseline, marginalize-streamed, timed" in page_of(report)
 
 
 def test_the_page_shows_every_figure_with_the_device_and_the_settings(report):
@@ -88,7 +88,7 @@ def test_the_page_shows_every_figure_with_the_device_and_the_settings(report):
         assert f"[SVG]({name}.svg)" in caption
 
 
-def test_the_page_tells_what_was_cut_off_skipped_and_failed(report):
+def test_the_page_names_cut_off_skipped_and_failed_cases(report):
     page = page_of(report)
     assert f"> **Notice.** Left out: run.jsonl, the last line (line {len(RUN) + 1}): it was cut off" in page
     lost = page.split("## Skipped, failed and too large")[1].split("##")[0]
@@ -105,7 +105,7 @@ def test_the_page_holds_our_speedup_against_the_published_one(report):
 
 
 def cells_of(table):
-    """The cells of a Markdown table, by row, its headers first."""
+    """The cells of a Markdown table, row by row, headers first."""
     rows = [line for line in table.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in row.split("|")[1:-1]] for row in [rows[0], *rows[2:]]]
 
@@ -145,7 +145,7 @@ def test_the_page_says_whose_speedup_is_the_bounds_alone(tmp_path):
     assert told in glance([r for r in pairs if (r["estimator"], r["timed"]) != ("marginalize", "step")])
 
 
-def test_the_page_has_the_share_of_the_peak_and_what_it_is_made_of(report):
+def test_the_page_has_the_share_of_the_peak_and_its_parts(report):
     section = page_of(report).split("](fraction_of_peak.png)")[1].split("## ")[0]
     headers, *rows = cells_of(section)
     assert headers[4:] == ["operations", "time", "per class", "machine's peak", "share of peak"]
@@ -220,7 +220,7 @@ def test_every_figure_has_its_labels_and_is_not_blank(report, name):
     blue = np.abs(pixels[..., :3] - np.array([0x00, 0x72, 0xB2]) / 255).max(axis=2) < 0.02
     light_blue = np.abs(pixels[..., :3] - np.array([0x56, 0xB4, 0xE9]) / 255).max(axis=2) < 0.02
     without_sums = ("gradient_variance", "gradient_price", "gradient_temperature")
-    if name in ("chunk_sizes", *without_sums):  # K has the colours, or nothing is exact
+    if name in ("chunk_sizes", *without_sums):  # colours stand for K, or nothing is exact
         assert (np.ptp(pixels[..., :3], axis=2) > 0.2).sum() > 200
     else:
         assert blue.sum() > 200
@@ -228,7 +228,7 @@ def test_every_figure_has_its_labels_and_is_not_blank(report, name):
 
 
 def test_the_same_data_give_the_same_files_whatever_the_readers_own_matplotlib_settings(tmp_path, report):
-    """All as SVG; as PNG one of each shape, and one of pictures."""
+    """All figures as SVG; as PNG, one of each shape and one with pictures."""
     settings = {"lines.linewidth": 9, "axes.facecolor": "red", "savefig.bbox": "tight"}
     drawn = ("pareto", "steps_per_second", "peers", "accuracy_curves", "gallery")
     with matplotlib.rc_context(settings), png_of(*drawn):
@@ -267,7 +267,7 @@ def test_several_runs_stand_side_by_side(tmp_path):
 
 
 def later(records, **changes):
-    """The records as those of another run, a month later."""
+    """The same records as another run, a month later."""
     moved = [{**r, "recorded_at": r["recorded_at"].replace("01-02", "02-03"), "run_id": "later"} for r in records]
     return [{**r, **changes} for r in moved]
 
@@ -277,7 +277,7 @@ IN_STEPS = [record for record in WHOLE if record["group"] == "step"]
 ELSE = [record for record in WHOLE if record["group"] != "step"]
 
 
-def test_what_one_of_two_joint_runs_measured_is_not_missing():
+def test_a_case_of_one_of_two_joint_runs_is_not_missing():
     frame = make_frame([*ELSE, *later(IN_STEPS, gsbench_commit="ba9876543210")])
     assert frame["series"].unique().tolist() == [""]
     assert missing(frame, {}) == "Nothing: every group was measured."
@@ -332,7 +332,7 @@ def test_nothing_is_missing_from_a_whole_run():
 
 
 @pytest.mark.parametrize(("group", "figure"), [("peer", "peers"), ("chunk", "chunk_sizes")])
-def test_a_figure_of_what_was_asked_for_and_came_to_nothing_is_named(group, figure):
+def test_a_figure_of_measured_groups_without_results_is_named(group, figure):
     lines = missing(make_frame([make_record(group, status="skipped")]), {figure: None}).splitlines()
     assert f"- figure `{figure}`: the records have nothing to draw it from" in lines
 
@@ -353,7 +353,7 @@ def test_a_group_that_no_figure_knows_is_named():
 
 
 @pytest.mark.parametrize("status", ["failed", "skipped", "too-large", "out-of-memory"])
-def test_a_run_in_which_nothing_ended_well_is_a_report(tmp_path, status):
+def test_a_run_without_a_good_case_still_makes_a_report(tmp_path, status):
     groups = ("bound", "step", "speedup", "memory", "training", "roofline", "gradient")
     records = [make_record(group, status=status, reason="no luck", estimate_bytes=2**40) for group in groups]
     folder = make_report([write_lines(tmp_path / "a.jsonl", records)], name="a", output=tmp_path).parent
@@ -409,7 +409,7 @@ def test_a_name_that_is_no_folders_is_refused(tmp_path, name):
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_peers_have_a_table_of_their_own_and_are_not_missed_where_nobody_asked(tmp_path):
+def test_peers_have_their_own_table_and_are_not_missed_if_not_requested(tmp_path):
     figures = {"baseline": "plain-chainer", "timed": "bound", "speedup": 1.5, "speedup_low": 1.4, "speedup_high": 1.75}
     records = [make_record("peer", n_classes=k, **figures) for k in (100, 10)]
     path = write_lines(tmp_path / "run.jsonl", records)
@@ -430,7 +430,7 @@ def test_a_report_on_runs_with_several_baselines_names_them_all(tmp_path):
         for name in ("marginalize", "marginalize-streamed")
     ]
     page = page_of(make_report([write_lines(tmp_path / "run.jsonl", records)], output=tmp_path, name="two").parent)
-    assert "as fast as the baseline, marginalize or marginalize-streamed, measured" in page
+    assert "as fast as the baseline, marginalize or marginalize-streamed, timed" in page
     assert "Timed in pairs, marginalize or marginalize-streamed (the exact sum) and the other alternating" in page
     assert ">times as fast as the exact sum</text>" in (tmp_path / "two" / "speedup.svg").read_text(encoding="utf-8")
 

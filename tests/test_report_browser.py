@@ -1,4 +1,4 @@
-"""The report's page in a browser: chromium as it is installed, driven by playwright (the extra `browser`)."""
+"""The report's page in a browser: the installed Chromium, driven by playwright (the extra `browser`)."""
 
 import shutil
 
@@ -35,7 +35,7 @@ def browser():
 
 @pytest.fixture
 def open_page(browser, path):
-    """Opens the report; when the test ends, nothing was complained of and nothing was asked of any network."""
+    """Opens the report. When the test ends, there must be no complaint and no request to a network."""
     contexts, faults, requests = [], [], []
 
     def open_in(width=1280, scheme="light"):
@@ -66,7 +66,7 @@ def table(page, title):
 
 
 def column(box, number):
-    """The texts of a column, of the rows that are shown."""
+    """The texts of a column in the visible rows."""
     return box.locator(f"tbody tr:visible td:nth-child({number})").all_inner_texts()
 
 
@@ -80,14 +80,14 @@ def test_every_figure_is_drawn_and_the_page_does_not_scroll_sideways(open_page, 
         box = figures.nth(i).bounding_box()
         assert box["width"] > 300
         assert box["height"] > 150
-        # What is drawn fills it: lines and text lie within, and a missing clip path would hide them.
+        # The drawing fills it: lines and text lie within, and a missing clip path would hide them.
         inner = figures.nth(i).evaluate("svg => { const b = svg.getBBox(); return [b.width, b.height]; }")
         assert min(inner) > 100
     assert page.evaluate("document.documentElement.scrollWidth") <= WIDTHS[device]
 
 
 def lightness(page, selector, what):
-    """From 0 (black) to 255 of a computed colour."""
+    """The lightness of a computed colour, from 0 (black) to 255."""
     script = f"e => getComputedStyle(e).{what}.match(/[\\d.]+/g).slice(0, 3).map(Number)"
     return max(page.locator(selector).first.evaluate(script))
 
@@ -114,7 +114,7 @@ def test_the_button_changes_between_light_and_dark_and_is_remembered(open_page):
     page.close()
 
 
-def test_a_table_sorts_by_what_its_cells_mean(page):
+def test_a_table_sorts_by_the_meaning_of_its_cells(page):
     box = table(page, "All records")
     headers = box.locator("th").all_inner_texts()
     time = next(i for i, header in enumerate(headers, 1) if header.strip() == "time")

@@ -1,4 +1,4 @@
-"""The figures: what is drawn, what is told, and that nothing is cut off or warned of."""
+"""The figures: their points and words, and that nothing is cut off and no warning appears."""
 
 from itertools import pairwise
 
@@ -34,7 +34,7 @@ OTHER = [{**record, "run_id": "other"} for record in make_run(models=["adgm"], k
 
 
 def draw_all(names, records):
-    """The figures of these records by their names, None for what there is nothing to draw of."""
+    """Name → figure of these records, or None without anything to draw."""
     frame = make_frame(records)
     series = frame.loc[frame["group"] != "training", "series"]
     curves, look = make_curves(records, frame), make_look(frame["estimator"].dropna(), series)
@@ -47,7 +47,7 @@ def draw(name, records):
 
 
 def lines_in(axes):
-    """The data of the lines drawn, by colour; of several of one colour the last."""
+    """Colour → data of the drawn line; of several lines with one colour, the last."""
     return {
         line.get_color(): line.get_xydata() for line in axes.lines if line.get_marker() not in ("None", "_", "|", "x")
     }
@@ -55,7 +55,7 @@ def lines_in(axes):
 
 def test_nothing_in_a_figure_lies_outside_it():
     trained = training_records((10, 100), seeds=(0, 1))
-    # image_grids are of files that these records have not
+    # image_grids need files that these records lack
     for name, plot in draw_all(set(FIGURES) - {"image_grids"}, [*RUN, *OTHER, *trained]).items():
         plot.figure.canvas.draw()
         width, height = plot.figure.get_size_inches() * plot.figure.dpi
@@ -83,8 +83,8 @@ UPRIGHT = [n for n, f in FIGURES.items() if isinstance(f, Figure) and not isinst
 
 
 @pytest.mark.parametrize("name", UPRIGHT)
-def test_the_points_are_what_is_drawn_and_moved_markers_are_not_joined(name):
-    """A line through markers that stand beside their K would show an order that the numbers have not."""
+def test_the_points_equal_the_drawing_and_moved_markers_are_not_joined(name):
+    """A line through markers beside their K would show an order that the numbers do not have."""
     plot = draw(name, [*RUN, *TRAINED])
     drawn = [line for ax in plot.figure.axes for line in ax.lines if line.get_marker() not in ("None", "_", "|", "x")]
     heights = np.concatenate([line.get_ydata() for line in drawn]).astype(float)
@@ -108,7 +108,7 @@ def test_accuracies_side_by_side_have_their_measured_k_in_the_csv_and_no_line():
 
 
 def test_a_figure_is_its_declaration():
-    """Its files, its place, its question and whether it can be missed follow from it."""
+    """The declaration determines the files, the place, the question, and whether the figure can be missed."""
     rows = [{"K": 10, "seconds": 2.0}, {"K": 100, "seconds": 20.0}]
     figure = Figure(
         5, "mine", "fast", "step", "My figure", rows=lambda frame, curves: frame,
@@ -129,7 +129,7 @@ def test_a_figure_is_its_declaration():
 
 
 @pytest.mark.parametrize(("better_x", "better_y"), [(1, 1), (-1, -1), (1, -1), (-1, 1)])
-def test_the_pareto_front_is_what_nothing_beats_in_both_whatever_is_better(better_x, better_y):
+def test_the_pareto_front_is_unbeaten_in_both_for_every_direction(better_x, better_y):
     speeds, accuracies = np.array([1.0, 2.0, 3.0, 3.0, 0.5, 2.0]), np.array([0.9, 0.8, 0.7, 0.6, 0.9, 0.8])
     points = pd.DataFrame({"x": better_x * speeds, "y": better_y * accuracies, "work": list("abcdef")})
     assert pareto_front(points, better_x, better_y).index.tolist() == [0, 1, 2]
@@ -191,7 +191,7 @@ def test_several_runs_differ_by_their_lines():
     assert dashes == {"-", "--"}
 
 
-def test_what_is_left_out_of_a_figure_is_told():
+def test_a_figure_says_what_it_leaves_out():
     many = make_run(models=["m2"], ks=(10,), accuracy_ks=range(2, 16), gradients=False)
     for name in ("pareto", "training_curves"):
         plot = draw(name, many)
@@ -246,7 +246,7 @@ def test_marks_at_the_bottom_stand_below_all_that_is_drawn():
     assert height + 5 < lowest
 
 
-def test_time_per_class_is_that_of_the_exact_sums():
+def test_time_per_class_is_drawn_for_exact_sums():
     plot = draw("time_per_class", RUN)
     adgm, m2 = plot.figure.axes
     assert set(lines_in(adgm)) == {"#0072B2", "#56B4E9"}
@@ -264,7 +264,7 @@ def test_time_per_class_is_read_from_the_roofline_where_nothing_else_timed_the_b
     assert draw("time_per_class", [record for record in other if record["group"] != "roofline"]) is None
 
 
-def test_the_bars_of_time_per_class_are_promised_where_they_are_drawn():
+def test_the_caption_mentions_bars_of_time_per_class_only_if_drawn():
     assert "bars from quartile to quartile" in draw("time_per_class", RUN).caption
     plot = draw("time_per_class", [record for record in RUN if record["group"] != "bound"])
     assert "quartile" not in plot.caption
@@ -289,7 +289,7 @@ def test_the_share_of_the_peak_is_drawn_from_0_to_1_with_its_interval():
 
 
 def points_of(axes, label):
-    """(x, low end, high end) of the points beside each tick label that follows a heading, by heading and label."""
+    """(heading, tick label) → (x, low end, high end) of the points beside the label."""
     found, heading = {}, ""
     labels = [tick.get_text() for tick in axes.get_yticklabels()]
     bars = [
@@ -317,7 +317,7 @@ def test_peers_have_a_point_for_each_estimator_beside_their_name():
     assert not points_of(sampling, "pyro-parallel")
 
 
-def test_a_peer_that_does_not_fit_is_told_in_its_line():
+def test_a_peer_that_does_not_fit_is_noted_in_its_line():
     lost = {"baseline": "plain-torch", "timed": "unlabelled-step", "status": "out-of-memory"}
     plot = draw("peers", [*peer_records([10])[:1], make_record("peer", **lost)])
     (axes,) = plot.figure.axes
@@ -328,7 +328,7 @@ def test_a_peer_that_does_not_fit_is_told_in_its_line():
     assert draw("peers", [make_record("peer", **lost)]) is None
 
 
-def test_chunks_are_drawn_by_k_with_what_the_chunk_does_not_change():
+def test_chunks_are_drawn_by_k_with_the_constant_part():
     by_time, by_memory = draw("chunk_sizes", RUN).figure.axes
     times = [line.get_xydata() for line in by_time.lines if line.get_marker() in ("o", "s")]
     np.testing.assert_allclose(times[0], [(1, 1 / 3.7), (10, 1)])
@@ -397,7 +397,7 @@ ODD = {
 
 @pytest.mark.parametrize(("records", "drawn"), ODD.values(), ids=ODD)
 def test_odd_records_are_drawn_without_a_warning(records, drawn):
-    """What there is nothing to draw of has no figure; a warning is an error in all tests."""
+    """Without anything to draw there is no figure; a warning is an error in all tests."""
     plots = draw_all(FIGURES, records)
     assert {name for name, plot in plots.items() if plot} == set(drawn.split())
     for plot in filter(None, plots.values()):
@@ -406,7 +406,7 @@ def test_odd_records_are_drawn_without_a_warning(records, drawn):
             FigureCanvasAgg(plot.figure).draw()
 
 
-def test_the_axis_of_epochs_ends_soon_after_the_estimators_where_labels_only_goes_on():
+def test_the_axis_of_epochs_ends_soon_after_the_estimators_if_labels_only_is_longer():
     def run(estimator, last):
         curve = {"curve_step": [0, 1], "curve_epoch": [0.0, last], "curve_seconds": [0.0, 1.0]}
         return make_record("training", estimator=estimator, **curve, curve_accuracy=[0.1, 0.8])

@@ -72,7 +72,7 @@ def test_settings_that_differ_name_the_series_and_the_run_joins_them_where_there
         "preset blog, batch 200",
         "preset default, batch 200",
     ]
-    # Both runs began at once on one machine, so that their ids tell them apart, in their order.
+    # Both runs began at once on one machine, so only their ids tell them apart, in their order.
     label = "Example Xample, 2026-01-02 03:04"
     assert two["run"].tolist() == [f"{label} (a)"] * 3 + [f"{label} (b)"] * 3
     assert two["series"][0] == f"{label} (a) · preset default, batch 100"
@@ -96,7 +96,7 @@ def test_runs_stand_in_the_order_of_their_start_under_the_name_of_their_device()
 
 
 def runs_at(*counts, **changes):
-    """A run for each of the class counts' tuples, a day after the other; the changes are those of the second."""
+    """A run for each tuple of class counts, one day apart. The changes apply to the second run."""
     return [
         make_record("step", n_classes=k, run_id=f"r{i}", recorded_at=f"2026-01-0{i + 2}T00:00:00Z", **own)
         for i, ks in enumerate(counts)
@@ -138,7 +138,7 @@ def test_runs_with_peers_of_two_versions_are_not_one_even_beside_one_without():
     assert make_frame(records)["joint_run"].nunique() == 2
 
 
-def test_machines_that_nobody_named_are_not_taken_for_one():
+def test_machines_without_a_name_are_not_taken_for_one():
     records = [{**record, "machine_cpu": None} for record in runs_at((10,), (20,))]
     assert make_frame(records)["joint_run"].nunique() == 2
 
@@ -163,7 +163,7 @@ def test_runs_that_repeat_each_other_stand_side_by_side(second, joint):
     ids=["backend", "dtype"],
 )
 def test_sessions_of_two_backends_or_dtypes_are_read_as_one_with_a_series_each(changes, series):
-    """Their cases have the same names, and are other measurements."""
+    """Their cases have the same names but are different measurements."""
     frame = make_frame(runs_at((10, 20), (10, 20), **changes))
     assert frame["joint_run"].nunique() == 1
     assert sorted(frame["series"].unique()) == series
@@ -179,7 +179,7 @@ def test_old_short_runs_are_training_runs():
 
 
 def test_runs_that_end_by_the_clock_on_two_machines_are_two_tasks():
-    """An old record does not say its seconds. It may be of a run like the others, on the same machine."""
+    """An old record does not state its seconds. It may belong to a run like the others, on the same machine."""
     run = {"labelled_per_class": 10, "validation_accuracy": 0.5}
     records = [
         make_record("training", run_id=run_id, case=str(budget), machine_cpu=run_id, budget_seconds=budget, **run)
@@ -219,7 +219,7 @@ def test_synthetic_data_count_in_the_glance_where_no_other_were_timed():
     assert table["gumbel-softmax", "speedup"].tolist() == [3.0, 7.0]
 
 
-def test_the_peak_is_the_devices_where_there_is_one():
+def test_the_peak_is_the_devices_if_there_is_one():
     records = [
         make_record("memory", live_peak_bytes=2, process_peak_bytes=3, device_peak_bytes=1),
         make_record("memory", live_peak_bytes=2, process_peak_bytes=3, case="b"),
@@ -262,7 +262,7 @@ def test_the_glance_table_holds_every_figure():
             for name in ESTIMATORS:
                 assert row[name, "step_seconds"] == pytest.approx(step_seconds(model, name, k))
                 assert row[name, "examples_per_second"] == pytest.approx(100 / step_seconds(model, name, k))
-            for name in ("marginalize", "gumbel-softmax", "straight-through"):  # of the step, not of the bound
+            for name in ("marginalize", "gumbel-softmax", "straight-through"):  # the step, not the bound
                 times = true_speedup(name, k)
                 found = [row[name, f"speedup{end}"] for end in ("", "_low", "_high")]
                 assert found == pytest.approx([times, 0.93 * times, 1.08 * times])
@@ -309,7 +309,7 @@ def test_each_table_of_the_glance_has_the_baseline_that_its_own_records_name():
     ]
 
 
-def test_the_glance_says_what_became_of_a_case_without_a_figure():
+def test_the_glance_shows_the_status_of_a_case_without_a_figure():
     shown = glance_text(RUN)
     assert "too large (14.0 GiB)" in shown
     assert "failed" in shown
@@ -323,7 +323,7 @@ def test_a_glance_at_cases_that_all_came_to_nothing(status):
     assert glance_table(make_frame([make_record("step", status=status)])).empty
 
 
-def test_a_glance_at_nothing_is_nothing():
+def test_a_glance_without_records_is_empty():
     assert glance_text([]) == ""
     assert glance_table(make_frame([])).empty
     assert glance_text([make_record("step", model=None, n_classes=None, status="failed")]) == ""

@@ -1,4 +1,4 @@
-"""The report as one HTML page: what stands in it, and that nothing in the records can change what it is."""
+"""The report as one HTML page: its content, and that no text in the records can change its structure."""
 
 import csv
 import io
@@ -42,7 +42,7 @@ EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&|`*_[a
 
 
 class Page(HTMLParser):
-    """The elements of a page in their order, with their attributes and the text in them; its tags must be closed."""
+    """The elements of a page in their order, with attributes and text. All tags must be closed."""
 
     def __init__(self, source):
         super().__init__(convert_charrefs=True)
@@ -92,7 +92,7 @@ def page(source):
     return Page(source)
 
 
-def test_the_page_opens_with_the_answer_and_the_pareto_figure_and_goes_on_by_question(page):
+def test_the_page_opens_with_the_answer_and_the_pareto_figure_then_follows_the_questions(page):
     headings = [(e["tag"], e["text"]) for e in page.found if e["tag"] in ("h1", "h2", "h3")]
     titles = [text for tag, text in headings if tag == "h2" and text]
     assert headings[:2] == [("h1", "whole"), ("h2", "The answer")]
@@ -114,7 +114,7 @@ def test_the_page_needs_nothing_beside_itself(source, page):
     assert len(source.encode()) < 2_000_000
 
 
-def test_links_lead_to_what_is_there(page, report):
+def test_links_lead_to_existing_files(page, report):
     ids = [e["id"] for e in page.found if "id" in e]
     assert [name for name, n in Counter(ids).items() if n > 1] == []
     for element in page.found:
@@ -143,7 +143,7 @@ def test_every_figure_is_there_once_with_an_alternative_text(page, report):
     assert Counter(buttons) == dict.fromkeys(("svg", "png", "csv"), len(keys))
 
 
-def test_the_svgs_have_their_title_for_those_who_save_them_alone(source):
+def test_the_svgs_have_their_title_for_readers_who_save_one(source):
     (speedup,) = re.findall(r'<svg[^>]*aria-labelledby="speedup-title".*?</svg>', source)
     assert speedup.count('class="told"') == 2
     whole, shown = (re.search(rf'{name}="([^"]*)"', speedup)[1].split() for name in ("data-whole", "viewBox"))
@@ -170,7 +170,7 @@ def test_in_the_dark_a_colour_is_legible_and_of_its_own_hue(colour):
         assert rgb_to_hsv(dark)[0] == pytest.approx(rgb_to_hsv(light)[0], abs=0.02)
 
 
-def test_contrast_is_that_of_wcag():
+def test_contrast_follows_wcag():
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
     assert contrast("#767676", "#ffffff") == pytest.approx(4.54, abs=0.005)
     assert in_the_dark("#56b4e9") == "#56b4e9"
@@ -195,7 +195,7 @@ def data_of(page):
     return {key: pd.read_csv(io.StringIO(text)) for key, text in drawn_there.items()}
 
 
-def test_the_csv_of_a_figure_is_what_it_shows(page):
+def test_the_csv_of_a_figure_has_the_points_that_it_shows(page):
     data = data_of(page)
     speedup = data["speedup"]
     records = [r for r in RUN if r["group"] == "speedup" and r["timed"] == "step" and r["dataset"] == "glyphs"]
@@ -260,7 +260,7 @@ def test_headers_are_buttons_and_counts_are_told(page):
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
-    """The page of a report whose records have markup wherever they may have text."""
+    """The page of a report whose records have markup in every text."""
     texts = {"estimator": f"gumbel{EVIL}", "machine_cpu": EVIL, "reason": EVIL, "preset": EVIL, "case": EVIL}
     names = ("estimator", "machine_cpu", "preset")
     records = [
@@ -308,14 +308,14 @@ def test_the_records_survive_parquet_and_the_tables_latex(report):
         assert len({row.count(" & ") for row in rows}) == 1
 
 
-def test_latex_escapes_what_it_would_take_for_a_command():
+def test_latex_escapes_text_that_looks_like_a_command():
     assert latex.escaped("50 % of a_b & {c} \\d 2 × ~^#$ <µs>") == (
         r"50 \% of a\_b \& \{c\} \textbackslash{}d 2 $\times$ \textasciitilde{}\textasciicircum{}\#\$ "
         r"\textless{}$\mu$s\textgreater{}"
     )
 
 
-# Every kind of block but a figure, which the reports above have; what a writer takes for markup stands in it as text.
+# Every kind of block except a figure, which the reports above have. The texts contain characters of every markup.
 EVERY = [
     Heading("On | x"),
     Paragraph(["A ", Code("b"), " of <c> * d: ", Link("records.csv"), ", ", Code("`e`")]),
@@ -415,7 +415,7 @@ def test_a_table_has_the_title_of_the_heading_or_the_fold_above_it():
     assert [table.title for table in (first, second, fold.blocks[0], third)] == ["section", "h", "f", "h"]
 
 
-def test_columns_in_which_nothing_stands_are_left_out():
+def test_empty_columns_are_left_out():
     table = Table(["a", "b", "c"], [[1, "", ""], [2, "", 0]], "t")
     assert table.used() == Table(["a", "c"], [[1, ""], [2, 0]], "t")
 
@@ -453,7 +453,7 @@ def test_the_answer_is_of_the_largest_k_with_its_conditions():
 
 
 def test_every_figure_of_the_answer_stands_in_the_one_glance_table():
-    """The one source: what the box says of speed, memory and accuracy is what the table has, to the last digit."""
+    """There is one source: the box and the table have the same speed, memory and accuracy, to the last digit."""
     lines = {line for table in glance_tables(make_frame(RUN)) for row in table.rows for cell in row for line in cell}
     (sentence,) = told(RUN)
     figures = re.findall(r"[\d.]+ × \[[\d.]+, [\d.]+\]|[\d.]+ MiB|[\d.]+ %", sentence)
@@ -467,7 +467,7 @@ def pair(k, times=3.0, **more):
     )
 
 
-def test_the_answer_says_what_was_not_measured():
+def test_the_answer_names_missing_measurements():
     (sentence,) = told([pair(10), pair(50, 4.0)])
     assert "at K = 50, marginalize-streamed takes 4.00 × [3.72, 4.32] the time of gumbel-softmax; " in sentence
     assert "the memory was not measured; no accuracy of both was measured with preset default." in sentence
@@ -501,8 +501,8 @@ def test_the_answer_names_another_k_for_memory_and_accuracy():
     assert f"accuracy after 100 s of training (ADGM on {TASK}, K = 10): marginalize-streamed 90.0 %, " in sentence
 
 
-def test_the_memory_is_that_of_the_sum_whose_time_is_told():
-    """Not of the other one, which takes less."""
+def test_the_memory_belongs_to_the_sum_whose_time_is_given():
+    """Not the memory of the other sum, which takes less."""
     slow = make_record("speedup", 9, estimator="gumbel-softmax", **speedup_figures("step", 9.0, "marginalize"))
     (sentence,) = told([slow, *memories(10, "marginalize", "gumbel-softmax")])
     assert "marginalize takes 9.00 × [8.37, 9.72] the time and 1.64 × the memory (50.0 MiB against 30.5" in sentence
@@ -510,8 +510,8 @@ def test_the_memory_is_that_of_the_sum_whose_time_is_told():
     assert "the memory was not measured" in sentence
 
 
-def test_the_answer_is_of_one_preset():
-    """Of the other preset neither the memory nor the accuracy nor the training runs are told."""
+def test_the_answer_covers_one_preset():
+    """The answer names no memory, accuracy or training run of the other preset."""
     small = {"preset": "small"}
     others = [*memories(10, "marginalize-streamed", "gumbel-softmax", **small), *accuracies(10, GOOD, **small)]
     trained = training_records((10,), seeds=(0, 1))
@@ -523,7 +523,7 @@ def test_the_answer_is_of_one_preset():
     assert runs.startswith("Trained on this machine")
 
 
-def test_the_answer_tells_what_the_labels_alone_came_to():
+def test_the_answer_gives_the_accuracy_of_labels_alone():
     without = {name: GOOD[name] for name in ("marginalize-streamed", "gumbel-softmax")}
     (with_them,), (alone,) = (told([pair(10), *accuracies(10, values)]) for values in (GOOD, without))
     assert "): marginalize-streamed 90.0 %, gumbel-softmax 80.0 % and labels-only 60.0 %. (" in with_them
@@ -535,14 +535,14 @@ def test_the_answer_tells_what_the_labels_alone_came_to():
     ("k", "alone", "least"),
     [
         (10, 0.8, 0.4),
-        (10, 0.3, 0.2),  # half of it would be less than twice what guessing gives
+        (10, 0.3, 0.2),  # half of it would be less than twice guessing
         (1000, 0.6, 0.3),
         (10, float("nan"), 0.55),
         (10, 0.19, 0.55),  # labels alone have not learnt anything either
         (2, 0.9, 0.75),
     ],
 )
-def test_what_counts_as_learnt(k, alone, least):
+def test_the_accuracy_that_counts_as_learnt(k, alone, least):
     assert least_learnt(k, alone) == pytest.approx(least)
 
 
@@ -561,13 +561,13 @@ def test_what_counts_as_learnt(k, alone, least):
         ),
     ],
 )
-def test_no_accuracy_is_told_that_was_not_learnt(values, why):
+def test_no_accuracy_is_given_that_was_not_learnt(values, why):
     (sentence,) = told([pair(10), *accuracies(10, values)])
     assert f"no accuracy is given, because {why} after 100 s of training (ADGM on {TASK}). (" in sentence
     assert " %" not in sentence
 
 
-def test_of_training_runs_too_what_was_not_learnt_is_not_told():
+def test_training_runs_too_give_no_accuracy_that_was_not_learnt():
     records = training_records((10,), seeds=(1,))
     for record in records:
         if record["estimator"] == "gumbel-softmax":
@@ -588,7 +588,7 @@ def test_of_training_runs_too_what_was_not_learnt_is_not_told():
         ([None], 2, None),
     ],
 )
-def test_a_notice_says_where_other_programs_took_what_the_cases_needed(others, threads, cases):
+def test_a_notice_names_cases_whose_cores_other_programs_took(others, threads, cases):
     records = [make_record("step", i, other_cores=cores, threads=threads) for i, cores in enumerate(others)]
     told = busy_notice(records)
     assert bool(told) == bool(cases)
@@ -596,12 +596,12 @@ def test_a_notice_says_where_other_programs_took_what_the_cases_needed(others, t
         assert f"Other programs computed while {cases} were measured (up to {max(filter(None, others))} of 2" in told
 
 
-def test_no_notice_of_what_was_not_measured():
+def test_no_notice_about_unmeasured_load():
     assert not busy_notice([make_record("step", other_cores=2.0, threads=2, status="too-large")])
 
 
 def test_the_answer_has_no_accuracy_of_another_machine():
-    """Of two machines the first is told; the second alone has trained."""
+    """The answer is about the first of two machines; only the second has trained."""
     other = {"run_id": "20260202T030405-fedcba", "machine_cpu": "Another CPU"}
     trained = accuracies(10, GOOD, **other)
     (sentence,) = told([pair(10), make_record("step", 1, step_seconds=1.0, **other), *trained])
@@ -620,8 +620,8 @@ def test_the_answer_from_the_bound_alone_or_from_medians_says_so():
     assert expected in told(steps)[0]
 
 
-def test_of_pairs_with_two_baselines_none_is_told():
-    """Nobody knows whose time it is; the medians know."""
+def test_pairs_with_two_baselines_are_not_in_the_answer():
+    """It is unknown which baseline a pair belongs to; the medians are unambiguous."""
     pairs = [
         make_record("speedup", estimator="gumbel-softmax", **speedup_figures("step", times, baseline))
         for times, baseline in ((3.0, "marginalize"), (2.0, "marginalize-streamed"))

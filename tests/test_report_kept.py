@@ -14,17 +14,17 @@ from gsbench.cli import main
 
 REPORTS = Path(__file__).parent.parent / "reports"
 KEPT = sorted(page.parent.name for page in REPORTS.glob("*/report.html"))
-QUICK = "temperature"  # the others take a quarter of a minute each
+QUICK = "temperature"  # the others take 15 s each
 
 
 def words_of(page):
-    """What stands on a page, without its figures, its styles and its scripts."""
+    """The words of a page, without its figures, styles and scripts."""
     without = re.sub(r"<(svg|style|script)\b.*?</\1>", " ", page, flags=re.DOTALL)
     return html.unescape(re.sub(r"<[^>]*>", " ", without)).split()
 
 
 def numbers_of(page):
-    """{figure: the rows of its CSV}, numbers as numbers."""
+    """Figure → the rows of its CSV, with numbers as numbers."""
     data = json.loads(re.search(r'<script type="application/json" id="drawn">(.*?)</script>', page, re.DOTALL)[1])
     return {name: [list(map(_number, row)) for row in csv.reader(io.StringIO(rows))] for name, rows in data.items()}
 

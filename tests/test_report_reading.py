@@ -1,4 +1,4 @@
-"""Reading benchmark files: what is taken, what is told, and what is refused by name."""
+"""Reading benchmark files: the records that are used, the notices, and the files that are refused by name."""
 
 import json
 import os
@@ -114,7 +114,7 @@ def test_any_other_bad_line_is_left_out_and_a_notice_names_file_and_line(tmp_pat
     [
         (BEGIN + json.dumps(OURS[1]), OURS[1:2]),  # a torn line, and the next record appended to it
         (BEGIN + BEGIN + json.dumps(OURS[1]) + BEGIN, OURS[1:2]),
-        (json.dumps(OURS[1]) + json.dumps(OURS[2]), OURS[1:3]),  # whole records that lost the line's end between them
+        (json.dumps(OURS[1]) + json.dumps(OURS[2]), OURS[1:3]),  # whole records without an end of line between them
         (json.dumps(OURS[1]) + "  " + BEGIN, OURS[1:2]),
         (BEGIN + json.dumps({**OURS[1], "reason": BEGIN}), [{**OURS[1], "reason": BEGIN}]),
     ],
@@ -179,7 +179,7 @@ def test_halves_of_surrogate_pairs_are_written_out_and_a_path_of_images_in_a_rec
         ("a.jsonl", b"[]\n{}\n", "line 1: it is a JSON list, not an object"),
     ],
 )
-def test_what_is_no_benchmark_file_is_an_error_that_names_it_and_beside_others_a_notice(tmp_path, name, content, why):
+def test_a_file_without_records_is_an_error_and_beside_others_a_notice(tmp_path, name, content, why):
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(ReportError) as error:
@@ -228,7 +228,7 @@ def test_a_folder_stands_for_all_its_files_in_depth(tmp_path):
     assert len(both.records) == len(reading.records)
 
 
-def test_what_is_torn_or_foreign_in_a_folder_is_left_out_and_told(tmp_path):
+def test_torn_and_foreign_files_in_a_folder_are_left_out_and_named(tmp_path):
     store = write_store(tmp_path / "runs", STORE)
     torn = store / STORE[0]["case"] / "record.jsonl"
     torn.write_bytes(torn.read_bytes()[:100])
@@ -285,7 +285,7 @@ def test_a_training_run_carries_the_path_of_the_images_in_its_own_folder(tmp_pat
     read = {r["case"]: r for r in read_files([store]).records}
     assert read[STORE[0]["case"]] == {**STORE[0], IMAGES: str(images)}
     assert read[STORE[1]["case"]] == STORE[1]
-    # Records of many runs in one file do not know whose the images are that lie beside it.
+    # If one file has records of many runs, the images beside it may belong to any of them.
     images.rename(tmp_path / "images.npz")
     assert read_files([write_lines(tmp_path / "all.jsonl", STORE[:1])]).records == (STORE[0],)
 
@@ -294,14 +294,14 @@ def renamed(run_id, day):
     return [{**record, "run_id": run_id, "recorded_at": record["recorded_at"].replace("01-02", day)} for record in RUN]
 
 
-def test_the_newest_run_is_that_recorded_last_in_all_its_files(tmp_path):
+def test_the_newest_run_is_the_one_recorded_last_in_all_its_files(tmp_path):
     write_lines(tmp_path / "deep" / "er" / "new.jsonl", renamed("new", "03-04")[:30])
     write_saved(tmp_path / "Linux" / "0001_new.json", renamed("new", "03-04")[20:])
     write_lines(tmp_path / "old.jsonl", renamed("old", "02-03"), rest='{"cut')
     reading = read_newest(tmp_path)
     assert {record["run_id"] for record in reading.records} == {"new"}
     assert len(reading.records) == len(RUN)
-    assert reading.notices == ()  # the cut-off line is another run's
+    assert reading.notices == ()  # the cut-off line belongs to another run
 
 
 def test_of_two_runs_at_once_the_one_written_to_last_is_the_newest(tmp_path):

@@ -1,4 +1,4 @@
-"""The figure of the temperature: which estimators have a line in it, and where its points are."""
+"""The figure of the temperature: the estimators with a line in it, and the places of its points."""
 
 import numpy as np
 from records_fixture import gradient_records
@@ -12,7 +12,7 @@ TAUS = (0.1, 0.5, 1.0, 2.0)
 
 
 def records(taus=TAUS, ks=(10, 100), name="gumbel-softmax"):
-    """Those of one estimator at some temperatures; variance 9/τ², squared bias 0.04 τ², none at the lowest."""
+    """Records of one estimator at some temperatures: variance 9/τ², squared bias 0.04 τ², no bias at the lowest."""
     found = []
     for tau in taus:
         spelled = name if tau == 1 else f"{name}(tau={tau})"
@@ -46,7 +46,7 @@ def drawn_lines(axes):
 def test_points_are_bias_and_deviation_by_temperature():
     plot = draw(records())
     above, _, below, _ = plot.figure.axes
-    unseen, *lines = sorted(drawn_lines(above), key=len)[1:]  # two for each K, and no line from the one to the other
+    unseen, *lines = sorted(drawn_lines(above), key=len)[1:]  # two for each K, and no line between them
     np.testing.assert_array_equal(unseen, [(0.1, 0.0)])
     assert len(lines) == 2
     for line in lines:
@@ -56,7 +56,7 @@ def test_points_are_bias_and_deviation_by_temperature():
     assert [tick.get_text() for tick in below.get_xticklabels()] == ["0.1", "0.5", "1", "2"]
 
 
-def test_a_bias_that_may_be_none_has_a_bar_up_to_what_may_have_been_missed():
+def test_a_bias_that_may_be_0_has_a_bar_up_to_the_end_of_its_interval():
     containers = draw(records(ks=(10,))).figure.axes[0].containers
     unseen, seen = ([segment[:, 1] for segment in c.lines[2][0].get_segments()] for c in containers)
     np.testing.assert_allclose(unseen, [[0, 0.2 * 0.1 * np.sqrt(2)]])

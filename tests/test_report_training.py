@@ -1,4 +1,4 @@
-"""Training runs in a report: what tells them apart, their curves and their front, the tables and the page."""
+"""Training runs in a report: the fields that tell them apart, their curves and front, the tables and the page."""
 
 import math
 import re
@@ -37,7 +37,7 @@ SWEEP = training_records((10, 100))
 
 
 def draw_all(names, records):
-    """The figures of these records by their names, None for what there is nothing to draw of."""
+    """Name → figure of these records, or None without anything to draw."""
     frame = make_frame(records)
     curves, look = make_curves(records, frame), make_look(frame["estimator"].dropna(), frame["series"])
     with figure_settings():
@@ -49,7 +49,7 @@ def draw(name, records):
 
 
 def curve_in(axes, colour):
-    """The means drawn in a colour: its line with markers."""
+    """The means drawn in this colour: the line with markers."""
     (line,) = [ln for ln in axes.lines if ln.get_color() == colour and ln.get_marker() not in ("None", "x", "_", "|")]
     return line.get_xydata()
 
@@ -58,7 +58,7 @@ def others_in(axes, colour, marker):
     return [ln.get_xydata() for ln in axes.lines if ln.get_color() == colour and ln.get_marker() == marker]
 
 
-# What tells runs apart
+# The fields that tell runs apart
 
 
 def tasks_of(*records):
@@ -92,7 +92,7 @@ def test_another_setting_is_another_task(first, second, told):
     assert tasks_of(training_record(**first), training_record(**second)) == [f"{HEAD}, {more}" for more in told]
 
 
-def test_seeds_estimators_and_what_follows_from_k_are_no_task():
+def test_seeds_estimators_and_settings_that_follow_from_k_do_not_make_a_task():
     records = [
         training_record(name, k, seed, alpha=600 / k) for name in ("marginalize", "labels-only") for k in (10, 100)
         for seed in (0, 1)
@@ -100,10 +100,10 @@ def test_seeds_estimators_and_what_follows_from_k_are_no_task():
     assert set(tasks_of(*records)) == {HEAD}
 
 
-def test_what_a_run_did_not_come_to_know_tells_nothing():
+def test_an_unknown_field_does_not_tell_runs_apart():
     early = training_record(seed=0, alpha=None, validation_accuracy=None, status="too-large")
     assert set(tasks_of(early, training_record(alpha=60.0))) == {HEAD}
-    older = training_record(seed=0)  # written before there was such a setting
+    older = training_record(seed=0)  # written before this setting existed
     assert set(tasks_of(older, training_record(shift=0))) == {HEAD}
 
 
@@ -184,7 +184,7 @@ def test_the_curves_are_means_with_bands_by_epoch_and_by_second():
     np.testing.assert_allclose(curve_in(by_epoch, BLUE), np.stack([4 * shares, np.mean(ends) * shares], axis=1))
     band = by_epoch.collections[0].get_paths()[0].get_extents()
     np.testing.assert_allclose([band.x1, band.y1], [4, max(ends)])
-    # Seeds of 100, 200 and 300 s: the mean ends at 100 s, where the others are a half and a third of their way.
+    # Seeds of 100, 200 and 300 s: the mean ends at 100 s, where the other two are at a half and at a third.
     mean = curve_in(by_second, BLUE)
     np.testing.assert_allclose(mean[-1], [100, (ends[0] + ends[1] / 2 + ends[2] / 3) / 3])
     assert sorted(line[-1, 0] for line in others_in(by_second, BLUE, "None")) == [200, 300]
@@ -198,7 +198,7 @@ def test_one_seed_has_no_band():
     assert "One seed each." in plot.caption
 
 
-def test_what_ended_early_takes_part_as_far_as_it_goes_and_the_rest_goes_on_in_thin_lines():
+def test_a_short_run_counts_in_the_mean_while_it_lasts_and_longer_runs_continue_as_thin_lines():
     early = {("marginalize", 0): "diverged", ("gumbel-softmax", 1): "unfinished"}
     records = [
         cut_short(r, early[r["estimator"], r["seed"]], 3) if (r["estimator"], r["seed"]) in early else r for r in SWEEP
@@ -232,7 +232,7 @@ def test_seconds_are_logarithmic_where_they_span_much(slow, scale):
     assert curve_in(by_second, BLUE)[0, 0] == (0 if scale == "linear" else 25)
 
 
-def test_accuracies_begin_below_the_ends_and_labels_only_is_told_where_it_lies_lower():
+def test_accuracies_begin_below_the_ends_and_a_lower_labels_only_is_written():
     by_epoch = draw("training_curves", SWEEP).figure.axes[0]
     low, high = by_epoch.get_ylim()
     assert low == pytest.approx(79 - 2 * (92 - 79))
@@ -277,7 +277,7 @@ def section_of(records):
 
 
 def rows_of(section, title):
-    """The cells of the table under a title, its headers first."""
+    """The cells of the table under a title, headers first."""
     table = section.split(f"### {title}\n")[1].split("###")[0]
     lines = [line for line in table.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in [lines[0], *lines[2:]]]
@@ -308,7 +308,7 @@ def test_one_seed_has_no_ends_and_no_test_part_no_column():
 
 
 def told_of(exact, sampler, name="gumbel-softmax"):
-    """What is said of these accuracies of the seeds."""
+    """The sentences about these accuracies of the seeds."""
     records = [
         training_record(estimator, seed=seed, validation_accuracy=accuracy)
         for estimator, accuracies in (("marginalize", exact), (name, sampler))
@@ -340,7 +340,7 @@ def told_of(exact, sampler, name="gumbel-softmax"):
     ],
     ids=["better", "worse", "same"],
 )  # fmt: skip
-def test_a_sampler_is_held_against_the_sum_in_words_that_are_right_for_either_sign(exact, sampler, expected):
+def test_a_sampler_is_compared_with_the_sum_in_words_that_suit_either_sign(exact, sampler, expected):
     assert told_of(exact, sampler) == [f"gumbel-softmax: {expected}"]
 
 
@@ -350,7 +350,7 @@ def test_neither_labels_only_nor_another_bounds_sum_is_a_sampler_and_without_a_s
     assert told_of((), (0.8,)) == []
 
 
-def test_runs_that_did_not_come_to_their_end_are_listed_with_the_reason_and_count_in_no_mean():
+def test_unfinished_runs_are_listed_with_the_reason_and_count_in_no_mean():
     lost = [cut_short(SWEEP[0], "diverged", 3), cut_short(SWEEP[1], "unfinished", 2)]
     bare = {"step": None, "validation_accuracy": None, "status": "too-large", "reason": "needs | much"}
     section = section_of([*lost, *SWEEP[2:], training_record(k=9999, **bare)])
@@ -382,7 +382,7 @@ def report(tmp_path_factory):
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 torn", "scalars"])
-def test_damaged_images_are_told_by_name_and_the_others_drawn(tmp_path, content):
+def test_damaged_images_are_named_and_the_others_are_drawn(tmp_path, content):
     store = write_store(tmp_path / "runs", SWEEP[:2])
     for record in SWEEP[:2]:
         write_images(store / record["case"] / "images.npz", IMAGES)

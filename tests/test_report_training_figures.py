@@ -1,4 +1,4 @@
-"""Training runs against the number of classes, and the images that they leave behind."""
+"""Training runs against the number of classes, and the images that they write."""
 
 import math
 
@@ -28,7 +28,7 @@ def draw(figure, records):
 
 
 def lines_in(axes):
-    """The y of the lines drawn, by colour: the markers' lines alone, not the ends of bars."""
+    """Colour → the y of the drawn line with markers, without the ends of bars."""
     return {ln.get_color(): ln.get_xydata()[:, 1] for ln in axes.lines if ln.get_marker() not in ("None", "_", "|")}
 
 
@@ -74,7 +74,7 @@ def test_a_data_set_of_one_class_count_stands_beside_those_of_its_preset():
         "ADGM on Omniglot, 10 labels a class, preset small",
     ]
     low, high = panels[1].get_ylim()
-    assert high - low == pytest.approx(2)  # points that lie close by are not blown up
+    assert high - low == pytest.approx(2)  # near points are not spread over the axis
 
 
 def test_runs_that_end_by_the_clock_set_no_target():
@@ -83,7 +83,7 @@ def test_runs_that_end_by_the_clock_set_no_target():
     assert draw("accuracy_by_classes", short) is not None
 
 
-def test_the_time_is_that_to_a_share_of_the_worst_final_accuracy_which_labels_only_does_not_set():
+def test_the_time_is_until_a_share_of_the_worst_final_accuracy_without_labels_only():
     records = [
         *training_records(ks=[10, 100], estimators=["marginalize"], seconds=300.0),
         *training_records(ks=[10, 100], estimators=["gumbel-softmax"], seconds=20.0),
@@ -112,7 +112,7 @@ def test_the_first_crossing_counts():
     np.testing.assert_allclose(lines_in(panel)["#0072B2"], [15.0, 15.0])
 
 
-def test_memory_is_that_of_the_device_where_it_was_read():
+def test_memory_is_the_devices_if_it_was_read():
     records = [training_record("marginalize", k, live_peak_bytes=5, device_peak_bytes=3 * 2**20 * k) for k in (10, 100)]
     records += [training_record("gumbel-softmax", k) for k in (10, 100)]
     (panel,) = shown(draw("training_memory", records))
@@ -124,7 +124,7 @@ def test_memory_is_that_of_the_device_where_it_was_read():
 
 
 def grids(ink=0, n=7, n_classes=3, m=6, side=4):
-    """Each image is of one shade: `ink`, and what tells its place."""
+    """Each image has one shade: `ink` plus a number for its place."""
     number = np.arange(n)
     shades = {
         "originals": ink + number,
@@ -143,7 +143,7 @@ def with_images(folder, record, **made):
 
 
 def shades_in(panel):
-    """The shade of each image drawn, by its column and row, as whole numbers of images."""
+    """(column, row), in whole images → the shade of the image drawn there."""
     found = {}
     for image in panel.images:
         left, _, _, top = image.get_extent()
@@ -215,7 +215,7 @@ def test_nothing_lies_outside(tmp_path):
 
 @pytest.mark.parametrize("shift", [0.0, 0.3])
 def test_the_words_at_the_bottom_of_a_panel_cover_no_point(shift):
-    """A slow and accurate, a fast and inaccurate estimator: the latter stands where the words are."""
+    """A slow, accurate estimator and a fast, inaccurate one: the latter's point lies near the words."""
     records = [
         training_record(name, 10, seed, seconds, validation_accuracy=accuracy + seed / 100)
         for name, seconds, accuracy in (("marginalize", 400.0, 0.9), ("gumbel-softmax", 10.0, 0.5 + shift))

@@ -1,4 +1,4 @@
-"""What a training run goes on from: its name, what it writes whole or not at all, and checkpoints at awkward places."""
+"""Resuming of training runs: their names, files that are written whole or not at all, checkpoints at awkward places."""
 
 import contextlib
 import dataclasses
@@ -41,12 +41,12 @@ def tiny(**changes):
 
 
 def steps_then_stop(n):
-    """A `stop` that says so after n steps."""
+    """A `stop` that is true after n steps."""
     asked = []
     return lambda: asked.append(0) or len(asked) == n
 
 
-# One of these is allowed for each setting, and not what `tiny` has.
+# For each setting, one of these is allowed and differs from the value in `tiny`.
 VALUES = (True, False, 3, 5, 0.3, 0.7, (-3.0, 2.0), "gumbel-softmax", "cuda:0")
 
 
@@ -60,7 +60,7 @@ def other_value(setting, value):
 
 def test_no_two_settings_share_a_key():
     fields = tiny().record_fields()
-    asked = [s for name, s in SETTINGS.items() if name not in ("backend", "threads")]  # those of the machine
+    asked = [s for name, s in SETTINGS.items() if name not in ("backend", "threads")]  # these belong to the machine
     others = {s.name: other_value(s, fields[s.record]) for s in asked}
     keys = {tiny().key, tiny(estimator="labels-only").key, *(tiny(**{name: v}).key for name, v in others.items())}
     assert len(keys) == len(others) + 2
@@ -72,7 +72,7 @@ def test_a_setting_named_at_its_default_leaves_the_key():
 
 
 @pytest.mark.parametrize("broken", ["record", "checkpoint"])
-def test_what_cannot_be_written_leaves_what_was_there(tmp_path, monkeypatch, broken):
+def test_a_failing_write_leaves_the_old_content(tmp_path, monkeypatch, broken):
     store = Store(tmp_path)
     store.write_record("a", {"status": "ok"})
     store.write_checkpoint("a", {"x": np.arange(3)}, {})
@@ -100,7 +100,7 @@ def test_a_record_is_strict_json_or_not_written(tmp_path):
     assert store.record("a") is None
 
 
-def test_a_run_that_failed_at_its_end_goes_on_from_there(tmp_path, monkeypatch):
+def test_a_run_that_failed_at_its_end_resumes_there(tmp_path, monkeypatch):
     whole = run_training(tiny(), Store(tmp_path / "whole"))
     store, settings, accuracy = Store(tmp_path / "failed"), tiny(), Evaluation.accuracy
     tests = whole["test_examples"]
@@ -156,14 +156,14 @@ def test_a_run_that_diverges_after_it_went_on_keeps_its_curve(tmp_path):
 
 
 @pytest.mark.parametrize("norm", ["none", "batch"])
-@pytest.mark.parametrize("dtype", ["float32", "float16"])  # the second keeps wide parameters of its own beside
+@pytest.mark.parametrize("dtype", ["float32", "float16"])  # float16 has wide parameters besides
 def test_a_state_is_all_that_a_training_needs(dtype, norm):
     dataset = load_dataset("synthetic", 3)
     parts = split(dataset, 4)
 
     def make(seed):
         bk = ChainerBackend("cpu", dtype)
-        bk.loss_scale = bk.loss_scale and 1.0  # the usual one overflows here or not, as the processor's products round
+        bk.loss_scale = bk.loss_scale and 1.0  # the usual scale overflows on some processors
         model = MODELS["adgm"](bk, ModelConfig(n_classes=3, units=8, d_a=3, d_z=3, norm=norm), seed)
         recipe = Recipe(alpha=1.0, learning_rate=3e-3, polyak=0.9)
         trainer = Trainer(model, parse_estimator("gumbel-softmax"), recipe)
@@ -187,9 +187,9 @@ def test_a_state_is_all_that_a_training_needs(dtype, norm):
     assert validation.accuracy(first.evaluated) == validation.accuracy(second.evaluated)
 
 
-# What a run cannot go on from: refused with the file and what to do, and the record keeps what was measured
+# Runs that cannot resume: the error names the file and says what to do, and the record keeps its figures
 
-# A checkpoint with all kinds of arrays: running statistics, Polyak's averages of them and of the parameters, moments.
+# A checkpoint with all kinds of arrays: running statistics, Polyak's averages of statistics and parameters, moments.
 NETWORKS = {"units": 8, "d_a": 3, "d_z": 3, "norm": "batch"}
 AVERAGED = {
     "preset": "tuned", "adversarial": 0.0, "pseudo_labels": 0.0, "labelled_batch": 10, "classifier_units": 8,
@@ -199,7 +199,7 @@ AVERAGED = {
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory):
-    """A store with a run that was stopped after three steps of four, and the same run's record, made in one go."""
+    """A store with a run that was stopped after three of four steps, and the record of the same run without a stop."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gsbench.runs.run.load_dataset", functools.cache(load_dataset))
         folder = tmp_path_factory.mktemp("stopped")
@@ -210,7 +210,7 @@ def stopped(tmp_path_factory):
 
 @pytest.fixture
 def copied(stopped, tmp_path):
-    """A copy of it, which a test may damage, and the record that the run had when it was stopped."""
+    """A copy of the store, which a test may damage, and the run's record from the stop."""
     store, settings, whole = stopped
     copy = Store(tmp_path)
     copy.run(settings.key).mkdir()
@@ -349,8 +349,8 @@ def test_meta_that_cannot_be_read_is_refused(copied, meta):
     fails_and_keeps_the_figures(copied, str(path), "'meta'", "delete the checkpoint")
 
 
-def test_a_run_does_not_go_on_with_other_data(copied, monkeypatch):
-    """One pixel of one image, one label: a record is of one data set."""
+def test_a_run_does_not_resume_with_other_data(copied, monkeypatch):
+    """The data differ in one pixel or one label: a record belongs to one data set."""
     store, settings, *_ = copied
     dataset = load_dataset("glyphs", 2)
     images, labels = dataset.images.copy(), dataset.labels.copy()
@@ -441,7 +441,7 @@ ODD_RECORDS = [
 
 
 @pytest.mark.parametrize("content", ODD_RECORDS, ids=range(len(ODD_RECORDS)))
-def test_a_record_that_cannot_be_read_is_that_of_an_unfinished_run(tmp_path, content):
+def test_a_run_with_an_unreadable_record_counts_as_unfinished(tmp_path, content):
     store = Store(tmp_path)
     assert (store.record("a"), store.problem("a")) == (None, "")
     store.run("a").mkdir()
@@ -456,7 +456,7 @@ def test_a_record_that_cannot_be_read_is_that_of_an_unfinished_run(tmp_path, con
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"status": "ok", "ste'])
-def test_a_run_with_a_torn_record_goes_on_from_its_checkpoint(copied, content):
+def test_a_run_with_a_torn_record_resumes_from_its_checkpoint(copied, content):
     store, settings, *_ = copied
     (store.run(settings.key) / "record.jsonl").write_bytes(content)
     ends_as_one_that_was_not_stopped(copied, resumed=1)

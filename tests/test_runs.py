@@ -166,8 +166,46 @@ def test_seconds_between_checkpoints_are_a_number(tmp_path, seconds):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("patience", "accuracies", "settled"),
+    [
+        (0.2, [0.1 * k for k in range(10)], False),  # rises to the end
+        (0.2, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.802, 0.804], True),  # 0.4 points in the last fifth
+        (0.2, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.805, 0.806], False),
+        (0.5, [0.1, 0.2, 0.3, 0.4, 0.5, 0.5, 0.5, 0.504, 0.5, 0.5], True),
+        (0.2, [0.5] * 9, False),  # too few evaluations
+        (None, [0.5] * 20, False),
+    ],
+)
+def test_patience_ends_a_run_that_no_longer_rises(patience, accuracies, settled):
+    run = make_run({**TINY, "patience": patience})
+    assert run.is_settled([100 * (k + 1) for k in range(len(accuracies))], accuracies) == settled
+
+
+def test_a_run_with_patience_ends_at_the_evaluation_that_settles_it_also_after_a_stop(tmp_path):
+    settings = make_run({**TINY, "steps": None, "patience": 0.3, "evaluate_every": 2, "learning_rate": 1e-6})
+    whole = run_training(settings, Store(tmp_path / "whole"))
+    assert whole["status"] == "ok"
+    assert whole["step"] == whole["curve_step"][-1] >= 18  # ten evaluations, the first at step 0
+    assert settings.is_settled(whole["curve_step"], whole["curve_accuracy"])
+    assert not settings.is_settled(whole["curve_step"][:-1], whole["curve_accuracy"][:-1])
+    store = Store(tmp_path / "stopped")
+    assert run_training(settings, store, stop=stop_after(9))["status"] == "unfinished"
+    assert same_but_for_times(run_training(settings, store), whole)
+
+
+def test_a_run_records_the_calls_of_f_that_follow_the_logits(tmp_path):
+    settings = make_run({**TINY, "n_classes": 10, "estimator": "sum-and-relax(mass=0.9)"})
+    record = run_training(settings, Store(tmp_path))
+    calls = record["curve_calls_of_f"]
+    assert len(calls) == len(record["curve_step"])
+    assert 2 <= min(calls) <= max(calls) <= 10
+    fixed = run_training(tiny(), Store(tmp_path))
+    assert set(fixed["curve_calls_of_f"]) == {None}
+
+
 def test_a_run_needs_a_budget():
-    with pytest.raises(ValueError, match="needs a budget: epochs, steps or seconds"):
+    with pytest.raises(ValueError, match="needs a budget: epochs, steps, seconds or patience"):
         RunSettings(Settings())
 
 

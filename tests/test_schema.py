@@ -1,4 +1,4 @@
-"""The table of a record's fields: what gsbench writes passes, and what a field does not allow is named."""
+"""The table of a record's fields: gsbench's own records pass, and an error names a value that is not allowed."""
 
 import json
 import math
@@ -50,7 +50,7 @@ def test_every_column_of_the_frame_is_in_the_table():
     assert set(frame.FIELDS) <= set(FIELDS)
 
 
-def test_null_is_allowed_but_where_a_record_needs_its_field():
+def test_null_is_allowed_except_in_required_fields():
     record = make_record("step")
     for field in FIELDS:
         told = fault({**record, field: None})
@@ -58,7 +58,7 @@ def test_null_is_allowed_but_where_a_record_needs_its_field():
 
 
 @pytest.mark.parametrize("field", TEXTS)
-def test_a_text_is_no_number_no_list_and_not_too_long(field):
+def test_a_text_is_neither_number_nor_list_and_not_too_long(field):
     for value in (3, 0.5, True, [], ["a"], {}, math.nan, "x" * 100_001):
         told = fault({**make_record("step"), field: value})
         assert told.startswith(f"{field} must be ")
@@ -94,7 +94,7 @@ def test_a_number_is_no_text_no_flag_and_finite(field):
         ),
     ],
 )
-def test_what_a_field_allows(field, good, bad):
+def test_the_values_that_a_field_allows(field, good, bad):
     assert [value for value in good if fault({**make_record("step"), field: value})] == []
     assert [value for value in bad if not fault({**make_record("step"), field: value})] == []
 

@@ -59,7 +59,7 @@ def test_a_case_may_have_other_networks_than_its_preset():
     assert (config.class_layers, config.norm) == (3, "batch")  # the preset's
     assert case.record_fields()["drop_x"] == 0.1
     assert case.record_fields()["log_var_limits"] == [-1.0, 2.0]
-    # As a fresh process reads it, and under another preset.
+    # Read as in a fresh process, and with another preset.
     assert Settings(**json.loads(json.dumps(dataclasses.asdict(case)))) == case
     other = dataclasses.replace(case, preset="small").make_config()
     assert (other.units, other.d_a, other.class_layers) == (32, 16, 2)
@@ -80,12 +80,12 @@ def test_bad_networks_are_refused(networks, message):
         Settings(networks=networks)
 
 
-def test_an_estimator_is_held_against_the_networks_as_they_are_changed():
+def test_an_estimator_is_checked_with_the_changed_networks():
     with pytest.raises(ValueError, match=r"estimator: .*needs rows that do not interact"):
         Settings(estimator="marginalize-streamed", networks={"norm": "batch"})
 
 
-def test_class_counts_are_held_against_the_data_set():
+def test_class_counts_are_checked_with_the_data_set():
     check_class_count("glyphs", 1200)
     check_class_count("synthetic", 10_000)
     with pytest.raises(ValueError, match="data set 'glyphs' has 1200 classes, got 1201; --dataset synthetic"):

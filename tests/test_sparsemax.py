@@ -1,4 +1,4 @@
-"""Sparsemax: the distribution, its entropy and loss, and the sum over its support, in parts or at once."""
+"""Sparsemax: the distribution, its entropy and loss, and the sum over its support, in parts and at once."""
 
 from __future__ import annotations
 
@@ -22,9 +22,8 @@ from core_fixtures import (
 from gsbench.estimators import parse_estimator
 from gsbench.estimators.sparsemax import Sparsemax, SparsemaxOverClasses
 from gsbench.estimators.streaming import Rows
-from gsbench.meters.case import count_calls
 from gsbench.models import MODELS, CountedClassBound, Labels
-from gsbench.training.objective import labelled_bound, loss, training_loss, unlabelled_bound
+from gsbench.training.objective import count_calls, labelled_bound, loss, training_loss, unlabelled_bound
 from gsbench.training.trainer import Evaluation
 
 BOTH = pytest.mark.parametrize("model_name", list(MODELS))
@@ -56,7 +55,7 @@ def rows_of_logits(n_classes):
 
 
 def supports_to_enumerate(x):
-    """w by trying every support S: x on S less its threshold is positive, and x off S is not above it."""
+    """w by trying every support S: on S, x minus its threshold is positive; off S, x is at most the threshold."""
     classes = range(len(x))
     for size in range(1, len(x) + 1):
         for S in itertools.combinations(classes, size):
@@ -69,7 +68,7 @@ def supports_to_enumerate(x):
 # The distribution
 
 
-def test_the_oracle_by_bisection_is_that_by_enumeration_of_supports():
+def test_the_oracle_by_bisection_equals_enumeration_of_supports():
     for n_classes in (2, 5):
         for row in rows_of_logits(n_classes):
             np.testing.assert_allclose(oracles.sparsemax(row), supports_to_enumerate(row), atol=1e-11)
@@ -89,7 +88,7 @@ def test_sparsemax(n_classes, dtype):
 
 
 @pytest.mark.parametrize("n_classes", [2, 7])
-def test_gradient_of_sparsemax_by_finite_differences(n_classes):
+def test_gradient_of_sparsemax_equals_finite_differences(n_classes):
     bk, h = backend(), 1e-7
     values = np.concatenate([rows_of_logits(n_classes)[:8], [np.linspace(0, 5, n_classes)]])
     c = np.random.default_rng(0).standard_normal(values.shape)
@@ -114,10 +113,10 @@ def test_entropy_of_points_with_zeros(n_classes, dtype):
     got = bk.to_numpy(bk.point_entropy(bk.parameter(w)))
     rtol = {"float32": 1e-5, "float64": 1e-12}[dtype]
     np.testing.assert_allclose(got, oracles.point_entropy(w), rtol=rtol, atol=rtol)
-    assert got[13] == 0  # of one class
+    assert got[13] == 0  # the entropy of one class
 
 
-def test_gradient_of_sparsemax_s_entropy_by_finite_differences():
+def test_gradient_of_sparsemax_s_entropy_equals_finite_differences():
     bk, h = backend(), 1e-6
     values = rows_of_logits(7)[:9]
     x = bk.parameter(values)
@@ -134,7 +133,7 @@ def test_gradient_of_sparsemax_s_entropy_by_finite_differences():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("n_classes", [2, 7, 1000])
 def test_sparsemax_loss_and_its_gradient(n_classes, dtype):
-    """Its gradient by the logits is w − e_y."""
+    """The gradient with respect to the logits is w − e_y."""
     bk, values = backend(dtype), rows_of_logits(n_classes)
     y = np.arange(len(values)) % min(n_classes, 5)
     logits = bk.parameter(values[None])
@@ -232,8 +231,8 @@ def test_bound_and_its_gradient(model_name, n_mc):
 @pytest.mark.parametrize("rows_at_once", [1, 2, 3, 5, 10**6])
 @pytest.mark.parametrize("n_mc", [1, 3])
 @BOTH
-def test_parts_give_what_the_sum_over_all_classes_gives(model_name, n_mc, rows_at_once, monkeypatch):
-    """Also where the entries of one example and draw are split over parts."""
+def test_parts_equal_the_sum_over_all_classes(model_name, n_mc, rows_at_once, monkeypatch):
+    """Also if the entries of one example and draw are split over parts."""
     model = sparse_model(model_name)
     expected = bound_and_gradients(model, SparsemaxOverClasses(), n_mc)
     monkeypatch.setattr(model.bk, "chunk_bytes", rows_at_once * (model.floats_per_row + model.floats_gathered) * 8)
@@ -274,7 +273,7 @@ def test_full_support_is_the_sum_over_all_classes(model_name):
 
 @BOTH
 def test_few_classes_and_many(model_name):
-    """A single example, of few classes and of many, in narrow dtypes too: as the sum over all classes."""
+    """One example with few or many classes, also in narrow dtypes, equals the sum over all classes."""
     for n_classes, dtype, rtol in (
         (2, "float64", 1e-10),
         (200, "float64", 1e-10),
@@ -302,7 +301,7 @@ def test_reference_is_the_sum_over_all_classes_of_its_own_w():
 
 @BOTH
 def test_the_whole_training_loss_and_its_gradient(model_name):
-    """Where the labelled half's gradients come to the same parameters: −(L − α·loss) − U, the labelled half's noise
+    """Here the labelled half adds gradients to the same parameters: −(L − α·loss) − U, with the labelled half's noise
     first.
     """
     model, x, y = sparse_model(model_name, 5), make_pixels(), np.array([0, 4, 4, 2])
@@ -351,7 +350,7 @@ def test_a_loss_that_weights_examples_differently_is_refused():
         model.bk.backward(model.bk.sum(u * u))
 
 
-def test_classes_at_once_are_the_rows_of_a_part_over_those_of_a_class(monkeypatch):
+def test_classes_at_once_are_the_rows_of_a_part_per_row_of_a_class(monkeypatch):
     model = make_model("adgm", 50)
     for rows_at_once, rows, at_once in ((100, 10, 10), (101, 10, 11), (3, 10, 1), (10**6, 10, 50)):
         monkeypatch.setattr(model.bk, "chunk_bytes", rows_at_once * (model.floats_per_row + model.floats_gathered) * 8)
@@ -380,8 +379,8 @@ def test_f_at_single_draws_and_examples(model_name):
 
 
 @pytest.mark.parametrize(("spelled", "accuracy"), [("sparsemax", 1.0), ("marginalize", 0.0), (None, 0.0)])
-def test_accuracy_is_that_of_its_own_distribution(spelled, accuracy, monkeypatch):
-    """Three draws of a: two for class 0 by 1, and one for class 1 by 5. Sparsemax counts heads."""
+def test_accuracy_comes_from_its_own_distribution(spelled, accuracy, monkeypatch):
+    """Two draws of a prefer class 0 by 1, one prefers class 1 by 5. In sparsemax the majority wins."""
     model = make_model("m2", 2)
     logits = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 5.0]])[:, None]
     monkeypatch.setattr(model, "class_logits", lambda x, noise: np.repeat(logits, len(x), axis=1))

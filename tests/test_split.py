@@ -58,7 +58,7 @@ def test_the_parts_are_disjoint_and_make_up_the_whole():
     ("n_validation", "expected"),
     [(0, [0, 0, 0]), (10, [2, 3, 5]), (7, [1, 2, 4]), (1, [0, 0, 1]), (2, [0, 1, 1]), (5, [1, 2, 2])],
 )
-def test_validation_goes_by_largest_remainder(n_validation, expected):
+def test_validation_is_shared_by_largest_remainder(n_validation, expected):
     """Shares of 20, 30 and 50 images: 7 is 1.4 + 2.1 + 3.5, 2 is 0.4 + 0.6 + 1, 5 is 1 + 1.5 + 2.5."""
     data = dataset([20, 30, 50])
     assert counts(data, split(data, 1, n_validation).validation) == expected
@@ -124,6 +124,6 @@ def test_a_class_may_be_labelled_to_the_last_image():
         ),
     ],
 )
-def test_what_cannot_be_split_is_refused(arguments, message):
+def test_impossible_splits_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         split(dataset([30, 12]), **arguments)

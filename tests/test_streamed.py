@@ -1,4 +1,4 @@
-"""The streamed sum against the one-shot sum: the same bound and gradients, whatever the chunk, with its memory."""
+"""The streamed sum compared with the one-shot sum: equal bound and gradients for every chunk size, and its memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def spelled(chunk, n_classes):
 
 
 def bound_and_gradients(case, estimator, seed=7):
-    """−mean U of a case's minibatch by another estimator, with the gradient by every parameter array."""
+    """−mean U of a case's minibatch with another estimator, and the gradient of every parameter array."""
     bk, model = case.bk, case.model
     clear_gradients(model)
     rng = bk.generator(seed)
@@ -40,7 +40,7 @@ def bound_and_gradients(case, estimator, seed=7):
 
 
 def check_equal(case, tolerance):
-    """‖Δ‖/‖g‖ of every parameter array, for every chunk."""
+    """Checks ‖Δ‖/‖g‖ of every parameter array, for every chunk size."""
     expected, expected_gradients = bound_and_gradients(case, "marginalize")
     assert all(np.linalg.norm(g) > 0 for g in expected_gradients.values())
     for chunk in CHUNKS:
@@ -80,14 +80,14 @@ def test_streamed_is_the_one_shot_sum_at_the_default_preset(model, n_mc, dtype):
 
 @BOTH
 def test_a_single_example_in_chunks_of_one_class(model):
-    """Where no axis is broadcast, and an array of gradients could be shared between inputs."""
+    """Here no axis is broadcast, so inputs could share an array of gradients."""
     settings = Settings("marginalize", model, "small", n_classes=13, batch=1, dtype="float64", threads=1)
     check_equal(Case(settings), TOLERANCES["float64"])
 
 
 @BOTH
 def test_the_gradient_of_the_whole_training_loss(model):
-    """Where the labelled half's gradients come to the same parameters."""
+    """Here the labelled half adds gradients to the same parameters."""
     net, x = make_model(model, 5), make_pixels()
     bk = net.bk
     y = bk.integers([0, 4, 4, 2])
@@ -126,7 +126,7 @@ def test_without_a_graph_there_is_a_value_and_no_gradient():
 
 
 def test_forward_leaves_no_gradient_in_the_parameters():
-    """They come with the loss's backward pass, as those of every other estimator."""
+    """The gradients come with the loss's backward pass, as for every other estimator."""
     net = make_model("adgm", 7)
     u = unlabelled_bound(net, net.bk.array(make_pixels()), MarginalizeStreamed(chunk=2), net.bk.generator(0))
     assert all(net.bk.gradient(p) is None for p in net.parameters.values())
@@ -179,7 +179,7 @@ def test_the_default_chunk_holds_about_its_budget():
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert 0.5 * case.bk.chunk_bytes < peaks[0] < 1.5 * case.bk.chunk_bytes
-    # The activations do not grow with K. What does: f, q and their like, [K, B], and the rows of the gradients.
+    # The activations do not grow with K. Arrays such as f and q, [K, B], and the rows of the gradients do.
     a_class = 4 * (8 * 100 + 4 * 2 * make_config("small", 2).units)
     assert peaks[1] < peaks[0] + (400 - chunk) * a_class
 
@@ -187,7 +187,7 @@ def test_the_default_chunk_holds_about_its_budget():
 @pytest.mark.parametrize("estimator", ["marginalize", "marginalize-streamed", "marginalize-streamed(chunk=100)"])
 @BOTH
 def test_no_one_hot_matrix_of_all_rows_is_ever_made(model, estimator):
-    """In a model so small that one array [K·B, K] would be more than all others together."""
+    """The model is so small that one array [K·B, K] would be larger than all others together."""
     n_classes, batch = 400, 10
     net = make_model(model, n_classes, "float32", n_pixels=4, units=4, d_a=1, d_z=1)
     x = net.bk.array(np.zeros((batch, 4)))
@@ -205,7 +205,7 @@ def test_no_one_hot_matrix_of_all_rows_is_ever_made(model, estimator):
 
 
 def test_float16_stays_near_the_one_shot_sum():
-    """200 chunks of one class, whose gradients are added up in float32 and given in float16."""
+    """200 chunks of one class: their gradients are added up in float32 and returned in float16."""
     net = make_model("m2", 200, "float16")
     x = net.bk.array(make_pixels())
     found = []

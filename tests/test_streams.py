@@ -59,7 +59,7 @@ def test_replacements_leave_json_valid():
         ("cp437", b"\xe7 x 2 -> \x82".replace(b"\xe7", "τ".encode("cp437"))),
     ],
 )
-def test_what_an_encoding_has_stays(encoding, written):
+def test_characters_of_the_encoding_stay(encoding, written):
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     assert make_readable(stream)
     stream.write("τ × 2 → é")

@@ -86,7 +86,7 @@ def test_same_seed_same_parameters(bk, data):
 
 
 class Oracle:
-    """A model whose q(y|a,x) is given: one draw of a is right with a probability of 0.7."""
+    """A model with a given q(y|a,x): one draw of a is right with probability 0.7."""
 
     def __init__(self, bk, labels):
         self.bk, self.labels, self.seen, self.calls = bk, labels, 0, 0
@@ -126,7 +126,7 @@ def test_accuracy_is_the_same_whenever_asked_and_of_all_examples_in_any_chunks(b
 
 def test_calls_of_a_case_are_counted_with_the_parameters_as_they_are():
     case = Case(Settings("sparsemax", "m2", "small", n_classes=40, batch=5, threads=1))
-    noise = case.model.draw_noise(case.bk.generator(0), 5)  # which M2's logits do not depend on
+    noise = case.model.draw_noise(case.bk.generator(0), 5)  # M2's logits do not depend on it
     w = case.bk.to_numpy(case.bk.sparsemax(case.model.class_logits(case.batch.x_unlabelled, noise)))
     assert case.calls_of_f() == (w > 0).sum() / 5
     case.model.parameters["q_y_x/b3"].array[3] += 100

@@ -1,4 +1,4 @@
-"""What users write: the one parser of each kind of value takes what is meant, and nothing else."""
+"""Values that users write: each kind of value has one parser, which accepts the meant value and nothing else."""
 
 import pickle
 
@@ -9,7 +9,7 @@ from gsbench import values
 from gsbench.values import LARGEST, Range, SettingError, whole
 
 FAR = "9" * 400
-# Python's own int and float take all but the last of these.
+# Python's own int and float accept all of these except the last.
 SLIPS = ["1_0", "１０", "٣", "\u2003" + "5"]
 NO_NUMBERS = ["", " ", "five", "0x10", "1,", "--1", "+-1", "1e", "nan", "inf", "-Infinity", "1 0", "5\n"]
 NO_NUMBERS += ["\0", "1\udcff"]
@@ -29,7 +29,7 @@ def test_integers(text, value):
     [*SLIPS, *NO_NUMBERS, "1.0", "1e3", "9" * 19, FAR, "-" + FAR, "9" * 5000],
     ids=values.shown,
 )
-def test_what_is_no_integer_is_refused(text):
+def test_text_that_is_no_integer_is_refused(text):
     with pytest.raises(ValueError, match=r"^must be an integer.*, got "):
         whole().read(text)
 
@@ -52,7 +52,7 @@ def test_a_negative_zero_is_zero():
     [*SLIPS, *NO_NUMBERS, "1e400", "-1e400", FAR, "1.2.3", "0x1p3", "1e1_0"],
     ids=values.shown,
 )
-def test_what_is_no_finite_number_is_refused(text):
+def test_text_that_is_no_finite_number_is_refused(text):
     with pytest.raises(ValueError, match=r"^must be a finite number, got "):
         values.number(text)
 
@@ -95,7 +95,7 @@ def test_ranges_as_text_and_as_values(allowed, inside, outside, words):
         (Range(), "x", "n must be a finite number, got 'x'"),
     ],
 )
-def test_a_wrong_value_says_what_is_wrong_with_it(allowed, value, message):
+def test_the_error_of_a_bad_value_says_what_is_wrong(allowed, value, message):
     with pytest.raises(SettingError) as error:
         allowed.check("n", value)
     assert str(error.value).startswith(message)
@@ -125,7 +125,7 @@ def test_sizes(text, size):
     "text", ["", "8 apples", "3", "1_0GB", "１GB", "-8GiB", "nanGB", "1e3GB", FAR, FAR + "TB", "9999999TiB", "8GiB\0"],
     ids=values.shown,
 )
-def test_what_is_no_size_is_refused(text):
+def test_text_that_is_no_size_is_refused(text):
     with pytest.raises(ValueError, match=r"^must be a size of at least 1MB.*such as 500MB, 8GiB or 8000000000, got "):
         values.byte_count(text)
 
@@ -146,7 +146,7 @@ def test_parts_of_a_list(text, found):
 
 
 def test_a_long_list_takes_no_long_time():
-    assert len(values.parts("a(," * 100_000)) == 1  # all within parentheses: as a regular expression, some minutes
+    assert len(values.parts("a(," * 100_000)) == 1  # a regular expression would take minutes
 
 
 def test_a_list_of_integers_is_sorted_and_has_each_once():
@@ -163,7 +163,7 @@ def test_a_list_with_anything_else_is_refused(text):
         values.integers("class counts", 2, "10,50")(text)
 
 
-def test_names_are_those_that_are_known():
+def test_only_known_names_are_accepted():
     known = {"glyphs": 1, "mnist": 2, "fashion-mnist": 3}
     assert values.name("data set", known)(" mnist ") == "mnist"
     assert values.names("data set", known)("mnist,glyphs,mnist") == ("mnist", "glyphs")
@@ -200,7 +200,7 @@ def test_paths(text):
 
 
 @pytest.mark.parametrize("text", ["", "\0", "a\0b", "a" * 300, "a/" * 5000], ids=values.shown)
-def test_what_no_file_can_be_called_is_refused(text):
+def test_impossible_file_names_are_refused(text):
     with pytest.raises(ValueError, match=r"^must be the name of a file or folder, got "):
         values.path(text)
 
@@ -213,7 +213,7 @@ def test_a_long_value_is_cut_in_messages():
 
 def test_settings_are_spelled_as_the_user_did():
     error = SettingError("{n_classes} and {seed} must be >= 2", ", got '{seed}'")
-    assert str(error) == "n_classes and seed must be >= 2, got '{seed}'"  # what the user wrote is as it was
+    assert str(error) == "n_classes and seed must be >= 2, got '{seed}'"  # the user's text is unchanged
     assert error.told(lambda name: f"--{name}") == "--n_classes and --seed must be >= 2, got '{seed}'"
     assert error.fields == ["n_classes", "seed"]
     assert str(pickle.loads(pickle.dumps(error))) == str(error)  # from the worker of a sweep

@@ -55,14 +55,14 @@ BACKENDS = Registry(
 
 
 class Format(NamedTuple):
-    """The numbers of a compute dtype: bytes of a hidden activation, and of all that is in the wide dtype."""
+    """Bytes of one number, with this compute dtype: of a hidden activation, and of a number in the wide dtype."""
 
     itemsize: int
     wide_itemsize: int
 
 
 # bfloat16 and float16 are for products and hidden activations alone. tf32 is float32 with products that round their
-# operands to 10 bits of mantissa, on the tensor cores of a CUDA device; float32 does not.
+# operands to 10 bits of mantissa, on the tensor cores of a CUDA device; products in float32 do not round them.
 DTYPES = {
     "float32": Format(4, 4),
     "float64": Format(8, 8),

@@ -39,7 +39,7 @@ class MemoryPeak(Protocol):
     def peak_bytes(self) -> int: ...
     @property
     def reserved_bytes(self) -> int | None:
-        """The most bytes that the allocator has held, used or not; None where it is not asked."""
+        """The most bytes that the allocator has held, used or not; None if it is not asked."""
     def start(self) -> None: ...
     def stop(self) -> None: ...
     def reset_peak(self) -> None:
@@ -57,7 +57,7 @@ class Optimizer(Protocol):
         """Adds weight_decay·W to the gradient of each parameter W, then scales all gradients to a norm of at most
         `clip_norm`, then clips their elements to ±`clip_element`.
 
-        May raise ValueError for clipping in a dtype whose gradients are scaled, if the limits would act on those.
+        May raise ValueError for clipping in a dtype with scaled gradients, if the limits would apply to these.
         """
     def set_learning_rate(self, learning_rate: float) -> None: ...
     def clear_gradients(self) -> None: ...
@@ -79,8 +79,8 @@ class Backend(Protocol):
     dtype        the compute dtype, for hidden activations and matrix products
     wide_dtype   at least float32, for noise, log-softmax, sums over pixels and all numbers per example
     chunk_bytes  the limit on the activations of a chunk of work, see `gsbench.backends.chunk_bytes`
-    xp           functions on constants, from array_api_compat. Elementwise functions also take `out`, which is not in
-                 the standard but in NumPy, CuPy and PyTorch. Functions that create arrays must be given the device
+    xp           functions on constants, from array_api_compat. Elementwise functions also take `out`, as in NumPy, CuPy
+                 and PyTorch, though not in the standard. Functions that create arrays must be given the device
     """
 
     name: str
@@ -173,6 +173,8 @@ class Backend(Protocol):
     def reshape(self, x: Tensor, shape: tuple[int, ...]) -> Tensor: ...
     def expand(self, x: Tensor, axis: int) -> Tensor:
         """x with a new axis of length 1."""
+    def concat(self, xs: Sequence[Tensor], axis: int) -> Tensor:
+        """Tensors of one dtype, one after the other along an axis."""
     def swap(self, x: Tensor, axis_a: int, axis_b: int) -> Tensor:
         """x with two axes swapped."""
     def widen(self, x: Tensor) -> Tensor:
@@ -190,7 +192,7 @@ class Backend(Protocol):
     def take_groups(self, x: Tensor, index: Array) -> Tensor:
         """Rows of x by their numbers; equal numbers must be adjacent. x [n, ...], index int [R] → [R, ...]"""
     def largest(self, x: Array, m: int) -> Array:
-        """The numbers of the m < K largest entries, in any order. x [..., K] → int [..., m], in memory of its own"""
+        """The numbers of the m < K largest entries, in any order. x [..., K] → int [..., m], in new memory"""
     def hard_point(self, hard: Array, log_q: Tensor, points: Sequence[Array], weights: tuple[float, ...]) -> Tensor:
         """Forward the constant `hard` [..., K]; backward Σ_m c_m J(p_m) with respect to log q, J(p) = diag(p) − p pᵀ.
 
@@ -226,12 +228,12 @@ class Backend(Protocol):
     def keeps_graph(self) -> bool:
         """Whether gradients can be computed: False within `no_gradient`."""
     def backward(self, loss: Tensor) -> None:
-        """Adds the gradients of the scalar `loss` to the parameters'. They may include a dtype's loss scale."""
+        """Adds the gradients of the scalar `loss` to those of the parameters. They may include a dtype's loss scale."""
     def gradients_by(self, loss: Tensor, variables: list[Tensor]) -> list[Array]:
-        """The gradients of the scalar `loss` with respect to variables, also computed ones; zeros where there is none.
+        """The gradients of the scalar `loss` with respect to variables, also computed ones; zeros if there is none.
 
-        Uses up the graph of `loss`.
-        They are in the wide dtype, may be views of one another, and leave the parameters' own gradients as they are.
+        They are in the wide dtype and may be views of one another. The parameters' own gradients do not change. Uses up
+        the graph of `loss`.
         """
     def leaf(self, x: Tensor) -> Tensor:
         """A new variable with the values of x. Gradients can be taken with respect to it."""

@@ -7,7 +7,7 @@ import tracemalloc
 
 
 class HostMemoryPeak:
-    """The `MemoryPeak` of NumPy's arrays, by tracemalloc.
+    """The `MemoryPeak` of NumPy's arrays, measured with tracemalloc.
 
     If tracing is on already (PYTHONTRACEMALLOC, or the caller's own), it stays on, with its traces and its number of
     frames. Bytes allocated before `start` are not counted.

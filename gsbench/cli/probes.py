@@ -21,7 +21,7 @@ OTHERS = (
     "tabulate", "threadpoolctl", "tqdm",
 )  # fmt: skip
 SPEED_SECONDS = 0.02  # of products in each dtype
-SLOWER = 0.9  # of the speed of float32, below which a dtype is told to be slower
+SLOWER = 0.9  # share of float32's speed below which a dtype is reported as slower
 BUSY = 0.25  # load per core above which measured times are noisy
 # Chainer's build imports pkg_resources, which setuptools 82 dropped, so a plain `pip install` of gsbench fails. Once
 # Chainer is installed, `pip install` of gsbench works.

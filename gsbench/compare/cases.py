@@ -1,4 +1,4 @@
-"""Which records of two runs are of one case, and what the runs are called."""
+"""Matches the records of runs by their cases, and names the runs."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from gsbench.records.training_tasks import BUDGETS, OTHERS
 from gsbench.settings.case import Settings
 
 HEAD = ("group", "estimator", "model", "n_classes", "timed")  # columns of their own in the table
-# Settings in which whole runs may differ: where a run has one value of it, that belongs to the run and not to the case.
+# Settings in which whole runs may differ. If each run has one value of a setting, the case does not include it.
 OF_RUNS = about(settings_of(Settings), "session")
 # Repeats of one case may differ in these.
 OF_REPEATS = ("seed", "chunk")
-# What the data are matters to an accuracy, not to a time.
+# Accuracies depend on the content of the data; times do not.
 OF_ACCURACIES = ("dataset_version", "dataset_checksum")
 MORE = ("baseline", "labelled_per_class", "estimator_class_noise", *BUDGETS)
-# What runs are called by: the fewest that tell them apart, in this order.
+# Names of runs consist of the fewest of these that tell the runs apart, in this order.
 OF_NAMES = ("machine", "gsbench_commit", *OF_RUNS, "gsbench_version", "date")
 
 
 def case_fields(frame: pd.DataFrame, runs: pd.Series) -> list[str]:
     """The fields in which two records must agree to be of one case.
 
-    A setting that is one value in each run is a run's own, if it is one of OF_RUNS. One that a whole run does not know,
-    being older than it, is left out where the cases of the others are told apart without it.
+    A setting of OF_RUNS that has one value in each run belongs to the runs. A field that an older run does not know is
+    left out if the other fields tell the cases apart as well.
     """
     wanted = dict.fromkeys((*HEAD, *SETTINGS, *MORE, *OTHERS))
     there = [field for field in wanted if field in frame and field not in OF_REPEATS]
@@ -52,12 +52,12 @@ def case_fields(frame: pd.DataFrame, runs: pd.Series) -> list[str]:
 
 
 def _kinds(of_run: np.ndarray, codes: Mapping[str, np.ndarray], fields: Sequence[str]) -> int:
-    """How many cases the fields tell apart, counted in each run by itself. Equal values have equal codes."""
+    """The number of cases that the fields tell apart, added up over the runs. Equal values have equal codes."""
     return np.unique(np.stack([of_run, *(codes[field] for field in fields)]), axis=1).shape[1]
 
 
 def case_keys(rows: pd.DataFrame, fields: Sequence[str]) -> list[tuple[str, ...]]:
-    """The case of each row: two rows are of one where their keys are equal."""
+    """The key of each row's case: rows with equal keys are of one case."""
     columns = {field: rows[field].map(plain) for field in fields}
     timed_only = rows["group"] != TRAINING
     for field in set(OF_ACCURACIES) & set(fields):
@@ -66,7 +66,7 @@ def case_keys(rows: pd.DataFrame, fields: Sequence[str]) -> list[tuple[str, ...]
 
 
 def case_settings(keys: Sequence[tuple[str, ...]], fields: Sequence[str]) -> dict[tuple[str, ...], str]:
-    """What tells cases apart that are alike in all of HEAD, as text: `dataset glyphs, state trained`."""
+    """The fields that tell apart cases with equal HEAD, as text: `dataset glyphs, state trained`."""
     table = pd.DataFrame(dict.fromkeys(keys).keys(), columns=[*fields], dtype=object)
     labels: dict[tuple[str, ...], str] = {}
     for _, own in table.groupby([field for field in HEAD if field in fields], sort=False):
@@ -77,7 +77,7 @@ def case_settings(keys: Sequence[tuple[str, ...]], fields: Sequence[str]) -> dic
 
 
 def name_runs(frames: Mapping[str, pd.DataFrame]) -> dict[str, str]:
-    """A name for each run, by what tells them apart: machine, commit, backend, …, date; where nothing does, its key."""
+    """A name for each run, from fields that tell the runs apart: machine, commit, …, date. Without any, its key."""
     facts = pd.DataFrame([_facts(frame) for frame in frames.values()], index=list(frames))
     told = distinguishing(facts, OF_NAMES)
     names = {key: ", ".join(_said(field, facts.loc[key, field]) for field in told) for key in frames}
@@ -87,7 +87,7 @@ def name_runs(frames: Mapping[str, pd.DataFrame]) -> dict[str, str]:
 
 
 def _said(field: str, value: str) -> str:
-    """The machine and the date speak for themselves."""
+    """The value with the field's name before it. The machine and the date need no name."""
     shown = {"machine": "", "date": "", "gsbench_commit": "commit ", "gsbench_version": "gsbench "}
     return f"{shown.get(field, f'{field} ')}{value}"
 

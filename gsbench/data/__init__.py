@@ -1,6 +1,6 @@
 """Data sets, one small file each, and their semi-supervised split.
 
-`DATASETS` names them. A new data set takes a file with a function that returns a `Dataset`, and an entry below.
+`DATASETS` names them. A new data set needs a file with a function that returns a `Dataset`, and an entry below.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class Dataset:
 
     @property
     def n_classes(self) -> int:
-        """K."""
+        """The number K of classes."""
         return len(self.class_names)
 
     @cached_property

@@ -127,7 +127,7 @@ def _keep(path: Path, data: Dataset) -> None:
 
 
 def _read_cached(path: Path, n_classes: int, n_images: int, train_per_class: int) -> Dataset | None:
-    """The set in the file `path`, or None if there is no such file or if it is damaged (a remark then says so)."""
+    """The set in the file `path`, or None if the file is missing or damaged. A remark says that it is damaged."""
     try:
         kept = read_arrays(path, ["images", "checksum"])
         images = kept["images"]

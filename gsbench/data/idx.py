@@ -27,7 +27,7 @@ def read_idx(
 ) -> np.ndarray:
     """The whole array (uint8, read-only) of the IDX file `path`, which may be gzipped.
 
-    Each check that is given is made: the array has this `shape`, all values are `below` this number, and the unpacked
+    Checks the arguments that are given: the array has this `shape`, all values are `below` this number, the unpacked
     bytes have this SHA-256. Raises DataFileError, which names the file and says what is wrong with it.
     """
     content = _unpacked(path)

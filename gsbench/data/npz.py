@@ -21,7 +21,7 @@ import numpy as np
 SUFFIX = ".npy"
 LOCAL_HEADER = struct.Struct("<4s22x2H")  # signature, lengths of the name and of the extra field
 SIGNATURE = b"PK\x03\x04"
-DESCRIPTOR = 0x08  # flag: the sizes and the checksum are repeated after the data
+DESCRIPTOR = 0x08  # a flag: the sizes and the checksum stand after the data once more
 DESCRIPTOR_BYTES = (12, 16, 20, 24)
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 

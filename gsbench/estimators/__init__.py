@@ -14,9 +14,13 @@ from gsbench.estimators.marginalize import Marginalize
 from gsbench.estimators.marginalize_streamed import MarginalizeStreamed
 from gsbench.estimators.reinmax import ReinMax
 from gsbench.estimators.score_function import ScoreFunction
+from gsbench.estimators.softmax_straight_through import SoftmaxStraightThrough
 from gsbench.estimators.sparsemax import Sparsemax
 from gsbench.estimators.straight_through import StraightThrough
+from gsbench.estimators.sum_and_relax import SumAndRelax
 from gsbench.estimators.sum_and_sample import SumAndSample
+from gsbench.estimators.unordered_set import UnorderedSet
+from gsbench.estimators.zgr import Zgr
 from gsbench.registry import Registry
 from gsbench.values import BLANKS, did_you_mean, not_known, number, parts, shown, whole
 
@@ -31,6 +35,10 @@ ESTIMATORS: Registry[type[Estimator]] = Registry(
         ReinMax,
         ScoreFunction,
         SumAndSample,
+        SumAndRelax,
+        UnorderedSet,
+        Zgr,
+        SoftmaxStraightThrough,
         Sparsemax,
     ),
 )

@@ -53,16 +53,14 @@ class Estimator(abc.ABC):
     has noise of its own. `gumbel_softmax`: y is a Gumbel-Softmax draw. `calls(n_classes)`: evaluations of f for each
     example. Records carry these facts (`facts`), so that no reader infers them from a name.
 
-    `y_enters`, a key of `Y_ENTERS`, says how y enters a first layer; matrix products are counted from it. Memory is
-    estimated from `class_numbers` and `frees_rows`: whether the rows of f are freed before the step's backward pass.
+    `y_enters`, a key of `Y_ENTERS`, says how y enters a first layer; matrix products are counted from it
+    (`calls_by_entry`). Memory is estimated from `class_numbers` and `frees_rows`.
     """
 
     name: ClassVar[str] = ""
     y_enters: ClassVar[str] = "soft"
     gumbel_softmax: ClassVar[bool] = False
     costless: ClassVar[tuple[str, ...]] = ()  # settings that change the numbers, but not the work
-    calls_follow_logits: ClassVar[bool] = False  # if True, `calls` is an upper limit
-    frees_rows: ClassVar[bool] = False
 
     @abc.abstractmethod
     def __call__(self, f: ClassBound, logits_y: Tensor, rng: Generator) -> Estimate:
@@ -97,6 +95,16 @@ class Estimator(abc.ABC):
         return not self.exact
 
     @property
+    def calls_follow_logits(self) -> bool:
+        """Whether the evaluations of f depend on the logits. Then `calls` is their upper limit."""
+        return False
+
+    @property
+    def frees_rows(self) -> bool:
+        """Whether the rows of f are freed before the step's backward pass."""
+        return False
+
+    @property
     def shares_noise(self) -> bool:
         """Whether f uses the one ε_z that all estimators share."""
         return True
@@ -104,6 +112,10 @@ class Estimator(abc.ABC):
     @abc.abstractmethod
     def calls(self, n_classes: int) -> int:
         """Evaluations of f for each example and draw of a."""
+
+    def calls_by_entry(self, calls: float) -> dict[str, float]:
+        """How many of an example's `calls` have their y enter in each way of `Y_ENTERS`."""
+        return {self.y_enters: calls}
 
     def classes_at_once(self, model: Model, rows: int) -> int:
         """Values of y whose activations are live at once, for `rows` draws and examples."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,8 +12,35 @@ from gsbench.estimators.base import ClassNumbers, Estimate, Estimator, check_cou
 from gsbench.models import ClassBound, HardPoints, Points
 
 
+class DrawnPoint(Estimator):
+    """f at points of the simplex that are drawn and carry a gradient, averaged over `draws` of them."""
+
+    points: ClassVar[type[Points] | type[HardPoints]] = Points  # the form in which f takes the result of `draw`
+
+    draws: int
+
+    def draw(self, bk: Backend, log_q_y: Tensor, rng: Generator) -> Tensor:
+        """The points of the simplex at which f is evaluated. They carry a gradient. log_q_y [N, B, K] → [N, S, B, K]"""
+        n, batch, n_classes = log_q_y.shape
+        g = gumbel(bk, rng, (n, self.draws, batch, n_classes))
+        return self.relax(bk, bk.expand(log_q_y, 1), g, rng)
+
+    @abc.abstractmethod
+    def relax(self, bk: Backend, log_q_y: Tensor, g: Array, rng: Generator) -> Tensor:
+        """The points for log q [N, 1, B, K] and noise g [N, S, B, K]. Subclasses may draw more noise from `rng`."""
+
+    def __call__(self, f: ClassBound, logits_y: Tensor, rng: Generator) -> Estimate:
+        bk = f.bk
+        log_q_y = bk.log_softmax(logits_y)  # [N, B, K]
+        f_y = f(self.points(self.draw(bk, log_q_y, rng)))  # [N, S, B]
+        return Estimate(bk.mean(f_y, axis=1), bk.entropy(log_q_y))
+
+    def calls(self, n_classes: int) -> int:
+        return self.draws
+
+
 @dataclass(frozen=True)
-class GumbelSoftmax(Estimator):
+class GumbelSoftmax(DrawnPoint):
     """f(s) with s = softmax((log q + g)/τ), g = −log(−log u) (Jang et al. 2017, arXiv 1611.01144, eq. 2).
 
     tau     temperature τ >= 1e-10. The estimate is biased because s is not a class. As τ → 0 the bias vanishes and the
@@ -25,7 +53,6 @@ class GumbelSoftmax(Estimator):
     name: ClassVar[str] = "gumbel-softmax"
     gumbel_softmax: ClassVar[bool] = True
     costless: ClassVar[tuple[str, ...]] = ("tau",)
-    points: ClassVar[type[Points] | type[HardPoints]] = Points  # the form in which f takes the result of `draw`
 
     tau: float = 1.0
     draws: int = 1
@@ -35,24 +62,8 @@ class GumbelSoftmax(Estimator):
         check_count("draws", self.draws)
         object.__setattr__(self, "tau", float(self.tau))  # so that 2 and 2.0 have one spelling
 
-    def draw(self, bk: Backend, log_q_y: Tensor, rng: Generator) -> Tensor:
-        """The points of the simplex at which f is evaluated. They carry a gradient. log_q_y [N, B, K] → [N, S, B, K]"""
-        n, batch, n_classes = log_q_y.shape
-        g = gumbel(bk, rng, (n, self.draws, batch, n_classes))
-        return self.relax(bk, bk.expand(log_q_y, 1), g, rng)
-
     def relax(self, bk: Backend, log_q_y: Tensor, g: Array, rng: Generator) -> Tensor:
-        """The points for log q [N, 1, B, K] and noise g [N, S, B, K]. Subclasses may draw more noise from `rng`."""
         return gumbel_softmax(bk, log_q_y, g, self.tau)
-
-    def __call__(self, f: ClassBound, logits_y: Tensor, rng: Generator) -> Estimate:
-        bk = f.bk
-        log_q_y = bk.log_softmax(logits_y)  # [N, B, K]
-        f_y = f(self.points(self.draw(bk, log_q_y, rng)))  # [N, S, B]
-        return Estimate(bk.mean(f_y, axis=1), bk.entropy(log_q_y))
-
-    def calls(self, n_classes: int) -> int:
-        return self.draws
 
     @property
     def class_numbers(self) -> ClassNumbers:

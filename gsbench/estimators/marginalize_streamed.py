@@ -28,7 +28,6 @@ class MarginalizeStreamed(Estimator):
 
     name: ClassVar[str] = "marginalize-streamed"
     y_enters: ClassVar[str] = "classes"
-    frees_rows: ClassVar[bool] = True
 
     chunk: int | None = None
 
@@ -64,6 +63,10 @@ class MarginalizeStreamed(Estimator):
 
     @property
     def exact(self) -> bool:
+        return True
+
+    @property
+    def frees_rows(self) -> bool:
         return True
 
     def calls(self, n_classes: int) -> int:

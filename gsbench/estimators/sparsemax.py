@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 from gsbench.backends.base import Array, Backend, Generator, Tensor
 from gsbench.estimators.base import ClassNumbers, Estimate, Estimator
-from gsbench.estimators.streaming import ClassRange, Rows, check_rows_are_independent, streamed_sum
+from gsbench.estimators.streaming import (
+    ClassRange,
+    check_rows_are_independent,
+    gathered_rows,
+    rows_that_fit,
+    streamed_sum,
+)
 from gsbench.models import ClassBound, Model, ModelConfig
 
 
@@ -30,8 +35,6 @@ class Sparsemax(Estimator):
 
     name: ClassVar[str] = "sparsemax"
     y_enters: ClassVar[str] = "draws"
-    calls_follow_logits: ClassVar[bool] = True
-    frees_rows: ClassVar[bool] = True
 
     def check(self, config: ModelConfig) -> None:
         check_rows_are_independent(self.name, config)
@@ -39,8 +42,7 @@ class Sparsemax(Estimator):
     def __call__(self, f: ClassBound, logits_y: Tensor, rng: Generator) -> Estimate:
         bk = f.bk
         w = self.distribution(bk, logits_y)  # [N, B, K]
-        rows = _rows_at_once(bk, f.model)
-        return Estimate(streamed_sum(f, w, _parts(bk, bk.stop_gradient(w), rows)), bk.point_entropy(w))
+        return Estimate(streamed_sum(f, w, gathered_rows(f.model, bk.stop_gradient(w) > 0)), bk.point_entropy(w))
 
     def distribution(self, bk: Backend, logits_y: Tensor) -> Tensor:
         return bk.sparsemax(logits_y)
@@ -64,14 +66,22 @@ class Sparsemax(Estimator):
     def draws_y(self) -> bool:
         return False
 
+    @property
+    def calls_follow_logits(self) -> bool:
+        return True
+
+    @property
+    def frees_rows(self) -> bool:
+        return True
+
     def calls(self, n_classes: int) -> int:
         return n_classes
 
     def classes_at_once(self, model: Model, rows: int) -> int:
-        return min(model.config.n_classes, -(-_rows_at_once(model.bk, model) // rows))
+        return min(model.config.n_classes, -(-rows_that_fit(model) // rows))
 
     def rows_at_once(self, model: Model, rows: int) -> int:
-        return min(rows * model.config.n_classes, _rows_at_once(model.bk, model))
+        return min(rows * model.config.n_classes, rows_that_fit(model))
 
     def floats_per_row(self, model: Model) -> int:
         return model.floats_per_row + model.floats_gathered
@@ -95,16 +105,3 @@ class SparsemaxOverClasses(Sparsemax):
     def __call__(self, f: ClassBound, logits_y: Tensor, rng: Generator) -> Estimate:
         w = self.distribution(f.bk, logits_y)  # [N, B, K]
         return Estimate(streamed_sum(f, w, (ClassRange(k, k + 1) for k in range(f.n_classes))), f.bk.point_entropy(w))
-
-
-def _rows_at_once(bk: Backend, model: Model) -> int:
-    return int(max(1, bk.chunk_bytes // (Sparsemax().floats_per_row(model) * bk.dtype.itemsize)))
-
-
-def _parts(bk: Backend, w: Array, rows: int) -> Iterator[Rows]:
-    """The support of w [N, B, K], example by example and draw by draw, in parts of `rows` entries."""
-    example, draw, label = bk.xp.nonzero(bk.xp.permute_dims(w, (1, 0, 2)))
-    for start in range(0, len(label), rows):
-        part = slice(start, start + rows)
-        classes, place = bk.xp.unique_inverse(label[part])
-        yield Rows(draw[part], example[part], classes, place)

@@ -7,14 +7,14 @@ added up together with the sum. A part's activations are freed before the next p
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from array_api_compat import device
 
 from gsbench.backends.base import Array, Tensor
-from gsbench.models import AllClasses, ClassBound, Labels, ModelConfig
+from gsbench.models import AllClasses, ClassBound, Labels, Model, ModelConfig
 
 Index: TypeAlias = "slice | Array"
 
@@ -87,8 +87,30 @@ def check_rows_are_independent(name: str, config: ModelConfig) -> None:
         )
 
 
+def rows_that_fit(model: Model) -> int:
+    """How many gathered rows of f fit `bk.chunk_bytes`."""
+    bk = model.bk
+    return int(max(1, bk.chunk_bytes // ((model.floats_per_row + model.floats_gathered) * bk.dtype.itemsize)))
+
+
+def gathered_rows(model: Model, wanted: Array) -> Iterator[Rows]:
+    """The entries that are wanted, bool [N, B, K]: example by example and draw by draw, in parts that fit."""
+    xp, rows = model.bk.xp, rows_that_fit(model)
+    example, draw, label = xp.nonzero(xp.permute_dims(wanted, (1, 0, 2)))
+    for start in range(0, len(label), rows):
+        part = slice(start, start + rows)
+        classes, place = xp.unique_inverse(label[part])
+        yield Rows(draw[part], example[part], classes, place)
+
+
 def streamed_sum(f: ClassBound, w: Tensor, parts: Iterable[Part]) -> Tensor:
-    """Σ_k w_k f(e_k) over the entries of all parts, for weights w [N, B, K] that may carry a gradient → [N, B]
+    """The sum of `streamed`, with the same arguments."""
+    return streamed(f, w, parts)[0]
+
+
+def streamed(f: ClassBound, w: Tensor, parts: Iterable[Part]) -> tuple[Tensor, Array]:
+    """Σ_k w_k f(e_k) over the entries of all parts, for weights w [N, B, K] that may carry a gradient → [N, B], and the
+    values of f as constants [N, B, K], which are 0 in all other entries.
 
     The loss must weight all examples and draws alike, as −mean(U) does; any other loss raises ValueError in its
     backward pass.
@@ -118,4 +140,5 @@ def streamed_sum(f: ClassBound, w: Tensor, parts: Iterable[Part]) -> Tensor:
             else:
                 totals[name] = xp.astype(gradient, bk.wide_dtype, copy=False)
         del f_part, leaves, gradient  # frees them before the next part
-    return bk.weighted_sum(w, xp.matrix_transpose(f_y), {name: inputs[name] for name in totals}, totals)
+    values = xp.matrix_transpose(f_y)  # [N, B, K]
+    return bk.weighted_sum(w, values, {name: inputs[name] for name in totals}, totals), values

@@ -6,14 +6,13 @@ import dataclasses
 
 import numpy as np
 
-from gsbench.backends.base import Array, Backend, Generator
+from gsbench.backends.base import Backend
 from gsbench.data import Dataset, Split, split
-from gsbench.estimators import Estimator
-from gsbench.models import MODELS, CountedClassBound, Model, Noise
+from gsbench.models import MODELS, Model
 from gsbench.settings.case import N_PIXELS, Settings
 from gsbench.settings.recipe import Recipe
 from gsbench.training.minibatches import FIXED_NOISE, PARAMETERS, Batch, Batches, stream_seed
-from gsbench.training.objective import loss, unlabelled_bound
+from gsbench.training.objective import count_calls, loss, unlabelled_bound
 from gsbench.training.trainer import Trainer, Training, papers_alpha
 
 
@@ -58,15 +57,6 @@ def make_training(
         recipe.distortion if recipe.pseudo_labels and estimator else 0.0,
     )  # fmt: skip
     return Training(trainer, batches, settings.seed)
-
-
-def count_calls(model: Model, x: Array, estimator: Estimator, rng: Generator, noise: Noise) -> float:
-    """Calls of f for an example and draw of a in one unlabelled bound of x [B, D_x], without a backward pass."""
-    with model.bk.no_gradient():
-        f = CountedClassBound.of(model.class_bound(x, noise))
-        estimator(f, f.logits_y, rng)
-    n, batch, _ = f.logits_y.shape
-    return float(sum(f.counted) / (n * batch))
 
 
 class Case:

@@ -7,8 +7,8 @@ from statistics import NormalDist
 import numpy as np
 from scipy.special import chdtri
 
-# With some twenty blocks the intervals cover less than their name says. True values in them, at 95 % and at 99 %, with
-# 20 blocks of 5, from no bias to a hundred times the variance, 200 to 1,000 sets of draws a case:
+# With about twenty blocks the intervals cover less than their nominal level. Measured coverage, nominal 95 % and 99 %:
+# 20 blocks of 5, from no bias to a hundred times the variance, 200 to 1,000 sets of draws per case.
 #
 #   draws                                    squared bias               variance
 #   normal, 1 or 3 dimensions                0.93-0.96, 0.97-0.99       0.93-0.95, 0.98-0.99
@@ -18,12 +18,12 @@ from scipy.special import chdtri
 #   nine of ten are 0, 1 to 2,000            0.94-1.00, 0.98-1.00       0.92-0.98, 0.98-1.00
 #   t of 4 degrees of freedom, 1 to 2,000    0.92-1.00, 0.95-1.00       0.86-0.94, 0.93-0.99
 #
-# So at 99 % they cover at least 95 %. Exception: 93 % for the variance in the last row, whose squares have none.
-# With 10 blocks all is 0.01 to 0.02 less. tests/test_gradient_statistics.py repeats it in short.
+# So the 99 % intervals cover at least 95 %. The exception is 93 % for the variance in the last row: the squares there
+# have no variance. With 10 blocks each coverage is 0.01 to 0.02 lower. tests/test_gradient_statistics.py tests a few.
 #
-# Noise in few of the draws, 20 blocks of 5, an estimator without bias, at 99 %: the share of the sets whose intervals
-# hold the true variance and, after the comma, the true squared bias of 0. Before, the intervals were the bootstrap's
-# alone, and [0, 0] where none of the 100 draws showed the noise. 600 sets a case:
+# Coverage if few draws have noise: an unbiased estimator, 20 blocks of 5, 99 %, 600 sets of draws per case. The first
+# number is for the variance, the second for the squared bias of 0. "Before" is the bootstrap alone, whose interval is
+# [0, 0] if none of the 100 draws shows the noise.
 #
 #   size of an event           noise in 0.1 %           1 %                      10 % of the draws
 #                              before      now          before      now          before      now
@@ -32,7 +32,7 @@ from scipy.special import chdtri
 #   exponential                0.08, 0.08  1.00, 1.00   0.49, 0.48  0.99, 1.00   0.95, 0.90  0.96, 0.98
 #   exp of a normal            0.09, 0.10  1.00, 1.00   0.45, 0.47  0.99, 1.00   0.93, 0.88  0.94, 0.98
 #
-# The price: at 1 %, three to nine intervals in ten have no upper end; at 10 %, at most one in ten.
+# The price: with noise in 1 % of the draws, three to nine intervals in ten have no upper end; at 10 %, at most one.
 CONFIDENCE = 0.99
 RESAMPLES = 2000
 # The effective degrees of freedom of a mean (`freedom_of`). Below LEAST_FREEDOM, almost all of
@@ -42,7 +42,7 @@ ROUNDING = 1e-12  # of numbers in float64
 
 
 def unseen_share(draws: int, confidence: float = CONFIDENCE) -> float:
-    """The largest share p of draws with something that none of `draws` = n showed: (1 − p)ⁿ = 1 − confidence.
+    """Upper bound p on the share of draws with a property that none of n = `draws` showed: (1 − p)ⁿ = 1 − confidence.
 
     At 95 % that is about 3/n, the rule of three (Hanley and Lippman-Hand, "If nothing goes wrong, is everything all
     right?", JAMA 249, 1983).
@@ -51,9 +51,9 @@ def unseen_share(draws: int, confidence: float = CONFIDENCE) -> float:
 
 
 def freedom_of(values: np.ndarray) -> float:
-    """2 mean²/(its standard error)² of `values` [m]: the degrees of freedom of the χ² that has as large a spread
-    (Satterthwaite, "An approximate distribution of estimates of variance components", Biometrics 2, 1946). 2 where one
-    value has it all; 0 where all are the same, which says nothing of a spread.
+    """2 mean²/(its standard error)² of `values` [m]: the degrees of freedom of the χ² with the same relative spread
+    (Satterthwaite, "An approximate distribution of estimates of variance components", Biometrics 2, 1946). It is 2 if
+    one value is the whole sum. It is 0 if all values are equal, because they show no spread.
     """
     error = float(values.std(ddof=1)) / len(values) ** 0.5
     return 2 * (float(values.mean()) / error) ** 2 if error != 0 else 0.0
@@ -67,20 +67,20 @@ def squared_bias_interval(
     value    the estimate T of θ without bias
     counts   how often each vector is in each resample, [resamples, m]
 
-    With e = D̄ − μ, T − θ = 2⟨μ, e⟩ + (‖e‖² − its mean): of the order √θ and a U-statistic whose kernel is
-    degenerate. A plain bootstrap (of T from resampled vectors) fails twice. It takes ‖D_b‖² of a vector drawn twice for
-    chance, which in 2,000 dimensions makes the interval eleven times too wide; and where the bias is as small as its
-    error it takes the first term's size from D̄, and covers 72 % at 99 % in one dimension. So here the terms are
-    bootstrapped each by itself, with the weights ξ = counts − 1, and θ is let into the first:
+    With e = D̄ − μ, T − θ = 2⟨μ, e⟩ + (‖e‖² − its mean). The first term is of order √θ, the second is a U-statistic
+    with a degenerate kernel. A plain bootstrap (T from resampled vectors) fails in two ways. It counts ‖D_b‖² of a
+    vector drawn twice as noise: in 2,000 dimensions the interval is eleven times too wide. It takes the first term's
+    size from D̄: if the bias is as small as its error, a 99 % interval covers 72 % in one dimension. So each term is
+    bootstrapped by itself, with the weights ξ = counts − 1, and the first depends on θ:
 
         T*(θ) = θ + 2 √max(θ, 0) L* + Q*
         Q* = Σ_{b≠c} ξ_b ξ_c K_bc / (m(m − 1)),   K the U-centred Gram matrix: neither ‖D_b‖² nor μ is in it
         L* = Σ_b ξ_b ⟨D_b − D̄, D̄⟩ / (m ‖D̄‖)
 
-    Each resample's θ is that at which T*(θ) = T; the interval lies between quantiles of these. (Below 0 there may be
-    one such θ beside two above: the low end is of the smallest, the high end of the largest.) Where noise has few
-    large directions among many small ones, ‖D̄‖ is mostly the small ones' and L* comes out too small; there it is
-    stretched to the size that ⟨D_b, mean of the others⟩ tells.
+    Each resample's θ solves T*(θ) = T; the interval lies between quantiles of these θ. (There may be one solution
+    below 0 and two above it: the low end uses the smallest, the high end the largest.) If noise has few large
+    directions among many small ones, ‖D̄‖ comes mostly from the small ones, and L* would be too small. It is then
+    enlarged to the size that ⟨D_b, mean of the others⟩ shows.
 
     Weighted bootstrap of degenerate kernels: Dehling and Mikosch, "Random quadratic forms and the bootstrap for
     U-statistics", J. Multivariate Anal. 51 (1994). U-centring: Székely and Rizzo, "Partial distance correlation with
@@ -106,21 +106,21 @@ def squared_bias_interval(
 
 
 def _linear_scale(gram: np.ndarray, along: np.ndarray, squared_kernel: float, value: float) -> float:
-    """What ⟨D_b − D̄, D̄⟩ is multiplied by: 1/‖D̄‖, or more where the leave-one-out products spread more than that."""
+    """The factor of ⟨D_b − D̄, D̄⟩: 1/‖D̄‖, or more if the leave-one-out products spread more than that."""
     m = len(gram)
     along_squared = float(along @ along)
     if along_squared == 0 or gram.mean() <= ROUNDING * np.trace(gram) / m:  # D̄ is 0: it has no direction
         return 0.0
-    others = (gram.sum(1) - np.diag(gram)) / (m - 1)  # ⟨D_b, mean of the others⟩, in which noise has its part too
+    others = (gram.sum(1) - np.diag(gram)) / (m - 1)  # ⟨D_b, mean of the others⟩, which contains noise too
     others_squared = float(((others - others.mean()) ** 2).sum()) - squared_kernel
-    # T itself where it is surely above 0; two standard deviations of it where not, for what a θ there could be
+    # T if it is clearly above 0; else two standard deviations of T, because θ could be so large
     squared_norm = max(value, 2 * (2 * squared_kernel) ** 0.5 / m)
     stretched = others_squared / squared_norm if squared_norm > 0 else 0.0
     return float(max(1 / gram.mean(), stretched / along_squared) ** 0.5)
 
 
 def _u_centred(gram: np.ndarray) -> np.ndarray:
-    """Off the diagonal, less the means of row and column without it; 0 on the diagonal; rows sum to 0. [m, m]"""
+    """The Gram matrix minus its off-diagonal means by row and column; 0 on the diagonal; rows sum to 0. [m, m]"""
     m = len(gram)
     off = gram - np.diag(np.diag(gram))
     rows = off.sum(1) / (m - 2)
@@ -132,29 +132,28 @@ def _u_centred(gram: np.ndarray) -> np.ndarray:
 def rare_bias_interval(
     low: float, high: float, squared_mean: float, error_squared: float, confidence: float = CONFIDENCE
 ) -> tuple[float, float]:
-    """An interval of θ = ‖μ‖², widened for noise that few draws have: a bootstrap cannot know its skewness.
+    """An interval of θ = ‖μ‖², widened because few draws may have noise: a bootstrap cannot know such skewness.
 
     squared_mean    ‖D̄‖²
-    error_squared   the most that the mean of ‖D̄ − μ‖² may be
+    error_squared   upper bound on the mean of ‖D̄ − μ‖²
 
-    It reaches at least from (‖D̄‖ − e)² to (‖D̄‖ + e)², with e a normal quantile of √error_squared; to 0 where e is
-    larger than ‖D̄‖.
+    It contains all from (‖D̄‖ − e)² to (‖D̄‖ + e)², where e is a normal quantile times √error_squared. It contains 0 if
+    e is larger than ‖D̄‖.
     """
     norm, error = max(squared_mean, 0.0) ** 0.5, NormalDist().inv_cdf(0.5 + confidence / 2) * error_squared**0.5
     return min(low, max(norm - error, 0.0) ** 2), max(high, (norm + error) ** 2)
 
 
 def mean_interval(values: np.ndarray, counts: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Interval of the mean of `values` [m], none of which is negative; its high end is ∞ where nothing bounds it.
+    """Interval of the mean of `values` [m], none of them negative. The high end is ∞ if nothing bounds it.
 
-    The studentised bootstrap. By percentiles it would cover 87 to 90 % at 99 % for a variance to which one draw in ten
-    contributes. A resample that lacks the rare large ones has hardly a spread: a tenth of the sample's is the least, or
-    there would be no upper end.
+    It is a studentised bootstrap. For a variance to which one draw in ten contributes, 99 % percentile intervals would
+    cover 87 to 90 %. A resample without the rare large values has almost no spread, and would leave no upper end. Its
+    spread counts as at least a tenth of the sample's.
 
-    Where few values have most of the sum, they say little of how large others may be. So the high end is at least that
-    of a multiple of a χ² with as many degrees of freedom as `freedom_of` finds. Below LEAST_FREEDOM of them, and where
-    all values are the same, there is no high end. Values that are the same in all m say of the low end alone that
-    `unseen_share` of the others may be 0.
+    If few values make most of the sum, other values may be much larger. So the high end is at least the one of a scaled
+    χ² with `freedom_of(values)` degrees of freedom. Below LEAST_FREEDOM, or if all values are equal, there is no high
+    end. Equal values give only a low end, because `unseen_share` of all values may be 0.
     """
     m, mean = len(values), values.mean()
     error = values.std(ddof=1) / m**0.5
@@ -176,5 +175,5 @@ def _tails(confidence: float) -> tuple[float, float]:
 
 
 def _around(value: float, low: float, high: float) -> tuple[float, float]:
-    """The interval, with the value in it where rounding has put it outside one of no width."""
+    """The interval, extended to the value if rounding has put the value outside an interval of no width."""
     return float(np.minimum(low, value)), float(np.maximum(high, value))

@@ -19,11 +19,10 @@ import numpy as np
 from gsbench.backends.base import Array, Generator
 from gsbench.estimators import Estimator
 from gsbench.estimators.marginalize_streamed import MarginalizeStreamed
-from gsbench.meters.case import count_calls
 from gsbench.meters.gradients import GradientMoments, TotalVariance
 from gsbench.models import Model, Noise, Role
 from gsbench.training.minibatches import DRAWS_OF_Y, FIXED_NOISE, stream_seed
-from gsbench.training.objective import bound_given_noise, loss
+from gsbench.training.objective import bound_given_noise, count_calls, loss
 
 PARTS = ("logits", "phi", "theta")
 OF_ROLE = {Role.OTHER_RECOGNITION: "phi", Role.GENERATIVE: "theta"}

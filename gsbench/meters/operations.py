@@ -7,7 +7,7 @@ products that the backend makes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from gsbench.estimators import Estimator
@@ -56,9 +56,9 @@ def products(
         raise ValueError(f"unknown timed {not_known(timed, TIMED)}")
     networks = model_of_shapes(model, config).networks
     calls = estimator.calls(config.n_classes) if calls is None else calls
-    found = [p for net in networks for p in _network_products(net, batch, n_mc, calls, estimator.y_enters)]
+    found = [p for net in networks for p in _network_products(net, batch, n_mc, estimator.calls_by_entry(calls))]
     if timed == "step":
-        found += [p for net in networks for p in _network_products(net, batch, n_mc, 1, "classes")]
+        found += [p for net in networks for p in _network_products(net, batch, n_mc, {"classes": 1})]
     return found
 
 
@@ -67,8 +67,10 @@ def operations(model: str, config: ModelConfig, batch: int, n_mc: int, estimator
     return sum(p.operations for p in products(model, config, batch, n_mc, estimator, timed))
 
 
-def _network_products(network: Network, batch: int, n_mc: int, calls: float, y_enters: str) -> Iterator[MatrixProduct]:
-    """The products of one network, forward and backward.
+def _network_products(
+    network: Network, batch: int, n_mc: int, calls_by_entry: Mapping[str, float]
+) -> Iterator[MatrixProduct]:
+    """The products of one network, forward and backward. `calls_by_entry` as `Estimator.calls_by_entry`.
 
     | weights | rows | gradient of the input |
     |---|---|---|
@@ -78,10 +80,12 @@ def _network_products(network: Network, batch: int, n_mc: int, calls: float, y_e
     | W_z | N·C·B | yes |
     | later layers | the rows of the sum of the first layer's terms | yes |
 
-    C is `calls`. Classes that are the same for all draws ("classes") add no factor N. This matters in M2, whose
-    q(z|x,y) then has C·B rows.
+    C is the sum of the calls. Classes that are the same for all draws ("classes") add no factor N. This matters in M2,
+    whose q(z|x,y) then has C·B rows.
     """
-    draws = {"x": 1, "a": n_mc, "y": 1 if y_enters == "classes" else n_mc, "z": n_mc}
+    calls = sum(calls_by_entry.values())
+    draws_of_y = 1 if set(calls_by_entry) == {"classes"} else n_mc
+    draws = {"x": 1, "a": n_mc, "y": draws_of_y, "z": n_mc}
     values = {"x": 1, "a": 1, "y": calls, "z": calls}
 
     def rows(*inputs: str) -> int:
@@ -91,7 +95,8 @@ def _network_products(network: Network, batch: int, n_mc: int, calls: float, y_e
     firsts = [key[2:] for key in shapes if key.startswith("W_")]
     for key, shape in shapes.items():
         if key == "W_y":
-            yield from _y_products(rows("y"), shape, y_enters)
+            for y_enters, share in calls_by_entry.items():
+                yield from _y_products(round(rows("y") * share / calls), shape, y_enters)
         elif key.startswith("W_"):
             yield from _layer_products(rows(key[2:]), shape, input_gradient=key != "W_x")
         elif key.startswith("W"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gsbench.models.adgm import ADGM
 from gsbench.models.base import ClassBound, CountedClassBound, Model, Noise
 from gsbench.models.config import ModelConfig
-from gsbench.models.labels import AllClasses, ClassValues, Draws, HardPoints, Labels, Points
+from gsbench.models.labels import AllClasses, ClassValues, Draws, DrawsAndPoint, HardPoints, Labels, Points
 from gsbench.models.m2 import M2
 from gsbench.models.network import Role
 from gsbench.registry import Registry
@@ -19,6 +19,7 @@ __all__ = [
     "ClassValues",
     "CountedClassBound",
     "Draws",
+    "DrawsAndPoint",
     "HardPoints",
     "Labels",
     "Model",

@@ -58,6 +58,17 @@ class Points:
 
 
 @dataclass(frozen=True)
+class DrawsAndPoint:
+    """The values of `draws`, [N, C, B], and after them the one of `point`, [N, 1, B, K], as one batch of rows."""
+
+    draws: Draws
+    point: Points
+
+    def first_layer(self, bk: Backend, W_y: Tensor) -> Tensor:
+        return bk.concat([values.first_layer(bk, W_y) for values in (self.draws, self.point)], axis=1)  # [N, C+1, B, H]
+
+
+@dataclass(frozen=True)
 class HardPoints:
     """y = one-hot rows [N, C, B, K] that carry a gradient: a look-up forward, and a product backward because
     ∂f/∂y is needed for all K classes."""

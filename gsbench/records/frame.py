@@ -42,7 +42,8 @@ FIGURES = (
     "seconds_per_class", "peak_operations_per_second", "peak_operations_per_second_median", "peak_product",
     "fraction_of_peak", "fraction_of_peak_low", "fraction_of_peak_high", "state_bytes", "gradient_draws",
     "gradient_blocks", "total_draws", "q_perplexity", "calls_of_f", "class_rows_bytes",
-    "budget_epochs", "budget_steps", "budget_seconds", "epoch", "wall_seconds", "validation_examples",
+    "budget_epochs", "budget_steps", "budget_seconds", "budget_patience", "epoch", "wall_seconds",
+    "validation_examples",
     "test_accuracy", "test_examples", "test_draws_of_a", "resumed",
 )  # fmt: skip
 GRADIENT = tuple(f"{part}_{figure}" for part in PARTS for figure in OF_A_PART)
@@ -137,7 +138,7 @@ def _series(frame: pd.DataFrame) -> pd.Series:
 
 def make_curves(records: Sequence[Record], frame: pd.DataFrame) -> pd.DataFrame:
     """The accuracy curves, a row for each evaluation: the group, the case's settings, and `step`, `epoch`, `seconds`,
-    `wall_seconds`, `accuracy`, `loss`.
+    `wall_seconds`, `accuracy`, `loss`, `calls_of_f`.
     """
     named = ["group", "run", "series", "task", "run_id", "case", "model", "dataset", "n_classes", "estimator", "seed"]
     cases = {(row["run_id"], row["case"]): row for row in frame[named].to_dict("records")}

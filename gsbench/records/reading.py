@@ -6,7 +6,9 @@ value that its field does not allow (`gsbench.records.schema`), a file, or a fol
 
 from __future__ import annotations
 
+import functools
 import json
+import operator
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -315,13 +317,13 @@ def unique(records: Iterable[Record]) -> tuple[Record, ...]:
 
 
 def ends_at_a_step(of: Any) -> Any:
-    """Whether a record is a training run with a budget of epochs or steps; for a frame, each row's answer.
+    """Whether a record is a training run with a budget of epochs, steps or patience; for a frame, each row's answer.
 
     All other training runs end by the clock, as the short runs of the benchmark do. Their accuracy depends on the
     machine and on other programs, so they belong to their session of measuring.
     """
-    budgets = [pd.notna(of.get(name)) for name in ("budget_epochs", "budget_steps")]
-    return (of["group"] == TRAINING) & (budgets[0] | budgets[1])
+    budgets = [pd.notna(of.get(name)) for name in ("budget_epochs", "budget_steps", "budget_patience")]
+    return (of["group"] == TRAINING) & functools.reduce(operator.or_, budgets)
 
 
 def in_one_group(record: Record) -> Record:

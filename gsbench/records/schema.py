@@ -101,6 +101,7 @@ CURVES: dict[str, Kind] = {
     "curve_wall_seconds": ascending(AMOUNT),
     "curve_accuracy": listed(SHARE, nulls=True),
     "curve_loss": listed(number(-1e300, 1e300), nulls=True),
+    "curve_calls_of_f": listed(AMOUNT, nulls=True),
 }
 
 
@@ -210,7 +211,7 @@ FIELDS: dict[str, Kind] = {
 
 
 def fault(record: Any) -> str:
-    """What is wrong with a record, in words: the field, what is allowed there, and what it holds; "" where nothing is.
+    """What is wrong with a record, in words: the field, what is allowed there, and what it holds; "" if nothing is.
 
     `record` is what JSON gives.
     """

@@ -12,7 +12,7 @@ from gsbench.records.frame import measured
 
 PARTS = dict(
     zip(NAMES, ("logits of q(y|a,x)", "other parameters of φ", "parameters of θ"), strict=True)
-)  # the parameters that a gradient is taken with respect to
+)  # the variables with respect to which gradients are taken
 KEY = ["subject", "state", "series", "n_classes", "estimator"]  # fields that identify a point
 ENDS = ("", "_low", "_high")
 ROUNDING = 1e-4  # relative bias that float32 rounding may cause in an estimator without draws of y: shown as 0

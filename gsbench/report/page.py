@@ -26,9 +26,9 @@ from gsbench.report.tables import jang_table, ratio_table, records_table, roofli
 from gsbench.report.training_table import training_section
 
 GLANCE_NOTE = (
-    "Step: median time of a full training step. Speed-up: how many times as fast as {baseline}, measured "
-    "in pairs, in turn, in one process, with its interval. Examples/s: unlabelled examples per second. Peak "
-    "memory: of the live arrays over one step; on a GPU, of the device. Accuracy: last validation accuracy. "
+    "Step: median time of a full training step. Speed-up: how many times as fast as {baseline}, timed in pairs, "
+    "alternating in one process, with its interval. Examples/s: unlabelled examples per second. Peak memory: the peak "
+    "of live arrays, or of a GPU's memory, over one step. Accuracy: last validation accuracy. "
     f"{text.NOT_MEASURED}: not measured."
 )  # to be formatted with the baseline's name
 

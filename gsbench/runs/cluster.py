@@ -9,7 +9,7 @@ from typing import Any
 
 from gsbench.settings.run import RunSettings
 
-THREADS, CARD = "threads", "card"  # what workers declare and runs ask for, as Dask resources
+THREADS, CARD = "threads", "card"  # the Dask resources that workers declare and runs ask for
 SCHEDULER_SECONDS = 30.0  # to wait for a scheduler's answer
 WORKERS_SECONDS = 60.0  # to wait for a cluster's first worker
 # A terminal's Ctrl-C and a batch system's SIGTERM reach all processes. Workers ignore them: the driver stops them.
@@ -23,7 +23,7 @@ def need(settings: RunSettings) -> tuple[str, float]:
 
 @contextlib.contextmanager
 def local_client(workers: int, threads: int) -> Iterator[Any]:
-    """A client of a cluster on this machine: processes that make one run at a time, each with its share of threads."""
+    """A client of a cluster on this machine. Each worker process makes one run at a time, with `threads` threads."""
     distributed = import_distributed()
     import dask
 
@@ -45,7 +45,7 @@ def _cluster(workers: int, threads: int) -> Any:
         memory_limit=0,  # no limit: a run checks that it fits before it begins
         preload=[NO_SIGNALS],
         scheduler_kwargs={"dashboard": False},
-        dashboard_address="127.0.0.1:0",  # it listens even so: any free port, this machine alone
+        dashboard_address="127.0.0.1:0",  # it listens nevertheless: on any free port, for this machine alone
         silence_logs=logging.CRITICAL,
     )
 
@@ -84,8 +84,8 @@ def check_workers(client: Any, runs: Sequence[RunSettings]) -> None:
         most = max((resources.get(name, 0) for resources, threads in offers), default=0)
         if most < amount:
             raise ValueError(
-                f"the run {settings.key} asks for {name}={amount:g} and the workers offer at most {most:g}; those of a "
-                f"cluster are started with: dask worker ADDRESS --nthreads 1 --resources '{name}={amount:g}'; those of "
+                f"the run {settings.key} asks for {name}={amount:g} and the workers offer at most {most:g}; start a "
+                f"cluster's workers with: dask worker ADDRESS --nthreads 1 --resources '{name}={amount:g}'; workers on "
                 "this machine share its cores"
             )
 

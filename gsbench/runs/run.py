@@ -69,8 +69,8 @@ def run_training(
 
 
 class _StoredRun(TrainingRun):
-    """A run under way whose record, checkpoint and images are in a store. A checkpoint holds arrays and `meta`, all the
-    rest.
+    """A run whose record, checkpoint and images are in a store. A checkpoint holds arrays and, as `meta`, all other
+    data.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class _StoredRun(TrainingRun):
             raise DataFileError(f"{error}; {advice}") from error
 
     def _begin_or_go_on(self, dataset: Dataset) -> None:
-        """Sets the run before its first step, or at its checkpoint."""
+        """Puts the run before its first step, or at its checkpoint."""
         found = self.store.checkpoint(self.key)
         if found is None:
             self.begin(dataset)
@@ -147,9 +147,9 @@ class _StoredRun(TrainingRun):
         self.figures.update(meta["figures"])
 
     def _check_meta(self, meta: dict[str, Any], dataset: Dataset) -> None:
-        """Raises DataFileError where the run cannot go on from a checkpoint with these data beside its arrays."""
+        """Raises DataFileError if the run cannot resume from a checkpoint with these meta data."""
         if "dataset_checksum" not in meta:
-            raise self.store.refusal(self.key, "an older gsbench wrote it, which did not note on what data")
+            raise self.store.refusal(self.key, "an older gsbench wrote it, without the checksum of its data")
         for name, kinds in _META.items():
             if not isinstance(meta.get(name), kinds) or isinstance(meta[name], bool):
                 raise self.store.refusal(self.key, f"its {name} is a {type(meta.get(name)).__name__}")
@@ -164,7 +164,7 @@ class _StoredRun(TrainingRun):
             )
 
     def _checkpoint(self) -> None:
-        """The checkpoint, and a record of what there is so far."""
+        """Writes the checkpoint, and a record of the run so far."""
         meta = {
             "run_id": self.run_id,
             "log": self.log,
@@ -178,7 +178,7 @@ class _StoredRun(TrainingRun):
         self._write("unfinished", "not at its end yet")
 
     def _finish(self) -> dict[str, Any]:
-        """The test part, once; the images; the record."""
+        """Evaluates the test part once, and writes the images and the record."""
         settings = self.settings
         if len(self.parts.test):
             test = self.evaluation(self.parts.test)
@@ -205,6 +205,7 @@ class _StoredRun(TrainingRun):
 
 
 _OF_A_POINT = {*(field.name for field in dataclasses.fields(Progress)), "wall_seconds"}
+_MAY_BE_NONE = ("loss", "calls_of_f")
 _META: dict[str, tuple[type, ...]] = {
     "run_id": (str,), "log": (list,), "loss": (int, float), "wall_seconds": (int, float), "resumed": (int,),
     "figures": (dict,), "dataset_checksum": (str,),
@@ -212,9 +213,9 @@ _META: dict[str, tuple[type, ...]] = {
 
 
 def _is_point(point: Any) -> bool:
-    """Whether this is an entry of a log: the fields of a `Progress` and the wall-clock seconds, all of them numbers,
-    but for the loss before the first step."""
+    """Whether this is an entry of a log: it has the fields of `Progress` and the wall-clock seconds. All are numbers,
+    except that the loss before the first step and the calls of f may be None."""
     if not isinstance(point, dict) or set(point) != _OF_A_POINT:
         return False
-    numbers = [value for name, value in point.items() if name != "loss" or value is not None]
+    numbers = [value for name, value in point.items() if name not in _MAY_BE_NONE or value is not None]
     return all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in numbers)

@@ -1,4 +1,4 @@
-"""A folder of training runs, each in a folder of its own: its record, its checkpoint, its images."""
+"""A folder of training runs. Each run has its own folder with its record, checkpoint and images."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Store:
             record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
         except FileNotFoundError:
             return None, ""
-        except (ValueError, RecursionError) as error:  # of JSON and of UTF-8
+        except (ValueError, RecursionError) as error:  # no JSON, or no UTF-8
             return None, f"{path} is no record of a run: {error}"
         if not isinstance(record, dict) or "status" not in record:
             return None, f"{path} is no record of a run: it has no status"
@@ -68,7 +68,7 @@ class Store:
         return record, ""
 
     def with_figures_kept(self, key: str, failure: dict[str, Any]) -> dict[str, Any]:
-        """The record of a failure, with the figures that it lacks taken from the record that it replaces."""
+        """The record of a failure. The figures that it lacks come from the record that it replaces."""
         return {**(self.record(key) or {}), **failure}
 
     def finished(self, key: str) -> bool:
@@ -113,5 +113,5 @@ class Store:
 
 
 def _refuse_constant(name: str) -> None:
-    """JSON has no NaN and no Infinity, and our records are JSON."""
+    """Raises ValueError, because JSON has no NaN and no Infinity."""
     raise ValueError(f"{name} is no JSON")

@@ -23,7 +23,7 @@ _stopped: set[str] = set()  # on a worker: the sweeps whose runs are to stop
 
 
 class Watcher(Protocol):
-    """Is told how a sweep goes on."""
+    """Receives the progress of a sweep."""
 
     def look(self, under_way: Sequence[RunSettings]) -> None:
         """These runs are being made; called every few seconds."""

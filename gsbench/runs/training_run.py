@@ -30,14 +30,15 @@ CURVES = {
     "curve_wall_seconds": "wall_seconds",
     "curve_accuracy": "validation_accuracy",
     "curve_loss": "loss",
+    "curve_calls_of_f": "calls_of_f",
 }
 
 
 class Watcher(Protocol):
-    """Is told how a run goes on."""
+    """Receives the progress of a run."""
 
     def start(self, settings: RunSettings, last_step: int | None, progress: Progress) -> None:
-        """The run begins, or goes on, with `progress`."""
+        """The run begins, or resumes, with `progress`."""
 
     def step(self, training: Training, loss: float) -> None:
         """A step was taken."""
@@ -130,10 +131,13 @@ class TrainingRun:
     @property
     def spent(self) -> bool:
         """Whether one of the run's budgets is used up."""
-        seconds = self.settings.seconds
-        return self.training.steps == self.last_step or (
-            seconds is not None and self.training.train_seconds >= seconds
-        )
+        seconds, steps = self.settings.seconds, self.training.steps
+        if steps == self.last_step or (seconds is not None and self.training.train_seconds >= seconds):
+            return True
+        if not self.log or self.log[-1]["step"] != steps:
+            return False
+        points = [(point["step"], point["validation_accuracy"]) for point in self.log]
+        return self.settings.is_settled(*zip(*points, strict=True))
 
     def steps(self, planned: Iterator[int] | None = None) -> Iterator[None]:
         """Takes the steps that are left and yields after each. Evaluates before the first and after the last.

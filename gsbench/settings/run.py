@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gsbench.estimators import NO_FACTS, parse_estimator
@@ -18,6 +19,7 @@ from gsbench.values import SECONDS, Range, SettingError, not_known, whole
 
 LABELS_ONLY = "labels-only"
 ROWS = 20_000  # draws × examples that an evaluation computes at once
+LEAST_RISE, LEAST_EVALUATIONS = 0.005, 10  # of `patience`
 DRAWS = whole(1, ROWS)  # at least one example is evaluated at once
 
 
@@ -49,6 +51,11 @@ class RunSettings:
         None, "end after this many seconds of training, without evaluations", SECONDS,
         about="budget", record="budget_seconds", caption="{} s",
     )  # fmt: skip
+    patience: float | None = setting(
+        None,
+        "end when the validation accuracy has risen by less than half a point in this share of the steps so far",
+        Range(above=0, below=1), about="budget", record="budget_patience", caption="a share of {} without a rise",
+    )  # fmt: skip
     evaluate_every: int | None = setting(
         None, "steps between evaluations; default: an epoch", whole(1),
         about="evaluation", record="evaluate_every_steps",
@@ -65,7 +72,7 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         if all(getattr(self, name) is None for name in _BUDGETS):
-            raise SettingError("a run needs a budget: {epochs}, {steps} or {seconds}")
+            raise SettingError("a run needs a budget: {epochs}, {steps}, {seconds} or {patience}")
         check_all(self)
         if self.case.dataset == "synthetic":
             why = ": the labels of data set 'synthetic' are random, so that no accuracy can be learnt"
@@ -96,6 +103,13 @@ class RunSettings:
         case = self.case
         named = (case.dataset, f"k{case.n_classes}", case.model, case.preset, self.estimator, f"s{case.seed}", digits)
         return re.sub(r"[^\w.=-]+", "-", "-".join(named))
+
+    def is_settled(self, steps: Sequence[int], accuracies: Sequence[float]) -> bool:
+        """Whether `patience` ends the run after these evaluations."""
+        if self.patience is None or len(steps) < LEAST_EVALUATIONS:
+            return False
+        earlier = bisect.bisect_right(steps, (1 - self.patience) * steps[-1])
+        return max(accuracies) < max(accuracies[:earlier]) + LEAST_RISE
 
     def last_step(self, steps_per_epoch: float) -> int | None:
         """The step at which the run ends, or None if only time ends it."""

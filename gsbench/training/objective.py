@@ -8,7 +8,7 @@ from __future__ import annotations
 from gsbench.backends.base import Array, Backend, Generator, Tensor
 from gsbench.categorical import log_q_at
 from gsbench.estimators import Estimator
-from gsbench.models import ClassBound, Labels, Model
+from gsbench.models import ClassBound, CountedClassBound, Labels, Model, Noise
 
 
 def unlabelled_bound(model: Model, x: Array, estimator: Estimator, rng: Generator, n_mc: int = 1) -> Tensor:
@@ -26,6 +26,15 @@ def bound_given_noise(f: ClassBound, estimator: Estimator, rng: Generator) -> Te
     """U(x) for the draws of a and the noise ε_z within f; `rng` draws the estimator's noise. → [B]"""
     expectation, entropy = estimator(f, f.logits_y, rng)
     return f.bk.mean(expectation + entropy, axis=0)
+
+
+def count_calls(model: Model, x: Array, estimator: Estimator, rng: Generator, noise: Noise) -> float:
+    """Calls of f for an example and draw of a in one unlabelled bound of x [B, D_x], without a backward pass."""
+    with model.bk.no_gradient():
+        f = CountedClassBound.of(model.class_bound(x, noise))
+        estimator(f, f.logits_y, rng)
+    n, batch, _ = f.logits_y.shape
+    return float(sum(f.counted) / (n * batch))
 
 
 def labelled_bound(

@@ -16,7 +16,7 @@ from gsbench.settings.recipe import Recipe
 from gsbench.settings.run import ROWS
 from gsbench.training.consistency import adversarial_divergence, constant_log_q, pseudo_label_loss
 from gsbench.training.minibatches import EVALUATION, NOISE, Batch, Batches, pixels, stream_seed
-from gsbench.training.objective import classifier_log_likelihood, loss, training_loss
+from gsbench.training.objective import classifier_log_likelihood, count_calls, loss, training_loss
 
 
 def papers_alpha(parts: Split) -> float:
@@ -157,6 +157,15 @@ class Training:
         self.train_seconds += time.perf_counter() - start
         return value
 
+    def calls_of_f(self) -> float | None:
+        """Calls of f for an example and draw of a in the next step, if they follow the logits; else None."""
+        estimator = self.trainer.estimator
+        if estimator is None or not estimator.calls_follow_logits:
+            return None
+        rng = self.model.bk.generator(stream_seed(self._seed, NOISE, self.steps))
+        x = self.batches.at(self.steps).x_unlabelled
+        return count_calls(self.model, x, estimator, rng, self.model.draw_noise(rng, len(x), self.trainer.n_mc))
+
     def _average(self) -> None:
         """W̄ += (1 − d)·(W − W̄). Early steps use a smaller d, so that the initial parameters are soon forgotten.
 
@@ -264,6 +273,7 @@ class Progress:
     train_seconds: float
     validation_accuracy: float
     loss: float | None  # of the last step's minibatch; None before the first
+    calls_of_f: float | None = None  # for an example, if the estimator's calls follow the logits
 
 
 def evaluation_steps() -> Iterator[int]:
@@ -277,4 +287,6 @@ def evaluation_steps() -> Iterator[int]:
 def training_progress(training: Training, validation: Evaluation, loss_value: float | None, n_a: int = 1) -> Progress:
     """The progress of a run, with its validation accuracy over `n_a` draws of a."""
     accuracy = validation.accuracy(training.evaluated, n_a, estimator=training.trainer.estimator)
-    return Progress(training.steps, training.epoch, training.train_seconds, accuracy, loss_value)
+    return Progress(
+        training.steps, training.epoch, training.train_seconds, accuracy, loss_value, training.calls_of_f()
+    )

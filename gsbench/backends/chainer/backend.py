@@ -175,7 +175,7 @@ class ChainerBackend(Backend):
 
     relu, exp, mean = staticmethod(F.relu), staticmethod(F.exp), staticmethod(F.mean)
     broadcast_to, reshape = staticmethod(F.broadcast_to), staticmethod(F.reshape)
-    expand, swap = staticmethod(F.expand_dims), staticmethod(F.swapaxes)
+    expand, swap, concat = staticmethod(F.expand_dims), staticmethod(F.swapaxes), staticmethod(F.concat)
 
     def widen(self, x: Tensor) -> Tensor:
         return x if x.dtype == self.wide_dtype else F.cast(x, self.wide_dtype)

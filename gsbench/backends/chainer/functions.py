@@ -388,7 +388,7 @@ class WeightedSum(chainer.FunctionNode):
             scale = xp.where(alike, scale, xp.nan)
         elif not alike:
             raise ValueError(
-                "the gradients of a streamed sum are taken while it is formed, for a loss that weights all examples "
+                "a streamed sum takes its gradients while it is formed, for a loss that weights all examples "
                 f"and draws alike; got weights from {g.min()} to {g.max()}"
             )
         found = []

@@ -17,7 +17,7 @@ class Adam(Optimizer):
     W ← W − α m̂/(√v̂ + ε), m̂ = m/(1 − β1ᵗ), v̂ = v/(1 − β2ᵗ), β2 0.999, ε 1e-8. The update is fused: one pass over all
     arrays, on all threads. `torch.optim.Adam` calls the same update, and takes 0.9 ms more for each step.
 
-    loss_scale   by which the gradients of a float16 loss are too large; None: they are not scaled
+    loss_scale   the factor by which a float16 loss and its gradients are scaled; None: they are not
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Adam(Optimizer):
         self._moments: dict[str, tuple[Array, Array]] = {}
         self._updates = 0
         device = next((p.device for p in parameters.values()), None)
-        self._step = torch.zeros((), device=device)  # `_updates`, where the fused update reads it
+        self._step = torch.zeros((), device=device)  # `_updates` on the device, for the fused update
 
     def constrain(
         self, weight_decay: float = 0.0, clip_norm: float | None = None, clip_element: float | None = None

@@ -50,8 +50,8 @@ class TorchBackend(Backend):
 
     On a CPU, noise comes from NumPy's generators: the same seed gives the noise of the Chainer backend.
 
-    The precision of float32 products is a setting of the process. It follows the backend that was made last, so that a
-    process must not use float32 and tf32 by turns.
+    The precision of float32 products is a setting of the process. The backend that was made last determines it, so a
+    process must not alternate between float32 and tf32.
     """
 
     name = "torch"
@@ -189,6 +189,9 @@ class TorchBackend(Backend):
 
     broadcast_to, reshape = staticmethod(torch.broadcast_to), staticmethod(torch.reshape)
     expand, swap = staticmethod(torch.unsqueeze), staticmethod(torch.swapaxes)
+
+    def concat(self, xs: Sequence[Tensor], axis: int) -> Tensor:
+        return torch.cat(tuple(xs), dim=axis)
 
     def widen(self, x: Tensor) -> Tensor:
         return x.to(self.wide_dtype)

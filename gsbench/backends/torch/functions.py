@@ -16,7 +16,7 @@ from torch.autograd import Function
 
 from gsbench.backends.base import Array, Tensor
 
-Context: TypeAlias = Any  # of a node, which keeps there what its backward pass needs
+Context: TypeAlias = Any  # a node keeps in it the arrays for its backward pass
 
 
 def rows(x: Array) -> Array:
@@ -41,7 +41,7 @@ def dot(a: Array, b: Array, bias: Array | None = None) -> Array:
 
 
 def _broadcasts_to(shape: Sequence[int], larger: Sequence[int]) -> bool:
-    """`torch.broadcast_shapes` tells this too, and takes 90 µs."""
+    """`torch.broadcast_shapes` also finds this, but takes 90 µs."""
     pairs = zip(reversed(shape), reversed(larger), strict=False)
     return len(shape) <= len(larger) and all(n in (1, m) for n, m in pairs)
 
@@ -66,7 +66,7 @@ def _first_layer_gradients(
 ) -> list[Array | None]:
     """Gradients of `_first_layer`: of x, of W, and of the terms, as far as they are needed.
 
-    first   the number of x among the node's inputs, by which `ctx.needs_input_grad` tells what is needed
+    first   the index of x in the node's inputs, and so in `ctx.needs_input_grad`
     """
     needs = ctx.needs_input_grad[first:]
     g_x = g_W = None
@@ -264,7 +264,7 @@ class WeightedSum(Function):
             scale = torch.where(alike, scale, torch.nan)
         elif not alike:
             raise ValueError(
-                "the gradients of a streamed sum are taken while it is formed, for a loss that weights all examples "
+                "a streamed sum takes its gradients while it is formed, for a loss that weights all examples "
                 f"and draws alike; got weights from {float(g.min())} to {float(g.max())}"
             )
         gradients, ctx.gradients = ctx.gradients, []  # from here on only the parameters hold them

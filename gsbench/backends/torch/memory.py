@@ -36,7 +36,7 @@ class CpuMemoryPeak(HostMemoryPeak):
         return max(self._peak_bytes, self.current_bytes)
 
     def saw(self) -> None:
-        """An operation has ended."""
+        """Takes note of the bytes after an operation."""
         self._peak_bytes = self.peak_bytes
 
     def start(self) -> None:
@@ -121,4 +121,4 @@ class CudaMemoryPeak:
         torch.cuda.reset_peak_memory_stats(self._device)
 
     def stop(self) -> None:
-        """The allocator counts all the time."""
+        """Does nothing: the allocator never stops counting."""

@@ -27,6 +27,10 @@ KNOWN: dict[str, Style] = {
     "score-function": ("#E69F00", "X"),
     "sum-and-sample": ("#CC79A7", ">"),
     "sparsemax": ("#7A4B1E", "*"),
+    "sum-and-relax": ("#117733", "<"),
+    "unordered-set": ("#661100", "h"),
+    "zgr": ("#AA4499", "d"),
+    "softmax-straight-through": ("#6699CC", "8"),
     "labels-only": ("#000000", "D"),
 }
 # For known names with settings, such as `gumbel-softmax(tau=0.1)`. Each family begins at another marker.
