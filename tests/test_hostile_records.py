@@ -126,12 +126,12 @@ def test_a_figure_sets_no_mathematics_and_its_svg_is_well_formed(tmp_path):
     names = [name for name in EVIL if len(name) < 100]
     with figure_settings():
         look = make_look(names, [""])
-        sheet = make_sheet(1, 1, title="$a$\x00", handles=look.handles(names, [""]), caption="\x1b $5 to $9")
+        figure, axes = make_sheet(1, 1, title="$a$\x00", handles=look.handles(names, [""]), caption="\x1b $5 to $9")
         for i, name in enumerate(names):
-            sheet.axes[0, 0].plot([1, 2], [i, i], **look.line(name, ""))
-        sheet.axes[0, 0].set_title("\x1b")
+            axes[0, 0].plot([1, 2], [i, i], **look.line(name, ""))
+        axes[0, 0].set_title("\x1b")
         for suffix in ("svg", "png"):
-            sheet.figure.savefig(tmp_path / f"a.{suffix}")
+            figure.savefig(tmp_path / f"a.{suffix}")
     texts = {element.text for element in ElementTree.parse(tmp_path / "a.svg").iter() if element.tag.endswith("text")}
     assert {"$a$\\x00", "\\x1b $5 to $9", "$\\frac{1}{$", "a\\x00b", " _under", "\\u202egnp"} <= texts
 

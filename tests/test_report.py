@@ -23,7 +23,7 @@ from report_fixture import drawn_once, no_png, png_of, whole_report  # noqa: F40
 from gsbench.records.frame import make_curves, make_frame
 from gsbench.report import FIGURES, ReportError, gaps, make_report
 from gsbench.report.drawing.styles import make_look
-from gsbench.report.peer_table import versions
+from gsbench.report.figures.peers import versions
 from gsbench.report.writers import markdown
 
 pytestmark = pytest.mark.slow

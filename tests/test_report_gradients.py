@@ -30,11 +30,11 @@ from gsbench.report.drawing.axes import plain_number, side_by_side
 from gsbench.report.drawing.sheet import figure_settings
 from gsbench.report.drawing.styles import KNOWN, estimator_styles, make_look
 from gsbench.report.figures import FIGURES
+from gsbench.report.gaps import records_table
 from gsbench.report.glance import glance_cells, glance_text
 from gsbench.report.gradient_table import bias_text, gradient_section
 from gsbench.report.gradients import gradient_rows, of_part, state_title, states_of
 from gsbench.report.page import make_page
-from gsbench.report.tables import records_table
 from gsbench.report.writers import markdown
 
 pytestmark = pytest.mark.slow

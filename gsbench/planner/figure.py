@@ -54,12 +54,12 @@ def draw(plan: Plan) -> Figure:
     look = make_look(names, [""])
     least = min([*_counts(plan), *(k for curve in curves for k in curve.counts)])
     most = max([*_counts(plan), *(k for curve in curves for k in curve.counts)])
-    sheet = make_sheet(
+    figure, axes = make_sheet(
         1, len(metrics), title="What a training step will take, by number of classes",
         handles=[*look.handles(names, [""]), *_legend(plan, metrics)], caption=_caption(plan),
         panel=(4.4, 3.2), gaps=(0.85, 0.5),
     )  # fmt: skip
-    for ax, metric in zip(sheet.axes[0], metrics, strict=True):
+    for ax, metric in zip(axes[0], metrics, strict=True):
         title, unit, scale = LABELS[metric]
         ax.set(title=title, xlabel="number of classes K", ylabel=unit)
         ax.set_yscale("log")
@@ -70,7 +70,7 @@ def draw(plan: Plan) -> Figure:
         _mark_crossovers(ax, plan, metric, look, (least, most))
         class_axis(ax, [least, most, *(k for curve in own for k in curve.counts), *_counts(plan)])
         plain_log(ax.yaxis)
-    return sheet.figure
+    return figure
 
 
 def _counts(plan: Plan) -> list[int]:

@@ -53,8 +53,7 @@ def make_report(
     Returns the path of the HTML page. The same records give the same files. Raises ReportError if a file is missing or
     is no benchmark file.
     """
-    reading = read_runs(paths, storage)
-    return write_report(reading, name=name, output=output)
+    return write_report(read_runs(paths, storage), name=name, output=output)
 
 
 def read_runs(paths: Sequence[str | Path] = (), storage: str | Path = ".benchmarks") -> Reading:
@@ -83,14 +82,10 @@ def write_report(reading: Reading, *, name: str | None = None, output: str | Pat
             page = make_page(folder.name, notices, frame, curves, _draw(frame, curves))
             figures = [section.figure for section in page.sections if section.figure]
             svgs = {figure.name: _save(figure, temporary) for figure in figures}
-        texts = {
-            MARKDOWN: markdown.whole(page),
-            SUMMARY: markdown.summary(page),
-            TABLES: latex.tables(page),
-            PAGE: html.whole(page, svgs),
-        }
-        for file, content in texts.items():
-            _write(temporary / file, content)
+        _write(temporary / MARKDOWN, markdown.whole(page))
+        _write(temporary / SUMMARY, markdown.summary(page))
+        _write(temporary / TABLES, latex.tables(page))
+        _write(temporary / PAGE, html.whole(page, svgs))
     return folder / PAGE
 
 

@@ -103,8 +103,7 @@ def _paired(frame: pd.DataFrame) -> Pair | None:
     """The time ratio from paired timings of the full step; of the unlabelled bound if the step has none."""
     for timed, what in (("step", "the time"), ("bound", "the time, in the unlabelled bound alone,")):
         rows = rows_of(frame, "speedup", "speedup", timed)
-        rows = rows[rows["estimator"] == SAMPLER]
-        rows = rows[rows["baseline_exact_sum"] == 1]
+        rows = rows[(rows["estimator"] == SAMPLER) & (rows["baseline_exact_sum"] == 1)]
         sums = {place: set(own["baseline"]) for place, own in rows.groupby(KEY)}
         known = [place for place, names in sums.items() if len(names) == 1]
         if known:
@@ -119,12 +118,12 @@ def _paired(frame: pd.DataFrame) -> Pair | None:
 
 def _memory(frame: pd.DataFrame, time: Pair | None) -> Pair | None:
     """The memory ratio of the sum, series and model of `time`; at the same K if it was measured there."""
-    if time is None:
-        return _ratio(frame, "memory", "peak_bytes", "the memory", text.size)
-    own = frame[(frame["series"] == time.series) & (frame["model"] == time.model)]
-    own = own[own["estimator"].isin([time.sum, SAMPLER])]
-    there = own[own["n_classes"] == time.k]
-    found = (_ratio(rows, "memory", "peak_bytes", "the memory", text.size) for rows in (there, own))
+    places = [frame]
+    if time:
+        own = frame[(frame["series"] == time.series) & (frame["model"] == time.model)]
+        own = own[own["estimator"].isin([time.sum, SAMPLER])]
+        places = [own[own["n_classes"] == time.k], own]
+    found = (_ratio(rows, "memory", "peak_bytes", "the memory", text.size) for rows in places)
     return next(filter(None, found), None)
 
 

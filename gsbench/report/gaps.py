@@ -1,4 +1,4 @@
-"""The gaps of a report: missing measurements, skipped and failed cases; and the conditions of the measurements."""
+"""The gaps of a report: missing measurements, skipped and failed cases; the conditions; and all records."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from gsbench.records.training_tasks import BUDGETS, OTHERS
 from gsbench.report.blocks import Block, Code, Columns, Items, Paragraph, Table, Text
 from gsbench.report.drawing.sheet import Plot
 from gsbench.report.figures import FIGURES
+from gsbench.report.gradient_table import variance_text
 
 GROUPS = {
     "bound": "time of the unlabelled bound",
@@ -131,3 +132,32 @@ def _all_values(rows: pd.DataFrame, field: str) -> str:
 def told(field: str, value: Any) -> str:
     """A value of a field, written for a reader."""
     return text.size(value) if field in SIZES else text.plain(value)
+
+
+def _time(row: dict[str, Any]) -> str:
+    """The record's time: of a step, of the bound, or of a training run; "" if it has none."""
+    fields = ("step_seconds", "bound_seconds", "train_seconds", "candidate_seconds")
+    return next((text.seconds(row[field]) for field in fields if not pd.isna(row[field])), "")
+
+
+def _variance(row: dict[str, Any]) -> str:
+    """The variance of the logits' gradient. If draws of y show none, the cell says so: see `variance_text`."""
+    return text.cell("logits_variance", lambda found: variance_text(found, row["gradient_draws"]))(row)
+
+
+RECORDS: Columns = {
+    "group": text.cell("group"), "model": text.cell("model", text.model_name), "K": text.cell("n_classes"),
+    "estimator": text.cell("estimator"), "status": text.cell("status", text.status_name), "timed": text.cell("timed"),
+    "against": text.cell("baseline"), "state": text.cell("state"),
+    "time": _time, "speed-up": text.speedup, "peak memory": text.cell("peak_bytes", text.size),
+    "steps": text.cell("step", "{:,.0f}".format),
+    "accuracy": text.cell("validation_accuracy", text.percent),
+    "bias² (logits)": text.cell("logits_squared_bias", text.three_digits), "variance (logits)": _variance,
+    "data": text.cell("dataset"), "preset": text.cell("preset"), "batch": text.cell("batch"), "seed": text.cell("seed"),
+    "run": text.cell("run"), "reason": text.cell("reason"),
+}  # fmt: skip
+
+
+def records_table(frame: pd.DataFrame) -> Table:
+    """A table with a row for each record. Empty columns are left out."""
+    return Table.of(RECORDS, frame, "All records")

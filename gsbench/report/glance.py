@@ -12,29 +12,22 @@ from gsbench.records.frame import make_frame, measured
 from gsbench.records.order import by_estimator
 from gsbench.records.reading import TRAINING, Record, ends_at_a_step
 from gsbench.report.blocks import Block, Heading, Table
+from gsbench.report.figures.peers import peer_ratios
 from gsbench.report.gradient_table import short_gradients
-from gsbench.report.peer_table import peer_ratios
 from gsbench.report.writers.terminal import written
 
 Key = tuple[Any, ...]  # (series, model, K, estimator, figure)
 
 KEY = ["series", "model", "n_classes"]
-# The figures of a cell: field → the group whose records have it.
-SOURCES = {
-    "step_seconds": "step",
-    "speedup": "speedup",
-    "speedup_low": "speedup",
-    "speedup_high": "speedup",
-    "examples_per_second": "step",
-    "peak_bytes": "memory",
+# The lines of a cell: for each figure, the group of its records, its name and how it is written. Accuracies follow.
+LINES: dict[str, tuple[str, str, Callable[[float], str]]] = {
+    "step_seconds": ("step", "step", text.seconds),
+    "speedup": ("speedup", "speed-up", text.times),
+    "examples_per_second": ("step", "examples/s", text.three_digits),
+    "peak_bytes": ("memory", "peak memory", text.size),
 }
-# The lines of a cell: for each figure, its name and how it is written. Accuracies follow.
-LINES: dict[str, tuple[str, Callable[[float], str]]] = {
-    "step_seconds": ("step", text.seconds),
-    "speedup": ("speed-up", text.times),
-    "examples_per_second": ("examples/s", text.three_digits),
-    "peak_bytes": ("peak memory", text.size),
-}
+SOURCES = {figure: group for figure, (group, *_) in LINES.items()}
+SOURCES |= dict.fromkeys(("speedup_low", "speedup_high"), "speedup")
 ACCURACY = "accuracy on "
 
 
@@ -63,8 +56,7 @@ def rows_of(frame: pd.DataFrame, group: str, field: str, timed: str = "step") ->
 
 
 def _long(rows: pd.DataFrame, field: str, figure: str | pd.Series) -> pd.DataFrame:
-    long = rows[[*KEY, "estimator"]].assign(figure=figure, value=rows[field])
-    return long.astype({"n_classes": "int64"})
+    return rows[[*KEY, "estimator"]].assign(figure=figure, value=rows[field]).astype({"n_classes": "int64"})
 
 
 def glance_text(records: Sequence[Record]) -> str:
@@ -95,7 +87,7 @@ def glance_tables(frame: pd.DataFrame) -> list[Table]:
 
 def _told(cells: dict[Key, float], key: Key) -> str:
     *place, figure = key
-    write = LINES[figure][1] if figure in LINES else text.percent
+    write = LINES[figure][2] if figure in LINES else text.percent
     low, high = (cells.get((*place, f"{figure}_{end}"), float("nan")) for end in ("low", "high"))
     return f"{write(cells[key])}{text.interval(low, high)}"
 
@@ -126,7 +118,7 @@ def _table(title: str, told: dict[tuple[int, str, str], str], baselines: set[str
     for k in sorted({k for k, *_ in told}):
         there = {figure for at, _, figure in told if at == k}
         own = [figure for figure in figures if figure in there]
-        names = tuple(LINES[figure][0] if figure in LINES else figure for figure in own)
+        names = tuple(LINES[figure][1] if figure in LINES else figure for figure in own)
         without = {(k, name, "speedup"): "1 (baseline)" for name in baselines}
         cells = [[(k, name, figure) for figure in own] for name in estimators]
         columns = [tuple(told.get(key, without.get(key, text.NOT_MEASURED)) for key in cell) for cell in cells]

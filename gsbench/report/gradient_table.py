@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pandas as pd
@@ -41,8 +42,7 @@ def short_gradients(frame: pd.DataFrame) -> list[Table]:
     cells = []
     for (subject, series, k, name), own in in_order(points, by).groupby(by, sort=False):
         of_state = {row["state"]: row for row in own.to_dict("records")}
-        found = [_short(of_state.get(state)) for state in states]
-        cells.append([series, subject, k, name, *(cell for part in found for cell in part)])
+        cells.append([series, subject, k, name, *(cell for state in states for cell in _short(of_state.get(state)))])
     figures = [("" if i else f"{state}:", name) for state in states for i, name in enumerate(SHORT)]
     title = "Gradient with respect to the logits of q(y|a,x), relative to the exact one; time: of the bound, both ways"
     return [Table(["", "", ("", "K"), "", *figures], cells, title).used()]
@@ -52,10 +52,9 @@ def _short(row: Any) -> list[str]:
     """The `SHORT` figures of one state."""
     if row is None:
         return [text.NOT_MEASURED] * len(SHORT)
-    nan = float("nan")
-    bias = bias_text(row["bias"], nan, row["bias_high"], row["draws_y"] > 0).replace("within noise (up to ", "(to ")
-    variance = variance_text(row["variance"], nan, nan, row["draws"])
-    return [bias.replace("within noise (no", "(no"), variance, text.measure(row["milliseconds"] / 1e3, text.seconds)]
+    bias = bias_text(row["bias"], math.nan, row["bias_high"], row["draws_y"] > 0)
+    bias = bias.replace("within noise (up to ", "(to ").replace("within noise (no", "(no")
+    return [bias, variance_text(row["variance"], row["draws"]), text.measure(row["milliseconds"] / 1e3, text.seconds)]
 
 
 def _note(rows: pd.DataFrame) -> Text:
@@ -121,7 +120,7 @@ def bias_text(bias: float, low: float, high: float, draws_y: bool) -> str:
     return f"0 within noise (up to {text.three_digits(high)})" if high > 0 else "0 within noise"
 
 
-def variance_text(variance: float, low: float, high: float, draws: float) -> str:
+def variance_text(variance: float, draws: float, low: float = math.nan, high: float = math.nan) -> str:
     """`0.123 [0.110, 0.135]`, or `0.123 [0.110 or more]` without an upper end. A variance of 0 is `none seen in 100
     draws`, or `0` for one draw.
     """
@@ -149,7 +148,7 @@ COSTS: Columns = {
 ERRORS: Columns = {
     "relative bias": lambda row: bias_text(row["bias"], row["bias_low"], row["bias_high"], row["draws_y"] > 0),
     "relative variance": lambda row: variance_text(
-        row["variance"], row["variance_low"], row["variance_high"], row["draws"]
+        row["variance"], row["draws"], row["variance_low"], row["variance_high"]
     ),
     "total variance": text.cell("total_variance", text.three_digits, text.NOT_MEASURED),
     "cosine": text.cell("cosine", lambda cosine: f"{cosine:.3f}", text.NOT_MEASURED),

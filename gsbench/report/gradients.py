@@ -10,9 +10,8 @@ from gsbench.meters.gradient_quality import PARTS as NAMES
 from gsbench.records import text
 from gsbench.records.frame import measured
 
-PARTS = dict(
-    zip(NAMES, ("logits of q(y|a,x)", "other parameters of φ", "parameters of θ"), strict=True)
-)  # the variables with respect to which gradients are taken
+# The variables with respect to which gradients are taken.
+PARTS = dict(zip(NAMES, ("logits of q(y|a,x)", "other parameters of φ", "parameters of θ"), strict=True))
 KEY = ["subject", "state", "series", "n_classes", "estimator"]  # fields that identify a point
 ENDS = ("", "_low", "_high")
 ROUNDING = 1e-4  # relative bias that float32 rounding may cause in an estimator without draws of y: shown as 0
@@ -26,11 +25,11 @@ def gradient_rows(frame: pd.DataFrame) -> pd.DataFrame:
     sum in the comparison is of another bound than q's; and `draws_y`: an estimator that draws no y has no noise.
     """
     rows = measured(frame, "gradient", "state")
-    several = rows["dataset"].nunique() > 1
-    named = zip(rows["model"].map(text.model_name), rows["dataset"].map(text.plain), strict=True)
-    subjects = [f"{model} on {dataset}" if several else model for model, dataset in named]
+    subjects = rows["model"].map(text.model_name)
+    if rows["dataset"].nunique() > 1:
+        subjects += " on " + rows["dataset"].map(text.plain)
     return rows.assign(
-        subject=pd.Series(subjects, index=rows.index, dtype=object),
+        subject=subjects,
         state=_state_names(rows),
         milliseconds=1e3 * rows["bound_seconds"],
         elsewhere=rows["own_bound"] == 1,
@@ -98,19 +97,14 @@ def perplexity(rows: pd.DataFrame) -> str:
     return "–".join(dict.fromkeys(ends))
 
 
-def shape_of_q(rows: pd.DataFrame) -> str:
-    """`q flat` or `q peaked` if q has that shape at every K; else ""."""
-    share = (rows["q_perplexity"] / rows["n_classes"]).dropna()
-    if len(share) and share.min() >= FLAT:
-        return "q flat"
-    return "q peaked" if len(share) and share.max() <= PEAKED else ""
-
-
 def state_title(rows: pd.DataFrame, subject: str, state: str) -> str:
-    """`ADGM, after 200 steps: q peaked`, and below it the perplexity of q at the smallest and the largest K."""
+    """`ADGM, after 200 steps: q peaked`, and below it the perplexity of q at the smallest and the largest K. The shape
+    of q is named if q has it at every K.
+    """
     own = rows[(rows["subject"] == subject) & (rows["state"] == state)]
-    shape = shape_of_q(own)
-    head = f"{subject}, {state}{f': {shape}' if shape else ''}"
+    share = own["q_perplexity"] / own["n_classes"]
+    shape = ": q flat" if share.min() >= FLAT else ": q peaked" if share.max() <= PEAKED else ""
+    head = f"{subject}, {state}{shape}"
     ks = sorted(set(own["n_classes"][own["q_perplexity"].notna()]))
     ends = [f"{perplexity(own[own['n_classes'] == k])} of {k:,.0f}" for k in dict.fromkeys([*ks[:1], *ks[-1:]])]
     return f"{head}\nperplexity of q: {' … '.join(ends)}" if ends else head

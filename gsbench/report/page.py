@@ -21,16 +21,7 @@ from gsbench.report.figures import FIGURES
 from gsbench.report.figures.gallery import draw_gallery
 from gsbench.report.glance import glance_blocks
 from gsbench.report.gradient_table import gradient_section
-from gsbench.report.peer_table import peer_table
-from gsbench.report.tables import jang_table, ratio_table, records_table, roofline_table
 from gsbench.report.training_table import training_section
-
-GLANCE_NOTE = (
-    "Step: median time of a full training step. Speed-up: how many times as fast as {baseline}, timed in pairs, "
-    "alternating in one process, with its interval. Examples/s: unlabelled examples per second. Peak memory: the peak "
-    "of live arrays, or of a GPU's memory, over one step. Accuracy: last validation accuracy. "
-    f"{text.NOT_MEASURED}: not measured."
-)  # to be formatted with the baseline's name
 
 GLANCE = "At a glance"
 NO_GLANCE = "No full step, paired speed-up, peak memory or accuracy was measured."
@@ -44,13 +35,6 @@ QUESTIONS = {
     "whom": "Against whom?",
     "more": "What else?",
     "machine": "On what machine?",
-}
-# Figure → the function that writes the blocks under it.
-TABLES: dict[str, Callable[[pd.DataFrame], list[Block]]] = {
-    "speedup": jang_table,
-    "peers": peer_table,
-    "regression": ratio_table,
-    "fraction_of_peak": roofline_table,
 }
 # Figure → the section after it. The section appears even if the figure is missing.
 SECTIONS: dict[str, Callable[[pd.DataFrame], Section | None]] = {
@@ -69,7 +53,7 @@ def make_page(
     trained = training_section(frame) if (frame["group"] == TRAINING).all() else None
     head = [_runs(frame), *_joint_runs(frame), *map(Notice, notices)]
     short = [*(glance_blocks(frame) or (trained.blocks if trained else [])), _machine(frame)]
-    return Page(name, answer(frame), head, make_sections(frame, curves, plots), short, records_table(frame))
+    return Page(name, answer(frame), head, make_sections(frame, curves, plots), short, gaps.records_table(frame))
 
 
 def make_sections(frame: pd.DataFrame, curves: pd.DataFrame, plots: Mapping[str, Plot | None]) -> list[Section]:
@@ -78,8 +62,8 @@ def make_sections(frame: pd.DataFrame, curves: pd.DataFrame, plots: Mapping[str,
     """
     sections: list[Section | None] = [] if (frame["group"] == TRAINING).all() else [_glance(frame)]
     for key, plot in plots.items():
-        body = TABLES[key](frame) if plot and key in TABLES else []
-        sections.append(of_plot(key, plot, FIGURES[key].question, body))
+        figure = FIGURES[key]
+        sections.append(of_plot(key, plot, figure.question, figure.table(frame) if plot else []))
         sections += [SECTIONS[key](frame)] if key in SECTIONS else []
     sections += [write(frame) for write in MORE.values()]
     return [
@@ -99,7 +83,14 @@ def of_plot(name: str, plot: Plot | None, question: str, body: Sequence[Block] =
 def _glance(frame: pd.DataFrame) -> Section:
     baselines = by_estimator(text.values(frame[frame["group"] == "speedup"], "baseline"))
     named = f"the baseline, {' or '.join(baselines)}" if baselines else "the baseline"
-    note = f"{GLANCE_NOTE.format(baseline=named)}{_bound_alone(frame)}{_timed_under(frame)}"
+    timed = frame[frame["group"].isin(["step", "speedup", "memory"]) & (frame["status"] == "ok")]
+    under = f" Time and memory: {text.conditions(timed)}" if len(timed) else ""
+    note = (
+        f"Step: median time of a full training step. Speed-up: how many times as fast as {named}, timed in pairs, "
+        "alternating in one process, with its interval. Examples/s: unlabelled examples per second. Peak memory: the "
+        "peak of live arrays, or of a GPU's memory, over one step. Accuracy: last validation accuracy. "
+        f"{text.NOT_MEASURED}: not measured.{_bound_alone(frame)}{under}"
+    )
     return Section(GLANCE, [*(glance_blocks(frame) or [Paragraph(NO_GLANCE)]), Paragraph(note)], "fast")
 
 
@@ -111,11 +102,6 @@ def _bound_alone(frame: pd.DataFrame) -> str:
     if not alone:
         return ""
     return f" {text.listed(alone)}: timed in pairs in the bound alone; see the figure of the speed-up."
-
-
-def _timed_under(frame: pd.DataFrame) -> str:
-    timed = frame[frame["group"].isin(["step", "speedup", "memory"]) & (frame["status"] == "ok")]
-    return f" Time and memory: {text.conditions(timed)}" if len(timed) else ""
 
 
 def _runs(frame: pd.DataFrame) -> Table:
@@ -154,9 +140,7 @@ def _machine(frame: pd.DataFrame) -> Paragraph:
 
 def _gallery(frame: pd.DataFrame) -> Section | None:
     """Examples of Gumbel-Softmax draws, if an estimator in the records draws them."""
-    if not (frame["gumbel_softmax"] == 1).any():
-        return None
-    return of_plot("gallery", _gallery_plot(), "more")
+    return of_plot("gallery", _gallery_plot() if (frame["gumbel_softmax"] == 1).any() else None, "more")
 
 
 @functools.cache

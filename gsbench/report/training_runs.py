@@ -28,9 +28,7 @@ def training_rows(frame: pd.DataFrame) -> pd.DataFrame:
 
 def finished_runs(frame: pd.DataFrame, *needed: str) -> pd.DataFrame:
     """The training runs that finished and have a final validation accuracy and all `needed` fields."""
-    ended = measured(frame, TRAINING, "validation_accuracy", *needed)
-    rows = training_rows(frame)
-    return rows[rows.index.isin(ended.index)]
+    return training_rows(measured(frame, TRAINING, "validation_accuracy", *needed))
 
 
 def subject_title(row: Any) -> str:
@@ -45,13 +43,9 @@ def over_seeds(rows: pd.DataFrame, by: Sequence[str], figures: Sequence[str]) ->
     `<figure>_low` and `<figure>_high`; `runs` and `seeds` are their numbers.
     """
     groups = rows.groupby(list(by), sort=True)
-    parts = [groups[figure].agg(["mean", "min", "max"]).set_axis(_ends(figure), axis=1) for figure in figures]
+    parts = [groups[f].agg(["mean", "min", "max"]).set_axis([f, f"{f}_low", f"{f}_high"], axis=1) for f in figures]
     counts = pd.DataFrame({"runs": groups.size(), "seeds": groups["seed"].nunique()})
     return pd.concat([*parts, counts], axis=1).reset_index()
-
-
-def _ends(figure: str) -> list[str]:
-    return [figure, f"{figure}_low", f"{figure}_high"]
 
 
 def seeds_sentence(rows: pd.DataFrame, means: str = "mean", ends: str = "bars") -> str:

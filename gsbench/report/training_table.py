@@ -31,16 +31,13 @@ def training_section(frame: pd.DataFrame) -> Section | None:
 
 
 def _note(rows: pd.DataFrame) -> str:
-    several = " Several seeds: the mean, and in parentheses the least and the greatest value." if _several(rows) else ""
+    repeated = (rows.groupby([*SUBJECT, "estimator"]).size() > 1).any()
+    several = " Several seeds: the mean, and in parentheses the least and the greatest value." if repeated else ""
     return (
         f"The runs that finished. Runs that differ in a setting other than estimator and seed have separate tables."
         f"{several} Training time: minibatches and steps. Wall time: evaluations and checkpoints too. "
         f"{_accuracies(rows)} {text.conditions(rows)}"
     )
-
-
-def _several(rows: pd.DataFrame) -> bool:
-    return bool((rows.groupby([*SUBJECT, "estimator"]).size() > 1).any())
 
 
 def _accuracies(rows: pd.DataFrame) -> str:
@@ -81,10 +78,6 @@ def _counts(lost: pd.DataFrame) -> str:
     return f" ({', '.join(f'{n} {text.status_name(status)}' for status, n in counts.items())})" if len(counts) else ""
 
 
-def _count(steps: float) -> str:
-    return f"{steps:,.0f}"
-
-
 def _accuracy(figure: str) -> Callable[[Any], str]:
     """`92.1 % (91.5 to 92.6)`; without the range if there is one run."""
     mean = text.cell(figure, text.percent)
@@ -98,14 +91,14 @@ def _ends(point: Any, figure: str) -> str:
 TRAINING_COLUMNS: Columns = {
     "estimator": text.cell("estimator"),
     "seeds": lambda point: f"{point['seeds']:.0f}{point['others']}",
-    "steps": text.cell("step", _count), "validation accuracy": _accuracy("validation_accuracy"),
+    "steps": text.cell("step", "{:,.0f}".format), "validation accuracy": _accuracy("validation_accuracy"),
     "training time": text.cell("train_seconds", text.seconds), "wall time": text.cell("wall_seconds", text.seconds),
     "steps/s": text.cell("steps_per_second", text.three_digits), "peak memory": text.cell("peak_bytes", text.size),
     "test accuracy": _accuracy("test_accuracy"),
 }  # fmt: skip
 NOT_FINISHED: Columns = {
     "run": text.cell("case"), "status": text.cell("status", text.status_name), "reason": text.cell("reason"),
-    "step": text.cell("step", _count), "validation accuracy": text.cell("validation_accuracy", text.percent),
+    "step": text.cell("step", "{:,.0f}".format), "validation accuracy": text.cell("validation_accuracy", text.percent),
 }  # fmt: skip
 
 

@@ -9,17 +9,9 @@ import math
 from collections.abc import Iterable
 
 import numpy as np
+from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis, XAxis
-from matplotlib.ticker import (
-    FixedLocator,
-    FuncFormatter,
-    LogLocator,
-    MaxNLocator,
-    MultipleLocator,
-    NullLocator,
-    PercentFormatter,
-)
 
 from gsbench.records.order import by_estimator
 
@@ -35,11 +27,11 @@ def plain_log(axis: Axis) -> None:
     low, high = axis.get_view_interval()
     widest = 100 if isinstance(axis, XAxis) else 1000  # numbers side by side need more room
     if high / low < 6:
-        axis.set_major_locator(MaxNLocator(5, steps=FEW))
+        axis.set_major_locator(ticker.MaxNLocator(5, steps=FEW))
     else:
-        axis.set_major_locator(LogLocator(subs=(1.0,) if high / low > widest else (1.0, 2.0, 5.0)))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(plain_number))
+        axis.set_major_locator(ticker.LogLocator(subs=(1.0,) if high / low > widest else (1.0, 2.0, 5.0)))
+    axis.set_minor_locator(ticker.NullLocator())
+    axis.set_major_formatter(ticker.FuncFormatter(plain_number))
 
 
 def plain_number(value: float, _: object = None) -> str:
@@ -53,7 +45,7 @@ def plain_number(value: float, _: object = None) -> str:
 
 
 def linear(axis: Axis, values: np.ndarray) -> None:
-    axis.set_major_locator(MaxNLocator(6, steps=FEW))
+    axis.set_major_locator(ticker.MaxNLocator(6, steps=FEW))
 
 
 def log(axis: Axis, values: np.ndarray) -> None:
@@ -71,8 +63,7 @@ def log_with_room(axis: Axis, values: np.ndarray) -> None:
 def log_around_one(axis: Axis, values: np.ndarray) -> None:
     """Logarithmic around 1, and never so narrow that noise looks like an effect."""
     reach = min(max(1.15, 1.05 * values.max(), 1.05 / values.min()), 20.0)
-    _set(axis, scale="log")
-    _set(axis, lim=(1 / reach, reach))
+    _set(axis, scale="log", lim=(1 / reach, reach))
     plain_log(axis)
 
 
@@ -85,15 +76,15 @@ def from_zero(axis: Axis, values: np.ndarray) -> None:
     decades = [10.0**power for power in range(first, math.ceil(math.log10(most)) + 2)]
     axis.axes.set_yscale("symlog", linthresh=decades[0], linscale=0.5)
     _set(axis, lim=(-0.35 * decades[0], max(1.6 * most, 1.6 * decades[0])))
-    axis.set_major_locator(FixedLocator([0.0, *decades]))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(plain_number))
+    axis.set_major_locator(ticker.FixedLocator([0.0, *decades]))
+    axis.set_minor_locator(ticker.NullLocator())
+    axis.set_major_formatter(ticker.FuncFormatter(plain_number))
 
 
 def linear_from_zero(axis: Axis, values: np.ndarray) -> None:
     """Linear from 0, so that small values look small."""
     _set(axis, lim=(0.0, 1.08 * values.max()))
-    axis.set_major_locator(MaxNLocator(6, steps=FEW))
+    axis.set_major_locator(ticker.MaxNLocator(6, steps=FEW))
 
 
 def linear_or_log(axis: Axis, values: np.ndarray) -> None:
@@ -107,14 +98,14 @@ def percents(axis: Axis, values: np.ndarray) -> None:
     span = values.max() - values.min()
     room = max(0.1 * span, 1 - span / 2)
     _set(axis, lim=(values.min() - room, values.max() + room))
-    axis.set_major_locator(MaxNLocator(7, steps=FEW))
+    axis.set_major_locator(ticker.MaxNLocator(7, steps=FEW))
 
 
 def shares(axis: Axis, values: np.ndarray) -> None:
     """From 0 to 1, written in percent."""
     _set(axis, lim=(0.0, max(1.0, 1.05 * values.max())))
-    axis.set_major_locator(MultipleLocator(0.2))
-    axis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+    axis.set_major_locator(ticker.MultipleLocator(0.2))
+    axis.set_major_formatter(ticker.PercentFormatter(1, decimals=0, symbol=" %"))
 
 
 def _set(axis: Axis, **settings: object) -> None:
@@ -139,9 +130,9 @@ def class_axis(ax: Axes, counts: Iterable[float], margin: float = 1.25) -> None:
         needed = [0.08 + DIGIT * (len(plain_number(k)) + len(plain_number(other))) / 2 for other in legible]
         if all(abs(np.log(k / o)) * inches >= n for o, n in zip(legible, needed, strict=True)):
             legible.append(k)
-    ax.xaxis.set_major_locator(FixedLocator(sorted(legible)))
-    ax.xaxis.set_major_formatter(FuncFormatter(plain_number))
-    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_locator(ticker.FixedLocator(sorted(legible)))
+    ax.xaxis.set_major_formatter(ticker.FuncFormatter(plain_number))
+    ax.xaxis.set_minor_locator(ticker.NullLocator())
 
 
 def side_by_side(estimators: Iterable[str], counts: Iterable[float]) -> dict[str, float]:

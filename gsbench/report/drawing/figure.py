@@ -10,6 +10,7 @@ import pandas as pd
 
 from gsbench.records import text
 from gsbench.records.frame import LOST
+from gsbench.report.blocks import Block
 from gsbench.report.drawing.points import published
 from gsbench.report.drawing.shapes import Shape
 from gsbench.report.drawing.sheet import Plot
@@ -25,6 +26,7 @@ class Declared:
     question  the question that it helps to answer: a key of `page.QUESTIONS`
     group     the group of its records
     missed    when a report calls the figure missing
+    table     frame → the blocks under the figure
     """
 
     place: int
@@ -32,6 +34,7 @@ class Declared:
     question: str
     group: str
     missed: Literal["always", "if its group was measured", "never"] = field(default="always", kw_only=True)
+    table: Callable[[pd.DataFrame], list[Block]] = field(default=lambda frame: [], kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,7 @@ class Forest(Shape):
     Lines determine the panel's height; their names determine the room to their left. `pale` points are drawn pale.
     """
 
-    @property
-    def lines(self) -> bool:
-        return False
+    joined: bool = False
 
     def draw(self, points: pd.DataFrame, look: Look, title: str, caption: str) -> Figure:
         panels = self._panels(points)
@@ -60,7 +58,7 @@ class Forest(Shape):
             of_slot = measured[(measured["estimator"] == estimator) & (measured["series"] == series)]
             for pale, part in of_slot.groupby("pale"):
                 style: dict[str, Any] = {**look.marker(estimator, series), "alpha": PALE if pale else 1.0}
-                ax.errorbar(part["x"], part["at"] + shift, xerr=reach(part, "x", "x_low", "x_high"), **style)
+                ax.errorbar(part["x"], part["at"] + shift, xerr=reach(part, "x"), **style)
         for at, lost in own[~own["at"].isin(measured["at"])].groupby("at"):
             place: dict[str, Any] = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "center"}
             ax.text(0.98, at, text.listed(dict.fromkeys(lost["note"])), fontsize=7.5, color=GREY, **place)
@@ -77,7 +75,7 @@ class Forest(Shape):
         for ax, own in panels.items():
             values = points if self.share.get("sharex") else own
             metric = own["x_axis"].iloc[0]
-            metric.scale(ax.xaxis, numbers(values, "x", "x_low", "x_high", level=metric.level))
+            metric.scale(ax.xaxis, numbers(values, "x", metric.level))
 
     def label(self, axes: np.ndarray, panels: Panels) -> None:
         super().label(axes, panels)

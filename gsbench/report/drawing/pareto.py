@@ -26,9 +26,7 @@ class Pareto(Shape):
     with a single `work` has no front.
     """
 
-    @property
-    def lines(self) -> bool:
-        return False
+    joined: bool = False
 
     def note(self, points: pd.DataFrame) -> str:
         sizes = points[points["kind"] == ""].groupby(["row", "column", "series", "work"]).size()
@@ -41,7 +39,7 @@ class Pareto(Shape):
 
     def draw_panel(self, ax: Axes, own: pd.DataFrame, points: pd.DataFrame, look: Look) -> None:
         for estimator, series, of_line in lines_of(own, look):
-            ends = [reach(of_line, *names) for names in (("x", "x_low", "x_high"), ("y", "low", "high"))]
+            ends = [reach(of_line, axis) for axis in ("x", "y")]
             xerr, yerr = (bars if bars is not None and bars.any() else None for bars in ends)
             style = {**look.marker(estimator, series), "markersize": 7}
             ax.errorbar(of_line["x"], of_line["y"], xerr=xerr, yerr=yerr, **style)
@@ -52,7 +50,7 @@ class Pareto(Shape):
             if (own["kind"] == TOLD).any():
                 low, high = ax.get_ylim()
                 ax.set_ylim(low - WORDS * (high - low), high)
-            log_with_room(ax.xaxis, numbers(own, "x", "x_low", "x_high"))
+            log_with_room(ax.xaxis, numbers(own, "x"))
 
     def finish(self, ax: Axes, own: pd.DataFrame, look: Look) -> None:
         super().finish(ax, own, look)

@@ -28,6 +28,7 @@ from gsbench.records.text import csv_text
 
 TOLD = "told"  # the kind of points that are not drawn, but written at the bottom of a panel
 PUBLISHED = ("panel", "name", "x_axis", "x", "x_low", "x_high", "y_axis", "y", "low", "high")
+INTERVALS = {"x": ("x", "x_low", "x_high"), "y": ("y", "low", "high")}  # axis → a value and the ends of its interval
 ENDS = ("x_low", "x_high", "low", "high")
 # The values of columns that a figure's points lack.
 DEFAULTS: dict[str, Any] = {
@@ -35,6 +36,11 @@ DEFAULTS: dict[str, Any] = {
     **dict.fromkeys(("panel", "row", "column", "estimator", "series", "kind", "line", "note", "heading"), ""),
     "pale": False,
 }
+
+
+def interval(rows: pd.DataFrame, figure: str, axis: str = "y") -> dict[str, pd.Series]:
+    """The columns of an axis from a figure of the rows, and from its `<figure>_low` and `<figure>_high`."""
+    return {column: rows[f"{figure}{end}"] for column, end in zip(INTERVALS[axis], ("", "_low", "_high"), strict=True)}
 
 
 def name_of(estimator: str, series: str, kind: str) -> str:
@@ -45,26 +51,21 @@ def name_of(estimator: str, series: str, kind: str) -> str:
 def published(points: pd.DataFrame) -> pd.DataFrame:
     """A row for each point, with the columns PUBLISHED. Columns of interval ends are left out if they are empty."""
     names = [name_of(*row) for row in points[["estimator", "series", "kind"]].itertuples(index=False, name=None)]
-    panels = [_one_line(panel) for panel in points["panel"]]
-    labels = {axis: [_one_line(metric.label) for metric in points[axis]] for axis in ("x_axis", "y_axis")}
+    panels = [" ".join(panel.split()) for panel in points["panel"]]
+    labels = {axis: [" ".join(metric.label.split()) for metric in points[axis]] for axis in ("x_axis", "y_axis")}
     if (points["heading"] != "").any():  # the full name of a forest's line includes its heading
         points = points.assign(y=points["y"] + ", " + points["heading"])
     table = points.assign(name=names, panel=panels, **labels)[[*PUBLISHED]]
     return table.drop(columns=[name for name in ENDS if table[name].isna().all()])
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
 def csv(points: pd.DataFrame) -> str:
     """The points as CSV. If all panels share an axis, its name replaces x or y in the column names."""
-    for axis in ("x", "y"):
+    for axis, columns in INTERVALS.items():
         labels = set(points[f"{axis}_axis"])
         label = next(iter(labels), "")
         if len(labels) == 1 and label and label not in points:
-            ends = ("x_low", "x_high") if axis == "x" else ("low", "high")
-            names = {axis: label, ends[0]: f"{label} low", ends[1]: f"{label} high"}
+            names = dict(zip(columns, (label, f"{label} low", f"{label} high"), strict=True))
             points = points.drop(columns=f"{axis}_axis").rename(columns=names)
     return csv_text(points)
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gsbench.report.drawing.axes import class_axis, leave_room, log, side_by_side
-from gsbench.report.drawing.points import DEFAULTS, TOLD
+from gsbench.report.drawing.points import DEFAULTS, INTERVALS, TOLD
 from gsbench.report.drawing.sheet import LEFT, make_sheet
 from gsbench.report.drawing.styles import GREY, Look
 
@@ -61,6 +61,7 @@ class Shape:
     columns   number of panels side by side, with separate axes; 0: points have `row` and `column`, panels `share` axes
     most      largest number of panels, chosen evenly from the first to the last; 0: all
     kinds     `kind` of points → style, for all kinds besides measurements
+    joined    whether lines join the points; the entries of the legend have lines too
     """
 
     x: Metric
@@ -73,11 +74,7 @@ class Shape:
     share: Mapping[str, Any] = field(default_factory=dict)
     kinds: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     title_at: Literal["left", "center"] = "center"
-
-    @property
-    def lines(self) -> bool:
-        """Whether the legend's entries are lines with markers; else markers alone."""
-        return True
+    joined: bool = True
 
     def note(self, points: pd.DataFrame) -> str:
         """A sentence for the caption on how this shape draws the points."""
@@ -117,13 +114,13 @@ class Shape:
         gaps = self.gaps
         if self.share.get("sharex") and points.groupby("column")["panel"].nunique().max() == 1:
             gaps = (gaps[0], UNTITLED)
-        sheet = make_sheet(
+        figure, axes = make_sheet(
             points["row"].max() + 1, points["column"].max() + 1, title=title, caption=caption,
             handles=self.handles(points, look), panel=self.panel, gaps=gaps, at_left=self.at_left,
             share=dict(self.share),
         )  # fmt: skip
-        panels = {sheet.axes[place]: own for place, own in points.groupby(["row", "column"])}
-        for ax in sheet.axes.flat:
+        panels = {axes[place]: own for place, own in points.groupby(["row", "column"])}
+        for ax in axes.flat:
             ax.set_visible(ax in panels)
         for ax, own in panels.items():
             self.draw_panel(ax, own, points, look)
@@ -133,8 +130,8 @@ class Shape:
         self.set_scales(panels, points)
         for ax, own in panels.items():
             self.finish(ax, own, look)
-        self.label(sheet.axes, panels)
-        return sheet.figure
+        self.label(axes, panels)
+        return figure
 
     def handles(self, points: pd.DataFrame, look: Look) -> list[Artist]:
         """The legend's entries: visible estimators, series and kinds."""
@@ -143,7 +140,7 @@ class Shape:
             shown = shown[~(shown["y"] < shown["floor"])]
         kinds = {**self.kinds, UNFIT: UNFIT_STYLE}
         beside = [Line2D([], [], label=kind, **kinds[kind]) for kind in kinds if kind in set(points["kind"])]
-        return [*look.handles(shown["estimator"], shown["series"], self.lines), *beside]
+        return [*look.handles(shown["estimator"], shown["series"], self.joined), *beside]
 
     def set_scales(self, panels: Panels, points: pd.DataFrame) -> None:
         """Sets the scale of y; once for each row of panels if they share y."""
@@ -152,7 +149,7 @@ class Shape:
 
     def scale_y(self, ax: Axes, own: pd.DataFrame) -> None:
         metric = own["y_axis"].iloc[0]
-        metric.scale(ax.yaxis, numbers(own, "y", "low", "high", level=metric.level))
+        metric.scale(ax.yaxis, numbers(own, "y", metric.level))
 
     def finish(self, ax: Axes, own: pd.DataFrame, look: Look) -> None:
         """Draws what needs the final limits of the axes: notes, or the words that nothing was measured."""
@@ -192,9 +189,9 @@ def first_of_rows(panels: Panels, points: pd.DataFrame) -> Iterator[tuple[Axes, 
     yield from ((ax, points[points["row"] == row]) for row, ax in firsts.items())
 
 
-def numbers(points: pd.DataFrame, *columns: str, level: float | None = None) -> np.ndarray:
-    """All finite values of these columns, and the level, if there is one."""
-    found = points.loc[points["kind"] != TOLD, [*columns]].to_numpy(dtype=float).ravel()
+def numbers(points: pd.DataFrame, axis: str, level: float | None = None) -> np.ndarray:
+    """All finite values and ends of intervals on an axis, and the level, if there is one."""
+    found = points.loc[points["kind"] != TOLD, [*INTERVALS[axis]]].to_numpy(dtype=float).ravel()
     found = np.append(found, [] if level is None else level)
     return found[np.isfinite(found)]
 
@@ -206,8 +203,9 @@ def lines_of(points: pd.DataFrame, look: Look) -> Iterator[tuple[str, str, pd.Da
     yield from ((name, one, found[name, one]) for name in look.estimators for one in series if (name, one) in found)
 
 
-def reach(points: pd.DataFrame, value: str, low: str, high: str) -> np.ndarray | None:
-    """The lengths of the bars, down and up: [2, n]; None if no point has an interval."""
+def reach(points: pd.DataFrame, axis: str) -> np.ndarray | None:
+    """The lengths of the bars along an axis, down and up: [2, n]; None if no point has an interval."""
+    value, low, high = INTERVALS[axis]
     both = [points[value] - points[low], points[high] - points[value]]
     bars = np.clip(np.nan_to_num(np.array(both, dtype=float)), 0, None)
     return bars if points[[low, high]].notna().any(axis=None) else None
@@ -225,32 +223,28 @@ class AgainstNumber(Shape):
 
     A point at 0 is not joined to others, because a measurement of 0 does not prove that the value is 0.
 
-    apart        points with the same x stand side by side, so that their bars do not overlap. No lines join them,
-                 because lines between shifted points may cross although the values do not
+    If points are not `joined`, those with the same x stand side by side, so that their bars do not overlap. Lines
+    between shifted points may cross although the values do not.
+
     lost_at_top  whether cases that did not fit in memory are marked at the top; else at the bottom
     """
 
-    apart: bool = False
     lost_at_top: bool = False
-
-    @property
-    def lines(self) -> bool:
-        return not self.apart
 
     def note(self, points: pd.DataFrame) -> str:
         several = points.loc[points["kind"] == "", "estimator"].nunique() > 1
-        return " Points of one K stand side by side." if self.apart and several else ""
+        return " Points of one K stand side by side." if several and not self.joined else ""
 
     def draw_panel(self, ax: Axes, own: pd.DataFrame, points: pd.DataFrame, look: Look) -> None:
         of = own if self.columns else points
         measured = of[of["kind"] == ""]
-        places = side_by_side(measured["estimator"], measured["x"]) if self.apart else {}
+        places = {} if self.joined else side_by_side(measured["estimator"], measured["x"])
         for estimator, series, line in lines_of(own, look):
             for seen, part in line.sort_values("x").groupby(line["y"] != 0):
-                style = look.line(estimator, series) if seen and not self.apart else look.marker(estimator, series)
+                style = look.line(estimator, series) if seen and self.joined else look.marker(estimator, series)
                 thin: dict[str, Any] = {} if seen else {"elinewidth": 0.8, "capsize": 1.5}
                 at = part["x"] * places.get(estimator, 1.0)
-                drawn = ax.errorbar(at, part["y"], yerr=reach(part, "y", "low", "high"), **style, **thin)
+                drawn = ax.errorbar(at, part["y"], yerr=reach(part, "y"), **style, **thin)
                 for bar in (*drawn.lines[1], *drawn.lines[2]):
                     bar.set_alpha(1.0 if seen else 0.5)  # points at 0 must not draw the eye
         for (kind, estimator, _), line in own[own["kind"].isin(self.kinds)].groupby(["kind", "estimator", "series"]):
@@ -262,7 +256,7 @@ class AgainstNumber(Shape):
 
     def set_scales(self, panels: Panels, points: pd.DataFrame) -> None:
         for ax, own in panels.items():
-            class_axis(ax, (own if self.columns else points)["x"], 1.5 if self.apart else 1.25)
+            class_axis(ax, (own if self.columns else points)["x"], 1.25 if self.joined else 1.5)
         super().set_scales(panels, points)
 
     def scale_y(self, ax: Axes, own: pd.DataFrame) -> None:

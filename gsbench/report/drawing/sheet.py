@@ -61,11 +61,6 @@ def write_figure(figure: Figure, path: Path) -> None:
     write_whole(path, lambda file: save_figure(figure, file, path.suffix[1:]))
 
 
-def as_label(name: str) -> str:
-    """The name as a label. matplotlib omits labels with a leading underscore from legends, so a space is put before."""
-    return f" {name}" if name.startswith("_") else name
-
-
 class SheetFigure(Figure):
     """A figure that is saved without hidden characters, so that its SVG is well-formed whatever names records have.
 
@@ -102,14 +97,6 @@ class Plot:
     points: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
-@dataclass(frozen=True)
-class Sheet:
-    """A figure and its panels: `axes` is an array of shape [rows, columns]."""
-
-    figure: Figure
-    axes: np.ndarray
-
-
 def _legend_lines(lengths: Sequence[int], width: float) -> int:
     """The fewest lines for labels of these lengths, set column by column, within `width` inches."""
     for lines in range(1, len(lengths) + 1):
@@ -130,8 +117,9 @@ def make_sheet(
     gaps: tuple[float, float] = (GAP_X, GAP_Y),
     share: dict[str, Any] | None = None,
     at_left: float = LEFT,
-) -> Sheet:
-    """A title, the legend under it, rows × columns panels of `panel` inches, and the caption at the bottom.
+) -> tuple[Figure, np.ndarray]:
+    """A figure and its panels: a title, the legend under it, rows × columns panels of `panel` inches, and the caption
+    at the bottom. The panels have shape [rows, columns].
 
     `gaps` is the space between the panels in inches; `at_left` is the space to their left, for labels of the y axis.
 
@@ -157,7 +145,8 @@ def make_sheet(
     left = 0.12 / width
     figure.text(left, 1 - 0.12 / height, title, fontsize=11.5, fontweight="bold", va="top", gid=TITLE_ID)
     for handle in handles:
-        handle.set_label(as_label(str(handle.get_label())))
+        label = str(handle.get_label())  # with a space before an underscore, because matplotlib omits such labels
+        handle.set_label(f" {label}" if label.startswith("_") else label)
     if handles:
         place = (left, 1 - (TITLE - 0.06) / height)
         figure.legend(
@@ -166,4 +155,4 @@ def make_sheet(
         )  # fmt: skip
     told: dict[str, Any] = {"fontsize": CAPTION_SIZE, "color": "#444444", "va": "bottom", "gid": CAPTION_ID}
     figure.text(left, 0.1 / height, "\n".join(lines), **told)
-    return Sheet(figure, axes)
+    return figure, axes

@@ -27,10 +27,7 @@ KNOWN: dict[str, Style] = {
     "score-function": ("#E69F00", "X"),
     "sum-and-sample": ("#CC79A7", ">"),
     "sparsemax": ("#7A4B1E", "*"),
-    "sum-and-relax": ("#117733", "<"),
-    "unordered-set": ("#661100", "h"),
-    "zgr": ("#AA4499", "d"),
-    "softmax-straight-through": ("#6699CC", "8"),
+    "sum-and-relax": ("#1414E6", "<"),
     "labels-only": ("#000000", "D"),
 }
 # For known names with settings, such as `gumbel-softmax(tau=0.1)`. Each family begins at another marker.
@@ -60,14 +57,9 @@ def _variant(style: Style, rank: int, number: int) -> Style:
     lighter, darker, light = (1.0, 0.42), (0.0, 0.38), (1.0, 0.22)
     is_light = 0.2126 * red + 0.7152 * green + 0.0722 * blue > LIGHT
     shades = (darker, light, (0.0, 0.6)) if is_light else (lighter, darker, light)
-    end, share = shades[number % 3]
-    return _mixed(colour, end, share), markers[number % len(markers)]
-
-
-def _mixed(colour: str, end: float, share: float) -> str:
-    """The colour with this share of a grey: 0 black, 1 white."""
+    end, share = shades[number % 3]  # the shade has this share of a grey: 0 is black, 1 is white
     red, green, blue = ((1 - share) * channel + share * end for channel in to_rgb(colour))
-    return to_hex((red, green, blue))
+    return to_hex((red, green, blue)), markers[number % len(markers)]
 
 
 LINES = ("-", "--", ":", "-.")

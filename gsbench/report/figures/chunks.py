@@ -13,6 +13,7 @@ from matplotlib.colors import to_hex
 from gsbench.records import text
 from gsbench.records.frame import measured
 from gsbench.report.drawing.figure import Figure
+from gsbench.report.drawing.points import interval
 from gsbench.report.drawing.shapes import AgainstNumber
 from gsbench.report.drawing.styles import GREY, Look
 from gsbench.report.figures.classes import METERS, medians
@@ -35,9 +36,8 @@ def _points(rows: pd.DataFrame) -> pd.DataFrame:
     common = rows.assign(estimator=names, x=rows["chunk"], row=rows["model"], kind="")
     title = rows["model"].map(text.model_name)
     speed = common.assign(
-        panel=title + ": speed", column=0, y_axis=CHUNK_SPEED, y=rows["speedup"].where(rows["speedup"] > 0),
-        low=rows["speedup_low"], high=rows["speedup_high"],
-    )  # fmt: skip
+        panel=title + ": speed", column=0, y_axis=CHUNK_SPEED, **interval(rows.where(rows["speedup"] > 0), "speedup")
+    )
     peak_of = MEMORY.named(f"peak of {_meters(rows)} (MiB)")
     memory = common.assign(panel=title + ": memory", column=1, y_axis=peak_of, low=np.nan, high=np.nan)
     peak = memory.assign(y=(rows["memory_bytes"] / 2**20).where(rows["memory_bytes"] > 0))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pandas as pd
 
 from gsbench.records import text
 from gsbench.records.frame import LOST, measured
+from gsbench.records.order import in_order
+from gsbench.report.blocks import Block, Columns, Paragraph, Table
 from gsbench.report.drawing.figure import Figure
+from gsbench.report.drawing.points import interval
 from gsbench.report.drawing.shapes import UNFIT, AgainstNumber
 from gsbench.report.figures.metrics import CLASSES, MEMORY, SHARE_OF_PEAK, STEPS_PER_SECOND, TIME_PER_CLASS
 
@@ -19,6 +23,10 @@ METERS = {
 }
 PANELS = {"bound": "unlabelled bound", "step": "full training step"}
 UNITS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6}
+ROOFLINE_NOTE = (
+    "Operations: floating-point operations of the necessary matrix products, computed from the shapes of the split "
+    "model. The machine's peak: the fastest matrix product measured in alternation with the case, and its shape."
+)
 BESIDE = {"sharey": "row"}
 GRID = {"sharey": "row", "sharex": "col"}
 
@@ -53,13 +61,12 @@ def _rates(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _steps(frame: pd.DataFrame, _: pd.DataFrame) -> pd.DataFrame:
-    rows = measured(frame, "step", "step_seconds")
-    return with_lost(rows[rows["step_seconds"] > 0], frame, ["step"])
+    return with_lost(measured(frame[frame["step_seconds"] > 0], "step"), frame, ["step"])
 
 
 def _memories(frame: pd.DataFrame, _: pd.DataFrame) -> pd.DataFrame:
-    rows = measured(frame, "memory")
-    return with_lost(rows[(rows[[*METERS]] > 0).any(axis=1)], frame, ["memory", "step", "bound"])
+    rows = measured(frame[(frame[[*METERS]] > 0).any(axis=1)], "memory")
+    return with_lost(rows, frame, ["memory", "step", "bound"])
 
 
 def _meters(rows: pd.DataFrame) -> list[str]:
@@ -92,13 +99,9 @@ def _meter_names(rows: pd.DataFrame, _: pd.DataFrame) -> str:
 
 def _bounds(frame: pd.DataFrame, _: pd.DataFrame) -> pd.DataFrame:
     """The rows of exact sums in group "bound"; in group "roofline" if there are none."""
-    for group in ("bound", "roofline"):
-        rows = measured(frame, group, "bound_seconds")
-        rows = rows[(rows["exact_sum"] == 1) & (rows["bound_seconds"] > 0)]
-        if len(rows):
-            break
-    rows = with_lost(rows, frame, ["bound"])
-    return rows[rows["exact_sum"] == 1]
+    sums = frame[frame["exact_sum"] == 1]
+    bounds, shares = (measured(sums[sums["bound_seconds"] > 0], group) for group in ("bound", "roofline"))
+    return with_lost(bounds if len(bounds) else shares, sums, ["bound"])
 
 
 def _per_class(rows: pd.DataFrame) -> pd.DataFrame:
@@ -129,8 +132,7 @@ def roofline_rows(frame: pd.DataFrame) -> pd.DataFrame:
 def _shares(rows: pd.DataFrame) -> pd.DataFrame:
     points = by_model(rows).assign(row=rows["model"], column=[[*PANELS].index(timed) for timed in rows["timed"]])
     points["panel"] += ": " + rows["timed"].map(PANELS)
-    ends = {"y": "", "low": "_low", "high": "_high"}
-    return medians(points.assign(**{name: rows[f"fraction_of_peak{end}"] for name, end in ends.items()}))
+    return medians(points.assign(**interval(rows, "fraction_of_peak")))
 
 
 def _about_shares(rows: pd.DataFrame, _: pd.DataFrame) -> str:
@@ -141,6 +143,34 @@ def _about_shares(rows: pd.DataFrame, _: pd.DataFrame) -> str:
         f"matrix product{named}, measured in alternation with the case. Bars: {text.interval_name(rows)} "
         "interval."
     )
+
+
+def _roofline(frame: pd.DataFrame) -> list[Block]:
+    """The share of the peak and the numbers behind it, a line for each (model, K, estimator, `timed`)."""
+    rows = in_order(roofline_rows(frame), ["series", "model", "n_classes", "estimator", "timed"])
+    rows = rows.assign(per_class=rows["seconds"] / rows["n_classes"])
+    return [Table.of(ROOFLINE, rows), Paragraph(ROOFLINE_NOTE)]
+
+
+def _giga(field: str, unit: str) -> Callable[[Any], str]:
+    return text.cell(field, lambda number: f"{text.three_digits(number / 1e9)} {unit}", text.NOT_MEASURED)
+
+
+def _share(row: Any) -> str:
+    ends = row["fraction_of_peak_low"], row["fraction_of_peak_high"]
+    return text.percent(row["fraction_of_peak"]) + text.interval(*ends, lambda share: f"{100 * share:.1f}")
+
+
+ROOFLINE: Columns = {
+    "": text.cell("series"), "model": text.cell("model", text.model_name), "K": text.cell("n_classes"),
+    "estimator": text.cell("estimator"), "timed": text.cell("timed"), "operations": _giga("operations", "GFLOP"),
+    "time": text.cell("seconds", text.seconds, text.NOT_MEASURED),
+    "per class": text.cell("per_class", text.seconds, text.NOT_MEASURED),
+    "machine's peak": lambda row: (
+        _giga("peak_operations_per_second", "GFLOP/s")(row) + text.cell("peak_product", " ({})".format)(row)
+    ),
+    "share of peak": _share,
+}  # fmt: skip
 
 
 FIGURES = (
@@ -164,5 +194,6 @@ FIGURES = (
         80, "fraction_of_peak", "fast", "roofline", "Share of the machine's own matrix-product peak",
         rows=lambda frame, _: roofline_rows(frame), points=_shares,
         shape=AgainstNumber(CLASSES, SHARE_OF_PEAK, share={"sharey": True, "sharex": "col"}), caption=_about_shares,
+        table=_roofline,
     ),
 )  # fmt: skip

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from gsbench.gallery import Gallery
-from gsbench.report.drawing.sheet import Plot, Sheet, make_sheet
+from gsbench.report.drawing.sheet import Plot, make_sheet
 from gsbench.report.drawing.styles import KNOWN
 
 ACROSS = 5
@@ -30,17 +33,18 @@ def draw_gallery(gallery: Gallery) -> Plot:
     title = f"Gumbel-Softmax draws of one categorical over {gallery.n_classes:,} classes, by temperature"
     caption, parts = _caption(gallery), _parts(gallery)
     rows = [-(-len(panels) // ACROSS) for panels in parts.values()]
-    sheet = make_sheet(
+    figure, axes = make_sheet(
         sum(rows), ACROSS, title=title, handles=(), caption=caption, panel=PANEL, gaps=GAPS, at_left=0.5
     )
     points = []
-    for ax in sheet.axes.flat:
+    for ax in axes.flat:
         ax.set_visible(False)
     for number, (heading, panels) in enumerate(parts.items()):
         first, name = sum(rows[:number]), "draws" if number else "π"
-        _heading(sheet, first, heading)
+        box = axes[first, 0].get_position()
+        figure.text(box.x0, box.y1 + 0.22 / figure.get_figheight(), heading, fontsize=9, fontweight="bold", va="bottom")
         for i, (told, values) in enumerate(panels):
-            ax = sheet.axes[first + i // ACROSS, i % ACROSS]
+            ax = axes[first + i // ACROSS, i % ACROSS]
             ax.set_visible(True)
             ax.set_xlabel("class", fontsize=7, labelpad=1)
             _bars(ax, values, DRAW if number else PI, told)
@@ -48,11 +52,11 @@ def draw_gallery(gallery: Gallery) -> Plot:
                 _beside(ax, gallery.probabilities)
             for k in np.flatnonzero(values >= (UNSEEN if len(values) > THIN else 0)):
                 points.append((f"{heading}: {told}", name, "class", k, "share", values[k]))
-    _table(sheet, gallery)
-    for row in sheet.axes:
+    _table(figure, axes[0], gallery)
+    for row in axes:
         row[0].set_ylabel("share", fontsize=7, labelpad=2)
     columns = ["panel", "name", "x_axis", "x", "y_axis", "y"]
-    return Plot(title, caption, sheet.figure, pd.DataFrame(points, columns=columns))
+    return Plot(title, caption, figure, pd.DataFrame(points, columns=columns))
 
 
 def _parts(gallery: Gallery) -> dict[str, list[tuple[str, np.ndarray]]]:
@@ -85,12 +89,6 @@ def _caption(gallery: Gallery) -> str:
     )
 
 
-def _heading(sheet: Sheet, row: int, text: str) -> None:
-    """Writes a heading above a row of panels."""
-    figure, box = sheet.figure, sheet.axes[row, 0].get_position()
-    figure.text(box.x0, box.y1 + 0.22 / figure.get_figheight(), text, fontsize=9, fontweight="bold", va="bottom")
-
-
 def _bars(ax: Axes, values: np.ndarray, colour: str, title: str) -> None:
     """A bar from 0 for each class, with its value if there is room."""
     n_classes = len(values)
@@ -108,17 +106,13 @@ def _bars(ax: Axes, values: np.ndarray, colour: str, title: str) -> None:
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         return
     ax.set_xticks(range(n_classes))
+    upright = n_classes > UPRIGHT
     for k, value in enumerate(values):
-        _value(ax, k, value, upright=n_classes > UPRIGHT)
-
-
-def _value(ax: Axes, k: int, value: float, upright: bool) -> None:
-    """Writes the number over a bar, or in the bar if it would leave the panel."""
-    inside = value > (0.7 if upright else 0.85)
-    ax.text(
-        k, value + (-0.02 if inside else 0.02), f"{value:.2f}", fontsize=4.8, ha="center",
-        va="top" if inside else "bottom", rotation=90 if upright else 0, color="white" if inside else "#222222",
-    )  # fmt: skip
+        inside = value > (0.7 if upright else 0.85)  # over the bar, the number would leave the panel
+        ax.text(
+            k, value + (-0.02 if inside else 0.02), f"{value:.2f}", fontsize=4.8, ha="center",
+            va="top" if inside else "bottom", rotation=90 if upright else 0, color="white" if inside else "#222222",
+        )  # fmt: skip
 
 
 def _beside(ax: Axes, probabilities: np.ndarray) -> None:
@@ -130,10 +124,9 @@ def _beside(ax: Axes, probabilities: np.ndarray) -> None:
     ax.plot(seen, probabilities[seen], linestyle="", marker="o", markersize=1.8, color=PI, markeredgewidth=0)
 
 
-def _table(sheet: Sheet, gallery: Gallery) -> None:
+def _table(figure: Figure, first: Sequence[Axes], gallery: Gallery) -> None:
     """Writes a table beside the categorical, a line for each temperature."""
-    figure, box = sheet.figure, sheet.axes[0, 1].get_position()
-    right = sheet.axes[0, ACROSS - 1].get_position().x1
+    box, right = first[1].get_position(), first[ACROSS - 1].get_position().x1
     width, shown = right - box.x0, min(len(gallery.taus), LINES)
     inches = min(0.155, PANEL[1] / shown)
     line = inches / figure.get_figheight()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from gsbench.records.order import by_estimator
 from gsbench.report import gradients as told
 from gsbench.report.drawing.figure import Figure
 from gsbench.report.drawing.pareto import Pareto, about_front
+from gsbench.report.drawing.points import interval
 from gsbench.report.drawing.shapes import AgainstNumber, Metric, spread
 from gsbench.report.drawing.styles import Look, make_look
 from gsbench.report.figures.metrics import BIAS, BOUND_TIME, CLASSES, DEVIATION, ERROR, PRICE, TEMPERATURE, VARIANCE
@@ -52,8 +53,7 @@ def _by_part(
         prices = {f"price{end}": points[f"variance{end}"] * points["milliseconds"] for end in ("", "_low", "_high")}
         points = _in_grid(rows, points.assign(**prices), i, len(parts))
         points = points.assign(x=points["n_classes"], y_axis=metric.named(f"{PARTS[part]}:\n{metric.label}"))
-        ends = {"y": points[name], "low": points[f"{name}_low"], "high": points[f"{name}_high"]}
-        own = points.assign(kind="", **ends)
+        own = points.assign(kind="", **interval(points, name))
         found.append(own if metric is BIAS else own[own["y"] > 0])
         if beside[0]:
             sums = points[(points["exact_sum"] == 1) & (points[beside[1]] > 0)].assign(kind=beside[0], estimator="")
@@ -168,8 +168,6 @@ def _by_temperature(rows: pd.DataFrame) -> pd.DataFrame:
     points = points.assign(
         tau=points["estimator"].map(taus), relaxation=points["estimator"].map(works(rows))
     ).dropna(subset=["tau"])
-    if points.empty:
-        return points
     return points[points.groupby(LINE)["tau"].transform("nunique") >= LEAST_TEMPERATURES]
 
 
@@ -179,10 +177,8 @@ def _temperatures(rows: pd.DataFrame) -> pd.DataFrame:
     labels = [" · ".join(filter(None, [f"K = {k:,.0f}", series]))
               for k, series in zip(points["n_classes"], points["series"], strict=True)]  # fmt: skip
     points = points.assign(x=points["tau"], estimator=points["relaxation"], series=labels).sort_values("n_classes")
-    bias = {"y": points["bias"], "low": points["bias_low"], "high": points["bias_high"], "y_axis": BIAS}
-    ends = {"y": "variance", "low": "variance_low", "high": "variance_high"}
-    deviation = {name: np.sqrt(points[variance]) for name, variance in ends.items()}
-    both = (bias, {**deviation, "y_axis": DEVIATION})
+    deviation = {name: np.sqrt(variance) for name, variance in interval(points, "variance").items()}
+    both = ({**interval(points, "bias"), "y_axis": BIAS}, {**deviation, "y_axis": DEVIATION})
     placed = [_in_grid(rows, points.assign(**values), i, 2) for i, values in enumerate(both)]
     drawn = pd.concat([placed[0], placed[1][placed[1]["y"] > 0]])
     return drawn.sort_values("tau", kind="stable")
@@ -203,15 +199,15 @@ def _about_temperatures(rows: pd.DataFrame, _: pd.DataFrame) -> str:
 
 
 def _figure(place: int, name: str, title: str, **declared: Any) -> Figure:
-    rows: Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame] = lambda frame, _: gradient_rows(frame)  # noqa: E731
-    return Figure(place, name, "gradients", "gradient", title, **{"rows": rows, **declared})
+    declared = {"rows": lambda frame, _: gradient_rows(frame), **declared}
+    return Figure(place, name, "gradients", "gradient", title, **declared)
 
 
 FIGURES = (
     _figure(
         100, "gradient_bias", "Bias of the gradients", caption=_about_bias,
         points=lambda rows: _by_part(rows, [*PARTS], BIAS, "bias"),
-        shape=AgainstNumber(CLASSES, BIAS, apart=True, **GRID),
+        shape=AgainstNumber(CLASSES, BIAS, joined=False, **GRID),
     ),
     _figure(
         110, "gradient_variance", "Variance of the gradients over draws of y", caption=_about_variance,

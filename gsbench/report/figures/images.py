@@ -41,16 +41,17 @@ def image_grids(frame: pd.DataFrame, curves: pd.DataFrame, look: Look) -> Plot |
         "each column one class, whose number is above it. Each task and K: the run with the best validation accuracy."
         f"{notes} {text.conditions(rows)}"
     )
-    columns = max(_wide(grids["analogies"].shape[1]) for _, grids in found)
-    lines = max(_tall(grids) for _, grids in found)
-    sheet = make_sheet(
+    # The sizes of the largest block, with gaps, in image widths.
+    columns = 2 + 2 * GAP + max(len(grids["classes"]) for _, grids in found)
+    lines = HEAD + GAP + max(len(grids["originals"]) + len(grids["samples"]) for _, grids in found)
+    figure, axes = make_sheet(
         len(found), 1, title=title, handles=(), caption=caption, panel=(CELL * columns, CELL * lines),
         gaps=(0.0, 0.6), at_left=0.25,
     )  # fmt: skip
-    for ax, (row, grids) in zip(sheet.axes[:, 0], found, strict=True):
+    for ax, (row, grids) in zip(axes[:, 0], found, strict=True):
         _draw_block(ax, grids, columns, lines)
         ax.set_title(_block_title(row), loc="left")
-    return Plot(title, caption, sheet.figure)
+    return Plot(title, caption, figure)
 
 
 def _best_runs(frame: pd.DataFrame) -> tuple[list[tuple[pd.Series, Grids]], str]:
@@ -87,15 +88,6 @@ def _read(row: pd.Series) -> Grids:
     grids = read_images(Path(row[IMAGES]))
     classes = grids.pop("classes")
     return {"classes": classes} | {n: np.array(spread(images, MOST_ROWS[n])) for n, images in grids.items()}
-
-
-def _wide(n_classes: int) -> float:
-    """The width of a block, with gaps, in image widths."""
-    return 2 + 2 * GAP + n_classes
-
-
-def _tall(grids: Grids) -> float:
-    return HEAD + len(grids["originals"]) + GAP + len(grids["samples"])
 
 
 def _draw_block(ax: Axes, grids: Grids, columns: float, lines: float) -> None:

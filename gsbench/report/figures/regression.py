@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import textwrap
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from gsbench.compare.intervals import CANNOT_TELL, METRICS
 from gsbench.compare.table import case_label, of_benchmarks
+from gsbench.records import text
+from gsbench.report.blocks import Block, Columns, Table
 from gsbench.report.drawing.figure import Figure
 from gsbench.report.drawing.forest import Forest
 from gsbench.report.drawing.shapes import Metric
@@ -50,7 +53,7 @@ def _look(points: pd.DataFrame, _: Look) -> Look:
 
 
 def _title(table: pd.DataFrame) -> str:
-    return "\n".join(textwrap.wrap(f"Ratio to {table['base_run'].iloc[0]}, by case", 110))
+    return textwrap.fill(f"Ratio to {table['base_run'].iloc[0]}, by case", 110)
 
 
 def _caption(table: pd.DataFrame, _: pd.DataFrame) -> str:
@@ -66,9 +69,28 @@ def _caption(table: pd.DataFrame, _: pd.DataFrame) -> str:
     return caption + (f" The {MOST} cases furthest from 1 of {len(cases)}." if len(cases) > MOST else "")
 
 
+def _table(frame: pd.DataFrame) -> list[Block]:
+    """All ratios between the first run and every other run."""
+    table = of_benchmarks(frame)
+    one = {"run": lambda row: ""} if table["run"].nunique() == 1 else {}
+    return [Table.of({**RATIOS, **one}, table)]
+
+
+def _reach(row: Any) -> str:
+    return text.cell("ratio_low", lambda low: f"{low:.3g} to {row['ratio_high']:.3g}", text.NOT_MEASURED)(row)
+
+
+RATIOS: Columns = {
+    "group": text.cell("group"), "case": case_label,
+    "metric": lambda row: f"{row['metric']} ({row['timed']})" if row["metric"] == "speedup" else row["metric"],
+    "run": text.cell("run"), "base": lambda row: f"{row['base']:.4g}", "new": lambda row: f"{row['new']:.4g}",
+    "ratio": lambda row: f"{row['ratio']:.3g} ×", "interval": _reach, "verdict": text.cell("verdict"),
+}  # fmt: skip
+
+
 REGRESSION = Figure(
     70, "regression", "whom", "", _title, rows=lambda frame, _: of_benchmarks(frame), points=_points,
     shape=Forest(RATIO, Metric("case"), panel=(2.1, 0), gaps=(0.25, 0.5), share={"sharey": True}),
-    caption=_caption, look=_look, missed="never",
+    caption=_caption, look=_look, missed="never", table=_table,
 )  # fmt: skip
 FIGURES = (REGRESSION,)

@@ -9,9 +9,11 @@ import pandas as pd
 from gsbench.records import text
 from gsbench.records.frame import measured, names_with
 from gsbench.records.order import by_estimator
+from gsbench.report.blocks import Block, Table
 from gsbench.report.drawing.figure import Figure
+from gsbench.report.drawing.points import interval
 from gsbench.report.drawing.shapes import AgainstNumber
-from gsbench.report.figures.classes import medians
+from gsbench.report.figures.classes import PANELS, medians
 from gsbench.report.figures.metrics import CLASSES, SPEED_UP
 
 # Jang et al. 2017 (arXiv 1611.01144), fig. 5: K → speed of sampling relative to marginalizing.
@@ -21,8 +23,7 @@ JANG_STYLE: dict[str, Any] = {
     "color": "#000000", "marker": "D", "markersize": 8, "markerfacecolor": "none", "markeredgewidth": 1.6,
     "linestyle": "", "zorder": 5,
 }  # fmt: skip
-HELD_AGAINST_JANG = ("m2", "synthetic")  # the model and the data nearest to theirs
-TIMED = {"step": "full training step", "bound": "unlabelled bound"}
+NEAREST = {"model": "m2", "dataset": "synthetic", "timed": "step"}  # what is nearest to theirs
 
 
 def jang(k: int) -> str:
@@ -32,25 +33,27 @@ def jang(k: int) -> str:
 
 def _pairs(frame: pd.DataFrame, _: pd.DataFrame) -> pd.DataFrame:
     rows = measured(frame, "speedup", "speedup", "dataset")
-    return rows[(rows["speedup"] > 0) & rows["timed"].isin(TIMED)]
+    return rows[(rows["speedup"] > 0) & rows["timed"].isin(PANELS)]
+
+
+def _is_nearest(rows: pd.DataFrame) -> pd.Series:
+    """Whether each row can be compared with theirs."""
+    return (rows[[*NEAREST]] == pd.Series(NEAREST)).all(axis=1)
 
 
 def _points(rows: pd.DataFrame) -> pd.DataFrame:
     """A row of panels for each value of `timed`, a column for each (model, data set)."""
     ours = rows[["model", "dataset", "timed", "estimator", "series"]].assign(
-        kind="", x=rows["n_classes"], y=rows["speedup"], low=rows["speedup_low"], high=rows["speedup_high"]
+        kind="", x=rows["n_classes"], **interval(rows, "speedup")
     )
-    model, dataset = HELD_AGAINST_JANG
-    theirs = pd.DataFrame({"x": [*JANG], "y": [*JANG.values()], "note": [*map(jang, JANG)]}).assign(
-        model=model, dataset=dataset, timed="step", kind=JANG_NAME
-    )
+    theirs = pd.DataFrame({"x": [*JANG], "y": [*JANG.values()], "note": [*map(jang, JANG)]})
+    theirs = theirs.assign(kind=JANG_NAME, **NEAREST)
     points = pd.concat([ours, theirs]).fillna({"estimator": "", "series": "", "note": ""})
-    held = (points["model"] == model) & (points["dataset"] == dataset) & (points["timed"] == "step")
-    titles = points["model"].map(text.model_name) + " on " + points["dataset"] + ": " + points["timed"].map(TIMED)
+    titles = points["model"].map(text.model_name) + " on " + points["dataset"] + ": " + points["timed"].map(PANELS)
     points = points.assign(
-        row=[[*TIMED].index(timed) for timed in points["timed"]],
+        row=points["timed"] == "bound",  # below the full step
         column=[*zip(points["model"], points["dataset"], strict=True)],
-        panel=titles + held.map({True: "\ncomparable with Jang et al.", False: ""}),
+        panel=titles + _is_nearest(points).map({True: "\ncomparable with Jang et al.", False: ""}),
         y_axis=SPEED_UP.named(f"{SPEED_UP.label} as {text.baseline_name(rows)}"),
     )
     return medians(points)
@@ -69,12 +72,22 @@ def _caption(rows: pd.DataFrame, _: pd.DataFrame) -> str:
     )
 
 
+def _table(frame: pd.DataFrame) -> list[Block]:
+    """Our speed-ups of M2 on `synthetic` at the two K that Jang et al. published, beside their numbers."""
+    rows = measured(frame, "speedup", "speedup")
+    rows = rows[_is_nearest(rows) & rows["n_classes"].isin(JANG)]
+    ours = rows.groupby(["series", "n_classes", "estimator"])["speedup"].median()
+    cells = [(series, k, name, text.times(ratio), jang(k)) for (series, k, name), ratio in ours.items()]
+    headers = ["", "K", "estimator", "M2 on synthetic, here", "Jang et al., fig. 5"]
+    return [Table(headers, cells).used()] if cells else []
+
+
 FIGURES = (
     Figure(
         30, "speedup", "fast", "speedup", "Speed-up over the sum over all classes", rows=_pairs, points=_points,
         shape=AgainstNumber(
             CLASSES, SPEED_UP, share={"sharey": True, "sharex": "col"}, kinds={JANG_NAME: JANG_STYLE}
         ),
-        caption=_caption,
+        caption=_caption, table=_table,
     ),
 )  # fmt: skip

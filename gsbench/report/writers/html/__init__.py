@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -28,15 +27,6 @@ HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """The parts of a figure that the template prints, besides title and caption."""
-
-    svg: Markup
-    alt: str
-    has_data: bool
-
-
-@dataclass(frozen=True)
 class Part:
     """A section for the template. The table of contents links to `id`."""
 
@@ -52,22 +42,15 @@ def whole(page: Page, svgs: Mapping[str, str]) -> str:
     The answer comes first, then the Pareto figure and the one-glance table, then the sections by question, and at the
     end all records.
     """
-    figures = [section.figure for section in page.sections if section.figure]
-    tables = {figure.name: figure.plot.points for figure in figures}
-    drawings = {
-        figure.name: Drawing(
-            Markup(inline_svg(figure.name, svgs[figure.name], figure.plot)),
-            alt_text(figure.plot.title, tables[figure.name]),
-            len(tables[figure.name]) > 0,
-        )
-        for figure in figures
-    }
+    plots = {section.figure.name: section.figure.plot for section in page.sections if section.figure}
+    drawings = {name: Markup(inline_svg(name, svgs[name], plot)) for name, plot in plots.items()}
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined, finalize=_finalize,
     )  # fmt: skip
-    environment.filters["inline"] = inline
-    environment.tests |= {kind.__name__.lower(): partial(_is, kind) for kind in get_args(Block)}
+    environment.filters |= {"inline": inline, "alt_text": alt_text}
+    for kind in get_args(Block):
+        environment.tests[kind.__name__.lower()] = lambda block, kind=kind: isinstance(block, kind)
     first, questions = _arranged(page)
     return environment.get_template("page.html.j2").render(
         page=page,
@@ -75,15 +58,11 @@ def whole(page: Page, svgs: Mapping[str, str]) -> str:
         first=first,
         questions=questions,
         drawings=drawings,
-        colours=colours_of(drawing.svg for drawing in drawings.values()),
+        colours=colours_of(drawings.values()),
         style=Markup((HERE / "style.css").read_text(encoding="utf-8")),
         script=Markup((HERE / "script.js").read_text(encoding="utf-8")),
-        data=_json({key: csv(table) for key, table in tables.items() if len(table)}),
+        data=_json({name: csv(plot.points) for name, plot in plots.items() if len(plot.points)}),
     )
-
-
-def _is(kind: type, block: Block) -> bool:
-    return isinstance(block, kind)
 
 
 def _finalize(value: Any) -> Any:

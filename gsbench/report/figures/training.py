@@ -1,4 +1,4 @@
-"""Accuracy of training runs during training, and against speed."""
+"""Training runs: accuracy during training and against speed; accuracy, time to an accuracy and memory against K."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import Any
 
 import pandas as pd
 
+from gsbench.records import text
 from gsbench.records.frame import works
 from gsbench.records.reading import TRAINING
 from gsbench.report.drawing.curves import Curves
 from gsbench.report.drawing.figure import Figure
 from gsbench.report.drawing.pareto import Pareto, about_front
-from gsbench.report.drawing.points import TOLD
-from gsbench.report.drawing.shapes import Metric
-from gsbench.report.figures.metrics import ACCURACY, EPOCH, STEPS_PER_SECOND, TRAINING_TIME
+from gsbench.report.drawing.points import TOLD, interval
+from gsbench.report.drawing.shapes import AgainstNumber, Metric
+from gsbench.report.figures.metrics import ACCURACY, CLASSES, EPOCH, MEMORY, STEPS_PER_SECOND, TRAINING_TIME
 from gsbench.report.training_runs import (
+    SHARE_OF_WORST,
     SUBJECT,
     Points,
     finished_runs,
@@ -24,6 +26,7 @@ from gsbench.report.training_runs import (
     over_seeds,
     seeds_sentence,
     subject_title,
+    times_to_target,
     training_rows,
 )
 from gsbench.settings.run import LABELS_ONLY
@@ -41,12 +44,6 @@ SPEEDS = Pareto(
 CURVES = Curves(
     EPOCH, ACCURACY, panel=(3.5, 2.0), gaps=(0.3, 0.9), most=12, share={"sharey": "row"}, kinds=KINDS, title_at="left"
 )
-UP = "Up and to the right"
-
-
-def _finished(frame: pd.DataFrame, _: pd.DataFrame) -> pd.DataFrame:
-    rows = finished_runs(frame, "steps_per_second")
-    return rows[rows["steps_per_second"] > 0]
 
 
 def _speeds(rows: pd.DataFrame) -> pd.DataFrame:
@@ -143,9 +140,47 @@ def _about_curves(rows: pd.DataFrame, _: pd.DataFrame) -> str:
 def _about_speeds(rows: pd.DataFrame, points: pd.DataFrame) -> str:
     told = f" The accuracy of {LABELS_ONLY} is written at the bottom." if LABELS_ONLY in set(rows["estimator"]) else ""
     return (
-        f"{about_front(points, UP, ' of the means')} Final validation accuracy, and steps per second without the "
-        f"evaluations. {seeds_sentence(rows)}{told}"
+        f"{about_front(points, 'Up and to the right', ' of the means')} Final validation accuracy, and steps per "
+        f"second without the evaluations. {seeds_sentence(rows)}{told}"
     )
+
+
+# Against the number of classes K.
+
+
+def _by_classes(rows: pd.DataFrame) -> pd.DataFrame:
+    """A panel for each (model, task): the mean of the column `value` over seeds, and its range."""
+    found, panels = over_seeds(rows, [*SUBJECT, "estimator"], ["value"]), _panels_by_classes(rows)
+    pairs = [*zip(found["model"], found["task"], strict=True)]
+    points = found.assign(
+        panel=[textwrap.fill(f"{text.model_name(model)} on {task}", 56) for model, task in pairs],
+        at=[*map(panels.index, pairs)], x=found["n_classes"], **interval(found, "value"),
+    )  # fmt: skip
+    return points.sort_values("at", kind="stable")
+
+
+def _panels_by_classes(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    """Each (model, task) with several K; then each with one K whose model and preset appear among the former."""
+    counts = rows.groupby(["model", "preset", "task"])["n_classes"].nunique()
+    kinds = {key[:2] for key, count in counts.items() if count > 1}
+    shown = sorted((count == 1, key) for key, count in counts.items() if key[:2] in kinds)
+    return [(model, task) for _, (model, _, task) in shown]
+
+
+def _with_value(rows: pd.DataFrame, field: str, scale: float = 1.0) -> pd.DataFrame:
+    """The rows that belong to a panel, with their `value`."""
+    rows = rows.assign(value=scale * rows[field])
+    rows = rows[rows["value"] > 0]
+    panels = _panels_by_classes(rows)
+    return rows[[pair in panels for pair in zip(rows["model"], rows["task"], strict=True)]]
+
+
+def _against_k(place: int, name: str, question: str, title: str, metric: Metric, told: str, **more: Any) -> Figure:
+    shape = AgainstNumber(CLASSES, metric, (3.5, 2.6), (0.7, 1.0), columns=2, most=12, joined=more.pop("joined", True))
+    return Figure(
+        place, name, question, TRAINING, f"Training runs: {title}", points=_by_classes, shape=shape,
+        caption=lambda rows, _: f"{told} {seeds_sentence(rows)}", missed="never", **more,
+    )  # fmt: skip
 
 
 FIGURES = (
@@ -155,7 +190,25 @@ FIGURES = (
         points=_curves, shape=CURVES, caption=_about_curves,
     ),
     Figure(
-        10, "pareto", "accurate", TRAINING, "Accuracy against speed", rows=_finished, points=_speeds, shape=SPEEDS,
-        caption=_about_speeds,
+        10, "pareto", "accurate", TRAINING, "Accuracy against speed",
+        rows=lambda frame, _: finished_runs(frame[frame["steps_per_second"] > 0]),
+        points=_speeds, shape=SPEEDS, caption=_about_speeds,
+    ),
+    _against_k(
+        170, "accuracy_by_classes", "accurate", "final accuracy against the number of classes", ACCURACY,
+        "Last validation accuracy of the finished training runs.", joined=False,
+        rows=lambda frame, _: _with_value(finished_runs(frame), "validation_accuracy", 100),
+    ),
+    _against_k(
+        180, "time_to_accuracy", "accurate", "time until an accuracy that all reach", TRAINING_TIME,
+        f"Time until the validation accuracy reaches {100 * SHARE_OF_WORST:.0f} % of the lowest final accuracy of all "
+        f"runs of a panel and K without {LABELS_ONLY}, interpolated between evaluations. Seconds of training, without "
+        "the evaluations.",
+        rows=lambda frame, curves: _with_value(times_to_target(finished_runs(frame), curves), "seconds"),
+    ),
+    _against_k(
+        200, "training_memory", "memory", "peak memory against the number of classes", MEMORY,
+        "One full training step with the settings of the runs: memory of the device, or live arrays on the CPU.",
+        rows=lambda frame, _: _with_value(finished_runs(frame, "peak_bytes"), "peak_bytes", 1 / 2**20),
     ),
 )  # fmt: skip
