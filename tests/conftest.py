@@ -72,6 +72,13 @@ def loaded_once():
 
 
 @pytest.fixture
+def unmetered(monkeypatch):
+    """The memory of a run's step is made up. Its meter takes longer than a short run, and few tests look at it."""
+    peak = {"live_peak_bytes": 2, "live_meter": "made up", "state_bytes": 1}
+    monkeypatch.setattr("gsbench.runs.training_run.step_peak", lambda bk, make_step: peak)
+
+
+@pytest.fixture
 def undrawn(monkeypatch):
     """Figures are made, but not drawn when saved, which is most of a report's work: for tests that look at none."""
 

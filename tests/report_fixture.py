@@ -7,11 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Drawing
 from records_fixture import chunk_records, make_run, peer_records, write_lines
 
 from gsbench.report import make_report
+from gsbench.report.drawing.figure import Figure
+from gsbench.report.drawing.forest import Forest
+from gsbench.report.drawing.shapes import Shape
+from gsbench.report.drawing.sheet import Plot, SheetFigure
+from gsbench.report.drawing.styles import Look
 
 WHOLE_RUN = [
     *make_run(ks=(10, 100), accuracy_ks=(100,)),
@@ -38,16 +44,47 @@ def png_of(*names: str) -> Iterator[None]:
 
     A PNG has the same parts as the SVG and takes longer to draw. Few tests look at its pixels.
     """
-    savefig = Figure.savefig
+    savefig = Drawing.savefig
 
-    def save(self: Figure, file: Any, *, format: str, **options: Any) -> None:
+    def save(self: Drawing, file: Any, *, format: str, **options: Any) -> None:
         if format == "png" and Path(file.name).stem not in names:
             file.write(b"\x89PNG")
         else:
             savefig(self, file, format=format, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", save)
+        patch.setattr(Drawing, "savefig", save)
+        yield
+
+
+_plots: dict[tuple[str, str, str], Plot | None] = {}
+
+
+@pytest.fixture
+def drawn_once() -> Iterator[None]:
+    """Of all tests with this fixture, the first draws a figure of given rows, and the others get the same figure.
+
+    Nobody may change such a figure.
+    """
+    draw_rows = Figure.draw_rows
+
+    def once(self: Figure, rows: pd.DataFrame, look: Look) -> Plot | None:
+        key = (self.name, rows.to_csv(index=False), repr(look))
+        if key not in _plots:
+            _plots[key] = draw_rows(self, rows, look)
+        return _plots[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "draw_rows", once)
+        yield
+
+
+@contextlib.contextmanager
+def blank() -> Iterator[None]:
+    """Within it, figures have their points, titles and captions, and nothing is drawn on them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for shape in (Shape, Forest):
+            patch.setattr(shape, "draw", lambda *_: SheetFigure())
         yield
 
 

@@ -11,6 +11,8 @@ import pytest
 
 import gsbench
 
+pytestmark = pytest.mark.newest
+
 PACKAGE = Path(gsbench.__file__).parent
 FRAMEWORKS = {"chainer", "chainerx", "cupy", "cupyx", "torch", "jax", "flax", "pyro", "tensorflow"}
 OUTSIDE = {"pytest", "bench", "tests", "conftest"}

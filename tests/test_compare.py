@@ -233,6 +233,7 @@ def quartiles(samples: np.ndarray) -> dict[str, float]:
     return {**figures, "rounds": len(samples)}
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("rounds", [5, 9, 30])
 @pytest.mark.parametrize("skewed", [False, True])
 def test_the_interval_of_a_time_covers_at_its_level(rounds, skewed):
@@ -261,6 +262,7 @@ def test_seeds_that_agree_by_chance_do_not_give_an_interval_of_zero_width():
     assert math.isnan(of_repeats([bare, bare]).low)  # and no interval has zero width
 
 
+@pytest.mark.newest
 def test_an_interval_of_several_seeds_covers_at_its_level():
     rng = np.random.default_rng(8)
 

@@ -121,6 +121,7 @@ CASES = {
 }
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("size", [0, 2, 30, 10_000])  # squared bias in standard deviations of T without bias
 def test_intervals_cover_the_truth(case, size):
@@ -274,6 +275,7 @@ def test_draws_whose_mean_is_the_exact_gradient_have_an_interval():
 RARE = {"constant": lambda rng, n: np.ones(n), "normal": lambda rng, n: rng.standard_normal(n)}
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("size", RARE)
 @pytest.mark.parametrize("share", [0.001, 0.01, 0.03, 0.1])
 def test_intervals_cover_the_truth_where_noise_is_rare(share, size):

@@ -112,6 +112,7 @@ def test_a_warm_up_is_as_long_as_asked_for(warmup, seconds, calls):
     assert len(made) == calls
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("pairs", [9, 15, 40])
 def test_bootstrap_interval_covers_the_median(pairs):
     rng = np.random.default_rng(0)
@@ -251,7 +252,7 @@ VARIANTS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("n_classes", "batch"), [(10, 1000), (1000, 10), (10_000, 10), (1000, 1000)])
+@pytest.mark.parametrize(("n_classes", "batch"), [(10, 400), (1000, 10), (10_000, 10), (1000, 400)])
 @pytest.mark.parametrize("name", [*ESTIMATORS, *VARIANTS])
 def test_memory_estimate_of_every_estimator(name, n_classes, batch):
     settings = Settings(name, preset="small", n_classes=n_classes, batch=batch, threads=1)

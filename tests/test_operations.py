@@ -22,6 +22,8 @@ from gsbench.training.minibatches import Batch
 from gsbench.training.objective import loss, unlabelled_bound
 from gsbench.training.trainer import Trainer
 
+pytestmark = pytest.mark.newest
+
 # No two are equal, so that no count is right with the wrong one.
 SIZES = {"n_pixels": 13, "d_a": 3, "d_z": 5, "units": 11}
 BATCH = 4

@@ -16,6 +16,7 @@ from records_fixture import MACHINE, make_record, write_lines
 
 import gsbench
 from gsbench.meters.case import Case
+from gsbench.meters.child import ChildResult
 from gsbench.meters.machine import machine_fields_of_driver
 from gsbench.meters.memory import live_peak
 from gsbench.planner import calibrate, plan_dict, plan_frame
@@ -73,6 +74,7 @@ def test_a_curve_rises_by_at_least_what_is_known():
     assert steep.factors == pytest.approx([3, 0.5])
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("at", [60.0, 300.0])
 def test_intervals_cover_new_measurements(at):
     rng = np.random.default_rng(0)
@@ -277,6 +279,7 @@ LAWS = {
 }
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("law", LAWS)
 def test_intervals_hold_what_the_law_may_be_off_by(law):
     """At ten times the largest of four class counts, 3 % noise. An earlier law covered 0.96, 0.01, 0.45 and 0.00."""
@@ -571,6 +574,14 @@ def test_levels_are_those_of_a_machine_of_one_speed():
     assert _levels(seconds) == pytest.approx({"a": 1.0, "b": 2.0, "c": 0.1, "d": 7.0})
 
 
+@pytest.fixture
+def no_child(monkeypatch):
+    """A calibration that starts no processes, for tests that do not look at the memory of one."""
+    made_up = ChildResult("ok", "", 200, "made up", 100)
+    monkeypatch.setattr("gsbench.planner.calibration.run_in_child", lambda settings, limit_bytes: made_up)
+
+
+@pytest.mark.usefixtures("no_child")
 def test_a_calibration_that_no_disk_takes_is_told_with_its_records(tmp_path, monkeypatch):
     def full(path, lines):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -614,6 +625,7 @@ def test_a_calibration_measures_and_the_next_plan_uses_it(tmp_path, monkeypatch)
     assert len(gsbench.load_results(storage=tmp_path)) == 16
 
 
+@pytest.mark.usefixtures("no_child")
 def test_a_calibration_with_batch_norm_takes_the_one_shot_sum(tmp_path, monkeypatch):
     """The streamed sum is not defined for batch norm, because the statistics would depend on its parts."""
     monkeypatch.setattr("gsbench.planner.calibration.SECONDS", 1e-9)

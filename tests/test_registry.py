@@ -116,7 +116,7 @@ def test_names_of_a_plugin_are_known_once_it_is_loaded_and_travel_in_settings(pl
     assert load_plugins([plugin, plugin]) == (plugin, plugin)  # once loaded, it is not loaded again
     assert settings.record_fields()["plugins"] == ["plugin.py"]
     assert settings.record_fields()["exact_sum"]
-    mirrored, glyphs = load_dataset("mirrored", 3), load_dataset("glyphs", 3)
+    mirrored, glyphs = load_dataset("mirrored", 2), load_dataset("glyphs", 2)
     assert (mirrored.images == glyphs.images[:, :, ::-1]).all()
 
 

@@ -18,7 +18,7 @@ from records_fixture import (
     write_saved,
 )
 from report_fixture import WHOLE_RUN as RUN
-from report_fixture import no_png, png_of, whole_report  # noqa: F401 (a fixture)
+from report_fixture import drawn_once, no_png, png_of, whole_report  # noqa: F401 (fixtures)
 
 from gsbench.records.frame import make_curves, make_frame
 from gsbench.report import FIGURES, ReportError, gaps, make_report
@@ -300,6 +300,7 @@ def test_the_page_names_the_runs_that_are_read_as_one_and_their_commits(tmp_path
     assert re.search(r"\| gsbench_commit +\| 0123456789ab +\| ba9876543210 +\|", page)
 
 
+@pytest.mark.usefixtures("drawn_once")
 @pytest.mark.parametrize("group", ["bound", "step", "speedup", "memory", "training", "roofline", "gradient"])
 def test_a_missing_group_is_named_and_the_rest_is_drawn(group):
     run = make_run(models=["m2"], ks=(10,), accuracy_ks=(10,))

@@ -1,5 +1,6 @@
 """The quality of the gradients in the report: their figures, their tables and their colours."""
 
+import contextlib
 import functools
 from itertools import combinations
 
@@ -20,6 +21,7 @@ from records_fixture import (
     make_record,
     make_run,
 )
+from report_fixture import blank
 
 from gsbench.records.frame import make_curves, make_frame
 from gsbench.report import gaps
@@ -61,6 +63,16 @@ def draw(name, records):
 @functools.cache
 def drawn_from_all(name):
     return draw(name, RECORDS)
+
+
+@functools.cache
+def points_from_all(part):
+    return of_part(gradient_rows(make_frame(RECORDS)), part)
+
+
+@functools.cache
+def tables_from_all():
+    return gradient_tables(make_frame(RECORDS))
 
 
 def in_state(rows, state):
@@ -165,7 +177,7 @@ def test_several_seeds_are_one_point_their_median():
         assert "Several seeds: medians." in plot.caption
         assert "seeds" not in drawn_from_all(name).caption
     assert "Several seeds: medians." in gradient_tables(make_frame(given))
-    assert "seeds" not in gradient_tables(make_frame(RECORDS))
+    assert "seeds" not in tables_from_all()
 
 
 def test_medians_are_of_the_squared_bias_before_anything_is_0():
@@ -203,7 +215,7 @@ def test_the_bias_is_drawn_where_its_interval_is_above_0():
     figure = drawn_from_all("gradient_bias").figure
     places = side_by_side(GRADED, KS)
     for ax, (part, state) in zip(figure.axes, PANELS, strict=True):
-        own = in_state(of_part(gradient_rows(make_frame(RECORDS)), part), state)
+        own = in_state(points_from_all(part), state)
         for name in GRADED:
             of_name = own[own["estimator"] == name].sort_values("n_classes")
             found = points(ax, name)
@@ -426,7 +438,7 @@ def test_the_tables_have_a_line_for_each_state_k_and_estimator():
 
 def test_the_page_says_what_sparsemax_is_held_against_and_stands_without_a_pareto_figure():
     told = "sparsemax is compared with the exact sum of its own bound, not of q's."
-    assert told in gradient_tables(make_frame(RECORDS))
+    assert told in tables_from_all()
     assert told in drawn_from_all("gradient_bias").caption
     assert told not in gradient_tables(make_frame([record()]))
     frame = make_frame([record("sparsemax")])
@@ -436,7 +448,7 @@ def test_the_page_says_what_sparsemax_is_held_against_and_stands_without_a_paret
 
 
 def test_the_note_says_what_the_figures_do_not():
-    told = gradient_tables(make_frame(RECORDS))
+    told = tables_from_all()
     for part in (
         "one or more in a hundred such intervals miss the true value",
         "99 % bootstrap intervals (nominal: in simulations they covered 95 % or more)",
@@ -500,10 +512,11 @@ def test_noise_that_no_draw_showed_is_told_as_not_seen(changes):
     assert "0 within noise (no upper end)" in line
     share = "No two of 100 draws of straight-through (K = 10) differed: noise in fewer than 4.5 % of the draws"
     assert share in told
-    for plot in draw_all(NAMES, records).values():
-        assert share in plot.caption
+    with blank() if changes else contextlib.nullcontext():  # both have the same points
+        plots = draw_all(NAMES, records)
+    assert all(share in plot.caption for plot in plots.values())
     assert "none seen in 100 draws" in records_table(make_frame(records)).rows[-1]
-    assert "No two of" not in gradient_tables(make_frame(RECORDS))
+    assert "No two of" not in tables_from_all()
 
 
 def test_an_interval_without_an_upper_end_is_told_and_drawn_without_one():
@@ -633,4 +646,5 @@ def test_a_caption_speaks_of_the_dashed_line_only_if_there_is_one(figure):
     drawn = gradient_records((10, 100), estimators=("gumbel-softmax", "score-function"))
     exact = gradient_records((10, 100), estimators=("marginalize",))
     assert "dashed line" not in draw(figure, drawn).caption
-    assert "dashed line" in draw(figure, [*drawn, *exact]).caption
+    with blank():
+        assert "dashed line" in draw(figure, [*drawn, *exact]).caption

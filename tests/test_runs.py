@@ -325,6 +325,7 @@ RUNS = {
 }  # fmt: skip
 
 
+@pytest.mark.usefixtures("unmetered")
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_stopped_twice_ends_as_one_that_was_not(tmp_path, name):
     settings = tiny(**RUNS[name])
@@ -340,6 +341,7 @@ def test_a_run_stopped_twice_ends_as_one_that_was_not(tmp_path, name):
     assert record["parameters_checksum"] == whole["parameters_checksum"]
 
 
+@pytest.mark.usefixtures("unmetered")
 def test_other_seeds_give_other_parameters(tmp_path):
     checksums = {run_training(tiny(seed=seed), Store(tmp_path))["parameters_checksum"] for seed in (0, 1)}
     assert len(checksums) == 2
@@ -513,7 +515,8 @@ def interrupt(store: Path, number: int) -> tuple[int, str]:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 def test_a_run_killed_at_random_points_and_interrupted_ends_as_one_that_was_not(tmp_path):
-    whole = finish(tmp_path / "whole")
+    assert main([*COMMAND[3:], "--runs", str(tmp_path / "whole")]) == 0
+    whole = record_in(tmp_path / "whole")
     for _ in range(2):
         assert interrupt(tmp_path / "killed", signal.SIGKILL)[0] == -signal.SIGKILL
     code, errors = interrupt(tmp_path / "killed", signal.SIGINT)

@@ -146,6 +146,7 @@ def test_results_and_errors(tmp_path, monkeypatch, printed, arguments, code, tol
     assert b"\\u" not in out + err
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("arguments", [["list", "--json"], ["gallery", "--taus", "1", "--json"]], ids=" ".join)
 def test_json_is_the_same_in_every_encoding(tmp_path, monkeypatch, printed, arguments):
     monkeypatch.chdir(tmp_path)

@@ -26,7 +26,7 @@ from gsbench.runs.grid import make_runs, read_grids
 from gsbench.runs.sweep import run_sweep
 from gsbench.settings.run import make_run
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("loaded_once")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("loaded_once", "unmetered")]
 
 # The smallest runs there are.
 TINY = {
