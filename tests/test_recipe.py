@@ -78,11 +78,12 @@ def test_tau_falls_by_whole_epochs_of_any_number_of_steps():
             assert recipe.estimator_at(gumbel, step / float(per_epoch)).tau == expected, (per_epoch, step)
 
 
+POINTS = ["gumbel-softmax", "straight-through", "gumbel-rao", "reinmax"]  # the points are theirs alone
 WITH_TAU = [name for name, made in ESTIMATORS.items() if "tau" in made().settings]
 
 
 def test_which_estimators_have_a_temperature():
-    assert WITH_TAU == ["gumbel-softmax", "straight-through", "gumbel-rao", "reinmax"]
+    assert [*POINTS, "sum-and-relax"] == WITH_TAU
 
 
 def test_tau_stays_where_it_is_at_its_least():
@@ -107,7 +108,7 @@ def test_a_tau_that_falls_towards_0_does_not_end_in_nan(estimator, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-@pytest.mark.parametrize("estimator", WITH_TAU)
+@pytest.mark.parametrize("estimator", POINTS)
 def test_at_the_least_tau_points_are_classes_and_gradients_are_numbers(estimator, dtype):
     """Also for logits of ±1e4, and for two logits that tie."""
     bk = backend(dtype)
@@ -121,7 +122,7 @@ def test_at_the_least_tau_points_are_classes_and_gradients_are_numbers(estimator
     assert np.isfinite(bk.gradient(logits)).all()
 
 
-@pytest.mark.parametrize("estimator", WITH_TAU)
+@pytest.mark.parametrize("estimator", POINTS)
 def test_two_classes_that_tie_at_the_least_tau_leave_adam_a_number(estimator):
     """The largest possible gradient, with an f that differs by 1e6 nats between the two."""
     made, log_half = parse_estimator(f"{estimator}(tau={LEAST_TAU})"), np.log(np.full((1, 1, 1, 2), 0.5, np.float32))

@@ -24,9 +24,9 @@ class UnorderedSet(Estimator):
     """Σ_{s ∈ S} q_s R(S, s) f_s over a set S of k classes, drawn without replacement (Kool et al. 2020, arXiv
     2002.06043).
 
-    R(S, s) = p^{D∖s}(S∖s) / p(S), where D are all classes, and p^{D∖C}(T) is the probability to draw the set T without
-    replacement from the classes outside C. The gradient is
-    Σ_S ∇q_s R(S, s) (f_s − Σ_{s'} q_{s'} R^{D∖s}(S, s') f_{s'}) + Σ_S q_s R(S, s) ∇f_s, with R^{D∖s}(S, s) = 1. Value
+    R(S, s) = p^{D−s}(S−s) / p(S), where D are all classes and − takes classes out of a set. p^{D−C}(T) is the
+    probability to draw the set T without replacement from the classes outside C. The gradient is
+    Σ_S ∇q_s R(S, s) (f_s − Σ_{s'} q_{s'} R^{D−s}(S, s') f_{s'}) + Σ_S q_s R(S, s) ∇f_s, with R^{D−s}(S, s) = 1. Value
     and gradient are unbiased; f needs no gradient with respect to y. For k ≥ K the estimate is the exact sum.
 
     k   the size of S, 2 to 4
@@ -76,10 +76,10 @@ class UnorderedSet(Estimator):
 
 
 def _ratios(bk: Backend, log_q: Array, log_of_rest: Array) -> tuple[Array, Array]:
-    """log R(S, s) [..., k] and log R^{D∖s}(S, s') [..., s, s'], for log q of S [..., k] and the log probability of the
+    """log R(S, s) [..., k] and log R^{D−s}(S, s') [..., s, s'], for log q of S [..., k] and the log probability of the
     rest [..., 1].
 
-    p^{D∖C}(T) = Σ_{t ∈ T} q_t / (1 − q_C) p^{D∖(C ∪ t)}(T∖t), of which only the sets C = S∖T are needed.
+    p^{D−C}(T) = Σ_{t ∈ T} q_t / (1 − q_C) p^{D−C−t}(T−t), of which only the sets C = S−T are needed.
     """
     xp, k = bk.xp, log_q.shape[-1]
     of = [log_q[..., i] for i in range(k)]
