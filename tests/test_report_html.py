@@ -628,3 +628,11 @@ def test_pairs_with_two_baselines_are_not_in_the_answer():
         for times, baseline in ((3.0, "marginalize"), (2.0, "marginalize-streamed"))
     ]
     assert told(pairs)[0].startswith("These records do not say")
+
+
+def test_the_answer_has_the_ratio_of_every_backend_and_dtype():
+    series = (("torch", "bfloat16", 5.0), ("torch", "float32", 20.0), ("chainer", "float32", 10.0))
+    (sentence,) = told([pair(100, times, backend=backend, dtype=dtype) for backend, dtype, times in series])
+    assert "takes 5.00 × [" in sentence
+    others = "10.0 × in dtype float32, backend chainer and 20.0 × in dtype float32, backend torch."
+    assert sentence.endswith(f" The step of the sum takes {others}")

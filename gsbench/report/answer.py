@@ -78,7 +78,21 @@ def _cost(frame: pd.DataFrame, judged: bool) -> tuple[str, str]:
     under = pd.concat([pair.rows for pair in (time, memory) if pair])
     models = text.listed(text.model_name(model) for model in text.values(under, "model"))
     where = f"On this machine ({text.devices(rows, FORM)}), at K = {first.k:,.0f}"
-    return f"{where}, {'; '.join(parts)}. ({models}, {text.settings(under)}.)", preset
+    return f"{where}, {'; '.join(parts)}. ({models}, {text.settings(under)}.){_elsewhere(frame, time)}", preset
+
+
+def _elsewhere(frame: pd.DataFrame, time: Pair | None) -> str:
+    """A sentence with the ratios of full steps in the other series of the same model and K; "" if there are none."""
+    if time is None:
+        return ""
+    cells = glance_cells(frame)
+    ratios = cells[cells.index.get_level_values("figure") == "speedup"]
+    told = [
+        f"{text.times(ratio)} in {series}"
+        for (series, model, k, name, _), ratio in ratios.items()
+        if (model, k, name) == (time.model, time.k, SAMPLER) and series != time.series
+    ]
+    return f" The step of the sum takes {text.listed(told)}." if told else ""
 
 
 def _costs(time: Pair | None, memory: Pair | None) -> list[str]:
