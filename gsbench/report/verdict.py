@@ -146,7 +146,7 @@ def verdict_text(records: Sequence[Record]) -> str:
 def verdict_note(found: list[Verdict]) -> str:
     """How the verdict was made, for under its table."""
     sources = {of["source"].iloc[0] for one in found for of in one.points.values()}
-    made = reference()["made_with"]
+    known = reference()
     parts = [
         f"Time to {100 * SHARE:.0f} %: seconds of training until {100 * SHARE:.0f} % of the best final accuracy at "
         f"this K. Some estimators end within {LEAST_SPREAD:.0f} point of the best accuracy, or within its seeds' "
@@ -154,13 +154,19 @@ def verdict_note(found: list[Verdict]) -> str:
     ]
     if REFERENCE in sources:
         parts.append(
-            "The seconds of a step were measured here. The accuracy by step is that of gsbench's own training runs "
-            f"(glyphs, {max(of['seeds'].iloc[0] for one in found for of in one.points.values())} seeds, made on "
-            f"{text.listed(made['machine_cpu'])}), between whose class counts it is interpolated."
+            "The seconds of a step were measured here. The accuracy by step is that of gsbench's own training runs on "
+            f"glyphs with {known['conditions']['labelled_per_class']} labels a class, the mean over {_seeds(found)}. "
+            "Between their class counts it is interpolated."
         )
     if OWN in sources:
         parts.append("Where the records have training runs of the case, the accuracy by step is theirs.")
     return " ".join(parts)
+
+
+def _seeds(found: list[Verdict]) -> str:
+    counts = {int(of["seeds"].iloc[0]) for one in found for of in one.points.values()}
+    number = text.listed(sorted(counts)) if len(counts) < 3 else f"{min(counts)} to {max(counts)}"
+    return f"{number} seed{'' if counts == {1} else 's'}"
 
 
 def verdict_details(found: list[Verdict]) -> list[Block]:

@@ -36,8 +36,8 @@ def _caption(rows: pd.DataFrame, _: pd.DataFrame) -> str:
     )
     return (
         f"Validation accuracy against seconds of training on this machine. The seconds of a step were measured here; "
-        f"{steps}. Lines: mean over {rows['seeds'].max()} seeds; bands: from the least to the greatest. "
-        f"The table above names the estimator that first comes to {100 * SHARE:.0f} % of the best final accuracy."
+        f"{steps}. Lines: mean over seeds; bands: from the least to the greatest, where there are several. The verdict "
+        f"names the estimator that first comes to {100 * SHARE:.0f} % of the best final accuracy."
     )
 
 
