@@ -111,8 +111,8 @@ def add_options(parser: pytest.Parser) -> None:
         "--accuracy-seconds",
         type=seconds,
         metavar="S",
-        help="also train with each estimator for so long (default: no training; the report's verdict takes accuracy by "
-        "step from gsbench's reference curves)",
+        help="also train with each estimator for so long (default: no training; with --preset small the report's "
+        "verdict takes accuracy by step from gsbench's reference curves)",
     )
     add(
         "--accuracy-preset",

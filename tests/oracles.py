@@ -145,7 +145,7 @@ def sum_and_sample(logits: np.ndarray, f: np.ndarray, C: list[int], y: int) -> t
 
 
 def ordered_probability(q: np.ndarray, order: tuple[int, ...], without: tuple[int, ...] = ()) -> float:
-    """The probability to draw the classes in this order, without replacement, where those of `without` are gone."""
+    """The probability to draw the classes in this order without replacement, after `without` were drawn."""
     left, p = 1 - sum(q[k] for k in without), 1.0
     for k in order:
         p *= q[k] / left

@@ -62,6 +62,16 @@ def test_a_run_prints_one_line_of_results_and_its_folder(tmp_path, capsys):
     assert capsys.readouterr() == (printed.out, "")
 
 
+def test_a_run_that_patience_alone_ends_shows_its_steps(tmp_path, capsys):
+    budget = TINY.index("--steps")
+    options = [*TINY[:budget], *TINY[budget + 2 :], "--patience", "0.3", "--learning-rate", "1e-6"]
+    assert main([*options, "--evaluate-every", "1", "--runs", str(tmp_path)]) == 0
+    printed = capsys.readouterr()
+    steps = int(re.match(r"ok; step (\d+),", printed.out)[1])
+    assert steps >= 19  # twenty evaluations
+    assert f"{steps} steps [" in printed.err
+
+
 def test_quiet_leaves_the_result_alone(tmp_path, capsys):
     assert main([*TINY, "--runs", str(tmp_path), "-q"]) == 0
     printed = capsys.readouterr()

@@ -296,6 +296,15 @@ def test_a_checkpoint_without_one_of_its_arrays_or_with_odd_ones_is_refused(copi
     fails_and_keeps_the_figures(copied, "checkpoint.npz is not a checkpoint of this run", why, "delete the checkpoint")
 
 
+def test_a_checkpoint_from_before_curves_had_the_calls_of_f_is_resumed(copied):
+    store, settings, *_ = copied
+    arrays, meta = store.checkpoint(settings.key)
+    assert {"calls_of_f"} < {*meta["log"][0]}
+    meta["log"] = [{name: value for name, value in point.items() if name != "calls_of_f"} for point in meta["log"]]
+    store.write_checkpoint(settings.key, arrays, meta)
+    ends_as_one_that_was_not_stopped(copied, resumed=1)
+
+
 def test_any_array_that_is_missing_is_named(copied):
     store, settings, *_ = copied
     arrays, _ = store.checkpoint(settings.key)

@@ -228,7 +228,7 @@ class Backend(Protocol):
     def keeps_graph(self) -> bool:
         """Whether gradients can be computed: False within `no_gradient`."""
     def backward(self, loss: Tensor) -> None:
-        """Adds the gradients of the scalar `loss` to those of the parameters. They may include a dtype's loss scale."""
+        """Adds the gradients of the scalar `loss` to the parameters' own. They may include a dtype's loss scale."""
     def gradients_by(self, loss: Tensor, variables: list[Tensor]) -> list[Array]:
         """The gradients of the scalar `loss` with respect to variables, also computed ones; zeros if there is none.
 

@@ -179,6 +179,7 @@ class Bar:
 
 # The fixed cost of a step in calls of f, for the small networks of typical sweeps.
 FIXED_CALLS = 10
+STEPS_OF_PATIENCE = 2500  # of a run that patience alone ends
 
 
 class Pace:
@@ -192,10 +193,10 @@ class Pace:
     @staticmethod
     def _weight(settings: RunSettings) -> float:
         """Seconds of training if these are the budget, else the calls of f plus the fixed cost of the steps."""
-        if settings.last_step(1.0) is None:
-            return settings.seconds or 0.0
+        if settings.last_step(1.0) is None and settings.seconds is not None:
+            return settings.seconds
         calls = 0 if settings.labels_only else settings.case.make_estimator().calls(settings.case.n_classes)
-        return (FIXED_CALLS + calls) * float(settings.last_step(500.0) or 0)
+        return (FIXED_CALLS + calls) * float(settings.last_step(500.0) or STEPS_OF_PATIENCE)
 
     def end(self, settings: RunSettings) -> None:
         self.done += self.weights.pop(settings.key)

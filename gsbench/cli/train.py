@@ -134,12 +134,14 @@ class Bar:
             self.bar.close()
 
     def start(self, settings: RunSettings, last_step: int | None, progress: Progress) -> None:
-        self.of_seconds = last_step is None
+        self.of_seconds = last_step is None and settings.seconds is not None
         total = settings.seconds if self.of_seconds else last_step
         done = progress.train_seconds if self.of_seconds else progress.step
-        # The bar counts what ends the run: steps, or seconds of training.
-        shape = "{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} " + ("s" if self.of_seconds else "steps")
-        shape += " [{elapsed}, left {remaining}{postfix}]"
+        # The bar counts what ends the run: steps, or seconds of training. Patience alone sets no end.
+        unit = "s" if self.of_seconds else "steps"
+        shape = "{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} " + unit + " [{elapsed}, left {remaining}{postfix}]"
+        if total is None:
+            shape = "{n:.0f} steps [{elapsed}{postfix}]"
         self.bar = progress_bar(total=total, initial=done, bar_format=shape, mininterval=0.5)
         self.evaluation(progress)
 
@@ -147,7 +149,7 @@ class Bar:
         done = training.train_seconds if self.of_seconds else training.steps
         pace = training.steps / training.train_seconds
         self.bar.set_postfix_str(f"{pace:.3g} steps/s, loss {loss:.1f}, {self.accuracy}", refresh=False)
-        self.bar.update(min(done, self.bar.total) - self.bar.n)
+        self.bar.update((done if self.bar.total is None else min(done, self.bar.total)) - self.bar.n)
 
     def evaluation(self, progress: Progress) -> None:
         self.accuracy = f"accuracy {100 * progress.validation_accuracy:.1f} %"

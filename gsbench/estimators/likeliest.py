@@ -26,7 +26,7 @@ class Likeliest(Estimator):
     With mass 0, C has m classes in each example, and its rows are one batch. Otherwise |C| follows the entropy of q.
     Then the rows of f are gathered and computed in parts that fit `bk.chunk_bytes`, each with its backward pass right
     after its forward pass. The conditions of `streamed_sum` apply: no batch norm, and a loss that weights all examples
-    alike.
+    alike. A CUDA device waits for the number of rows, and for the classes of each part.
     """
 
     m: int = 1

@@ -30,7 +30,7 @@ class Sparsemax(Estimator):
     loss that weights all examples alike.
 
     Cost: as many evaluations of f per example as its support has classes, at most K; sorting the logits; on a CUDA
-    device one wait for the size of the support.
+    device waits for the size of the support, and for the classes of each part.
     """
 
     name: ClassVar[str] = "sparsemax"

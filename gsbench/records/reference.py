@@ -7,6 +7,7 @@ multiplies these curves by the seconds a step that it measured.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -29,7 +30,8 @@ OF_DATA = {"alpha", "steps_per_epoch"}  # fields of a recipe that follow from th
 # All runs of the file share these.
 CONDITIONS = (
     *WORK, *(setting.record for setting in settings_of(Recipe).values() if setting.record not in OF_DATA),
-    "labelled_per_class", "budget_steps", "budget_patience", "backend", "dtype",
+    "labelled_per_class", "budget_steps", "budget_patience", "evaluate_every_steps", "validation_images", "backend",
+    "dtype",
 )  # fmt: skip
 MADE_WITH = ("machine_cpu", "torch_version", "gsbench_version")  # may differ between the runs
 DIGITS = 4  # of an accuracy
@@ -66,9 +68,17 @@ def _plain(value: Any) -> Any:
 
 
 def write_reference(records: Iterable[Record], path: Path = FILE) -> None:
-    """Writes the file from the finished training runs. Raises ValueError if they differ in one of CONDITIONS."""
+    """Writes the file from the finished training runs.
+
+    Raises ValueError if there are none, if two have the same RUN, or if they differ in one of CONDITIONS.
+    """
     runs = [record for record in records if record["group"] == TRAINING and record["status"] == "ok"]
+    if not runs:
+        raise ValueError("the reference needs finished training runs, got none")
     runs.sort(key=lambda run: [run[name] for name in RUN])
+    named = [tuple(run[name] for name in RUN) for run in runs]
+    if twice := [name for name, following in itertools.pairwise(named) if name == following]:
+        raise ValueError(f"the reference must have one run of each {', '.join(RUN)}, got several of {twice[0]}")
     conditions: dict[str, Any] = {}
     for field in CONDITIONS:
         first, *others = dict.fromkeys(json.dumps(run.get(field)) for run in runs)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from gsbench.records import text
-from gsbench.records.frame import make_curves, make_frame, names_with
+from gsbench.records.frame import make_curves, make_frame, measured, names_with
 from gsbench.records.reading import Record
 from gsbench.records.reference import reference
+from gsbench.report.answer import least_learnt
 from gsbench.report.blocks import Block, Fold, Paragraph, Table
 from gsbench.report.glance import KEY, glance_cells
 from gsbench.report.predicted import OWN, REFERENCE, percent_after, predictions, seconds_to
@@ -22,19 +23,18 @@ SHARE = 0.95  # of the best final accuracy: the time until then decides
 SHARES = (0.5, 0.8, 0.9, 0.95)
 TIMES = {"1 min": 60.0, "5 min": 300.0, "30 min": 1800.0, "1 h": 3600.0}
 LEAST_SPREAD = 1.0  # percentage points; final accuracies as near as this are equal
-NEVER = "never"
 LINES = (f"time to {100 * SHARE:.0f} %", "final accuracy", "peak memory")  # of a cell of the table
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The choice at one K of one series and model.
+    """The choice at one K of one series and model, among the estimators that were measured.
 
     points   the predictions by estimator, in the order of tables
     best     the greatest final accuracy (percent)
-    equal    the estimators whose final accuracy is the best within the seeds' spread
-    use      the one of them with the least `time`
-    exact    the cheapest exact sum; None if none was timed
+    use      of the estimators that end within LEAST_SPREAD of it, or within its seeds' spread, the one with the least
+             `time`
+    exact    the exact sum with the shortest step; None if none was measured
     """
 
     series: str
@@ -42,7 +42,6 @@ class Verdict:
     k: float
     points: dict[str, pd.DataFrame]
     best: float
-    equal: list[str]
     use: str
     exact: str | None
 
@@ -51,7 +50,7 @@ class Verdict:
         return SHARE * self.best
 
     def time(self, name: str | None) -> float:
-        """Seconds to the target; nan if the estimator never reaches it or was not measured."""
+        """Seconds to the target; nan if the curve ends before, or if the estimator was not measured."""
         return seconds_to(self.points[name], self.target) if name in self.points else math.nan
 
     def final(self, name: str) -> float:
@@ -59,27 +58,38 @@ class Verdict:
 
 
 def verdicts(frame: pd.DataFrame, curves: pd.DataFrame) -> list[Verdict]:
-    """A verdict for each series, model and K at which an exact sum or the sampler has a rival with a known accuracy."""
-    found, rows = [], predictions(frame, curves)
-    if rows.empty:
-        return []
-    sums = names_with(frame, "exact_sum")
-    for (series, model, k), own in rows.groupby(KEY, sort=True):
-        points = {name: of.reset_index(drop=True) for name, of in own.groupby("estimator", sort=False)}
-        if len(points) < 2:
+    """A verdict for each series, model and K at which an exact sum or the sampler was measured, and another estimator.
+    There is none if the best of them has not learnt: see `least_learnt`.
+    """
+    rows = predictions(frame, curves)
+    sums, found = set(names_with(frame, "exact_sum")), []
+    for (series, model, k), own in rows.groupby(KEY, sort=True) if len(rows) else ():
+        points = {str(name): of.reset_index(drop=True) for name, of in own.groupby("estimator", sort=False)}
+        ends = {name: of.iloc[0] for name, of in points.items()}
+        top = max(ends.values(), key=lambda end: float(end["final"]))
+        best = float(top["final"])
+        if not {*sums, SAMPLER} & set(points) or best < 100 * least_learnt(k, top["alone"] / 100):
             continue
-        finals = {name: of.iloc[0] for name, of in points.items()}
-        best = max(finals, key=lambda name: finals[name]["final"])
-        top = finals[best]
-        spread = max(LEAST_SPREAD, top["final"] - top["final_low"])
-        equal = [name for name, of in finals.items() if of["final"] >= top["final"] - spread]
-        times = {name: seconds_to(points[name], SHARE * top["final"]) for name in equal}
-        known = {name: seconds for name, seconds in times.items() if not pd.isna(seconds)}
-        cheapest = [n for n in sums if n in points]
-        exact = min(cheapest, key=lambda n: seconds_to(points[n], finals[n]["final"] * SHARE), default=None)
-        use = min(known, key=known.__getitem__)
-        found.append(Verdict(series, model, float(k), points, float(top["final"]), equal, use, exact))
+        spread = max(LEAST_SPREAD, best - top["final_low"])
+        equal = [name for name in points if ends[name]["final"] >= best - spread]
+        times = {name: seconds_to(points[name], SHARE * best) for name in equal}
+        use = min(times, key=lambda name: math.inf if math.isnan(times[name]) else times[name])
+        exact = min(sums & set(points), key=lambda name: points[name]["seconds"].iloc[-1], default=None)
+        found.append(Verdict(series, model, float(k), points, best, use, exact))
     return found
+
+
+def without_verdict(frame: pd.DataFrame) -> str:
+    """Why there is no verdict on the steps that were timed; "" if no step was."""
+    timed = measured(frame, "step", "step_seconds")
+    if timed.empty:
+        return ""
+    known, counts = reference()["conditions"], sorted({run["n_classes"] for run in reference()["runs"]})
+    return (
+        "There is no verdict on accuracy. It needs two estimators, one of them an exact sum or gumbel-softmax, and "
+        f"gsbench's reference curves, which are for {text.model_name(known['model'])}, preset {known['preset']}, batch "
+        f"{known['batch']}, K = {counts[0]} to {counts[-1]}. Training runs of the same case in the records serve too."
+    )
 
 
 def verdict_sentence(found: list[Verdict]) -> str:
@@ -87,22 +97,27 @@ def verdict_sentence(found: list[Verdict]) -> str:
     if not found:
         return ""
     one = max(found, key=lambda verdict: verdict.k)
+    several = len({verdict.series for verdict in found}) > 1
     rivals = [name for name in (one.exact, SAMPLER) if name and name != one.use and name in one.points]
     told = [f"{name} {_reached(one, name)}" for name in rivals]
     compared = f"; {' and '.join(told)}" if told else ""
     data, of_use = one.points[one.use].iloc[0], text.seconds(one.time(one.use))
     return (
         f"At K = {one.k:,.0f}, use {one.use}: it comes to {one.target:.0f} % accuracy, which is {100 * SHARE:.0f} % of "
-        f"the best, in {of_use} of training on this machine{compared}. ({text.model_name(one.model)} on glyphs, preset "
-        f"{data['preset']}.)"
+        f"the best, in {of_use} of training on this machine{compared}. ({text.model_name(one.model)} on "
+        f"{text.dataset_name(data['dataset'])}, preset {data['preset']}{f', {one.series}' if several else ''}.)"
     )
 
 
 def _reached(verdict: Verdict, name: str) -> str:
-    seconds = verdict.time(name)
-    if pd.isna(seconds):
-        return f"never does (it ends at {verdict.final(name):.0f} %)"
-    return f"takes {text.seconds(seconds)} ({text.times(seconds / verdict.time(verdict.use))})"
+    seconds, least = verdict.time(name), verdict.time(verdict.use)
+    if math.isnan(seconds):
+        return f"does not in {_steps(verdict.points[name])} (it ends at {verdict.final(name):.0f} %)"
+    return f"takes {text.seconds(seconds)}" + (f" ({text.times(seconds / least)})" if least > 0 else "")
+
+
+def _steps(of: pd.DataFrame) -> str:
+    return f"{of['step'].iloc[-1]:,.0f} steps"
 
 
 def verdict_table(frame: pd.DataFrame, found: list[Verdict]) -> Table:
@@ -112,8 +127,9 @@ def verdict_table(frame: pd.DataFrame, found: list[Verdict]) -> Table:
     for one in found:
         names = (one.use, one.exact, SAMPLER)
         memory = [cells.get((one.series, one.model, int(one.k), name, "peak_bytes"), math.nan) for name in names]
-        told = zip(names, memory, strict=True)
-        columns = [(_time(one, name), _final(one, name), text.measure(size, text.size)) for name, size in told]
+        sizes = [text.measure(size, text.size) for size in memory]
+        sizes[1] += f" ({one.exact})" if one.exact else ""  # which of the sums
+        columns = [(_time(one, n), _final(one, n), size) for n, size in zip(names, sizes, strict=True)]
         where = ([one.series] if several else []) + [f"{one.k:,.0f}", one.use]
         rows.append([*((cell,) for cell in where), LINES, *columns])
     head = ["series"] if several else []
@@ -121,10 +137,7 @@ def verdict_table(frame: pd.DataFrame, found: list[Verdict]) -> Table:
 
 
 def _time(verdict: Verdict, name: str | None) -> str:
-    if name not in verdict.points:
-        return text.NOT_MEASURED
-    seconds = verdict.time(name)
-    return NEVER if pd.isna(seconds) else text.seconds(seconds)
+    return _until(verdict.points[name], verdict.target) if name in verdict.points else text.NOT_MEASURED
 
 
 def _final(verdict: Verdict, name: str | None) -> str:
@@ -132,41 +145,42 @@ def _final(verdict: Verdict, name: str | None) -> str:
 
 
 def verdict_blocks(frame: pd.DataFrame, found: list[Verdict]) -> list[Block]:
-    """The table, how it was made, and folded tables for each K. Empty without a verdict."""
-    return [verdict_table(frame, found), Paragraph(verdict_note(found)), *verdict_details(found)] if found else []
+    """The table, how it was made, and folded tables for each K; or why there is no verdict."""
+    if not found:
+        return [Paragraph(why)] if (why := without_verdict(frame)) else []
+    return [verdict_table(frame, found), Paragraph(verdict_note(found)), *verdict_details(found)]
 
 
 def verdict_text(records: Sequence[Record]) -> str:
-    """The sentence and the table for a terminal; "" without a verdict."""
+    """The sentence and the table for a terminal, or why there is none; "" if no step was timed."""
     frame = make_frame(records)
     found = verdicts(frame, make_curves(records, frame))
-    return f"{verdict_sentence(found)}\n\n{written(verdict_table(frame, found))}" if found else ""
+    if not found:
+        return without_verdict(frame)
+    return f"{verdict_sentence(found)}\n\n{written(verdict_table(frame, found))}"
 
 
 def verdict_note(found: list[Verdict]) -> str:
     """How the verdict was made, for under its table."""
-    sources = {of["source"].iloc[0] for one in found for of in one.points.values()}
-    known = reference()
     parts = [
-        f"Time to {100 * SHARE:.0f} %: seconds of training until {100 * SHARE:.0f} % of the best final accuracy at "
-        f"this K. Some estimators end within {LEAST_SPREAD:.0f} point of the best accuracy, or within its seeds' "
-        "spread. The one to use is the one of them that takes the least time."
+        f"Time to {100 * SHARE:.0f} %: seconds of training until {100 * SHARE:.0f} % of the best final accuracy of the "
+        f"estimators measured at this K. Of those that end within {LEAST_SPREAD:.0f} point of the best, or within the "
+        "spread of its seeds, the one to use takes the least time. The seconds of a step were measured here."
     ]
-    if REFERENCE in sources:
-        parts.append(
-            "The seconds of a step were measured here. The accuracy by step is that of gsbench's own training runs on "
-            f"glyphs with {known['conditions']['labelled_per_class']} labels a class, the mean over {_seeds(found)}. "
-            "Between their class counts it is interpolated."
-        )
-    if OWN in sources:
-        parts.append("Where the records have training runs of the case, the accuracy by step is theirs.")
+    known = reference()["conditions"]
+    told = {
+        REFERENCE: f"gsbench's own training runs (backend {known['backend']}, {known['dtype']}). Each of them ended "
+        "where its accuracy no longer rose. Between their class counts the accuracy is interpolated",
+        OWN: "the training runs in these records",
+    }
+    for source, whose in told.items():
+        ends = [of.iloc[0] for one in found for of in one.points.values() if of["source"].iloc[0] == source]
+        for dataset, labels in dict.fromkeys((end["dataset"], end["labelled_per_class"]) for end in ends):
+            counts = sorted({int(end["seeds"]) for end in ends})
+            seeds = f"{text.listed(counts)} seed{'' if counts == [1] else 's'}"
+            data = f"{text.dataset_name(dataset)}, {labels:.0f} labels a class, mean over {seeds}"
+            parts.append(f"The accuracy by step ({data}) is that of {whose}.")
     return " ".join(parts)
-
-
-def _seeds(found: list[Verdict]) -> str:
-    counts = {int(of["seeds"].iloc[0]) for one in found for of in one.points.values()}
-    number = text.listed(sorted(counts)) if len(counts) < 3 else f"{min(counts)} to {max(counts)}"
-    return f"{number} seed{'' if counts == {1} else 's'}"
 
 
 def verdict_details(found: list[Verdict]) -> list[Block]:
@@ -180,7 +194,10 @@ def verdict_details(found: list[Verdict]) -> list[Block]:
                 [[name, _spread(of), *(_until(of, share * one.best) for share in SHARES),
                   *(f"{percent_after(of, seconds):.1f} %" for seconds in TIMES.values())]
                  for name, of in one.points.items()],
-            ), Paragraph(f"To: time to a share of {one.best:.1f} %, the best final accuracy.")],
+            ), Paragraph(
+                f"To: time to a share of {one.best:.1f} %, the best final accuracy. After the end of a curve its last "
+                "accuracy is shown."
+            )],
         )
         for one in found
     ]  # fmt: skip
@@ -193,4 +210,4 @@ def _spread(of: pd.DataFrame) -> str:
 
 def _until(of: pd.DataFrame, percent: float) -> str:
     seconds = seconds_to(of, percent)
-    return NEVER if pd.isna(seconds) else text.seconds(seconds)
+    return f"not in {_steps(of)}" if math.isnan(seconds) else text.seconds(seconds)

@@ -132,6 +132,8 @@ class _StoredRun(TrainingRun):
             self.begin(dataset)
             return
         arrays, meta = found
+        if isinstance(meta.get("log"), list):  # a checkpoint from before curves had the calls of f
+            meta["log"] = [{"calls_of_f": None, **point} if isinstance(point, dict) else point for point in meta["log"]]
         self._check_meta(meta, dataset)
         self.begin(dataset, measured=True)
         try:

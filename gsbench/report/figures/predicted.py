@@ -9,8 +9,7 @@ from gsbench.report.drawing.curves import Curves
 from gsbench.report.drawing.figure import Figure
 from gsbench.report.figures.metrics import ACCURACY, TRAINING_TIME
 from gsbench.report.glance import KEY
-from gsbench.report.predicted import REFERENCE, predictions
-from gsbench.report.verdict import SHARE
+from gsbench.report.predicted import OWN, REFERENCE, predictions
 
 CURVES = Curves(TRAINING_TIME, ACCURACY, panel=(3.2, 2.5), gaps=(0.5, 0.95), columns=3, most=6, title_at="left")
 
@@ -31,13 +30,12 @@ def _points(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _caption(rows: pd.DataFrame, _: pd.DataFrame) -> str:
-    steps = "the accuracy by step is from gsbench's reference curves" if (rows["source"] == REFERENCE).any() else (
-        "the accuracy by step is from the training runs in these records"
-    )
+    told = {REFERENCE: "gsbench's reference curves", OWN: "the training runs in these records"}
+    sources = text.listed(told[source] for source in told if source in set(rows["source"]))
     return (
-        f"Validation accuracy against seconds of training on this machine. The seconds of a step were measured here; "
-        f"{steps}. Lines: mean over seeds; bands: from the least to the greatest, where there are several. The verdict "
-        f"names the estimator that first comes to {100 * SHARE:.0f} % of the best final accuracy."
+        "Validation accuracy against seconds of training on this machine. The seconds of a step were measured here. "
+        f"The accuracy by step is from {sources}; a line ends where they end. Lines: mean over seeds; bands: from the "
+        "least to the greatest, where there are several."
     )
 
 

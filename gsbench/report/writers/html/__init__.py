@@ -15,7 +15,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from gsbench.records.text import one_line
-from gsbench.report.blocks import Block, Code, Link, Page, Section, Text, titled
+from gsbench.report.blocks import Block, Code, Link, Page, Section, Table, Text, titled
 from gsbench.report.drawing.points import alt_text, csv
 from gsbench.report.page import GLANCE, QUESTIONS
 from gsbench.report.writers.html.svg import colours_of, inline_svg
@@ -109,11 +109,12 @@ def _arranged(page: Page) -> tuple[list[Part], list[Question]]:
     """The sections under the answer, and the questions with their sections; all records come last."""
     names = [section.figure.name if section.figure else "" for section in page.sections]
     under = next((name for name in FIRST if name in names), None)
+    judged = any(isinstance(block, Table) for block in page.verdict)
     first: list[Part] = []
     parts: dict[str, list[tuple[bool, Part]]] = {question: [] for question in QUESTIONS}
     for number, (name, section) in enumerate(zip(names, page.sections, strict=True)):
         part = _part(f"part-{number}", section)
-        if (name and name == under) or (section.title == GLANCE and not page.verdict):
+        if (name and name == under) or (section.title == GLANCE and not judged):
             first.append(part)
         else:
             parts[section.question].append((name not in LEADS, part))
