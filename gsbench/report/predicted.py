@@ -61,7 +61,7 @@ class Known:
 def predictions(frame: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     """Accuracy by second: a row for each evaluation, with the fields of the timed step, and
 
-    step, seconds                            of training, without evaluations
+    step, seconds                            of training steps, without evaluations and the making of minibatches
     percent, percent_low, percent_high       accuracy: mean, least and greatest over the seeds
     final, final_low, final_high, seeds      the same at the end of the curve; the number of seeds
     source, dataset, labelled_per_class      whose accuracy by step it is (OWN or REFERENCE), and of which data
