@@ -34,8 +34,8 @@ def _caption(rows: pd.DataFrame, _: pd.DataFrame) -> str:
     sources = text.listed(told[source] for source in told if source in set(rows["source"]))
     return (
         "Validation accuracy against seconds of training on this machine. The seconds of a step were measured here, "
-        f"without the making of its minibatch. The accuracy by step is from {sources}; a line ends where they end. Lines: mean over seeds; bands: from the "
-        "least to the greatest, where there are several."
+        f"without the making of its minibatch. The accuracy by step is from {sources}; a line ends where they end. "
+        "Lines: mean over seeds; bands: from the least to the greatest, where there are several."
     )
 
 
