@@ -26,6 +26,7 @@ from gsbench.report.drawing.shapes import AgainstNumber, Metric
 from gsbench.report.drawing.sheet import figure_settings
 from gsbench.report.drawing.styles import make_look
 from gsbench.report.figures import FIGURES
+from gsbench.settings.case import Settings
 
 pytestmark = pytest.mark.slow
 
@@ -53,10 +54,20 @@ def lines_in(axes):
     }
 
 
+# The figure of predictions needs steps with the networks of the reference curves.
+PREDICTED = "accuracy_by_time"
+TIMED_SMALL = [
+    make_record("step", **Settings(name, preset="small", n_classes=k, threads=1).record_fields(), step_seconds=0.01 * k)
+    for name in ("marginalize-streamed", "gumbel-softmax", "sum-and-relax")
+    for k in (10, 100)
+]
+
+
 def test_nothing_in_a_figure_lies_outside_it():
     trained = training_records((10, 100), seeds=(0, 1))
     # image_grids need files that these records lack
-    for name, plot in draw_all(set(FIGURES) - {"image_grids"}, [*RUN, *OTHER, *trained]).items():
+    drawn = draw_all(set(FIGURES) - {"image_grids", PREDICTED}, [*RUN, *OTHER, *trained])
+    for name, plot in {**drawn, PREDICTED: draw(PREDICTED, TIMED_SMALL)}.items():
         plot.figure.canvas.draw()
         width, height = plot.figure.get_size_inches() * plot.figure.dpi
         box = plot.figure.get_tightbbox().get_points() * plot.figure.dpi
@@ -85,7 +96,7 @@ UPRIGHT = [n for n, f in FIGURES.items() if isinstance(f, Figure) and not isinst
 @pytest.mark.parametrize("name", UPRIGHT)
 def test_the_points_equal_the_drawing_and_moved_markers_are_not_joined(name):
     """A line through markers beside their K would show an order that the numbers do not have."""
-    plot = draw(name, [*RUN, *TRAINED])
+    plot = draw(name, TIMED_SMALL if name == PREDICTED else [*RUN, *TRAINED])
     drawn = [line for ax in plot.figure.axes for line in ax.lines if line.get_marker() not in ("None", "_", "|", "x")]
     heights = np.concatenate([line.get_ydata() for line in drawn]).astype(float)
     measured = plot.points.dropna(subset=["x", "y"])

@@ -15,7 +15,11 @@ CURVES = Curves(TRAINING_TIME, ACCURACY, panel=(3.2, 2.5), gaps=(0.5, 0.95), col
 
 
 def _points(rows: pd.DataFrame) -> pd.DataFrame:
-    """A panel for each (series, model, K). The axis of accuracies begins at half of the best final accuracy."""
+    """A panel for each (series, model, K). The axis of accuracies begins at half of the best final accuracy.
+
+    The start is left out, because the axis of seconds is logarithmic.
+    """
+    rows = rows[rows["seconds"] > 0]
     many = rows["series"].nunique() > 1
     panels = [
         f"{text.model_name(model)}, K = {k:,.0f}" + (f"\n{series}" if many else "")
