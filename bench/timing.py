@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,11 +12,12 @@ from peers import PeerOutOfMemory
 
 from gsbench.meters.case import Case
 from gsbench.meters.measure import pair_figures, rounds_for, time_figures
-from gsbench.meters.seconds import Pairs
+from gsbench.meters.seconds import Pairs, seconds_of
 
 # The interval of a ratio needs more than a median does: this many times the seconds, and this many rounds more. The
 # median lies between the smallest and the largest of 9 values with a confidence of 99.6 %, of 7 values with 98.4 %.
 PAIR_SECONDS_FACTOR, MORE_PAIRS = 3, 4
+MINIBATCHES = 15  # are made to time one
 
 
 @contextmanager
@@ -61,6 +63,8 @@ def time_case(benchmark: Any, recorder: Any, what: str) -> None:
         benchmark.pedantic(call, rounds=rounds_for(call, session.max_time, session.min_rounds, session.warmup_calls))
     stats = benchmark.stats.stats
     figures = time_figures(what, settings.batch, stats.rounds, (stats.min, stats.q1, stats.median, stats.q3))
+    if what == "step" and case.has_minibatches:
+        figures["minibatch_seconds"] = statistics.median(seconds_of(case.minibatch) for _ in range(MINIBATCHES))
     if case.estimator.calls_follow_logits:
         figures["calls_of_f"] = case.calls_of_f()  # at the end: steps change the logits
     benchmark.extra_info.update(recorder.write(figures))

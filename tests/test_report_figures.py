@@ -14,6 +14,7 @@ from records_fixture import (
     peer_records,
     speedup_figures,
     step_seconds,
+    training_record,
     training_records,
     true_speedup,
 )
@@ -54,20 +55,26 @@ def lines_in(axes):
     }
 
 
-# The figure of predictions needs steps with the networks of the reference curves.
-PREDICTED = "accuracy_by_time"
+# The figure of predictions needs steps with the networks of the reference curves, the figure of prices needs calls of f
+# that change during training.
+PREDICTED, PRICE = "accuracy_by_time", "price_by_step"
 TIMED_SMALL = [
     make_record("step", **Settings(name, preset="small", n_classes=k, threads=1).record_fields(), step_seconds=0.01 * k)
     for name in ("marginalize-streamed", "gumbel-softmax", "sum-and-relax")
     for k in (10, 100)
 ]
+FALLING = [
+    training_record("sum-and-sample(mass=0.999)", k, calls_of_f=None, curve_calls_of_f=[k, k / 2, 8, 3, 2])
+    for k in (10, 100)
+]
+ALONE = {PREDICTED: TIMED_SMALL, PRICE: [*FALLING, *training_records((10, 100), seeds=(1,), calls_of_f=1)]}
 
 
 def test_nothing_in_a_figure_lies_outside_it():
     trained = training_records((10, 100), seeds=(0, 1))
     # image_grids need files that these records lack
-    drawn = draw_all(set(FIGURES) - {"image_grids", PREDICTED}, [*RUN, *OTHER, *trained])
-    for name, plot in {**drawn, PREDICTED: draw(PREDICTED, TIMED_SMALL)}.items():
+    drawn = draw_all(set(FIGURES) - {"image_grids", *ALONE}, [*RUN, *OTHER, *trained])
+    for name, plot in {**drawn, **{name: draw(name, records) for name, records in ALONE.items()}}.items():
         plot.figure.canvas.draw()
         width, height = plot.figure.get_size_inches() * plot.figure.dpi
         box = plot.figure.get_tightbbox().get_points() * plot.figure.dpi
@@ -96,7 +103,7 @@ UPRIGHT = [n for n, f in FIGURES.items() if isinstance(f, Figure) and not isinst
 @pytest.mark.parametrize("name", UPRIGHT)
 def test_the_points_equal_the_drawing_and_moved_markers_are_not_joined(name):
     """A line through markers beside their K would show an order that the numbers do not have."""
-    plot = draw(name, TIMED_SMALL if name == PREDICTED else [*RUN, *TRAINED])
+    plot = draw(name, ALONE.get(name, [*RUN, *TRAINED]))
     drawn = [line for ax in plot.figure.axes for line in ax.lines if line.get_marker() not in ("None", "_", "|", "x")]
     heights = np.concatenate([line.get_ydata() for line in drawn]).astype(float)
     measured = plot.points.dropna(subset=["x", "y"])
@@ -427,3 +434,25 @@ def test_the_axis_of_epochs_ends_soon_after_the_estimators_if_labels_only_is_lon
     assert 0.4 < by_epoch.get_xlim()[1] < 1
     alone = draw("training_curves", [run("marginalize", 0.4), run("labels-only", 0.5)])
     assert alone.figure.axes[0].get_xlim()[1] > 0.5
+
+
+def test_the_axis_of_seconds_does_not_end_with_the_epochs():
+    curve = {"curve_step": [0, 1, 2], "curve_epoch": [0.0, 0.2, 0.4], "curve_seconds": [0.0, 100.0, 200.0]}
+    run = make_record("training", estimator="marginalize", **curve, curve_accuracy=[0.1, 0.7, 0.8])
+    by_second = draw("training_curves", [run]).figure.axes[1]
+    assert by_second.get_xlim()[1] > 200
+
+
+def test_the_price_of_a_step_has_the_calls_and_the_time_since_the_evaluation_before():
+    """The time of a step is 100 s / 400."""
+    plot = draw(PRICE, ALONE[PRICE])
+    calls, times = (plot.points[plot.points["y_axis"].str.startswith(axis)] for axis in ("calls", "time"))
+    of_mass = calls[(calls["name"] == "sum-and-sample(mass=0.999)") & calls["panel"].str.contains("K = 100,")]
+    assert of_mass[["x", "y"]].to_numpy().tolist() == [[100, 50], [200, 8], [300, 3], [400, 2]]
+    assert set(calls[calls["name"] == "marginalize"]["y"]) == {1}
+    np.testing.assert_allclose(times["y"], 250.0)
+    assert len(times) == len(calls) > 8
+
+
+def test_without_calls_that_change_there_is_no_figure_of_prices():
+    assert draw(PRICE, training_records((10, 100), seeds=(1,), calls_of_f=1)) is None

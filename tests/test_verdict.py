@@ -100,6 +100,14 @@ def test_accuracy_by_second_is_accuracy_by_step_times_the_seconds_of_a_step(know
         assert (own["percent_high"] - own["percent_low"]).max() == pytest.approx(0.2, abs=0.02)
 
 
+def test_the_seconds_of_a_minibatch_are_added_to_each_step(known):
+    session = a_session(100)
+    alone, whole = (found([{**record, "minibatch_seconds": s} for record in session]) for s in (None, 0.5))
+    assert len(whole) > 0
+    more = whole["seconds"] - alone["seconds"]
+    assert (more - 0.5 * whole["step"]).abs().max() < 1e-9
+
+
 def test_between_class_counts_the_curve_is_interpolated_in_log_k(known):
     rows = predictions(*found(a_session(30)))
     own = rows[rows["estimator"] == "sum-and-relax"].set_index("seconds")["percent"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 
@@ -28,10 +29,10 @@ def to_device(bk: Backend, batch: Batch) -> Batch:
     return Batch(bk.array(batch.x_labelled), bk.integers(batch.y), bk.array(batch.x_unlabelled))
 
 
-def dataset_batch(bk: Backend, settings: Settings, dataset: Dataset) -> Batch:
-    """The first minibatch of a run with these settings on `dataset`."""
+def make_batches(bk: Backend, settings: Settings, dataset: Dataset) -> Batches:
+    """The minibatches of a run with these settings on `dataset`."""
     parts = split(dataset, settings.labelled_per_class, seed=settings.seed)
-    return Batches(bk, dataset, parts, settings.batch, settings.seed, settings.binarize).at(0)
+    return Batches(bk, dataset, parts, settings.batch, settings.seed, settings.binarize)
 
 
 def make_model(bk: Backend, settings: Settings) -> Model:
@@ -72,10 +73,12 @@ class Case:
         self.model = make_model(self.bk, settings)
         self.estimator = settings.make_estimator()
         self.trainer = Trainer(self.model, self.estimator, n_mc=settings.n_mc, seed=settings.seed)
-        if dataset is None:
+        self._batches = None if dataset is None else make_batches(self.bk, settings, dataset)
+        self._next = itertools.count(1)
+        if self._batches is None:
             self.batch = to_device(self.bk, random_batch(settings))
         else:
-            self.batch = dataset_batch(self.bk, settings, dataset)
+            self.batch = self._batches.at(0)
 
     def bound(self) -> None:
         """The unlabelled bound, forward and backward, on the minibatch."""
@@ -92,6 +95,16 @@ class Case:
         self.trainer.optimizer.clear_gradients()
         u = unlabelled_bound(self.model, self.batch.x_unlabelled, self.estimator, self.trainer.rng, self.settings.n_mc)
         self.bk.backward(loss(self.model, u))
+
+    @property
+    def has_minibatches(self) -> bool:
+        return self._batches is not None
+
+    def minibatch(self) -> None:
+        """Makes the data set's next minibatch, which no step takes. Only where `has_minibatches`."""
+        assert self._batches is not None
+        self._batches.at(next(self._next))
+        self.bk.synchronize()
 
     def calls_of_f(self) -> float:
         """Calls of f per example and draw of a in one bound, counted with the current parameters."""

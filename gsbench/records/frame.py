@@ -33,7 +33,7 @@ FACTS = (*FLAGS, "baseline_exact_sum", "work")
 FIGURES = (
     "bound_seconds", "bound_seconds_q1", "bound_seconds_q3", "bound_seconds_min", "step_seconds",
     "step_seconds_q1", "step_seconds_q3", "step_seconds_min", "bound_seconds_as_timed", "step_seconds_as_timed",
-    "rounds", "steps_per_second",
+    "minibatch_seconds", "rounds", "steps_per_second",
     "examples_per_second", "timed", "baseline", "speedup", "speedup_low", "speedup_high", "confidence",
     "pairs", "live_peak_bytes", "live_meter", "process_peak_bytes", "process_meter", "device_peak_bytes",
     "device_meter", "estimate_bytes", "memory_limit_bytes", "step", "train_seconds", "validation_accuracy",

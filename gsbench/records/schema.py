@@ -162,6 +162,7 @@ FIELDS: dict[str, Kind] = {
         for timed in ("bound", "step")
         for of in ("", "_q1", "_q3", "_min", "_as_timed")
     },
+    "minibatch_seconds": MEASURED,
     **dict.fromkeys(("baseline_seconds", "candidate_seconds", "seconds_per_class"), MEASURED),
     **dict.fromkeys(("steps_per_second", "examples_per_second"), AMOUNT),
     **dict.fromkeys(("rounds", "pairs", "product_runs"), COUNT),

@@ -61,7 +61,7 @@ class Known:
 def predictions(frame: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     """Accuracy by second: a row for each evaluation, with the fields of the timed step, and
 
-    step, seconds                            of training steps, without evaluations and the making of minibatches
+    step, seconds                            of training steps with their minibatches, without evaluations
     percent, percent_low, percent_high       accuracy: mean, least and greatest over the seeds
     final, final_low, final_high, seeds      the same at the end of the curve; the number of seeds
     source, dataset, labelled_per_class      whose accuracy by step it is (OWN or REFERENCE), and of which data
@@ -78,7 +78,8 @@ def predictions(frame: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
         known = _own(frame, curves, cases) or _reference(frame, cases)
         if known:
             seconds = _timed(frame, rows)
-            found += [_points(known, name, cases[name], _step_seconds(known, name, seconds, cases))
+            minibatch = rows["minibatch_seconds"].fillna(0).median()  # older records lack it
+            found += [_points(known, name, cases[name], minibatch + _step_seconds(known, name, seconds, cases))
                       for name in known.curves]  # fmt: skip
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 

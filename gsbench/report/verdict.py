@@ -166,7 +166,7 @@ def verdict_note(found: list[Verdict]) -> str:
         f"Time to {100 * SHARE:.0f} %: seconds of training until {100 * SHARE:.0f} % of the best final accuracy of the "
         f"estimators measured at this K. Of those that end within {LEAST_SPREAD:.0f} point of the best, or within the "
         "spread of its seeds, the one to use takes the least time. The seconds of a step were measured here, "
-        "without the making of its minibatch."
+        "and also those of its minibatch if the records have them."
     ]
     known = reference()["conditions"]
     told = {

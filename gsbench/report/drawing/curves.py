@@ -27,6 +27,7 @@ class Curves(Shape):
 
     def set_scales(self, panels: Panels, points: pd.DataFrame) -> None:
         """Cuts the axis of accuracies at `floor` and the axis of epochs at `x_end` if points lie beyond them."""
+        super().set_scales(panels, points)
         for ax, values in first_of_rows(panels, points):
             floor, most = values["floor"].max(), values[["y", "high"]].max().max()
             if values["y"].min() < floor:

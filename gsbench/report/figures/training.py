@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from gsbench.records import text
@@ -86,8 +87,8 @@ def _curves(rows: pd.DataFrame) -> pd.DataFrame:
             told = {"kind": TOLD, "note": f"{LABELS_ONLY}: {end:.1f} %", "x_axis": EPOCH}
             points.append({"estimator": LABELS_ONLY, "y": end, "column": 0, **told})
         x_end = 1.5 * own["epoch"][~is_baseline].max()
-        head = {"panel": textwrap.fill(subject_title(own.iloc[0]), 80), "row": i, "floor": floor, "x_end": x_end}
-        found += [{**head, **point} for point in points]
+        head = {"panel": textwrap.fill(subject_title(own.iloc[0]), 80), "row": i, "floor": floor}
+        found += [{**head, "x_end": x_end if point["column"] == 0 else np.nan, **point} for point in points]
     return pd.DataFrame(found)
 
 
