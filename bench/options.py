@@ -17,6 +17,7 @@ from gsbench.limits import available_cores
 from gsbench.meters.machine import CLOCK, blas
 from gsbench.meters.measure import memory_limit
 from gsbench.models import MODELS, ModelConfig
+from gsbench.registry import HELP, OPTION
 from gsbench.settings.case import NETWORKS, Settings, check_class_count
 from gsbench.settings.presets import PRESETS
 from gsbench.values import SettingError, whole
@@ -90,6 +91,7 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="DIR",
         help="data folder with mnist/, fashion-mnist/, omniglot/ (default: the environment variable GSBENCH_DATA)",
     )
+    add(OPTION, action="append", metavar="FILE.py|MODULE", help=HELP)
     for name, declared in OF_CASE.items():
         default = None if declared.default is dataclasses.MISSING or name in NETWORKS else declared.default
         text = declared.help if default is None else f"{declared.help} (default: {default})"

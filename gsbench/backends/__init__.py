@@ -12,7 +12,7 @@ import re
 from typing import NamedTuple
 
 from gsbench.backends.base import Backend
-from gsbench.registry import Registry
+from gsbench.registry import Registry, instance_fault
 from gsbench.values import SettingError, not_known, shown
 
 
@@ -50,8 +50,8 @@ BACKENDS = Registry(
             cpu=("float32", "float64", "bfloat16"), cuda=("float32", "float64", "bfloat16", "float16", "tf32"),
         ),
     ),
+    instance_fault(BackendSource),
 )
-
 
 
 class Format(NamedTuple):

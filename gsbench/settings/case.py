@@ -14,7 +14,7 @@ from gsbench.estimators import Estimator, parse_estimator
 from gsbench.fields import check_all, recorded, setting, settings_of
 from gsbench.limits import available_cores
 from gsbench.models import MODELS, ModelConfig
-from gsbench.registry import load_plugins, loaded_plugins
+from gsbench.registry import load_plugins, loaded_plugins, plugin_versions
 from gsbench.settings.presets import PRESETS, make_config
 from gsbench.values import SEED, SettingError, not_known, whole
 
@@ -112,7 +112,7 @@ class Settings:
         """These settings, the estimator's settings and facts, and the networks' settings, flat, as in a record."""
         made = self.make_estimator()
         estimator = {f"estimator_{key}": value for key, value in made.settings.items()}
-        plugins = {"plugins": [Path(name).name for name in self.plugins]} if self.plugins else {}
+        plugins = {"plugins": plugin_versions(self.plugins)} if self.plugins else {}
         own, networks = recorded(self), recorded(self.make_config())
         return {**own, **networks, **estimator, **made.facts(self.n_classes), **plugins}
 
