@@ -206,7 +206,8 @@ class Options:
     @property
     def baseline(self) -> str:
         """The best version of the exact sum that the preset allows. Every other estimator is compared with it."""
-        return "marginalize" if self.base.make_config().norm == "batch" else "marginalize-streamed"
+        norms = {dataclasses.replace(self.base, model=model).make_config().norm for model in self.models}
+        return "marginalize" if "batch" in norms else "marginalize-streamed"
 
     def settings(self, model: str, n_classes: int, estimator: str = "marginalize", **changes: Any) -> Settings:
         return dataclasses.replace(self.base, model=model, n_classes=n_classes, estimator=estimator, **changes)
@@ -316,7 +317,11 @@ def read_options(config: pytest.Config) -> Options:
         given = {name: value for name in OF_CASE if (value := get(name)) is not None}
         base = Settings.of({"threads": default_threads(), **given})
         bk = base.make_backend()
-        configs = [dataclasses.replace(base, preset=p).make_config() for p in (base.preset, get("accuracy_preset"))]
+        configs = [
+            dataclasses.replace(base, preset=p, model=m).make_config()
+            for p in (base.preset, get("accuracy_preset"))
+            for m in get("models")
+        ]
         options = Options(
             base,
             _classes(get("classes"), base.dataset, get("data_dir")),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gsbench.models.adgm import ADGM
-from gsbench.models.base import ClassBound, CountedClassBound, Model, Noise
+from gsbench.models.base import ClassBound, Model, Noise
 from gsbench.models.config import ModelConfig
 from gsbench.models.labels import AllClasses, ClassValues, Draws, DrawsAndPoint, HardPoints, Labels, Points
 from gsbench.models.m2 import M2
@@ -17,7 +17,6 @@ __all__ = [
     "AllClasses",
     "ClassBound",
     "ClassValues",
-    "CountedClassBound",
     "Draws",
     "DrawsAndPoint",
     "HardPoints",

@@ -20,7 +20,6 @@ from gsbench.values import SEED, SettingError, not_known, whole
 
 S = TypeVar("S", bound="Settings")
 
-N_PIXELS = 28 * 28  # of every data set here
 # A case may set these in place of its preset's. K is the case's own setting; the data set fixes the pixels.
 NETWORKS = {name: s for name, s in settings_of(ModelConfig).items() if name not in ("n_classes", "n_pixels")}
 
@@ -80,6 +79,11 @@ class Settings:
         if self.threads > (cores := available_cores()):
             most = f"{cores}, the cores that this process may use"
             raise SettingError(f"{{threads}} must be <= {most}", f", got {self.threads}")
+        needed = MODELS[self.model].backends
+        if needed and self.backend not in needed:
+            raise SettingError(
+                f"{{backend}} must be {', '.join(needed)} for model {self.model!r}", f", got {self.backend!r}"
+            )
         try:
             # One spelling for each estimator, so that records of the same case agree.
             object.__setattr__(self, "estimator", str(self.make_estimator()))
@@ -106,7 +110,10 @@ class Settings:
         return bk
 
     def make_config(self) -> ModelConfig:
-        return make_config(self.preset, self.n_classes, N_PIXELS, **dict(self.networks))
+        n_inputs = DATASETS[self.dataset].n_inputs
+        return MODELS[self.model].adapted(
+            make_config(self.preset, self.n_classes, n_inputs, **dict(self.networks))
+        )
 
     def record_fields(self) -> dict[str, Any]:
         """These settings, the estimator's settings and facts, and the networks' settings, flat, as in a record."""
