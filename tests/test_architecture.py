@@ -35,6 +35,7 @@ ORDER = [
     "settings",
     "training",
     "meters",
+    "checks",
     "records",
     "compare",
     "gallery",
