@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
 import pytest
 from core_fixtures import BATCH, SIZES, make_model, make_pixels
+from records_fixture import make_record, write_lines
 
+from gsbench.cli import main
 from gsbench.data import load_dataset
 from gsbench.data.own import own_data
 from gsbench.estimators import ESTIMATORS, parse_estimator
@@ -282,3 +285,36 @@ def test_wrong_examples_are_named(make, told, monkeypatch):
     monkeypatch.setitem(DATASETS, "odd", own_data("odd", make, n_inputs=2))
     with pytest.raises(ValueError, match=told):
         load_dataset("odd", 5)
+
+
+def test_the_planner_predicts_the_steps_of_a_users_model(tmp_path, capsys):
+    cases = [settings("marginalize", "mixture", "blobs", n_classes=k) for k in (10, 20, 50, 100)]
+    records = [make_record("step", **case.record_fields(), step_seconds=1e-4 * case.n_classes) for case in cases]
+    file = write_lines(tmp_path / "run.jsonl", records)
+    assert main(["plan", str(file), "--classes", "70"]) == 0
+    out = capsys.readouterr().out
+    assert "For mixture" in out
+    assert "7.0" in next(line for line in out.splitlines() if line.startswith("70 "))
+
+
+@pytest.mark.slow
+def test_a_users_model_is_measured_trained_and_reported(tmp_path, session, capsys):
+    """The gradients' part for the logits is left out, and the comparison with M2 too."""
+    case = ["--dataset", "blobs", "--backend", "torch", "--classes", "4", "--batch", "10", "--threads", "1"]
+    ended = session(
+        f"--benchmark-storage=file://{tmp_path}/bench", *case, "--models", "mixture", "--estimators",
+        "marginalize,gumbel-softmax", "--benchmark-max-time", "0.05", "--benchmark-min-rounds", "3",
+        "--gradient-draws", "40", "--gradient-steps", "2", "-k", "not memory",
+    )  # fmt: skip
+    assert ended.ret == 0, ended.stdout + ended.stderr
+    (file,) = (tmp_path / "bench" / "records").glob("*.jsonl")
+    records = [json.loads(line) for line in file.read_text().splitlines()]
+    assert {record["model"] for record in records} == {"mixture"}
+    assert {record["group"] for record in records} == {"step", "bound", "speedup", "gradient", "roofline"}
+    assert {record["status"] for record in records} == {"ok"}
+    assert all("theta_variance" in r and "logits_variance" not in r for r in records if r["group"] == "gradient")
+    assert main(["report", str(file), "--output", str(tmp_path), "--name", "r"]) == 0
+    page = (tmp_path / "r" / "report.html").read_text(encoding="utf-8")
+    assert "mixture" in page
+    assert "At a glance" in page
+    capsys.readouterr()

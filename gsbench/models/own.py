@@ -278,8 +278,12 @@ class OwnModel(Model):
         return self._counted.floats_given
 
     def operations_of_pass(self, rows: float, examples: float) -> int:
-        """Operations, forward and backward, of `encode` for so many examples and `bound` for so many rows."""
-        return round(rows * self._counted.operations_of_row + examples * self._counted.operations_of_example)
+        """Operations, forward and backward, of `encode` for so many examples and `bound` for so many rows. If there is
+        no product among them, the numbers that are kept stand for them.
+        """
+        c = self._counted
+        found = rows * c.operations_of_row + examples * c.operations_of_example
+        return round(found or rows * c.floats_of_row + examples * c.floats_of_example)
 
 
 @dataclass(frozen=True, eq=False)

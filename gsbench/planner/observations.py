@@ -12,6 +12,7 @@ import pandas as pd
 from gsbench.estimators import parse_estimator
 from gsbench.fields import about, settings_of
 from gsbench.meters.machine import machine_fields_of_driver
+from gsbench.models import MODELS
 from gsbench.planner.work import OF_CASE, OF_NETWORKS, Shape
 from gsbench.records.text import plain, size
 from gsbench.settings.case import NETWORKS, Settings
@@ -175,6 +176,9 @@ def _shape(record: dict[str, Any], setup: dict[str, Any]) -> Shape:
     there = {name: record[name] for name in OF_NETWORKS if not pd.isna(record.get(name))}
     networks = {n: json.loads(v) if NETWORKS[n].kind is tuple else _plain(v) for n, v in there.items()}
     own = {name: _plain(record[name]) for name in OF_CASE}
+    model = MODELS.get(own["model"])
+    if model is not None and model.backends:  # a user's: its operations and bytes are counted on examples of its data
+        own |= {"backend": model.backends[0], "dataset": record["dataset"]}
     return Shape.of({**own, "dtype": setup["dtype"], "device": setup["device"], **networks})
 
 

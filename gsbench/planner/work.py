@@ -11,6 +11,7 @@ import numpy as np
 from gsbench.fields import about, settings_of
 from gsbench.meters.estimate import estimate_step_bytes, model_of_shapes, parameter_bytes
 from gsbench.meters.operations import operations
+from gsbench.models import MODELS
 from gsbench.settings.case import NETWORKS, Settings
 
 METRICS = ("step", "bound", "memory", "process")
@@ -44,13 +45,15 @@ class Shape(Settings):
 
     def to_dict(self) -> dict[str, Any]:
         """The fields that determine the cost, by name."""
-        own = {name: getattr(self, name) for name in (*OF_CASE, "dtype", "device")}
+        # Operations and bytes of a user's model are counted by its framework, on examples of its data.
+        counted = ("backend", "dataset") if MODELS[self.model].backends else ()
+        own = {name: getattr(self, name) for name in (*OF_CASE, "dtype", "device", *counted)}
         return {**own, **{name: value for name, value in self.networks if name in OF_NETWORKS}}
 
     def differences(self, other: Shape) -> list[str]:
         """The fields in which `other` differs, such as `batch 200 (measured: 100)`."""
         own, theirs = self.to_dict(), other.to_dict()
-        return [f"{name} {theirs[name]} (measured: {own[name]})" for name in own if own[name] != theirs[name]]
+        return [f"{name} {theirs.get(name)} (measured: {own[name]})" for name in own if own[name] != theirs.get(name)]
 
 
 @functools.lru_cache(maxsize=100_000)
