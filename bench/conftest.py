@@ -1,4 +1,4 @@
-"""Options, cases and records of `pytest bench/`."""
+"""Options, cases and records of `pytest bench/` and `gsbench bench`."""
 
 from __future__ import annotations
 
@@ -37,8 +37,9 @@ for _stream in (sys.__stdout__, sys.__stderr__):
     make_readable(_stream)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    add_options(parser)
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    if not pluginmanager.has_plugin("options"):
+        add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -55,6 +56,8 @@ def pytest_configure(config: pytest.Config) -> None:
     filters.enter_context(warnings.catch_warnings())
     config.add_cleanup(filters.close)
     warnings.simplefilter("default")
+    # A case has the same name everywhere. Elsewhere than here, pytest would print the way to the installed package too.
+    config.cwd_relative_nodeid = str  # type: ignore[method-assign,assignment]
     if config.option.verbose == 0:  # a line for each case shows the progress of long work
         config.option.verbose = 1
 

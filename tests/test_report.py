@@ -324,7 +324,7 @@ def test_a_missing_group_is_named_and_the_rest_is_drawn(group):
     assert any(line.startswith(f"- group `{group}` (") and line.endswith(": no record") for line in lines)
     for name in undrawn:
         assert f"- figure `{name}`: the records have nothing to draw it from" in lines
-    assert "pytest bench/ --benchmark-autosave" in lines[-1]
+    assert "gsbench bench" in lines[-1]
 
 
 def test_nothing_is_missing_from_a_whole_run():
