@@ -20,6 +20,7 @@ from records_fixture import (
 from report_fixture import WHOLE_RUN as RUN
 from report_fixture import drawn_once, no_png, png_of, whole_report  # noqa: F401 (fixtures)
 
+from gsbench.backends import BACKENDS
 from gsbench.records.frame import make_curves, make_frame
 from gsbench.report import FIGURES, ReportError, gaps, make_report
 from gsbench.report.drawing.styles import make_look
@@ -238,6 +239,15 @@ def test_the_same_data_give_the_same_files_whatever_the_readers_own_matplotlib_s
     for file in report.iterdir():
         if file.stem != "report" and (file.suffix != ".png" or file.stem in drawn):  # a page's notice names the file
             assert file.read_bytes() == (again / file.name).read_bytes(), file.name
+
+
+@pytest.mark.usefixtures("no_png")
+def test_without_any_backend_a_report_lacks_the_gallery_alone(tmp_path, monkeypatch):
+    for source in BACKENDS.values():
+        monkeypatch.setitem(BACKENDS, source.name, source._replace(package="no_such_framework"))
+    folder = make_report([write_saved(tmp_path / "run.json", STEPS)], output=tmp_path).parent
+    assert (folder / "steps_per_second.svg").exists()
+    assert not (folder / "gallery.svg").exists()
 
 
 @pytest.mark.usefixtures("no_png")

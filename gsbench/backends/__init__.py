@@ -139,10 +139,10 @@ def load_backend(name: str | None = None, device: str = "cpu", dtype: str = "flo
             f"({dtype}: {' and '.join(_places(dtype))})",
         )
     if not source.is_installed:
-        here = installed_backends()
-        advice = f"allowed here: {', '.join(here)}; to install it: {source.how_to_install}"
-        if not here:
-            advice = f"no backend is. To install one {how_to_get_one()}"
-        raise SettingError("{backend}", f" {name} needs {source.package}, which is not installed; {advice}")
+        here = ", ".join(installed_backends())
+        allowed = f"{here}; to install it: {source.how_to_install}" if here else f"none; to get one, {how_to_get_one()}"
+        raise SettingError(
+            "{backend}", f" {name} needs {source.package}, which is not installed; allowed here: {allowed}"
+        )
     made: Backend = getattr(importlib.import_module(source.module), source.class_name)(device, dtype)
     return made

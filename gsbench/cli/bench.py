@@ -47,7 +47,10 @@ def add_bench(commands: Any) -> None:
 def fill(parser: CommandParser) -> None:
     """The benchmark's own options, for --help and completion. The benchmark itself reads and checks them."""
     group = parser.add_argument_group("what is measured")
+    of_all_commands = {text for action in parser._actions for text in action.option_strings}
     for option in described():
+        if option["option"] in of_all_commands:
+            continue
         kind = path if option["metavar"] in ("DIR", "FILE") else str
         group.add_argument(
             option["option"], type=kind, metavar=option["metavar"], help=option["help"].replace("%", "%%")
