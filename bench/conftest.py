@@ -20,6 +20,7 @@ from gsbench.cli.streams import make_readable
 from gsbench.meters.allocator import keep_memory
 from gsbench.meters.machine import machine_fields
 from gsbench.records.busy import busy_notice
+from gsbench.registry import load_named_plugins
 from gsbench.report.glance import glance_text
 from gsbench.report.verdict import verdict_text
 from gsbench.settings.case import Settings
@@ -38,7 +39,13 @@ for _stream in (sys.__stdout__, sys.__stderr__):
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    if not pluginmanager.has_plugin("options"):
+    config = pluginmanager.get_plugin("pytestconfig")
+    assert config is not None
+    try:
+        load_named_plugins(list(map(str, config.invocation_params.args)))  # before names are listed and read
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from error
+    if not pluginmanager.has_plugin("options"):  # `gsbench bench` names both kinds of plug-ins earlier
         add_options(parser)
 
 

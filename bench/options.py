@@ -17,6 +17,7 @@ from gsbench.limits import available_cores
 from gsbench.meters.machine import CLOCK, blas
 from gsbench.meters.measure import memory_limit
 from gsbench.models import MODELS, ModelConfig
+from gsbench.registry import HELP, OPTION
 from gsbench.settings.case import NETWORKS, Settings, check_class_count
 from gsbench.settings.presets import PRESETS
 from gsbench.values import SettingError, whole
@@ -90,6 +91,7 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="DIR",
         help="data folder with mnist/, fashion-mnist/, omniglot/ (default: the environment variable GSBENCH_DATA)",
     )
+    add(OPTION, action="append", metavar="FILE.py|MODULE", help=HELP)
     for name, declared in OF_CASE.items():
         default = None if declared.default is dataclasses.MISSING or name in NETWORKS else declared.default
         text = declared.help if default is None else f"{declared.help} (default: {default})"
@@ -209,7 +211,8 @@ class Options:
     @property
     def baseline(self) -> str:
         """The best version of the exact sum that the preset allows. Every other estimator is compared with it."""
-        return "marginalize" if self.base.make_config().norm == "batch" else "marginalize-streamed"
+        norms = {dataclasses.replace(self.base, model=model).make_config().norm for model in self.models}
+        return "marginalize" if "batch" in norms else "marginalize-streamed"
 
     def settings(self, model: str, n_classes: int, estimator: str = "marginalize", **changes: Any) -> Settings:
         return dataclasses.replace(self.base, model=model, n_classes=n_classes, estimator=estimator, **changes)
@@ -319,7 +322,11 @@ def read_options(config: pytest.Config) -> Options:
         given = {name: value for name in OF_CASE if (value := get(name)) is not None}
         base = Settings.of({"threads": default_threads(), **given})
         bk = base.make_backend()
-        configs = [dataclasses.replace(base, preset=p).make_config() for p in (base.preset, get("accuracy_preset"))]
+        configs = [
+            dataclasses.replace(base, preset=p, model=m).make_config()
+            for p in (base.preset, get("accuracy_preset"))
+            for m in get("models")
+        ]
         options = Options(
             base,
             _classes(get("classes"), base.dataset, get("data_dir")),

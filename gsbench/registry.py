@@ -11,6 +11,8 @@ A plug-in is a Python file, or a module that can be imported, which registers th
 
 `load_plugins` imports plug-ins. `Settings` holds the names of all plug-ins that a process has loaded, so that child
 processes and the workers of a sweep load the same ones.
+
+A command and the benchmark load the plug-ins of `named_plugins` before they look up any name.
 """
 
 from __future__ import annotations
@@ -18,12 +20,20 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import itertools
+import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib import metadata
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Thing = TypeVar("Thing")
+
+OPTION = "--plugin"  # of every command and of the benchmark
+VARIABLE = "GSBENCH_PLUGINS"  # files and modules, separated as in PATH
+GROUP = "gsbench.plugins"  # entry points of installed packages: each names a module
+HELP = f"load a plug-in, a file or a module that can be imported (repeatable; also ${VARIABLE})"
 
 _loaded: list[str] = []  # in this process, in the order of loading
 
@@ -33,26 +43,79 @@ class Registry(dict[str, Thing]):
 
     kind    what they are, such as "estimator", for messages
     own     the names of the package's own
+    fault   thing → what is wrong with it, as the end of a sentence about it; "" if it has what the seam needs
     """
 
-    def __init__(self, kind: str, own: Iterable[Thing]) -> None:
+    def __init__(self, kind: str, own: Iterable[Thing], fault: Callable[[Any], str] = lambda thing: "") -> None:
         super().__init__()
-        self.kind = kind
+        self.kind, self.fault = kind, fault
         for thing in own:
             self.register(thing)
         self.own = tuple(self)
 
     def register(self, thing: Thing) -> Thing:
         """Adds a thing under its `name` and returns it, so that it serves as a decorator. Raises ValueError if the name
-        is taken or missing.
+        is taken or missing, or if the thing lacks something.
         """
         name = getattr(thing, "name", None)
         if not isinstance(name, str) or not name:
             raise ValueError(f"a registered {self.kind} needs a name, such as name = 'mine'; got {thing!r}")
         if name in self:
             raise ValueError(f"the {self.kind} {name!r} is there already; register another name than {', '.join(self)}")
+        if fault := self.fault(thing):
+            raise ValueError(f"the {self.kind} {name!r} {fault}")
         self[name] = thing
         return thing
+
+
+def class_fault(base: type) -> Callable[[Any], str]:
+    """The `fault` of a registry of classes that derive from `base`."""
+
+    def fault(thing: Any) -> str:
+        if not (isinstance(thing, type) and issubclass(thing, base)):
+            return f"must be a class that derives from {base.__module__}.{base.__name__}, got {thing!r}"
+        lacking = sorted(getattr(thing, "__abstractmethods__", ()))
+        return f"lacks {', '.join(lacking)}: see {base.__module__}.{base.__name__}" if lacking else ""
+
+    return fault
+
+
+def instance_fault(base: type) -> Callable[[Any], str]:
+    """The `fault` of a registry of instances of `base`."""
+    return lambda thing: (
+        "" if isinstance(thing, base) else f"must be a {base.__module__}.{base.__name__}, got {thing!r}"
+    )
+
+
+def named_plugins(arguments: Sequence[str]) -> dict[str, list[str]]:
+    """The plug-ins of installed packages, of the environment variable, and of the option in these arguments, by where
+    they are named.
+    """
+    return {
+        f"entry points {GROUP}": sorted(point.value.partition(":")[0] for point in metadata.entry_points(group=GROUP)),
+        f"${VARIABLE}": [name for name in os.environ.get(VARIABLE, "").split(os.pathsep) if name],
+        f"argument {OPTION}": list(_in(arguments)),
+    }
+
+
+def load_named_plugins(arguments: Sequence[str]) -> None:
+    """Loads the `named_plugins`. Raises ValueError that says where the one that cannot be loaded is named."""
+    for where, names in named_plugins(arguments).items():
+        try:
+            load_plugins(names)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
+
+
+def _in(arguments: Sequence[str]) -> Iterator[str]:
+    """The values of the option. The parsers know the names of things only after plug-ins are loaded."""
+    for argument, following in itertools.pairwise([*arguments, ""]):
+        if argument == "--":
+            return
+        if argument == OPTION:
+            yield following
+        elif argument.startswith(f"{OPTION}="):
+            yield argument.partition("=")[2]
 
 
 def load_plugins(names: Iterable[str]) -> tuple[str, ...]:
@@ -72,6 +135,18 @@ def load_plugins(names: Iterable[str]) -> tuple[str, ...]:
 def loaded_plugins() -> tuple[str, ...]:
     """The plug-ins of this process, in the order in which they were loaded."""
     return tuple(_loaded)
+
+
+def plugin_versions(names: Iterable[str]) -> list[str]:
+    """For records: a file's name with the first digits of its SHA-256, a module's name with its package's version."""
+    return [_with_version(name) for name in names]
+
+
+def _with_version(name: str) -> str:
+    if name.endswith(".py"):
+        return f"{Path(name).name} {hashlib.sha256(Path(name).read_bytes()).hexdigest()[:12]}"
+    packages = metadata.packages_distributions().get(name.partition(".")[0], [])
+    return f"{name} {metadata.version(packages[0])}" if packages else name
 
 
 def _absolute(name: str) -> str:

@@ -31,7 +31,7 @@ from core_fixtures import (
 from gsbench.backends import load_backend
 from gsbench.backends.chainer import backend as chainer_backend
 from gsbench.estimators import ESTIMATORS, parse_estimator, parse_estimators
-from gsbench.models import MODELS, CountedClassBound, ModelConfig
+from gsbench.models import MODELS, ModelConfig
 from gsbench.training.objective import count_calls, loss, unlabelled_bound
 
 # The value, and f's gradient with respect to its own parameters: f is evaluated at points that are no class.
@@ -240,7 +240,7 @@ def test_calls_counts_the_calls_of_f(name, model_name, n_classes):
 
 def test_counted_calls_include_every_call():
     model = make_model("adgm", 7)
-    f = CountedClassBound.of(bound_of(model, make_pixels(), n_mc=3))
+    f = dataclasses.replace(bound_of(model, make_pixels(), n_mc=3), counted=[])
     parse_estimator("marginalize-streamed(chunk=3)")(f, f.logits_y, None)
     assert f.counted == [3 * 4 * classes for classes in (3, 3, 1)]
     assert all(p.grad is None for p in model.parameters.values())

@@ -13,6 +13,7 @@ from gsbench.cli import main
 from gsbench.data import DATASETS
 from gsbench.estimators import ESTIMATORS
 from gsbench.models import MODELS
+from gsbench.report.figures import FIGURES
 from gsbench.settings.presets import PRESETS
 
 NAMES = {
@@ -20,6 +21,7 @@ NAMES = {
     "models": [*MODELS],
     "data-sets": [*DATASETS],
     "presets": [*PRESETS],
+    "figures": [*FIGURES],
     "peers": [*PEERS],
 }
 
@@ -34,7 +36,7 @@ def test_everything_is_listed_with_a_sentence(capsys):
     assert {kind: [entry["name"] for entry in entries] for kind, entries in found.items()} == NAMES
     for entries in found.values():
         for entry in entries:
-            assert re.fullmatch(r".{10,250}\.", entry["text"]), entry
+            assert re.fullmatch(r".{10,250}[.?]", entry["text"]), entry
             assert "\n" not in entry["text"]
 
 

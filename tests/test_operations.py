@@ -16,7 +16,7 @@ from gsbench.backends.chainer import functions
 from gsbench.estimators import ESTIMATORS, Estimate, Estimator, parse_estimator
 from gsbench.estimators.base import Y_ENTERS
 from gsbench.meters.operations import TIMED, MatrixProduct, operations, products
-from gsbench.models import MODELS, CountedClassBound, Draws, ModelConfig
+from gsbench.models import MODELS, Draws, ModelConfig
 from gsbench.settings.presets import make_config
 from gsbench.training.minibatches import Batch
 from gsbench.training.objective import loss, unlabelled_bound
@@ -66,7 +66,7 @@ class Watched:
         return getattr(self._estimator, name)
 
     def __call__(self, f: Any, logits_y: Any, rng: Any) -> Estimate:
-        f = CountedClassBound.of(f)
+        f = dataclasses.replace(f, counted=[])
         estimate = self._estimator(f, logits_y, rng)
         self.calls_made = sum(f.counted) / np.prod(logits_y.shape[:2])
         return estimate

@@ -3,8 +3,10 @@ sweep's workers.
 """
 
 import csv
+import hashlib
 import io
 import json
+import os
 import re
 
 import pytest
@@ -12,16 +14,18 @@ from records_fixture import make_record, timing_figures, write_lines
 
 from gsbench import registry
 from gsbench.backends import BACKENDS
+from gsbench.cli import main
 from gsbench.data import DATASETS, load_dataset
 from gsbench.estimators import ESTIMATORS, parse_estimator
 from gsbench.estimators.marginalize import Marginalize
 from gsbench.limits import available_bytes
 from gsbench.meters.child import run_in_child
 from gsbench.models import MODELS
-from gsbench.registry import Registry, load_plugins, loaded_plugins
+from gsbench.registry import Registry, load_plugins, loaded_plugins, named_plugins, plugin_versions
 from gsbench.report import make_report
 from gsbench.report.figures import FIGURES
 from gsbench.runs import Store, cluster
+from gsbench.runs.grid import read_grids
 from gsbench.runs.sweep import run_sweep
 from gsbench.settings.case import Settings
 from gsbench.settings.run import make_run
@@ -114,7 +118,8 @@ def test_names_of_a_plugin_are_known_once_it_is_loaded_and_travel_in_settings(pl
     settings = Settings(**NAMES, threads=1, plugins=(plugin,))
     assert settings.plugins == loaded_plugins() == Settings(threads=1).plugins == (plugin,)
     assert load_plugins([plugin, plugin]) == (plugin, plugin)  # once loaded, it is not loaded again
-    assert settings.record_fields()["plugins"] == ["plugin.py"]
+    digits = hashlib.sha256(PLUGIN.encode()).hexdigest()[:12]
+    assert settings.record_fields()["plugins"] == [f"plugin.py {digits}"]
     assert settings.record_fields()["exact_sum"]
     mirrored, glyphs = load_dataset("mirrored", 2), load_dataset("glyphs", 2)
     assert (mirrored.images == glyphs.images[:, :, ::-1]).all()
@@ -176,6 +181,33 @@ def test_a_sweep_of_a_plugin_is_made_by_two_workers(plugin, tmp_path):
             "from gsbench.models import MODELS\n@MODELS.register\nclass Taken: name = 'm2'",
             "the model 'm2' is there already; register another name than adgm, m2",
         ),
+        (
+            "from gsbench.models import MODELS\n@MODELS.register\nclass Odd: name = 'odd'",
+            "the model 'odd' must be a class that derives from gsbench.models.base.Model, got <class",
+        ),
+        (
+            "from gsbench.models import MODELS, Model\n@MODELS.register\nclass Odd(Model): name = 'odd'",
+            "the model 'odd' lacks _make_networks, bound_of, class_bound, class_logits",
+        ),
+        (
+            "from gsbench.estimators import ESTIMATORS, Estimator\n@ESTIMATORS.register\nclass Odd(Estimator):\n"
+            "    name = 'odd'",
+            "the estimator 'odd' lacks __call__, calls: see gsbench.estimators.base.Estimator",
+        ),
+        (
+            "from dataclasses import dataclass\nfrom gsbench.estimators import ESTIMATORS\n"
+            "from gsbench.estimators.marginalize import Marginalize\n@ESTIMATORS.register\n"
+            "@dataclass(frozen=True, kw_only=True)\nclass Odd(Marginalize):\n    name = 'odd'\n    size: int",
+            "the estimator 'odd' needs a default for size",
+        ),
+        (
+            "from gsbench.data import DATASETS\nclass Odd: name = 'odd'\nDATASETS.register(Odd())",
+            "the data set 'odd' must be a gsbench.data.base.DataSource, got <",
+        ),
+        (
+            "from gsbench.report.figures import FIGURES\nclass Odd: name = 'odd'\nFIGURES.register(Odd())",
+            "the figure 'odd' must be a gsbench.report.drawing.figure.Declared, got <",
+        ),
     ],
 )
 def test_a_plugin_that_fails_is_named_with_what_was_wrong(text, told, tmp_path, registries):
@@ -211,3 +243,87 @@ def test_a_registry_keeps_the_order_in_which_things_were_registered():
         name = "a"
 
     assert list(things.items()) == [("b", Thing), ("a", Other)]
+
+
+def test_plugins_come_from_installed_packages_the_environment_and_the_option(tmp_path, monkeypatch):
+    """An installed package names a module in its entry points."""
+    info = tmp_path / "theirs-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text("[gsbench.plugins]\ntheirs = theirs.extras\n")
+    (info / "RECORD").write_text("theirs/extras.py,,\n")
+    (info / "top_level.txt").write_text("theirs\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("GSBENCH_PLUGINS", os.pathsep.join(["a.py", "", "b"]))
+    given = ["train", "--plugin", "c.py", "--plugin=d", "--classes", "10", "--", "--plugin", "e"]
+    assert named_plugins(given) == {
+        "entry points gsbench.plugins": ["theirs.extras"],
+        "$GSBENCH_PLUGINS": ["a.py", "b"],
+        "argument --plugin": ["c.py", "d"],
+    }
+    assert plugin_versions(["theirs.extras", "nowhere"]) == ["theirs.extras 1.2", "nowhere"]
+
+
+@pytest.mark.parametrize("place", ["option", "environment"])
+def test_a_command_knows_the_names_of_a_plugin(place, plugin, monkeypatch, capsys):
+    given = ["--plugin", plugin] if place == "option" else []
+    if place == "environment":
+        monkeypatch.setenv("GSBENCH_PLUGINS", plugin)
+    assert main(["list", "--json", *given]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    for kind, name in (("estimators", "enumerate"), ("models", "own"), ("data-sets", "mirrored")):
+        (entry,) = [entry for entry in listed[kind] if entry["name"] == name]
+        assert entry["text"].endswith("(From a plug-in.)")
+    assert main([*given, "completion", "bash"]) == 0
+    script = capsys.readouterr().out
+    assert all(name in script for name in ("enumerate", "mirrored", "--plugin"))
+
+
+def test_a_command_refuses_a_plugin_that_is_not_there(registries, capsys):
+    assert main(["list", "--plugin", "nowhere/mine.py"]) == 2
+    assert "argument --plugin: the plug-in" in capsys.readouterr().err
+
+
+def test_a_grid_names_its_plugins_with_paths_from_its_own_folder(plugin, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    grid = tmp_path / "grid.toml"
+    grid.write_text('plugins = ["plugin.py"]\n[grid]\nestimator = "enumerate"\n')
+    assert read_grids(grid) == [{"estimator": "enumerate"}]
+    assert loaded_plugins() == (plugin,)
+
+
+@pytest.mark.parametrize("plugins", ['"plugin.py"', "[1]"])
+def test_the_plugins_of_a_grid_are_a_list_of_names(plugins, tmp_path):
+    (tmp_path / "grid.toml").write_text(f"plugins = {plugins}\n")
+    with pytest.raises(ValueError, match="plugins must be a list of files and modules, got"):
+        read_grids(tmp_path / "grid.toml")
+
+
+@pytest.mark.slow
+def test_a_plugin_is_measured_by_the_benchmark_and_trained(plugin, tmp_path, session, capsys):
+    """With its memory case, in a child process, and the report of both."""
+    case = ["--plugin", plugin, "--preset", "small", "--classes", "2", "--dataset", "mirrored", "--threads", "1",
+            "--batch", "5"]  # fmt: skip
+    ended = session(
+        f"--benchmark-storage=file://{tmp_path}/bench", *case, "--models", "own", "--estimators",
+        "enumerate,gumbel-softmax", "--benchmark-max-time", "0.05", "--benchmark-min-rounds", "3", "-k",
+        "test_step or test_memory",
+    )  # fmt: skip
+    assert ended.ret == 0, ended.stdout + ended.stderr
+    (file,) = (tmp_path / "bench" / "records").glob("*.jsonl")
+    records = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [(record["group"], record["status"]) for record in records].count(("memory", "ok")) == 2
+    assert {tuple(record["plugins"]) for record in records} == {tuple(plugin_versions([plugin]))}
+    train = ["--labels", "2", "--steps", "2", "--evaluate-every", "2", "--validation-images", "20", "--test-draws", "1"]
+    trained = ["--model", "own", "--estimator", "enumerate", "--runs", str(tmp_path / "runs")]
+    assert main(["train", *case, *train, *trained]) == 0
+    assert main(["report", str(file), str(tmp_path / "runs"), "--output", str(tmp_path), "--name", "r"]) == 0
+    capsys.readouterr()
+    assert "enumerate" in (tmp_path / "r" / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_benchmark_refuses_a_plugin_that_is_not_there(session):
+    ended = session("--plugin", "nowhere/mine.py")
+    assert ended.ret == 4
+    assert "argument --plugin: the plug-in" in ended.stderr

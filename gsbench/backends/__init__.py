@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from gsbench.backends.base import Backend
 from gsbench.extras import install
-from gsbench.registry import Registry
+from gsbench.registry import Registry, instance_fault
 from gsbench.values import SettingError, not_known, shown
 
 
@@ -57,8 +57,8 @@ BACKENDS = Registry(
             cpu=("float32", "float64", "bfloat16"), cuda=("float32", "float64", "bfloat16", "float16", "tf32"),
         ),
     ),
+    instance_fault(BackendSource),
 )
-
 
 
 class Format(NamedTuple):
@@ -140,9 +140,9 @@ def load_backend(name: str | None = None, device: str = "cpu", dtype: str = "flo
         )
     if not source.is_installed:
         here = ", ".join(installed_backends())
-        allowed = f"{here}; to install it: {source.how_to_install}" if here else f"none; to get one, {how_to_get_one()}"
+        choice = f"{here}; to install it: {source.how_to_install}" if here else f"none; to get one, {how_to_get_one()}"
         raise SettingError(
-            "{backend}", f" {name} needs {source.package}, which is not installed; allowed here: {allowed}"
+            "{backend}", f" {name} needs {source.package}, which is not installed; allowed here: {choice}"
         )
     made: Backend = getattr(importlib.import_module(source.module), source.class_name)(device, dtype)
     return made

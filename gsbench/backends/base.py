@@ -71,6 +71,31 @@ class Optimizer(Protocol):
         """Resumes from the `state` of an optimiser of the same parameters."""
 
 
+class Module(Protocol):
+    """A user's module of the framework, made by `Backend.module`. Names are those of the framework."""
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """The parameters that are trained."""
+    @property
+    def statistics(self) -> dict[str, Array]:
+        """Further state, such as running averages."""
+    @property
+    def has_batch_norm(self) -> bool:
+        """Whether rows of a minibatch interact."""
+    def set_training(self, training: bool) -> None: ...
+    def leaving_statistics(self) -> AbstractContextManager[None]:
+        """Context after which the statistics are as before."""
+    def call(self, method: str, replaced: Mapping[str, Tensor], *args: Any) -> Any:
+        """The result of a method. `replaced` has other values for some parameters and statistics."""
+    def counted(self, call: Callable[[], Tensor]) -> tuple[int, int]:
+        """Numbers that a call keeps for its backward pass, without parameters; and floating-point operations of matrix
+        products and convolutions, forward and backward, as the framework counts them.
+        """
+    def uses(self, value: Tensor) -> frozenset[str]:
+        """The names of the parameters on which a value depends."""
+
+
 class Backend(Protocol):
     """A framework on one device, in one dtype. It is made by `load_backend`.
 
@@ -252,6 +277,10 @@ class Backend(Protocol):
         pass. On a CUDA device, where a check would stall the queue, such a loss makes all gradients NaN instead.
         """
     def adam(self, parameters: Mapping[str, Parameter], learning_rate: float, beta1: float = 0.9) -> Optimizer: ...
+    def module(self, make: Callable[[], Any], seed: int) -> Module:
+        """A user's module, which `make()` returns, with initial parameters from `seed`. Raises SettingError if this
+        backend has none, ValueError if `make` returns something else.
+        """
 
     # Device
     def set_threads(self, threads: int) -> None:

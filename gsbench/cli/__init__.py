@@ -23,6 +23,7 @@ from gsbench.cli.parser import CommandParser
 from gsbench.cli.report import add_report
 from gsbench.cli.streams import readable_streams
 from gsbench.process import NO_READER, STOPPED, drop_stdout, hear_ctrl_c
+from gsbench.registry import load_named_plugins
 from gsbench.shown import printable
 from gsbench.values import SettingError
 from gsbench.version import __version__
@@ -96,6 +97,11 @@ def _main(argv: Sequence[str] | None) -> int:
 
 
 def _run(argv: Sequence[str] | None) -> int:
+    try:
+        load_named_plugins(sys.argv[1:] if argv is None else argv)
+    except ValueError as error:
+        print(f"gsbench: error: {printable(str(error))}", file=sys.stderr)
+        return 2
     parser = make_parser()
     arguments, more = parser.parse_known_args(argv)
     if more:

@@ -1,4 +1,4 @@
-"""`gsbench list`: lists estimators, models, data sets, presets and peers."""
+"""`gsbench list`: lists estimators, models, data sets, presets, figures and peers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def add_list(commands: Any) -> None:
     """`gsbench list [KIND]`."""
     parser = commands.add_parser(
         "list",
-        help="list estimators, models, data sets, presets and peers",
+        help="list estimators, models, data sets, presets, figures and peers",
         description="Lists all names, one per line; with a KIND, describes each one with its settings and defaults.",
         epilog=EXAMPLES,
     )
@@ -108,7 +108,7 @@ def _estimators() -> list[Entry]:
     return [
         {
             "name": name,
-            "text": first_sentence(estimator.__doc__),
+            "text": first_sentence(estimator.__doc__) + _origin(ESTIMATORS, name),
             "settings": {field.name: field.default for field in dataclasses.fields(estimator)},
         }
         for name, estimator in ESTIMATORS.items()
@@ -123,7 +123,8 @@ def _models() -> list[Entry]:
     return [
         {
             "name": name,
-            "text": f"{first_sentence(sys.modules[model.__module__].__doc__)} {first_sentence(model.__doc__)}",
+            "text": f"{first_sentence(sys.modules[model.__module__].__doc__)} {first_sentence(model.__doc__)}".strip()
+            + _origin(MODELS, name),
         }
         for name, model in MODELS.items()
     ]
@@ -142,7 +143,7 @@ def _data_sets() -> list[Entry]:
         entries.append(
             {
                 "name": name,
-                "text": text,
+                "text": text + _origin(DATASETS, name),
                 "most_classes": most,
                 "classes": classes or (f"2 to {most:,}" if most else "2 or more"),
                 "licence": source.licence,
@@ -164,8 +165,27 @@ def _presets() -> list[Entry]:
     ]
 
 
+def _figures() -> list[Entry]:
+    from gsbench.report.figures import FIGURES
+    from gsbench.report.page import QUESTIONS
+
+    return [
+        {"name": name, "text": _title(figure, QUESTIONS) + _origin(FIGURES, name)} for name, figure in FIGURES.items()
+    ]
+
+
 def _peers() -> list[Entry]:
     return [{"name": name, "text": text} for name, text in PEERS.items()]
+
+
+def _title(figure: Any, questions: dict[str, str]) -> str:
+    """The figure's question, after its title if that does not depend on the records."""
+    title = getattr(figure, "title", None)
+    return f"{title}. {questions[figure.question]}" if isinstance(title, str) else questions[figure.question]
+
+
+def _origin(registry: Any, name: str) -> str:
+    return "" if name in registry.own else " (From a plug-in.)"
 
 
 KINDS: dict[str, Callable[[], list[Entry]]] = {
@@ -173,5 +193,6 @@ KINDS: dict[str, Callable[[], list[Entry]]] = {
     "models": _models,
     "data-sets": _data_sets,
     "presets": _presets,
+    "figures": _figures,
     "peers": _peers,
 }

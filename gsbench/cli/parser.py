@@ -6,19 +6,20 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from gsbench import registry
 from gsbench.values import did_you_mean, not_known, shown
 
 
 class CommandParser(argparse.ArgumentParser):
-    """An ArgumentParser with --quiet and --verbose, whose epilog is printed as it is written.
+    """An ArgumentParser with --quiet, --verbose and --plugin, whose epilog is printed as it is written.
 
     fill        adds the options, once, when the parser is used, so that the slow imports of one command do not delay
                 the --help of the others
     passes_on   the command's arguments are for another program, and stand in the result's `passed_on` as they were
                 given. The options of `fill` are for --help and completion
 
-    --quiet and --verbose have no default, so that they may stand before a subcommand or after it: a default of the
-    subcommand would overwrite the value that the main parser has read.
+    These options have no default, so that they may stand before a subcommand or after it: a default of the subcommand
+    would overwrite the value that the main parser has read.
     """
 
     def __init__(
@@ -40,6 +41,10 @@ class CommandParser(argparse.ArgumentParser):
             "-v", "--verbose", action="store_true", default=argparse.SUPPRESS,
             help="print more remarks, and the traceback of an error",
         )  # fmt: skip
+        # Only for --help and for errors: `registry.named_plugins` reads it before there is a parser.
+        self.add_argument(
+            registry.OPTION, action="append", default=argparse.SUPPRESS, metavar="FILE.py|MODULE", help=registry.HELP
+        )
 
     def fill(self) -> None:
         fill, self._fill = self._fill, None

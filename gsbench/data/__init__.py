@@ -15,7 +15,7 @@ from gsbench.data.mnist import FASHION_MNIST, MNIST, IdxSet, find_idx_set, load_
 from gsbench.data.omniglot import count_omniglot, find_omniglot, load_omniglot
 from gsbench.data.split import Split, split
 from gsbench.data.synthetic import load_synthetic
-from gsbench.registry import Registry
+from gsbench.registry import Registry, instance_fault
 from gsbench.values import SettingError, not_known
 
 
@@ -69,6 +69,7 @@ DATASETS: Registry[DataSource] = Registry(
             licence=synthetic.LICENCE,
         ),
     ),
+    instance_fault(DataSource),
 )
 
 

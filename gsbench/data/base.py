@@ -19,7 +19,7 @@ class DataFileError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images with their labels, complete and read-only.
+    """Images, or other examples, with their labels, complete and read-only.
 
     Every class 0 … K-1 has at least one image in the train part. The arrays that are passed in become read-only.
     Raises ValueError if a dtype, a shape, a label or a part is not as stated below.
@@ -27,7 +27,7 @@ class Dataset:
 
     name: str
     version: str
-    images: np.ndarray  # uint8 [n, H, W], 0 is the paper and 255 is full ink
+    images: np.ndarray  # uint8 [n, H, W], 0 is the paper and 255 is full ink; or float32 [n, …], taken as they are
     labels: np.ndarray  # int64 [n], 0 … K-1
     part: np.ndarray  # uint8 [n], TRAIN, VALIDATION or TEST
     class_names: tuple[str, ...]  # [K]
@@ -35,12 +35,18 @@ class Dataset:
     source: str
 
     def __post_init__(self) -> None:
-        _check_form(self.name, "images", self.images, np.uint8, 3)
+        if self.is_pixels:
+            _check_form(self.name, "images", self.images, np.uint8, 3)
         _check_form(self.name, "labels", self.labels, np.int64, 1)
         _check_form(self.name, "part", self.part, np.uint8, 1)
         _check_values(self)
         for array in (self.images, self.labels, self.part):
             array.flags.writeable = False
+
+    @property
+    def is_pixels(self) -> bool:
+        """Whether the examples are images of uint8, which are divided by 255 and may be binarised."""
+        return self.images.dtype != np.float32
 
     @property
     def n_classes(self) -> int:
@@ -105,6 +111,7 @@ class DataSource:
     find: Callable[[Folder], Whereabouts]  # reads, makes and downloads nothing
     doc: str | None  # the first sentence says what the data set is
     licence: str
+    n_inputs: int = 28 * 28  # D_x, the numbers of an example
 
 
 def check_n_classes(name: str, n_classes: int, most: int | None) -> None:

@@ -21,8 +21,17 @@ from gsbench.estimators.sum_and_relax import SumAndRelax
 from gsbench.estimators.sum_and_sample import SumAndSample
 from gsbench.estimators.unordered_set import UnorderedSet
 from gsbench.estimators.zgr import Zgr
-from gsbench.registry import Registry
+from gsbench.registry import Registry, class_fault
 from gsbench.values import BLANKS, did_you_mean, not_known, number, parts, shown, whole
+
+
+def _fault(thing: Any) -> str:
+    """What is wrong with a registered class. All settings need defaults, because a name alone spells an estimator."""
+    if fault := class_fault(Estimator)(thing):
+        return fault
+    bare = [field.name for field in dataclasses.fields(thing) if field.default is dataclasses.MISSING]
+    return f"needs a default for {', '.join(bare)}" if bare else ""
+
 
 ESTIMATORS: Registry[type[Estimator]] = Registry(
     "estimator",
@@ -41,6 +50,7 @@ ESTIMATORS: Registry[type[Estimator]] = Registry(
         SoftmaxStraightThrough,
         Sparsemax,
     ),
+    _fault,
 )
 
 _SPELLING = re.compile(r"([\w-]+)\s*(?:\((.*)\))?", re.DOTALL)

@@ -126,7 +126,7 @@ def streamed(f: ClassBound, w: Tensor, parts: Iterable[Part]) -> tuple[Tensor, A
             name: bk.leaf(bk.stop_gradient(x)[part.class_rows] if name in class_rows else x)
             for name, x in inputs.items()
         }
-        f_part = part.f(f.with_inputs(leaves))
+        f_part = part.f(f.with_inputs(leaves, part.class_rows))
         f_y[part.entries] = bk.stop_gradient(f_part)
         if not bk.keeps_graph:
             continue

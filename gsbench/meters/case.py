@@ -10,7 +10,7 @@ import numpy as np
 from gsbench.backends.base import Backend
 from gsbench.data import Dataset, Split, split
 from gsbench.models import MODELS, Model
-from gsbench.settings.case import N_PIXELS, Settings
+from gsbench.settings.case import Settings
 from gsbench.settings.recipe import Recipe
 from gsbench.training.minibatches import FIXED_NOISE, PARAMETERS, Batch, Batches, stream_seed
 from gsbench.training.objective import count_calls, loss, unlabelled_bound
@@ -20,7 +20,7 @@ from gsbench.training.trainer import Trainer, Training, papers_alpha
 def random_batch(settings: Settings) -> Batch:
     """A minibatch of random pixels and labels, on the host. Memory does not depend on their values."""
     rng = np.random.default_rng(settings.seed)
-    x = (rng.random((2, settings.batch, N_PIXELS)) < 0.2).astype(np.float32)
+    x = (rng.random((2, settings.batch, settings.make_config().n_pixels)) < 0.2).astype(np.float32)
     return Batch(x[0], rng.integers(settings.n_classes, size=settings.batch), x[1])
 
 

@@ -35,7 +35,7 @@ class _Shapes:
 
 def model_of_shapes(name: str, config: ModelConfig, device: str = "cpu", dtype: str = "float32") -> Model:
     """The model `name` whose parameters are their shapes."""
-    return MODELS[name](cast(Backend, _Shapes(device, dtype)), config)  # a model needs no other part of a backend here
+    return MODELS[name].of_shapes(cast(Backend, _Shapes(device, dtype)), config)  # it needs no more of a backend
 
 
 def _model_of(settings: Settings, more_classes: int = 0) -> Model:
@@ -46,7 +46,7 @@ def _model_of(settings: Settings, more_classes: int = 0) -> Model:
 
 def parameter_bytes(settings: Settings, model: Model | None = None) -> int:
     """Bytes of the parameters' values."""
-    return _bytes_of(settings, (model or _model_of(settings)).parameters.values())
+    return _bytes_of(settings, (model or _model_of(settings)).shapes.values())
 
 
 def _bytes_of(settings: Settings, shapes: Iterable[tuple[int, ...]]) -> int:
@@ -96,9 +96,10 @@ def estimate_step_bytes(settings: Settings, labelled: int | None = None) -> int:
         return parameters + floats * wide + class_arrays * per_class
 
     value = parameter_bytes(settings, model)
-    largest = _bytes_of(settings, [max(model.parameters.values(), key=math.prod)])
-    with_y = _bytes_of(settings, (p for net in model.networks if net.takes_y for p in net.parameters.values()))
-    class_rows = _bytes_of(settings, (p for key, p in model.parameters.items() if key.endswith("/W_y")))
+    shapes = model.shapes
+    largest = _bytes_of(settings, [max(shapes.values(), key=math.prod)])
+    with_y = _bytes_of(settings, (shapes[key] for key in model.parameters_of_f))
+    class_rows = _bytes_of(settings, (shapes[key] for key in model.class_rows))
     rows = estimator.rows_at_once(model, draws)
     if estimator.frees_rows:
         left_rows, known = 0, with_y

@@ -6,11 +6,15 @@ The gradient belongs to the loss = −mean U over a minibatch. Its three parts a
     phi      with respect to the parameters of the recognition networks except q(y|a,x), whose gradient follows from
              the part "logits"
     theta    with respect to the parameters of the generative networks
+
+A part is left out if the model has no such parameters, or if the exact gradient is 0 but for rounding. With respect to
+the logits it is 0 where q(y|a,x) is the exact posterior.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from typing import Any
 
@@ -18,6 +22,7 @@ import numpy as np
 
 from gsbench.backends.base import Array, Generator
 from gsbench.estimators import Estimator
+from gsbench.estimators.marginalize import Marginalize
 from gsbench.estimators.marginalize_streamed import MarginalizeStreamed
 from gsbench.meters.gradients import GradientMoments, TotalVariance
 from gsbench.models import Model, Noise, Role
@@ -27,6 +32,7 @@ from gsbench.training.objective import bound_given_noise, count_calls, loss
 PARTS = ("logits", "phi", "theta")
 OF_ROLE = {Role.OTHER_RECOGNITION: "phi", Role.GENERATIVE: "theta"}
 TIMED_AT_LEAST = 9
+LEAST_LOGITS = 1e-4  # of ‖g*‖ for the logits, relative to the norm of the gradient of the entropy alone
 
 Gradient = dict[str, list[Array]]  # by part
 
@@ -74,6 +80,25 @@ class Point:
             self._exact[reference] = self.gradient(reference, None, self.noise)
         return self._exact[reference], reference
 
+    @functools.cached_property
+    def parts(self) -> tuple[str, ...]:
+        """The parts that have an exact gradient to compare with."""
+        exact, _ = self.exact(MarginalizeStreamed() if self.model.config.norm == "none" else Marginalize())
+        named = [part for part in PARTS if exact[part]]
+        if self._norm(exact["logits"]) < LEAST_LOGITS * self._norm([self._entropy_gradient()]):
+            named.remove("logits")
+        return tuple(named)
+
+    def _norm(self, arrays: list[Array]) -> float:
+        return float(np.sqrt(sum(np.square(self.model.bk.to_numpy(a).astype(float)).sum() for a in arrays)))
+
+    def _entropy_gradient(self) -> Array:
+        """Of −mean H(q(y|a,x)) with respect to the logits: q (log q + H)/(N·B)"""
+        bk = self.model.bk
+        logits = bk.leaf(bk.stop_gradient(self.model.class_logits(self.x, self.noise)))
+        entropy = bk.entropy(bk.log_softmax(logits))
+        return bk.gradients_by(-bk.mean(bk.mean(entropy, axis=0)), [logits])[0]
+
     def total_variance(
         self, estimator: Estimator, exact_norms: dict[str, float], seconds: list[float]
     ) -> dict[str, float]:
@@ -83,12 +108,12 @@ class Point:
         """
         if estimator.exact and self._exact_total:
             return self._exact_total
-        totals, rng = {part: TotalVariance() for part in PARTS}, self.rng()
+        totals, rng = {part: TotalVariance() for part in self.parts}, self.rng()
         for noise in self.further_noise:
             gradient = self.timed_gradient(estimator, rng, noise, seconds)
-            for part in PARTS:
+            for part in self.parts:
                 totals[part].add(gradient[part])
-        found = {part: totals[part].result(exact_norms[part]) for part in PARTS}
+        found = {part: totals[part].result(exact_norms[part]) for part in self.parts}
         if estimator.exact:
             self._exact_total = found
         return found
@@ -128,12 +153,12 @@ def gradient_quality(point: Point, estimator: Estimator, blocks: int = 20, per_b
     seconds: list[float] = []
     calls = count_calls(point.model, point.x, estimator, point.rng(), point.noise)
     point.gradient(estimator, point.rng(), point.noise)  # to warm up
-    moments = {part: GradientMoments(exact[part], blocks, per_block) for part in PARTS}
+    moments = {part: GradientMoments(exact[part], blocks, per_block) for part in point.parts}
     for _ in range(blocks * per_block):
         gradient = point.timed_gradient(estimator, rng, point.noise, seconds)
-        for part in PARTS:
+        for part in point.parts:
             moments[part].add(gradient[part])
-    total = point.total_variance(estimator, {part: moments[part].exact_norm for part in PARTS}, seconds)
+    total = point.total_variance(estimator, {part: moments[part].exact_norm for part in point.parts}, seconds)
     while len(seconds) < TIMED_AT_LEAST:
         point.timed_gradient(estimator, rng, point.noise, seconds)
     q1, median, q3 = np.quantile(seconds, (0.25, 0.5, 0.75))
@@ -149,7 +174,7 @@ def gradient_quality(point: Point, estimator: Estimator, blocks: int = 20, per_b
         "bound_seconds_q3": float(q3),
         "rounds": len(seconds),
     }
-    for part in PARTS:
+    for part in point.parts:
         found = moments[part].result(seed=point.seed)
         named = dataclasses.asdict(found)
         figures["confidence"] = named.pop("confidence")

@@ -54,7 +54,7 @@ def products(
     """
     if timed not in TIMED:
         raise ValueError(f"unknown timed {not_known(timed, TIMED)}")
-    networks = model_of_shapes(model, config).networks
+    networks = model_of_shapes(model, config).networks  # none in a user's model
     calls = estimator.calls(config.n_classes) if calls is None else calls
     found = [p for net in networks for p in _network_products(net, batch, n_mc, estimator.calls_by_entry(calls))]
     if timed == "step":
@@ -62,9 +62,16 @@ def products(
     return found
 
 
-def operations(model: str, config: ModelConfig, batch: int, n_mc: int, estimator: Estimator, timed: str) -> int:
-    """Floating-point operations of `products` (same arguments)."""
-    return sum(p.operations for p in products(model, config, batch, n_mc, estimator, timed))
+def operations(
+    model: str, config: ModelConfig, batch: int, n_mc: int, estimator: Estimator, timed: str, calls: float | None = None
+) -> int:
+    """Floating-point operations of `products` (same arguments). Those of a user's model are as its framework counts."""
+    found = products(model, config, batch, n_mc, estimator, timed, calls)
+    calls = estimator.calls(config.n_classes) if calls is None else calls
+    examples, labelled = n_mc * batch, int(timed == "step")
+    rows = examples * (calls + labelled)
+    counted = model_of_shapes(model, config).operations_of_pass(rows, examples * (1 + labelled))
+    return sum(p.operations for p in found) if counted is None else counted
 
 
 def _network_products(

@@ -50,9 +50,13 @@ class ClassBound:
     noise: Noise
     logits_y: Tensor  # [N, B, K]
     context: dict[str, Tensor]
+    counted: list[int] | None = None  # each call appends the number of its values, over all draws and examples
 
     def __call__(self, y: ClassValues) -> Tensor:
-        return self.model.bound_of(y, self)
+        values = self.model.bound_of(y, self)
+        if self.counted is not None:
+            self.counted.append(math.prod(values.shape))
+        return values
 
     @property
     def bk(self) -> Backend:
@@ -69,17 +73,19 @@ class ClassBound:
     @property
     def inputs(self) -> dict[str, Tensor]:
         """All variables on which f depends, by name: parameters, and the tensors of `context`."""
-        networks = (network for network in self.model.networks if network.takes_y)
-        parameters = {key: p for network in networks for key, p in network.parameters.items()}
-        return {**parameters, **{f"context/{key}": value for key, value in self.context.items()}}
+        context = {f"context/{key}": value for key, value in self.context.items()}
+        return {**self.model.parameters_of_f, **context}
 
     @property
     def class_rows(self) -> frozenset[str]:
         """The names of the `inputs` that have a row for each class, [K, H]."""
-        return frozenset(f"{network.name}/W_y" for network in self.model.networks if network.takes_y)
+        return self.model.class_rows
 
-    def with_inputs(self, inputs: Mapping[str, Tensor]) -> ClassBound:
-        """f with replaced inputs. If each `class_rows` input is reduced to some rows, f covers only their classes."""
+    def with_inputs(self, inputs: Mapping[str, Tensor], classes: slice | Array | None = None) -> ClassBound:
+        """f with replaced inputs.
+
+        classes   f covers only these: each input of `class_rows` is reduced to their rows; None: all classes
+        """
         context = {key: inputs[f"context/{key}"] for key in self.context}
         return dataclasses.replace(self, model=self.model.with_parameters(inputs), context=context)
 
@@ -105,22 +111,6 @@ class ClassBound:
         return dataclasses.replace(self, noise=dataclasses.replace(self.noise, eps_z=eps_z))
 
 
-@dataclasses.dataclass(frozen=True)
-class CountedClassBound(ClassBound):
-    """f that counts its values: each call appends their number, over all draws and examples, to `counted`."""
-
-    counted: list[int] = dataclasses.field(default_factory=list)
-
-    @classmethod
-    def of(cls, f: ClassBound) -> CountedClassBound:
-        return cls(**{field.name: getattr(f, field.name) for field in dataclasses.fields(f)})
-
-    def __call__(self, y: ClassValues) -> Tensor:
-        values = super().__call__(y)
-        self.counted.append(math.prod(values.shape))
-        return values
-
-
 class Model(abc.ABC):
     """The networks of a deep generative model with a class y, and its f(y).
 
@@ -128,8 +118,20 @@ class Model(abc.ABC):
     """
 
     name = ""
+    backends: tuple[str, ...] = ()  # on which it runs; (): on all
+    draws_images = True  # `decode` gives the logits of pixels
     has_a = False  # whether q(y|a,x) depends on draws of a
     p_x_yz: Network  # every model has one
+
+    @classmethod
+    def adapted(cls, config: ModelConfig) -> ModelConfig:
+        """The config with what the model determines by itself."""
+        return config
+
+    @classmethod
+    def of_shapes(cls, shapes: Backend, config: ModelConfig) -> Model:
+        """A model to count from, whose parameters have shapes and no values. `shapes` stands in for a backend."""
+        return cls(shapes, config)
 
     def __init__(self, bk: Backend, config: ModelConfig, seed: int = 0) -> None:
         self.bk = bk
@@ -226,6 +228,12 @@ class Model(abc.ABC):
         of_a = (batch * c.layers * c.units * self._arrays_of_a_layer + 3 * draws * c.d_a) if self.has_a else 0
         return classifier_rows * classifier + of_a + 2 * bool(c.drop_x) * batch * c.n_pixels
 
+    def operations_of_pass(self, rows: float, examples: float) -> int | None:
+        """Floating-point operations, forward and backward, of f for so many rows and of all else for so many examples.
+        None: they follow from the networks' shapes.
+        """
+        return None
+
     @property
     def floats_gathered(self) -> int:
         """Further numbers of a row if rows are gathered one by one (`ClassBound.at`): its pixels, two arrays made from
@@ -238,6 +246,22 @@ class Model(abc.ABC):
     def parameters(self) -> dict[str, Parameter]:
         """All parameters by name, such as "q_y_ax/W_x"."""
         return {key: p for network in self.networks for key, p in network.parameters.items()}
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each parameter, by the parameter's name."""
+        return {key: tuple(p.shape if hasattr(p, "shape") else p) for key, p in self.parameters.items()}
+
+    @property
+    def parameters_of_f(self) -> dict[str, Parameter]:
+        """The parameters on which f depends directly, not through its logits or its context."""
+        networks = (network for network in self.networks if network.takes_y)
+        return {key: p for network in networks for key, p in network.parameters.items()}
+
+    @property
+    def class_rows(self) -> frozenset[str]:
+        """The names of the parameters of f that have a row for each class, [K, H]."""
+        return frozenset(f"{network.name}/W_y" for network in self.networks if network.takes_y)
 
     @property
     def roles(self) -> dict[str, Role]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gsbench.data import default_classes
+from gsbench.registry import load_plugins
 from gsbench.settings.case import check_class_count
 from gsbench.settings.run import SETTINGS, RunSettings, make_run
 from gsbench.values import LARGEST, SettingError, did_you_mean, shown
@@ -19,12 +20,14 @@ else:
     import tomli as tomllib
 
 Options = dict[str, Any]
+CONTENT = {"plugins", "grid", "also"}  # of a TOML file
 
 
 def read_grids(path: Path) -> list[Options]:
     """The grids of a TOML file: its table [grid], and its tables [[also]], each completed with the values of [grid].
 
-    Raises ValueError if the file cannot be read, is no TOML or has any other content.
+    A list `plugins` before them names plug-ins, which are loaded. A file's path is relative to the TOML file's folder.
+    Raises ValueError if the file cannot be read, is no TOML, has any other content, or if a plug-in cannot be loaded.
     """
     try:
         # Editors of Windows begin a file with a byte order mark.
@@ -39,9 +42,14 @@ def read_grids(path: Path) -> list[Options]:
         raise ValueError(f"{path} has an integer of more than 4,300 digits; allowed are those <= {LARGEST}") from None
     except RecursionError:
         raise ValueError(f"{path} is nested too deeply to be read; allowed are lists of values, not of lists") from None
-    if unknown := sorted(set(content) - {"grid", "also"}):
-        close = did_you_mean(unknown[0], ["grid", "also"])
-        raise ValueError(f"{path} has {shown(unknown[0])}; allowed are a table [grid] and tables [[also]]{close}")
+    if unknown := sorted(set(content) - CONTENT):
+        close = did_you_mean(unknown[0], sorted(CONTENT))
+        allowed = "a list plugins, a table [grid] and tables [[also]]"
+        raise ValueError(f"{path} has {shown(unknown[0])}; allowed are {allowed}{close}")
+    plugins = content.get("plugins", [])
+    if not isinstance(plugins, list) or not all(isinstance(name, str) for name in plugins):
+        raise ValueError(f"{path}: plugins must be a list of files and modules, got {shown(plugins)}")
+    load_plugins(str(path.parent / name) if name.endswith(".py") else name for name in plugins)
     grid, also = content.get("grid", {}), content.get("also", [])
     if not isinstance(grid, dict) or not isinstance(also, list) or not all(isinstance(one, dict) for one in also):
         raise ValueError(f"{path}: grid must be a table [grid], also tables [[also]]")

@@ -14,13 +14,12 @@ from gsbench.estimators import Estimator, parse_estimator
 from gsbench.fields import check_all, recorded, setting, settings_of
 from gsbench.limits import available_cores
 from gsbench.models import MODELS, ModelConfig
-from gsbench.registry import load_plugins, loaded_plugins
+from gsbench.registry import load_plugins, loaded_plugins, plugin_versions
 from gsbench.settings.presets import PRESETS, make_config
 from gsbench.values import SEED, SettingError, not_known, whole
 
 S = TypeVar("S", bound="Settings")
 
-N_PIXELS = 28 * 28  # of every data set here
 # A case may set these in place of its preset's. K is the case's own setting; the data set fixes the pixels.
 NETWORKS = {name: s for name, s in settings_of(ModelConfig).items() if name not in ("n_classes", "n_pixels")}
 
@@ -80,6 +79,11 @@ class Settings:
         if self.threads > (cores := available_cores()):
             most = f"{cores}, the cores that this process may use"
             raise SettingError(f"{{threads}} must be <= {most}", f", got {self.threads}")
+        needed = MODELS[self.model].backends
+        if needed and self.backend not in needed:
+            raise SettingError(
+                f"{{backend}} must be {', '.join(needed)} for model {self.model!r}", f", got {self.backend!r}"
+            )
         try:
             # One spelling for each estimator, so that records of the same case agree.
             object.__setattr__(self, "estimator", str(self.make_estimator()))
@@ -106,13 +110,16 @@ class Settings:
         return bk
 
     def make_config(self) -> ModelConfig:
-        return make_config(self.preset, self.n_classes, N_PIXELS, **dict(self.networks))
+        n_inputs = DATASETS[self.dataset].n_inputs
+        return MODELS[self.model].adapted(
+            make_config(self.preset, self.n_classes, n_inputs, **dict(self.networks))
+        )
 
     def record_fields(self) -> dict[str, Any]:
         """These settings, the estimator's settings and facts, and the networks' settings, flat, as in a record."""
         made = self.make_estimator()
         estimator = {f"estimator_{key}": value for key, value in made.settings.items()}
-        plugins = {"plugins": [Path(name).name for name in self.plugins]} if self.plugins else {}
+        plugins = {"plugins": plugin_versions(self.plugins)} if self.plugins else {}
         own, networks = recorded(self), recorded(self.make_config())
         return {**own, **networks, **estimator, **made.facts(self.n_classes), **plugins}
 

@@ -21,7 +21,12 @@ def stream_seed(seed: int, stream: int, *position: int) -> int:
 
 
 def pixels(images: np.ndarray, binarize: str, rng: np.random.Generator) -> np.ndarray:
-    """Images uint8 [n, H, W] as float32 [n, H·W]: pixels/255 for "none", Bernoulli draws from these for "dynamic"."""
+    """Images uint8 [n, H, W] as float32 [n, H·W]: pixels/255 for "none", Bernoulli draws from these for "dynamic".
+
+    Examples of float32 [n, …] stay as they are, as [n, D_x].
+    """
+    if images.dtype == np.float32:
+        return images.reshape(len(images), -1)
     x = images.reshape(len(images), -1).astype(np.float32) / 255
     return x if binarize == "none" else (rng.random(x.shape, dtype=np.float32) < x).astype(np.float32)
 
@@ -81,6 +86,8 @@ class Batches:
         shift: int = 0,
         distortion: float = 0.0,
     ) -> None:
+        if (shift or distortion) and not dataset.is_pixels:
+            raise ValueError(f"shift and distortion are for images; data set {dataset.name!r} has other examples")
         self._bk, self._dataset, self._binarize, self._seed = bk, dataset, binarize, seed
         self._shift, self._distortion = shift, distortion
         self._labelled = Order(split.labelled, labelled_batch or batch, seed, LABELLED)

@@ -5,10 +5,12 @@ Bounds are per example, in nats, and maximised.
 
 from __future__ import annotations
 
+import dataclasses
+
 from gsbench.backends.base import Array, Backend, Generator, Tensor
 from gsbench.categorical import log_q_at
 from gsbench.estimators import Estimator
-from gsbench.models import ClassBound, CountedClassBound, Labels, Model, Noise
+from gsbench.models import ClassBound, Labels, Model, Noise
 
 
 def unlabelled_bound(model: Model, x: Array, estimator: Estimator, rng: Generator, n_mc: int = 1) -> Tensor:
@@ -31,10 +33,11 @@ def bound_given_noise(f: ClassBound, estimator: Estimator, rng: Generator) -> Te
 def count_calls(model: Model, x: Array, estimator: Estimator, rng: Generator, noise: Noise) -> float:
     """Calls of f for an example and draw of a in one unlabelled bound of x [B, D_x], without a backward pass."""
     with model.bk.no_gradient():
-        f = CountedClassBound.of(model.class_bound(x, noise))
+        counted: list[int] = []
+        f = dataclasses.replace(model.class_bound(x, noise), counted=counted)
         estimator(f, f.logits_y, rng)
     n, batch, _ = f.logits_y.shape
-    return float(sum(f.counted) / (n * batch))
+    return float(sum(counted) / (n * batch))
 
 
 def labelled_bound(

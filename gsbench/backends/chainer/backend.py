@@ -11,7 +11,18 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from gsbench.backends import DeviceError, check_device, chunk_bytes
-from gsbench.backends.base import LOSS_SCALE, Array, Backend, DType, Generator, Limits, MemoryPeak, Parameter, Tensor
+from gsbench.backends.base import (
+    LOSS_SCALE,
+    Array,
+    Backend,
+    DType,
+    Generator,
+    Limits,
+    MemoryPeak,
+    Module,
+    Parameter,
+    Tensor,
+)
 from gsbench.backends.chainer import densities, functions
 from gsbench.backends.chainer.adam import Adam
 from gsbench.backends.chainer.device_memory import DeviceMemoryPeak
@@ -263,6 +274,9 @@ class ChainerBackend(Backend):
 
     def adam(self, parameters: Mapping[str, Parameter], learning_rate: float, beta1: float = 0.9) -> Adam:
         return Adam(parameters, learning_rate, beta1, self.loss_scale)
+
+    def module(self, make: Callable[[], Any], seed: int) -> Module:
+        raise ValueError("is a module of PyTorch; it needs backend torch, got chainer")
 
     def set_threads(self, threads: int) -> None:
         """NumPy's products are the only threaded operations; threadpoolctl sets theirs."""

@@ -17,6 +17,7 @@ from gsbench.backends.noise import LEAST_EXPONENTIAL, fill_exponential
 from gsbench.backends.torch import densities, functions
 from gsbench.backends.torch.adam import Adam
 from gsbench.backends.torch.memory import CpuMemoryPeak, CudaMemoryPeak
+from gsbench.backends.torch.module import TorchModule
 
 # Float32 products that may round their operands to 10 bits of mantissa (TensorFloat-32) are a dtype of their own.
 COMPUTE = {
@@ -292,6 +293,9 @@ class TorchBackend(Backend):
 
     def adam(self, parameters: Mapping[str, Parameter], learning_rate: float, beta1: float = 0.9) -> Adam:
         return Adam(parameters, learning_rate, beta1, self.loss_scale)
+
+    def module(self, make: Callable[[], Any], seed: int) -> TorchModule:
+        return TorchModule(make, seed, self._device, self.dtype, self.wide_dtype)
 
     # Device
 
