@@ -100,7 +100,8 @@ def python(dist, tmp_path_factory):
     folder = tmp_path_factory.mktemp("empty")
     run(sys.executable, "-m", "venv", "--without-pip", folder / "env", cwd=folder)
     python = folder / "env" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-    run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", dist[1], cwd=folder)
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--compile"]
+    run(*pip, "--no-deps", "--no-index", dist[1], cwd=folder)
     own = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip())
     seen = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     (own / "libraries.pth").write_text("\n".join(seen))
