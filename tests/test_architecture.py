@@ -36,6 +36,7 @@ ORDER = [
     "settings",
     "training",
     "meters",
+    "checks",
     "records",
     "compare",
     "gallery",

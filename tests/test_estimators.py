@@ -110,6 +110,8 @@ def gradient_of_logits(name, model, x, logits, seed=0):
 
 def test_the_tables_name_registered_estimators():
     assert {*BIASED, *GRADIENT_BIASED, *NOISELESS, *OTHER_W} <= set(ESTIMATORS)
+    assert {name for name, made in ESTIMATORS.items() if "value" in made.biased} == BIASED
+    assert {name for name, made in ESTIMATORS.items() if "gradient" in made.biased} == GRADIENT_BIASED
 
 
 # The contract

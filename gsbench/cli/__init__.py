@@ -50,6 +50,7 @@ COMMANDS = (
     later("plan", "predict time and memory at any class count from measured records"),
     add_gallery,
     add_list,
+    later("check", "compare a plug-in's estimators, models and data sets with brute force"),
     add_doctor,
     add_completion,
 )

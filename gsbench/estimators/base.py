@@ -60,6 +60,7 @@ class Estimator(abc.ABC):
     name: ClassVar[str] = ""
     y_enters: ClassVar[str] = "soft"
     gumbel_softmax: ClassVar[bool] = False
+    biased: ClassVar[tuple[str, ...]] = ()  # "value", "gradient" (with respect to the logits): in the mean over draws
     costless: ClassVar[tuple[str, ...]] = ()  # settings that change the numbers, but not the work
 
     @abc.abstractmethod

@@ -51,6 +51,7 @@ class GumbelSoftmax(DrawnPoint):
     """
 
     name: ClassVar[str] = "gumbel-softmax"
+    biased: ClassVar[tuple[str, ...]] = ("value", "gradient")
     gumbel_softmax: ClassVar[bool] = True
     costless: ClassVar[tuple[str, ...]] = ("tau",)
 

@@ -24,6 +24,7 @@ class SoftmaxStraightThrough(DrawnPoint):
     """
 
     name: ClassVar[str] = "softmax-straight-through"
+    biased: ClassVar[tuple[str, ...]] = ("gradient",)
     points: ClassVar[type[Points] | type[HardPoints]] = HardPoints
     y_enters: ClassVar[str] = "hard"
 

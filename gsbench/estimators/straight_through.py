@@ -26,6 +26,7 @@ class StraightThrough(GumbelSoftmax):
     """
 
     name: ClassVar[str] = "straight-through"
+    biased: ClassVar[tuple[str, ...]] = ("gradient",)
     points: ClassVar[type[Points] | type[HardPoints]] = HardPoints
     y_enters: ClassVar[str] = "hard"
 

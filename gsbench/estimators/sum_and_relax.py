@@ -31,6 +31,7 @@ class SumAndRelax(Likeliest):
     """
 
     name: ClassVar[str] = "sum-and-relax"
+    biased: ClassVar[tuple[str, ...]] = ("value", "gradient")
     costless: ClassVar[tuple[str, ...]] = ("tau",)
 
     tau: float = 1.0

@@ -1,0 +1,45 @@
+"""`gsbench check` compares a plug-in's estimators, models and data sets with brute force."""
+
+from __future__ import annotations
+
+import argparse
+
+from gsbench.cli.parser import CommandParser
+from gsbench.registry import load_plugins
+
+FAILED = 1  # exit code
+
+EXAMPLES = """examples:
+  gsbench check my_estimator.py
+  gsbench check my_package.models my_data.py
+
+An estimator is compared with a loop over the classes, in value and gradients; a model with finite differences, and its
+streamed sum with the sum in one batch. An estimator with a bias declares it: biased = ("value", "gradient").
+exit codes: 0 all checks passed, 1 a check failed, 2 a plug-in cannot be loaded or registers nothing
+"""
+
+
+def fill(parser: CommandParser) -> None:
+    """The options of `gsbench check`."""
+    parser.description = "Checks what plug-ins register, and prints a verdict on each check of each thing."
+    parser.epilog = EXAMPLES
+    parser.add_argument("plugins", nargs="+", metavar="FILE.py|MODULE", help="a plug-in, as for --plugin")
+    parser.set_defaults(run=run_check)
+
+
+def run_check(arguments: argparse.Namespace) -> int:
+    load_plugins(arguments.plugins)
+    from gsbench.checks import check_registered
+
+    failed = total = 0
+    for verdict in check_registered():
+        total += 1
+        failed += bool(verdict.problem)
+        thing = f"{verdict.kind} {verdict.name}"
+        line = f"FAILED  {thing} {verdict.problem}" if verdict.problem else f"ok      {thing} {verdict.check}"
+        print(line, flush=True)
+    if not total:
+        names = ", ".join(arguments.plugins)
+        raise ValueError(f"{names}: no estimator, model or data set is registered; there is nothing to check")
+    print(f"{total - failed} of {total} checks passed")
+    return FAILED if failed else 0

@@ -1,0 +1,153 @@
+"""`gsbench check`: plug-ins that are right pass, and each wrong one fails with a sentence that says why."""
+
+import pytest
+from test_registry import PLUGIN, registries  # noqa: F401
+
+from gsbench import checks
+from gsbench.cli import main
+from gsbench.estimators import ESTIMATORS
+from gsbench.registry import Registry
+
+RIGHT = PLUGIN
+HEAD = """
+from dataclasses import dataclass, replace
+from gsbench.estimators import ESTIMATORS, Estimate
+from gsbench.estimators.marginalize import Marginalize
+from gsbench.estimators.score_function import ScoreFunction
+from gsbench.estimators.straight_through import StraightThrough
+from gsbench.models import Labels
+
+"""
+ESTIMATOR = "@ESTIMATORS.register\n@dataclass(frozen=True)\nclass Wrong({base}):\n    name = 'wrong'\n{body}"
+CHANGED = """
+    def __call__(self, f, logits_y, rng):
+        bk = f.bk
+        expectation, entropy = super().__call__(f, logits_y, rng)
+        return Estimate({expectation}, entropy)
+"""
+MODEL = """
+import math
+import torch
+from gsbench.data import DATASETS
+from gsbench.data.own import own_data
+from gsbench.models import MODELS
+from gsbench.models.own import embed, own_model
+
+
+class Mixture(torch.nn.Module):
+    noise = {{}}
+
+    def __init__(self, n_classes):
+        super().__init__()
+        self.mean = torch.nn.Parameter(torch.randn(n_classes, 2))
+
+    def log_joint(self, x, mean):
+        return -0.5 * ((x - mean) ** 2).sum(-1) - math.log(2 * math.pi * len(self.mean))
+
+    def encode(self, x, noise):
+        return self.log_joint(x[:, None], self.mean), {{}}
+
+    def bound(self, y, x, noise, context):
+        return {bound}
+
+
+def blobs(n_classes, size, rng):
+    y = rng.integers(n_classes, size=size)
+    return y[:, None] + rng.normal(size=(size, 2)), y
+
+
+MODELS.register(own_model("mixture", Mixture))
+DATASETS.register(own_data("blobs", blobs, n_inputs=2))
+"""
+JOINT = "self.log_joint(x, embed(y, self.mean))"
+
+
+def checked(tmp_path, capsys, text):
+    """The exit code, and the lines of failures and of passed checks."""
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    code = main(["check", str(path)])
+    lines = capsys.readouterr().out.splitlines()
+    failed, passed = ([line for line in lines if line.startswith(word)] for word in ("FAILED", "ok"))
+    return code, failed, passed
+
+
+@pytest.mark.slow
+def test_an_estimator_a_model_and_a_data_set_that_are_right_pass(tmp_path, capsys, registries):  # noqa: F811
+    code, failed, passed = checked(tmp_path, capsys, RIGHT)
+    assert (code, failed) == (0, [])
+    kinds = {line.split("      ")[1].rsplit(" ", 1)[0].split(" ")[0] for line in passed}
+    assert kinds == {"estimator", "model", "data"}
+    assert len(passed) == 8 + 5 + 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(ESTIMATORS))
+def test_the_packages_estimators_pass(name, monkeypatch):
+    only = Registry("estimator", ())
+    only[name] = ESTIMATORS[name]
+    monkeypatch.setattr(checks, "_CHECKS", ((only, checks._CHECKS[0][1]),))
+    found = list(checks.check_registered())
+    assert len(found) == 8
+    assert [verdict for verdict in found if verdict.problem] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("base", "body", "told"),
+    [
+        ("StraightThrough", "    biased = ()\n", "is declared unbiased in its gradient with respect to the logits"),
+        (
+            "Marginalize",
+            CHANGED.format(expectation="bk.mean(expectation, axis=0)"),
+            "must give an expectation of shape [N, B] = (2, 6), got (6,)",
+        ),
+        (
+            "Marginalize",
+            CHANGED.format(expectation="bk.stop_gradient(expectation) + 0 * bk.sum(logits_y, axis=-1)"),
+            "gives the logits no gradient: it is cut",
+        ),
+        (
+            "Marginalize",
+            CHANGED.format(expectation="bk.sum(bk.softmax(logits_y) * bk.stop_gradient(bk.swap(f(AllClasses()), 1, 2)),"
+                           " axis=-1)"),
+            "of f no gradient: it is cut",
+        ),
+        ("Marginalize", CHANGED.format(expectation="1.01 * expectation"), "differs from the sum over all classes"),
+        ("Marginalize", CHANGED.format(expectation="expectation + bk.mean(logits_y)"), "gives an example another"),
+        ("Marginalize", "    def calls(self, n_classes):\n        return 1\n", "says that it calls f 1 times for an"),
+        ("ScoreFunction", "    @property\n    def draws_y(self):\n        return False\n", "but it draws y"),
+        ("Marginalize", "    def __call__(self, f, logits_y, rng):\n        1 / 0\n", "raises ZeroDivisionError"),
+    ],
+)
+def test_a_wrong_estimator_fails_with_a_sentence(base, body, told, tmp_path, capsys, registries):  # noqa: F811
+    head = HEAD.replace("import Labels", "import AllClasses")
+    code, failed, _ = checked(tmp_path, capsys, head + ESTIMATOR.format(base=base, body=body))
+    assert code == 1
+    assert any(line.startswith("FAILED  estimator wrong") and told in line for line in failed), failed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("bound", "told"),
+    [
+        (JOINT, ""),
+        (f"{JOINT}.detach()", "finite differences"),
+        (f"{JOINT} + x.sum()", "gives an example another f"),
+        (f"{JOINT} + torch.rand(len(x), dtype=x.dtype)", "draws by itself"),
+        (f"{JOINT} * (1 if y.ndim == 1 else 1.01)", "has another f at class numbers than at the same corners"),
+        ("self.mean.sum()", "must return a number for each row"),
+    ],
+)
+def test_a_wrong_model_fails_with_a_sentence(bound, told, tmp_path, capsys, registries):  # noqa: F811
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    code, failed, passed = checked(tmp_path, capsys, MODEL.format(bound=bound))
+    assert code == (1 if told else 0)
+    assert len(passed) == 7 if not told else any(told in line for line in failed), failed
+
+
+def test_a_plugin_that_registers_nothing_is_exit_code_2(tmp_path, capsys, registries):  # noqa: F811
+    path = tmp_path / "nothing.py"
+    path.write_text("")
+    assert main(["check", str(path)]) == 2
+    assert "no estimator, model or data set is registered" in capsys.readouterr().err
