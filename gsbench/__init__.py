@@ -8,15 +8,20 @@ TYPE_CHECKING = False  # typing's, which takes long to import: a Ctrl-C is not p
 if TYPE_CHECKING:
     from typing import Any
 
+    from gsbench.expectation import expectation
     from gsbench.planner import Plan, load_results, plan
+    from gsbench.race import race
 
-__all__ = ["Plan", "__version__", "load_results", "plan"]
+__all__ = ["Plan", "__version__", "expectation", "load_results", "plan", "race"]
+# Name → module. It is imported when the name is first asked for, because pandas takes a second.
+_LATER = {"Plan": "planner", "load_results": "planner", "plan": "planner", "expectation": "expectation", "race": "race"}
 
 
 def __getattr__(name: str) -> Any:
-    """`load_results`, `plan` and `Plan`, with what they import, when first asked for: pandas takes a second."""
-    if name in ("Plan", "load_results", "plan"):
-        from gsbench import planner
+    if name in _LATER:
+        import importlib
 
-        return getattr(planner, name)
+        module = importlib.import_module(f"gsbench.{_LATER[name]}")
+        globals()[name] = getattr(module, name)  # also in place of the module, where both have one name
+        return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
