@@ -64,6 +64,7 @@ def test_a_benchmark_and_every_command_do_their_work(capsys, tmp_path):
     assert "gumbel-softmax" in command("list")
     assert "backend chainer: " in command("doctor", codes=(0, 1))  # 1 where something is wrong with this machine
     assert "gsbench" in command("completion", "bash")
+    command("check", "gsbench.version", codes=(2,))  # which registers nothing; what it would, other tests would find
     command("gallery", "--classes", "3", "--taus", "1", "--draws", "2", "--output", tmp_path / "gallery")
     assert (tmp_path / "gallery" / "gallery.svg").exists()
     assert len(given) == len(COMMANDS)
