@@ -34,10 +34,10 @@ def accuracy(name, step, k, seed):
     return FINAL[name] * step / (step + HALF[name] * math.log10(k)) - 0.002 * seed
 
 
-def run_record(name, k, seed, **more):
+def run_record(name, k, seed, curve_accuracy=None, **more):
     given = {"preset": "small", "n_classes": k, "estimator": name, "seed": seed, "threads": 1, "labelled_per_class": 5}
     settings = make_run({**given, **more})
-    curve = [accuracy(name, step, k, seed) for step in STEPS]
+    curve = curve_accuracy or [accuracy(name, step, k, seed) for step in STEPS]
     figures = {
         "curve_step": STEPS, "curve_epoch": [float(s) for s in STEPS], "curve_seconds": [s / 10 for s in STEPS],
         "curve_wall_seconds": [s / 10 for s in STEPS], "curve_accuracy": curve, "curve_loss": [None] * len(STEPS),
@@ -298,6 +298,31 @@ def test_a_reference_of_no_runs_or_of_two_alike_is_refused(tmp_path):
         write_reference([{**run_record("gumbel-softmax", 10, 0), "status": "failed"}], tmp_path / "x.json")
     with pytest.raises(ValueError, match=r"one run of each dataset, .*got several of \('glyphs', 10, 'gumbel"):
         write_reference([run_record("gumbel-softmax", 10, 0)] * 2, tmp_path / "x.json")
+
+
+def test_earlier_runs_are_kept_unless_they_are_made_anew(tmp_path):
+    first, second = tmp_path / "a.json", tmp_path / "b.json"
+    write_reference([run_record("gumbel-softmax", 10, seed) for seed in (0, 1)], first)
+    earlier = json.loads(first.read_text())
+    anew = run_record("gumbel-softmax", 10, 1, curve_accuracy=[0.5] * len(earlier["runs"][1]["accuracy"]))
+    write_reference([anew, run_record("gumbel-softmax", 10, 2)], second, earlier)
+    runs = json.loads(second.read_text())["runs"]
+    assert [run["seed"] for run in runs] == [0, 1, 2]
+    assert runs[0] == earlier["runs"][0]
+    assert set(runs[1]["accuracy"]) == {0.5}
+    other = [run_record("gumbel-softmax", 10, 3, learning_rate=1.0)]
+    with pytest.raises(ValueError, match=r"one learning_rate, got 0\.003 and 1\.0"):
+        write_reference(other, tmp_path / "c.json", earlier)
+
+
+def test_a_data_set_with_runs_of_its_own_at_this_k_has_its_own_curves(known):
+    session = [{**record, "dataset": "mnist"} for record in a_session(10)]
+    assert set(predictions(*found(session))["dataset"]) == {"glyphs"}
+    write_reference([run_record(name, 10, 0, dataset="mnist") for name in FINAL], known, json.loads(known.read_text()))
+    reference.cache_clear()
+    reference_curves.cache_clear()
+    assert set(predictions(*found(session))["dataset"]) == {"mnist"}
+    assert set(predictions(*found(a_session(10)))["dataset"]) == {"glyphs"}
 
 
 def test_the_packages_reference_is_whole():

@@ -67,28 +67,44 @@ def _plain(value: Any) -> Any:
     return None if value is None or value != value else value
 
 
-def write_reference(records: Iterable[Record], path: Path = FILE) -> None:
+def write_reference(
+    records: Iterable[Record], path: Path = FILE, earlier: Mapping[str, Any] | None = None
+) -> None:
     """Writes the file from the finished training runs.
+
+    earlier   the content of a reference whose runs are kept, but for those that were made anew
 
     Raises ValueError if there are none, if two have the same RUN, or if they differ in one of CONDITIONS.
     """
     runs = [record for record in records if record["group"] == TRAINING and record["status"] == "ok"]
     if not runs:
         raise ValueError("the reference needs finished training runs, got none")
-    runs.sort(key=lambda run: [run[name] for name in RUN])
-    named = [tuple(run[name] for name in RUN) for run in runs]
-    if twice := [name for name, following in itertools.pairwise(named) if name == following]:
-        raise ValueError(f"the reference must have one run of each {', '.join(RUN)}, got several of {twice[0]}")
+    runs.sort(key=_named)
+    if twice := [name for name, following in itertools.pairwise(map(_named, runs)) if name == following]:
+        raise ValueError(f"the reference must have one run of each {', '.join(RUN)}, got several of {tuple(twice[0])}")
     conditions: dict[str, Any] = {}
     for field in CONDITIONS:
         first, *others = dict.fromkeys(json.dumps(run.get(field)) for run in runs)
         if others:
             raise ValueError(f"the runs of the reference must have one {field}, got {', '.join([first, *others])}")
         conditions[field] = json.loads(first)
-    made_with = {field: sorted({str(run[field]) for run in runs}) for field in MADE_WITH}
-    lines = ",\n".join(json.dumps(_compact(run), separators=(",", ":")) for run in runs)
-    head = f'"conditions":{json.dumps(conditions)},\n"made_with":{json.dumps(made_with)}'
+    made_with = {field: {str(run[field]) for run in runs} for field in MADE_WITH}
+    compact = list(map(_compact, runs))
+    if earlier is not None:
+        if differing := [field for field in CONDITIONS if earlier["conditions"].get(field) != conditions[field]]:
+            values = " and ".join(f"{them.get(differing[0])!r}" for them in (earlier["conditions"], conditions))
+            raise ValueError(f"the runs of the reference must have one {differing[0]}, got {values}")
+        known = list(map(_named, compact))
+        compact = sorted([*compact, *(run for run in earlier["runs"] if _named(run) not in known)], key=_named)
+        made_with = {field: values | {*earlier["made_with"][field]} for field, values in made_with.items()}
+    lines = ",\n".join(json.dumps(run, separators=(",", ":")) for run in compact)
+    versions = {field: sorted(values) for field, values in made_with.items()}
+    head = f'"conditions":{json.dumps(conditions)},\n"made_with":{json.dumps(versions)}'
     write_whole(path, lambda file: file.write(f'{{{head},\n"runs":[\n{lines}\n]}}\n'.encode()))
+
+
+def _named(run: Mapping[str, Any]) -> list[Any]:
+    return [run[name] for name in RUN]
 
 
 def _compact(run: Record) -> dict[str, Any]:

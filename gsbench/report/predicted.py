@@ -165,16 +165,20 @@ def _own(frame: pd.DataFrame, curves: pd.DataFrame, cases: Mapping[str, Mapping[
 
 
 def _reference(frame: pd.DataFrame, cases: Mapping[str, Mapping[Any, Any]]) -> Known | None:
-    """From the reference. All exact sums have one curve."""
+    """From the reference: of the case's data set if it has runs of it at this K, else of DATASET. All exact sums have
+    one curve.
+    """
     case = next(iter(cases.values()))
     if not takes_reference(case):
         return None
-    of_data = reference_curves()
-    of_data = of_data[of_data["dataset"] == DATASET]
+    every, k = reference_curves(), case["n_classes"]
+    of_case = every[(every["dataset"] == case["dataset"]) & (every["n_classes"] == k)]
+    of_data = every[every["dataset"] == DATASET] if of_case.empty else of_case
+    dataset = DATASET if of_case.empty else str(case["dataset"])
     sums = names_with(frame, "exact_sum")
 
     def curve_of(name: str) -> Curve | None:
-        points, k = of_data[of_data["estimator"] == name], case["n_classes"]
+        points = of_data[of_data["estimator"] == name]
         counts = points["n_classes"]
         below, above = counts[counts <= k].max(), counts[counts >= k].min()
         if pd.isna(below) or pd.isna(above):
@@ -186,7 +190,7 @@ def _reference(frame: pd.DataFrame, cases: Mapping[str, Mapping[Any, Any]]) -> K
 
     labels = reference()["conditions"]["labelled_per_class"]
     names = {name: "marginalize-streamed" if name in sums else name for name in cases}
-    return _known(REFERENCE, DATASET, labels, curve_of(LABELS_ONLY), names, curve_of)
+    return _known(REFERENCE, dataset, labels, curve_of(LABELS_ONLY), names, curve_of)
 
 
 def _between(lower: Curve, upper: Curve, share: float) -> Curve | None:
