@@ -1,4 +1,4 @@
-"""Options, cases and records of `pytest bench/`."""
+"""Options, cases and records of `pytest bench/` and `gsbench bench`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         load_named_plugins(list(map(str, config.invocation_params.args)))  # before names are listed and read
     except ValueError as error:
         raise pytest.UsageError(str(error)) from error
-    add_options(parser)
+    if not pluginmanager.has_plugin("options"):  # `gsbench bench` names both kinds of plug-ins earlier
+        add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -63,6 +64,8 @@ def pytest_configure(config: pytest.Config) -> None:
     filters.enter_context(warnings.catch_warnings())
     config.add_cleanup(filters.close)
     warnings.simplefilter("default")
+    # A case has the same name everywhere. Elsewhere than here, pytest would print the way to the installed package too.
+    config.cwd_relative_nodeid = lambda nodeid: nodeid  # type: ignore[method-assign]
     if config.option.verbose == 0:  # a line for each case shows the progress of long work
         config.option.verbose = 1
 

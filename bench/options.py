@@ -166,6 +166,11 @@ def add_options(parser: pytest.Parser) -> None:
     )
 
 
+# `gsbench bench` names this module to pytest as a plug-in. Pytest then knows the options before it looks for a
+# conftest.py in every folder among the arguments, which the value of an option it does not know yet may name.
+pytest_addoption = add_options
+
+
 @dataclasses.dataclass(frozen=True)
 class Options:
     """The checked options. `base` is the case without its model, estimator and class count."""

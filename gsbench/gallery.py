@@ -87,7 +87,7 @@ def make_gallery(
     logits = random_logits(CLASSES, seed) if logits is None else _checked_logits(logits)
     _check_size(len(logits), draws, len(taus))
     bk = load_backend(None, "cpu", "float64")
-    log_pi = bk.log_softmax(logits)  # [K]
+    log_pi = bk.log_softmax(bk.array(logits))  # [K]
     g = gumbel(bk, bk.generator(seed), (draws, len(logits)))  # [S, K]
     temperatures = tuple(sorted({float(tau) for tau in taus}))
     first, means, largest, shown = [], [], [], None

@@ -27,6 +27,7 @@ ORDER = [
     "limits",
     "shown",
     "version",
+    "extras",
     "backends",
     "categorical",
     "data",
@@ -69,11 +70,16 @@ def room(path: Path, package: Path) -> str:
     return "" if part == "__init__" else part
 
 
+def files(package: Path) -> list[Path]:
+    """The files of gsbench. In a wheel the benchmark lies in its folder, of which it is no part."""
+    return sorted(path for path in package.rglob("*.py") if room(path, package) != "bench")
+
+
 def forbidden_imports(package: Path, names: set[str], allowed_in: str = "") -> list[str]:
     """The places where a file outside the room `allowed_in` imports one of the top-level `names`."""
     return [
         f"{path.relative_to(package)} imports {name}"
-        for path in sorted(package.rglob("*.py"))
+        for path in files(package)
         for name in imports(path)
         if name.split(".")[0] in names and (not allowed_in or room(path, package) != allowed_in)
     ]
@@ -85,9 +91,9 @@ def against_the_way(package: Path, order: list[str]) -> list[str]:
     """
     # The package itself is the door to all rooms. tests/test_plan.py checks that it opens a room only on request.
     rank = {"": len(order), **{name: i for i, name in enumerate(order)}}
-    rooms = {room(path, package) for path in package.rglob("*.py")}
+    rooms = {room(path, package) for path in files(package)}
     found = [f"{name}: place it in the order" for name in sorted(rooms - set(rank))]
-    for path in sorted(package.rglob("*.py")):
+    for path in files(package):
         here = room(path, package)
         for name in imports(path):
             there = name.split(".")[1] if name.startswith("gsbench.") else ""
@@ -100,7 +106,7 @@ def circle(package: Path) -> list[str]:
     """A circle of modules: each imports the next, anywhere in the file, and the last is the first. Empty if there is
     none.
     """
-    dotted = {".".join(("gsbench", *p.relative_to(package).with_suffix("").parts)): p for p in package.rglob("*.py")}
+    dotted = {".".join(("gsbench", *p.relative_to(package).with_suffix("").parts)): p for p in files(package)}
     modules = {name.removesuffix(".__init__"): path for name, path in dotted.items()}
     graph = {
         name: {target for full in imports(path) if (target := _module_of(full, modules)) and target != name}

@@ -82,7 +82,7 @@ def test_a_wrong_command_line_is_exit_code_2(arguments, capsys):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["reprot"], "unknown command 'reprot'; known: train, sweep, report, compare, plan, gallery, list"),
+        (["reprot"], "unknown command 'reprot'; known: bench, train, sweep, report, compare, plan"),
         (["reprot"], "; did you mean 'report'?"),
         (["list", "estimator"], "gsbench list: error: unknown kind 'estimator'; known: estimators, models"),
         (["list", "estimator"], "; did you mean 'estimators'?"),
@@ -148,7 +148,7 @@ def test_the_module_runs_and_tells_its_version():
 # All commands
 
 PYTHON = [sys.executable, "-m", "gsbench"]
-NAMES = ["train", "sweep", "report", "compare", "plan", "gallery", "list", "doctor", "completion"]
+NAMES = ["bench", "train", "sweep", "report", "compare", "plan", "gallery", "list", "doctor", "completion"]
 
 
 def commands():
@@ -317,6 +317,10 @@ def test_completion_knows_commands_and_their_options(shell, capsys):
         ("gsbench train --preset tu", ["tuned"]),
         ("gsbench sweep --estimators labels", ["labels-only"]),
         ("gsbench plan --estimators la", []),
+        ("gsbench bench --benc", []),
+        ("gsbench bench --cl", ["--classes", "--classifier-units", "--class-layers"]),
+        ("gsbench bench --estimators gumb", ["gumbel-softmax", "gumbel-rao"]),
+        ("gsbench bench --preset tu", ["tuned"]),
     ],
 )
 def test_bash_completes(tmp_path, capsys, words, completed):

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from peers import PEERS
 
 import gsbench
 from gsbench.backends import BACKENDS, load_backend
@@ -69,17 +70,24 @@ def test_every_required_library_is_checked():
     content = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))
     asked = [line for line in content["project"]["dependencies"] if ";" not in line]
     names = {re.match(r"[\w-]+", line)[0].lower().replace("-", "_") for line in asked}
-    assert names == {"chainer", "numpy", "scipy", "pandas", "matplotlib", *probes.OTHERS}
+    assert names == {"numpy", "scipy", "pandas", "matplotlib", *probes.OTHERS}
+
+
+def test_the_advice_names_extras_that_exist():
+    content = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    extras = content["project"]["optional-dependencies"]
+    assert {source.extra for source in BACKENDS.values()} <= set(extras)
+    assert {peer.extra for peer in PEERS.values()} <= set(extras)
+    assert {"sweep", "browser", "cuda12"} <= set(extras)
 
 
 def test_the_readme_has_its_advice_on_chainer():
-    """Two commands, because a plain `pip install` of gsbench stops in Chainer's build."""
-    (remedy,) = {probe.remedy for probe in probes.PROBES if probe.name == "backend chainer"}
-    first, second = remedy.split(", then ")
+    """Two commands, because a plain `pip install` of Chainer stops in its build."""
+    first, second = BACKENDS["chainer"].how_to_install.split(", then ")
     readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
     assert f"    {first}\n    {second}\n" in readme
     content = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))
-    assert second.split()[-1] in content["project"]["dependencies"]
+    assert [second.split()[-1]] == content["project"]["optional-dependencies"]["chainer"]
     constraint = (Path(__file__).parent.parent / "build-constraints.txt").read_text(encoding="utf-8").split()[-1]
     assert f"'{constraint}'" in first
 
@@ -109,7 +117,7 @@ def test_a_failing_probe_is_a_finding_and_the_others_are_reported(monkeypatch, c
 @pytest.mark.parametrize(
     ("modules", "names"),
     [
-        (["chainer"], {"backend chainer"}),
+        (["chainer"], {"backend"}),
         (["scipy.stats", "pandas", "matplotlib.ft2font"], {"SciPy", "pandas", "matplotlib"}),
         (["jinja2"], {"other libraries"}),
     ],
@@ -140,7 +148,7 @@ def test_an_absent_optional_library_is_missing_and_a_broken_one_is_a_problem(tmp
         (found,) = doctor.guarded(probes.extra("It", module, "it", "peers", "this and that"))
         assert (found.mark, found.needed) == (mark, False)
         assert found.advice == {
-            MISSING: "for this and that: in the clone, pip install '.[peers]'",
+            MISSING: "for this and that: pip install 'gsbench[peers]'",
             PROBLEM: "reinstall it, or remove it: pip uninstall it",
         }[mark]
 
@@ -149,7 +157,7 @@ def test_an_absent_optional_library_is_missing_and_a_broken_one_is_a_problem(tmp
 def test_each_dtype_of_a_backend_has_its_speed(name):
     if not BACKENDS[name].is_installed:
         pytest.skip(f"{BACKENDS[name].package} is not installed")
-    first, *speeds = doctor.guarded(probes.backend_probe(name, "mend it"))
+    first, *speeds = doctor.guarded(probes.backend_probe(name))
     assert first.mark == OK
     told = next(finding.found for finding in speeds if finding.name == f"backend {name} on cpu")
     told = dict(part.split() for part in told.removeprefix("matrix products, GFLOP/s: ").split(", "))
@@ -168,13 +176,24 @@ def test_a_dtype_that_is_slower_than_float32_is_told_to_be(monkeypatch):
 def test_a_backend_that_is_not_installed_is_missing_beside_another(monkeypatch):
     source = BACKENDS["torch"]._replace(package="no_such_framework")
     monkeypatch.setitem(BACKENDS, "torch", source)
-    (found,) = doctor.guarded(probes.backend_probe("torch", "install it"))
-    assert (found.mark, found.needed, found.advice) == (MISSING, False, "install it")
-    monkeypatch.setitem(BACKENDS, "chainer", BACKENDS["chainer"]._replace(package="neither_this"))
-    (found,) = doctor.guarded(probes.backend_probe("chainer", "install it"))
-    assert (found.mark, found.needed) == (PROBLEM, True)
-    with pytest.raises(ValueError, match="backend torch needs no_such_framework, which is not installed"):
+    (found,) = doctor.guarded(probes.backend_probe("torch"))
+    assert (found.mark, found.needed) == (MISSING, False)
+    assert found.advice == "for --backend torch: pip install 'gsbench[torch]'"
+    with pytest.raises(ValueError, match=r"torch needs .*; allowed here: chainer; .* pip install 'gsbench\[torch\]'$"):
         load_backend("torch")
+
+
+def test_without_any_backend_gsbench_cannot_be_used_and_it_says_how_to_get_one(monkeypatch, capsys):
+    for source in BACKENDS.values():
+        monkeypatch.setitem(BACKENDS, source.name, source._replace(package="no_such_framework"))
+    assert main(["doctor"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    commands = "for torch: pip install 'gsbench[torch]'; or for chainer: pip install 'setuptools<81' wheel, then pip"
+    (told,) = [line for line in lines if line.startswith("problem  backend: ")]
+    assert told.startswith(f"problem  backend: none is installed -> {commands} install --no-build-isolation chainer==")
+    assert lines[-1] == "gsbench cannot be used here."
+    with pytest.raises(ValueError, match=f"allowed here: none; to get one, {re.escape(commands)}"):
+        load_backend()
 
 
 def test_gradients_that_are_wrong_are_a_problem(monkeypatch):
@@ -197,7 +216,7 @@ def test_a_card_that_cupy_cannot_use_is_a_problem(monkeypatch):
     monkeypatch.setattr(probes, "_cards", lambda: ["A card, 80 GiB, driver 1"])
     found = findings()
     assert (found["card"].mark, found["CuPy"].mark) == (OK, PROBLEM)
-    assert "pip install '.[cuda12]'" in found["CuPy"].advice
+    assert "pip install 'gsbench[cuda12]'" in found["CuPy"].advice
 
 
 def test_cards_are_read_from_the_drivers_own_program(monkeypatch):

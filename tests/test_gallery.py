@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from gsbench.backends import BACKENDS, load_backend
 from gsbench.cli import gallery as command
 from gsbench.cli import main
 from gsbench.gallery import SEED, TAUS, logits_of, make_gallery, random_logits, rows, total_variation
@@ -39,6 +40,17 @@ def test_draws_equal_the_definition(logits):
             np.testing.assert_allclose(gallery.shown, s[:10], rtol=1e-9, atol=1e-300)
     np.testing.assert_allclose(gallery.from_categorical, np.abs(gallery.means - pi).sum(axis=1) / 2, rtol=1e-9)
     np.testing.assert_allclose(gallery.from_uniform, np.abs(gallery.means - 1 / len(pi)).sum(axis=1) / 2, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_each_backend_alone_draws_the_same(monkeypatch, name):
+    if not BACKENDS[name].is_installed:
+        pytest.skip(f"{BACKENDS[name].package} is not installed")
+    expected = make_gallery(logits_of([0.5, 0.5, 0.0]), draws=12)
+    monkeypatch.setattr("gsbench.gallery.load_backend", lambda _, *where: load_backend(name, *where))
+    gallery = make_gallery(logits_of([0.5, 0.5, 0.0]), draws=12)
+    np.testing.assert_allclose(gallery.probabilities, expected.probabilities, rtol=1e-12)
+    np.testing.assert_allclose(gallery.means, expected.means, rtol=1e-9, atol=1e-300)
 
 
 def test_the_default_is_the_sources():

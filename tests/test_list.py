@@ -96,7 +96,7 @@ def test_presets_have_networks_and_recipe(capsys):
 def test_peers_that_need_the_extra_say_so(capsys):
     for entry in listed(capsys, "peers")["peers"]:
         peer = PEERS[entry["name"]]
-        assert (f"needs the extra {peer.extra}" in entry["text"].lower()) == (peer.framework != "Chainer")
+        assert f"needs the extra {peer.extra}" in entry["text"].lower()
 
 
 @pytest.mark.parametrize(

@@ -515,7 +515,7 @@ def test_a_missing_framework_is_a_reason(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     problem = PEERS["plain-torch"].problem()
     assert problem.startswith("PyTorch cannot be imported (")
-    assert problem.endswith("pip install '.[peers]'")
+    assert problem.endswith("pip install 'gsbench[peers]'")
     assert PEERS["plain-chainer"].problem() is None
 
 

@@ -56,7 +56,7 @@ def test_a_command_that_is_shown_can_be_given(command):
 def test_the_benchmark_s_options_that_are_shown_exist():
     options = benchmark_options()
     for path in PAGES:
-        for line in re.findall(r"^ *pytest bench/.*$", path.read_text(), re.MULTILINE):
+        for line in re.findall(r"^ *(?:pytest bench/|gsbench bench).*$", path.read_text(), re.MULTILINE):
             for option in re.findall(r" --([\w-]+)", line):
                 assert option.startswith("benchmark-") or option in options, (path.name, option)
 

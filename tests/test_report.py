@@ -20,6 +20,7 @@ from records_fixture import (
 from report_fixture import WHOLE_RUN as RUN
 from report_fixture import drawn_once, no_png, png_of, whole_report  # noqa: F401 (fixtures)
 
+from gsbench.backends import BACKENDS
 from gsbench.records.frame import make_curves, make_frame
 from gsbench.report import FIGURES, ReportError, gaps, make_report
 from gsbench.report.drawing.styles import make_look
@@ -241,6 +242,15 @@ def test_the_same_data_give_the_same_files_whatever_the_readers_own_matplotlib_s
 
 
 @pytest.mark.usefixtures("no_png")
+def test_without_any_backend_a_report_lacks_the_gallery_alone(tmp_path, monkeypatch):
+    for source in BACKENDS.values():
+        monkeypatch.setitem(BACKENDS, source.name, source._replace(package="no_such_framework"))
+    folder = make_report([write_saved(tmp_path / "run.json", STEPS)], output=tmp_path).parent
+    assert (folder / "steps_per_second.svg").exists()
+    assert not (folder / "gallery.svg").exists()
+
+
+@pytest.mark.usefixtures("no_png")
 def test_several_runs_stand_side_by_side(tmp_path):
     other = [{**r, "run_id": "b", "machine_gpu": "NVIDIA H200"} for r in STEPS if r["model"] == "adgm"]
     other = [{**r, "recorded_at": r["recorded_at"].replace("01-02", "02-03")} for r in other]
@@ -324,7 +334,7 @@ def test_a_missing_group_is_named_and_the_rest_is_drawn(group):
     assert any(line.startswith(f"- group `{group}` (") and line.endswith(": no record") for line in lines)
     for name in undrawn:
         assert f"- figure `{name}`: the records have nothing to draw it from" in lines
-    assert "pytest bench/ --benchmark-autosave" in lines[-1]
+    assert "gsbench bench" in lines[-1]
 
 
 def test_nothing_is_missing_from_a_whole_run():

@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 from records_fixture import make_run, write_lines
 
+from gsbench.extras import install
 from gsbench.report import make_report
 
-api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[browser]'")
+api = pytest.importorskip("playwright.sync_api", reason=f"playwright is not installed: {install('browser')}")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 if CHROMIUM is None:
     pytest.skip("no chromium on PATH: apt-get install chromium", allow_module_level=True)

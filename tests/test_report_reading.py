@@ -342,7 +342,7 @@ def test_a_bad_file_in_the_storage_is_left_out_and_told(tmp_path):
 @pytest.mark.parametrize("exists", [True, False])
 def test_no_run_is_an_error_that_says_how_to_make_one(tmp_path, exists):
     storage = tmp_path if exists else tmp_path / "nowhere"
-    with pytest.raises(ReportError, match=r"no benchmark run under .*pytest bench/ --benchmark-autosave"):
+    with pytest.raises(ReportError, match=r"no benchmark run under .*gsbench bench"):
         read_newest(storage)
 
 

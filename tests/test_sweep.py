@@ -279,7 +279,7 @@ def test_a_file_of_an_editor_that_begins_with_a_byte_order_mark_is_read(tmp_path
 def test_without_distributed_the_command_says_what_to_install(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "distributed", None)
     assert main(["sweep", *OPTIONS, "--classes", "2", "--runs", str(tmp_path)]) == 2
-    assert "pip install '.[sweep]'" in capsys.readouterr().err
+    assert "pip install 'gsbench[sweep]'" in capsys.readouterr().err
 
 
 def test_the_time_that_is_left_is_by_the_work_that_is_left(monkeypatch):

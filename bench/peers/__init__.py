@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gsbench.estimators import Estimator
+from gsbench.extras import install
 from gsbench.models import ModelConfig
 from gsbench.training.minibatches import Batch
 
@@ -55,7 +56,7 @@ class Peer:
             self.load()
         except Exception as error:  # a damaged installation fails with other errors than ImportError
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            return f"{self.framework} cannot be imported ({reason}); in the clone, pip install '.[{self.extra}]'"
+            return f"{self.framework} cannot be imported ({reason}); {install(self.extra)}"
         return None
 
     def make(
@@ -77,7 +78,7 @@ class Peer:
 PEERS: dict[str, Peer] = {
     peer.name: peer
     for peer in (
-        Peer("plain-chainer", "plain_chainer", "PlainChainer", "Chainer", ("sum", "gumbel"), dtypes=FULL),
+        Peer("plain-chainer", "plain_chainer", "PlainChainer", "Chainer", ("sum", "gumbel"), "chainer", FULL),
         Peer("plain-torch", "plain_torch", "PlainTorch", "PyTorch", ("sum", "gumbel")),
         Peer("split-torch", "split_torch", "SplitTorch", "PyTorch", ("sum", "gumbel")),
         Peer("plain-jax", "plain_jax", "PlainJax", "JAX", ("sum", "gumbel"), extra="jax"),

@@ -12,6 +12,7 @@ import re
 from typing import NamedTuple
 
 from gsbench.backends.base import Backend
+from gsbench.extras import install
 from gsbench.registry import Registry, instance_fault
 from gsbench.values import SettingError, not_known, shown
 
@@ -20,6 +21,7 @@ class BackendSource(NamedTuple):
     """Where a backend is defined. Its module, and with it the framework, is imported when the backend is loaded.
 
     package        the framework's package, without which the backend cannot be loaded; "": none
+    extra          gsbench's extra that installs the package; "": none
     cpu, cuda      the dtypes on each kind of device
     """
 
@@ -27,12 +29,17 @@ class BackendSource(NamedTuple):
     module: str
     class_name: str
     package: str = ""
+    extra: str = ""
     cpu: tuple[str, ...] = ("float32", "float64")
     cuda: tuple[str, ...] = ("float32", "float64")
 
     @property
     def is_installed(self) -> bool:
         return not self.package or importlib.util.find_spec(self.package) is not None
+
+    @property
+    def how_to_install(self) -> str:
+        return install(self.extra) if self.extra else f"pip install {self.package}"
 
     def dtypes(self, device: str) -> tuple[str, ...]:
         return self.cpu if device == "cpu" else self.cuda
@@ -42,11 +49,11 @@ BACKENDS = Registry(
     "backend",
     (
         BackendSource(
-            "chainer", "gsbench.backends.chainer.backend", "ChainerBackend", "chainer",
+            "chainer", "gsbench.backends.chainer.backend", "ChainerBackend", "chainer", "chainer",
             cuda=("float32", "float64", "float16"),
         ),
         BackendSource(
-            "torch", "gsbench.backends.torch.backend", "TorchBackend", "torch",
+            "torch", "gsbench.backends.torch.backend", "TorchBackend", "torch", "torch",
             cpu=("float32", "float64", "bfloat16"), cuda=("float32", "float64", "bfloat16", "float16", "tf32"),
         ),
     ),
@@ -93,8 +100,17 @@ def check_device(name: str) -> None:
 
 
 def default_backend() -> str:
-    """The first backend whose framework is installed."""
-    return next((source.name for source in BACKENDS.values() if source.is_installed), next(iter(BACKENDS)))
+    """The first backend whose framework is installed, or the first of all if there is none."""
+    return next(iter([*installed_backends(), *BACKENDS]))
+
+
+def installed_backends() -> list[str]:
+    return [source.name for source in BACKENDS.values() if source.is_installed]
+
+
+def how_to_get_one() -> str:
+    """The commands that install a backend, for an environment that has none."""
+    return "; or ".join(f"for {source.name}: {source.how_to_install}" for source in reversed(BACKENDS.values()))
 
 
 def _places(dtype: str) -> list[str]:
@@ -123,7 +139,10 @@ def load_backend(name: str | None = None, device: str = "cpu", dtype: str = "flo
             f"({dtype}: {' and '.join(_places(dtype))})",
         )
     if not source.is_installed:
-        here = ", ".join(other.name for other in BACKENDS.values() if other.is_installed) or "none"
-        raise SettingError("{backend}", f" {name} needs {source.package}, which is not installed; allowed here: {here}")
+        here = ", ".join(installed_backends())
+        choice = f"{here}; to install it: {source.how_to_install}" if here else f"none; to get one, {how_to_get_one()}"
+        raise SettingError(
+            "{backend}", f" {name} needs {source.package}, which is not installed; allowed here: {choice}"
+        )
     made: Backend = getattr(importlib.import_module(source.module), source.class_name)(device, dtype)
     return made

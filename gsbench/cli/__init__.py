@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from gsbench.cli.bench import add_bench
 from gsbench.cli.compare import add_compare
 from gsbench.cli.completion import add_completion
 from gsbench.cli.doctor import add_doctor
@@ -41,6 +42,7 @@ def later(name: str, help: str) -> Callable[[Any], None]:
 
 
 COMMANDS = (
+    add_bench,
     later("train", "make one training run; an interrupted run resumes"),
     later("sweep", "make a grid of training runs, on this machine or on a Dask cluster"),
     add_report,
@@ -57,11 +59,10 @@ EPILOG = """examples:
   gsbench doctor                                   check this installation
   gsbench list estimators                          list what can be compared
   gsbench gallery --classes 20 --taus 0.1,1,10     draw Gumbel-Softmax samples
+  gsbench bench --preset small --classes 10,100    measure, and keep the records
   gsbench train --dataset mnist --preset blog --estimator gumbel-softmax
   gsbench report                                   make tables and figures of the newest run
   gsbench COMMAND --help                           explain a command, with examples
-
-pytest runs the benchmark itself: pytest bench/ --benchmark-autosave
 
 Results go to stdout, progress and remarks to stderr.
 exit codes: 0 done, 1 a check or a run failed, 2 unusable arguments or files, 130 stopped by Ctrl-C; a command with more

@@ -48,7 +48,7 @@ def _names(command: str) -> dict[str, Sequence[str]]:
     from gsbench.estimators import ESTIMATORS
     from gsbench.settings.run import LABELS_ONLY, SETTINGS
 
-    learners = [*ESTIMATORS] if command == "plan" else [*ESTIMATORS, LABELS_ONLY]
+    learners = [*ESTIMATORS] if command in ("bench", "plan") else [*ESTIMATORS, LABELS_ONLY]
     named = {name: s.names for name, s in SETTINGS.items() if s.names}
     return {**named, "estimator": learners, "estimators": learners}
 

@@ -16,7 +16,7 @@ LEAST_COLUMNS = 60
 
 # The peers live in bench/, because only the benchmark uses them. gsbench does not import that folder.
 PEERS = {
-    "plain-chainer": "The ADGM as one writes it in Chainer, with its own layers. For marginalize and gumbel-softmax.",
+    "plain-chainer": "The ADGM as one writes it in Chainer, with its own layers. For both; needs the extra chainer.",
     "plain-torch": "The same in PyTorch. For marginalize and gumbel-softmax; needs the extra peers.",
     "split-torch": "PyTorch written well: x once, rows of W_y, fused Adam. For both; needs the extra peers.",
     "plain-jax": "The ADGM in JAX, mapped over the classes, with jit. For both; needs the extra jax.",

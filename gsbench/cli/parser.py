@@ -13,16 +13,24 @@ from gsbench.values import did_you_mean, not_known, shown
 class CommandParser(argparse.ArgumentParser):
     """An ArgumentParser with --quiet, --verbose and --plugin, whose epilog is printed as it is written.
 
-    fill   adds the options, once, when the parser is used, so that the slow imports of one command do not delay the
-           --help of the others
+    fill        adds the options, once, when the parser is used, so that the slow imports of one command do not delay
+                the --help of the others
+    passes_on   the command's arguments are for another program, and stand in the result's `passed_on` as they were
+                given. The options of `fill` are for --help and completion
 
     These options have no default, so that they may stand before a subcommand or after it: a default of the subcommand
     would overwrite the value that the main parser has read.
     """
 
-    def __init__(self, *args: Any, fill: Callable[[CommandParser], None] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        fill: Callable[[CommandParser], None] | None = None,
+        passes_on: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **{"formatter_class": argparse.RawDescriptionHelpFormatter, **kwargs})
-        self._fill = fill
+        self._fill, self._passes_on = fill, passes_on
         self.set_defaults(parser=self)  # in the result: the parser of the command
         loudness = self.add_mutually_exclusive_group()
         loudness.add_argument(
@@ -45,6 +53,9 @@ class CommandParser(argparse.ArgumentParser):
 
     # argparse's own signature has overloads; ours passes everything on.
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        given = [*(args or ())]
+        if self._passes_on and not {"-h", "--help"}.intersection(given):
+            return argparse.Namespace(parser=self, run=self.get_default("run"), passed_on=given), []
         self.fill()
         return super().parse_known_args(args, namespace)
 

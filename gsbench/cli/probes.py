@@ -14,20 +14,18 @@ from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
+from gsbench.extras import install
+
 OK, MISSING, PROBLEM = "ok", "missing", "problem"
 LEAST_BYTES = 2**30  # free memory below which even the quick benchmark may not fit
 OTHERS = (
-    "array_api_compat", "filelock", "jinja2", "markupsafe", "platformdirs", "pooch", "psutil", "pyarrow", "shtab",
-    "tabulate", "threadpoolctl", "tqdm",
+    "array_api_compat", "filelock", "jinja2", "markupsafe", "platformdirs", "pluggy", "pooch", "psutil", "pyarrow",
+    "pytest", "pytest_benchmark", "shtab", "tabulate", "threadpoolctl", "tqdm",
 )  # fmt: skip
 SPEED_SECONDS = 0.02  # of products in each dtype
 SLOWER = 0.9  # share of float32's speed below which a dtype is reported as slower
 BUSY = 0.25  # load per core above which measured times are noisy
-# Chainer's build imports pkg_resources, which setuptools 82 dropped, so a plain `pip install` of gsbench fails. Once
-# Chainer is installed, `pip install` of gsbench works.
-INSTALL_CHAINER = "pip install 'setuptools<81' wheel, then pip install --no-build-isolation chainer==7.8.1"
-INSTALL_TORCH = "for --backend torch: in the clone, pip install '.[torch]'"
-REINSTALL = "recreate the environment in the clone: pip install tox, tox devenv .venv-dev"
+REINSTALL = "make a new environment, and pip install gsbench there as its README says"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,17 +63,16 @@ def _gsbench() -> Iterator[Finding]:
     yield Finding("gsbench", OK, f"{__version__}, commit {commit() or 'unknown (not a clone)'}")
 
 
-def backend_probe(name: str, remedy: str) -> Probe:
+def backend_probe(name: str) -> Probe:
     """Whether a backend works here, with which dtypes, and how fast each is."""
 
     def look() -> Iterator[Finding]:
         from gsbench.backends import BACKENDS, default_backend
 
         source, called = BACKENDS[name], f"backend {name}"
-        is_default = name == default_backend()
+        is_default, remedy = name == default_backend(), source.how_to_install
         if not source.is_installed:
-            mark = PROBLEM if is_default else MISSING  # a problem if no backend is installed
-            yield Finding(called, mark, f"{source.package} is not installed", remedy, needed=is_default)
+            yield Finding(called, MISSING, f"{source.package} is not installed", f"for --backend {name}: {remedy}")
             return
         found = f"{version(source.package)} with NumPy {version('numpy')}"
         try:
@@ -91,7 +88,14 @@ def backend_probe(name: str, remedy: str) -> Probe:
         yield Finding(called, OK, f"{found}: imported, and gradients are right{default}", needed=is_default)
         yield from speeds
 
-    return Probe(f"backend {name}", look, remedy=remedy)
+    return Probe(f"backend {name}", look, remedy=REINSTALL)
+
+
+def _any_backend() -> Iterator[Finding]:
+    from gsbench.backends import how_to_get_one, installed_backends
+
+    if not installed_backends():
+        yield Finding("backend", PROBLEM, "none is installed", how_to_get_one())
 
 
 def _wrong_gradient(name: str) -> str | None:
@@ -182,7 +186,7 @@ def extra(name: str, module: str, package: str, of: str, what: str) -> Probe:
     """A library that gsbench needs for `what` only."""
 
     def look() -> Iterator[Finding]:
-        advice = f"for {what}: in the clone, pip install '.[{of}]'"
+        advice = f"for {what}: {install(of)}"
         try:
             importlib.import_module(module)
         except ModuleNotFoundError as error:
@@ -263,7 +267,7 @@ def _cupy(with_card: bool) -> Finding:
         reason = str(error).split("cannot be used: ")[-1].split("; allowed here")[0]
         if not with_card:
             return Finding("CuPy", MISSING, reason, "it is useful only with a card")
-        return Finding("CuPy", PROBLEM, reason, "for --device cuda:0: in the clone, pip install '.[cuda12]'")
+        return Finding("CuPy", PROBLEM, reason, f"for --device cuda:0: {install('cuda12')}")
     versions = bk.versions()
     found = f"{versions['cupy_version']}, CUDA {versions['cuda_version']}, {versions['machine_gpu']}"
     return Finding("CuPy", OK if total == 3 else PROBLEM, found, "" if total == 3 else f"it computes 1 + 2 = {total}")
@@ -315,8 +319,9 @@ PROBES = (
     Probe("Python", _python, needed=True),
     Probe("gsbench", _gsbench, needed=True, remedy=REINSTALL),
     Probe("NumPy", _numpy, needed=True, remedy=REINSTALL),
-    backend_probe("chainer", INSTALL_CHAINER),
-    backend_probe("torch", INSTALL_TORCH),
+    Probe("backend", _any_backend, needed=True, remedy=REINSTALL),
+    backend_probe("chainer"),
+    backend_probe("torch"),
     library("SciPy", "scipy.stats"),
     library("pandas", "pandas"),
     Probe("matplotlib", _matplotlib, needed=True, remedy=REINSTALL),
@@ -326,7 +331,6 @@ PROBES = (
     Probe("memory", _memory),
     Probe("card", _card, remedy="gsbench uses the processor"),
     Probe("cache", _cache),
-    extra("pytest-benchmark", "pytest_benchmark", "pytest-benchmark", "bench", "the benchmark"),
     extra("Dask", "distributed", "distributed", "sweep", "gsbench sweep"),
     extra("Pyro", "pyro", "pyro-ppl", "peers", "the benchmark's --peers"),
     extra("JAX", "jax", "jax", "jax", "the benchmark's --peers"),

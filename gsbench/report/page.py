@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
+from gsbench.backends import installed_backends
 from gsbench.gallery import make_gallery
 from gsbench.records import text
 from gsbench.records.frame import MACHINE, measured
@@ -143,8 +144,9 @@ def _machine(frame: pd.DataFrame) -> Paragraph:
 
 
 def _gallery(frame: pd.DataFrame) -> Section | None:
-    """Examples of Gumbel-Softmax draws, if an estimator in the records draws them."""
-    return of_plot("gallery", _gallery_plot() if (frame["gumbel_softmax"] == 1).any() else None, "more")
+    """Examples of Gumbel-Softmax draws, if an estimator in the records draws them, and a backend can draw them here."""
+    drawn = (frame["gumbel_softmax"] == 1).any() and installed_backends()
+    return of_plot("gallery", _gallery_plot() if drawn else None, "more")
 
 
 @functools.cache

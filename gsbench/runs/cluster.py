@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from gsbench.extras import install
 from gsbench.settings.run import RunSettings
 
 THREADS, CARD = "threads", "card"  # the Dask resources that workers declare and runs ask for
@@ -67,7 +68,7 @@ def import_distributed() -> Any:
     try:
         import distributed
     except ImportError:
-        raise ValueError("a sweep needs Dask's distributed: in the clone, pip install '.[sweep]'") from None
+        raise ValueError(f"a sweep needs Dask's distributed: {install('sweep')}") from None
     return distributed
 
 
