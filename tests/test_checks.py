@@ -81,6 +81,7 @@ def test_an_estimator_a_model_and_a_data_set_that_are_right_pass(tmp_path, capsy
     assert len(passed) == 8 + 5 + 2
 
 
+@pytest.mark.newest
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list(ESTIMATORS))
 def test_the_packages_estimators_pass(name, monkeypatch):

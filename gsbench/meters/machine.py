@@ -42,7 +42,7 @@ def processor() -> str:
 
 def commit() -> str | None:
     """The commit of the clone that gsbench is imported from, with "-dirty" if files changed. None outside a clone."""
-    folder = Path(__file__).resolve().parent.parent
+    folder = Path(__file__).resolve().parents[2]
     if not (folder / ".git").exists():
         return None
     command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
