@@ -36,9 +36,10 @@ def _points(rows: pd.DataFrame) -> pd.DataFrame:
 def _caption(rows: pd.DataFrame, _: pd.DataFrame) -> str:
     told = {REFERENCE: "gsbench's reference curves", OWN: "the training runs in these records"}
     sources = text.listed(told[source] for source in told if source in set(rows["source"]))
+    made = "with" if rows["minibatch_seconds"].notna().all() else "without"
     return (
         "Validation accuracy against seconds of training on this machine. The seconds of a step were measured here, "
-        f"without the making of its minibatch. The accuracy by step is from {sources}; a line ends where they end. "
+        f"{made} the making of its minibatch. The accuracy by step is from {sources}; a line ends where they end. "
         "Lines: mean over seeds; bands: from the least to the greatest, where there are several."
     )
 
