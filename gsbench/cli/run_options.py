@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,8 @@ GROUPS: dict[str, Mapping[str, Setting]] = {
     "budget (the run ends when the first one is spent; replaces the preset's)": {
         name: s for name, s in _RUN.items() if s.about == "budget"
     },
-    "recipe (replaces the preset's values)": settings_of(Recipe),
-    "networks (replaces the preset's values)": NETWORKS,
+    "recipe (a preset replaces these defaults, an option replaces both)": settings_of(Recipe),
+    "networks (a preset replaces these defaults, an option replaces both)": NETWORKS,
     "case": {name: s for name, s in settings_of(Settings).items() if name not in (*OWN, *FIRST)},
     "evaluation": {name: s for name, s in _RUN.items() if s.about == "evaluation"},
 }
@@ -54,12 +55,21 @@ def add_run_options(parser: argparse.ArgumentParser, several: bool = False) -> N
 def add_settings(group: Any, settings: Iterable[Setting], several: bool = False) -> None:
     """An option for each setting. An absent option is None, so that the setting's declared default applies."""
     for s in settings:
-        flag, text = f"--{s.option.replace('_', '-')}", s.help.replace("%", "%%")
+        flag, text = f"--{s.option.replace('_', '-')}", f"{s.help}{_default(s)}".replace("%", "%%")
         if s.kind is bool:
             group.add_argument(flag, dest=s.name, action=argparse.BooleanOptionalAction, default=None, help=text)
         else:
             read = several_of(s.read) if several and s.kind is not tuple else s.read
             group.add_argument(flag, dest=s.name, type=option(read), metavar="X", help=text)
+
+
+def _default(s: Setting) -> str:
+    """The declared default, for a setting whose help does not say it. A preset may have another one."""
+    if s.default is None or s.default is dataclasses.MISSING or "default" in s.help:
+        return ""
+    if s.kind is bool:
+        return f" (default: {'yes' if s.default else 'no'})"
+    return f" (default: {s.default:g})" if isinstance(s.default, float) else f" (default: {s.default})"
 
 
 def several_of(read: Callable[[str], Any]) -> Callable[[str], list[Any]]:

@@ -35,7 +35,9 @@ class Settings:
     """
 
     estimator: str = setting("marginalize", "such as marginalize, gumbel-softmax, 'gumbel-softmax(tau=0.5)'")
-    model: str = setting("adgm", "adgm (Maaløe et al. 2016) or m2 (Kingma et al. 2014)", MODELS, about="work")
+    model: str = setting(
+        "adgm", "adgm (Maaløe et al. 2016), m2 (Kingma et al. 2014), or a plug-in's", MODELS, about="work"
+    )
     preset: str = setting(
         "default", f"networks, recipe and budget: {', '.join(PRESETS)}", PRESETS, about="work", caption="preset {}"
     )
