@@ -1,6 +1,13 @@
-"""Sphinx: the pages are Markdown, the reference comes from the docstrings and from the command's own help."""
+"""Sphinx: the pages are Markdown, the reference comes from the docstrings and from the commands' own help."""
+
+import sys
+from pathlib import Path
 
 from gsbench import __version__
+
+sys.path.append(str(Path(__file__).parent))  # for `rendering`, here and in the page of the commands
+
+from rendering import docstring
 
 project = "gsbench"
 author = copyright = "The gsbench authors"
@@ -9,21 +16,17 @@ release = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "sphinx_copybutton", "sphinxarg.ext"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
+smartquotes = False  # which would write --init as –init
 html_theme = "furo"
 html_title = "gsbench"
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["wrapped.css"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_default_options = {"members": True, "show-inheritance": True}
-autodoc_class_signature = "separated"
-
-
-def as_written(app, what, name, obj, options, lines):
-    """Docstrings have formulas, tables and shapes set out by hand: they are shown as they are."""
-    if lines:
-        lines[:] = ["::", "", *(f"   {line}" for line in lines), ""]
 
 
 def setup(app):
-    app.connect("autodoc-process-docstring", as_written)
+    app.connect("autodoc-process-docstring", docstring)

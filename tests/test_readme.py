@@ -37,10 +37,9 @@ def test_the_gate_runs_the_test_command():
     assert (ROOT / ".ci" / "run").read_text().rstrip().endswith(command)
 
 
-def test_the_options_of_the_table_exist():
+def test_the_tables_have_every_option_of_the_benchmark():
     named = re.findall(r"^\| `--([\w-]+)", (ROOT / "docs/reference/benchmark.md").read_text(), re.MULTILINE)
-    assert len(named) >= 15
-    assert set(named) <= set(benchmark_options())
+    assert sorted(named) == sorted(benchmark_options())
 
 
 def test_the_figures_and_pages_that_are_linked_exist():
