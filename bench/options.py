@@ -14,6 +14,7 @@ from gsbench.estimators import ESTIMATORS, Estimator, parse_estimators
 from gsbench.estimators.marginalize_streamed import MarginalizeStreamed
 from gsbench.fields import settings_of
 from gsbench.limits import available_cores
+from gsbench.meters.case import check_inputs
 from gsbench.meters.machine import CLOCK, blas
 from gsbench.meters.measure import memory_limit
 from gsbench.models import MODELS, ModelConfig
@@ -261,6 +262,8 @@ def check_data(options: Options) -> None:
     try:
         dataset = load_dataset(base.dataset, max(options.classes), data_dir=options.data_dir, seed=base.seed)
         parts = split(dataset, base.labelled_per_class, seed=base.seed)
+        for model in options.models:
+            check_inputs(model, dataset)
         if len(parts.unlabelled) == 0:
             raise ValueError(f"--labels {base.labelled_per_class} leaves no unlabelled image of {base.dataset!r}")
     except (ValueError, OSError) as error:

@@ -8,20 +8,20 @@ TYPE_CHECKING = False  # typing's, which takes long to import: a Ctrl-C is not p
 if TYPE_CHECKING:
     from typing import Any
 
-    from gsbench.expectation import expectation
+    from gsbench.on_tensors import expectation
     from gsbench.planner import Plan, load_results, plan
-    from gsbench.race import race
+    from gsbench.racing import race
 
 __all__ = ["Plan", "__version__", "expectation", "load_results", "plan", "race"]
 # Name → module. It is imported when the name is first asked for, because pandas takes a second.
-_LATER = {"Plan": "planner", "load_results": "planner", "plan": "planner", "expectation": "expectation", "race": "race"}
+_LATER = {
+    **dict.fromkeys(("Plan", "load_results", "plan"), "planner"), "expectation": "on_tensors", "race": "racing",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     if name in _LATER:
         import importlib
 
-        module = importlib.import_module(f"gsbench.{_LATER[name]}")
-        globals()[name] = getattr(module, name)  # also in place of the module, where both have one name
-        return globals()[name]
+        return getattr(importlib.import_module(f"gsbench.{_LATER[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -18,6 +18,7 @@ from gsbench.data import DATASETS, load_dataset, split
 from gsbench.estimators import ESTIMATORS, Estimator
 from gsbench.estimators.marginalize import Marginalize
 from gsbench.estimators.marginalize_streamed import MarginalizeStreamed
+from gsbench.estimators.sum_and_sample import SumAndSample
 from gsbench.models import MODELS, ClassBound, Labels, Model, ModelConfig, Points
 from gsbench.registry import Registry
 from gsbench.training.objective import loss, unlabelled_bound
@@ -109,6 +110,10 @@ def _of_classes(f: ClassBound) -> np.ndarray:
     bk, batch = f.bk, f.logits_y.shape[1]
     values = [bk.to_numpy(f(Labels(bk.integers(np.full(batch, k)))))[:, 0] for k in range(f.n_classes)]
     return np.stack(values, axis=-1)
+
+
+def _logits(f: ClassBound) -> np.ndarray:
+    return f.bk.to_numpy(f.logits_y)
 
 
 def _estimated(estimator: Estimator, f: ClassBound, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -320,11 +325,11 @@ def _is_streamed(name: str) -> None:
     bk, rng = model.bk, np.random.default_rng(SEED)
     x = bk.array(rng.integers(2, size=(BATCH, model.config.n_pixels)).astype(float))
     both = []
-    for estimator in (Marginalize(), MarginalizeStreamed(chunk=2)):
+    for estimator in (Marginalize(), MarginalizeStreamed(chunk=2), SumAndSample(mass=1.0)):
         value = loss(model, unlabelled_bound(model, x, estimator, bk.generator(SEED)))
         both.append([bk.to_numpy(g) for g in bk.gradients_by(value, [*model.parameters.values()])])
-    for key, one, streamed in zip(model.parameters, *both, strict=True):
-        off = np.abs(one - streamed).max() / max(np.abs(one).max(), 1e-300)
+    for key, one, streamed, gathered in zip(model.parameters, *both, strict=True):
+        off = max(np.abs(one - each).max() for each in (streamed, gathered)) / max(np.abs(one).max(), 1e-300)
         _require(off < 1e-6, f"has other gradients of {key} in the streamed sum than in one batch, by {off:.2g}")
 
 
@@ -336,10 +341,12 @@ def _keeps_rows_apart(name: str) -> None:
     rng = np.random.default_rng(SEED)
     x = rng.random((BATCH, model.config.n_pixels))
     noise = model.draw_noise(model.bk.generator(SEED), BATCH, 1)
-    before = _of_classes(model.class_bound(model.bk.array(x), noise))[:, 0]
-    x[1:] = 1 - x[1:]
-    after = _of_classes(model.class_bound(model.bk.array(x), noise))[:, 0]
-    _require(np.allclose(before, after, rtol=SAME), "gives an example another f if the others of the minibatch change")
+    changed = np.concatenate([x[:1], 1 - x[1:]])
+    f, other = (model.class_bound(model.bk.array(each), noise) for each in (x, changed))
+    values, logits = ([each(one)[:, 0] for one in (f, other)] for each in (_of_classes, _logits))
+    for what, (before, after) in (("f", values), ("q(y|x)", logits)):
+        same = np.allclose(before, after, rtol=SAME)
+        _require(same, f"gives an example another {what} if the others of the minibatch change")
 
 
 # Data sets

@@ -35,7 +35,7 @@ VARIABLE = "GSBENCH_PLUGINS"  # files and modules, separated as in PATH
 GROUP = "gsbench.plugins"  # entry points of installed packages: each names a module
 HELP = f"load a plug-in, a file or a module that can be imported (repeatable; also ${VARIABLE})"
 
-_loaded: list[str] = []  # in this process, in the order of loading
+_loaded: dict[str, str] = {}  # name → version, in this process, in the order of loading
 
 
 class Registry(dict[str, Thing]):
@@ -125,10 +125,12 @@ def load_plugins(names: Iterable[str]) -> tuple[str, ...]:
     or registers an invalid thing.
     """
     whole = tuple(map(_absolute, names))
+    if not all(whole):
+        raise ValueError(f"a plug-in is a file or a module, got {''!r}")
     for name in whole:
         if name not in _loaded:
             _import(name)
-            _loaded.append(name)
+            _loaded[name] = _with_version(name)  # as it was loaded; the file may change meanwhile
     return whole
 
 
@@ -138,8 +140,10 @@ def loaded_plugins() -> tuple[str, ...]:
 
 
 def plugin_versions(names: Iterable[str]) -> list[str]:
-    """For records: a file's name with the first digits of its SHA-256, a module's name with its package's version."""
-    return [_with_version(name) for name in names]
+    """For records, as they were loaded: a file's name with the first digits of its SHA-256, a module's name with the
+    version of its package.
+    """
+    return [_loaded.get(name) or _with_version(name) for name in names]
 
 
 def _with_version(name: str) -> str:

@@ -135,6 +135,8 @@ def test_a_wrong_estimator_fails_with_a_sentence(base, body, told, tmp_path, cap
         (JOINT, ""),
         (f"{JOINT}.detach()", "finite differences"),
         (f"{JOINT} + x.sum()", "gives an example another f"),
+        (f"{JOINT}\n\n    encode_alone = encode\n\n    def encode(self, x, noise):\n"
+         "        return self.encode_alone(x - x.mean(0), noise)", "gives an example another q(y|x)"),
         (f"{JOINT} + torch.rand(len(x), dtype=x.dtype)", "draws by itself"),
         (f"{JOINT} * (1 if y.ndim == 1 else 1.01)", "has another f at class numbers than at the same corners"),
         ("self.mean.sum()", "must return a number for each row"),

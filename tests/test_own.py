@@ -318,3 +318,117 @@ def test_a_users_model_is_measured_trained_and_reported(tmp_path, session, capsy
     assert "mixture" in page
     assert "At a glance" in page
     capsys.readouterr()
+
+
+class Experts(WrittenM2):
+    """f of class k uses a decoder of its own, and a frozen one that all share."""
+
+    def __init__(self, n_classes):
+        super().__init__(n_classes)
+        self.experts = torch.nn.ModuleList(torch.nn.Linear(SIZES["n_pixels"], 1) for _ in range(n_classes))
+        self.p_x_yz.requires_grad_(False)
+        self.unused = torch.nn.Parameter(torch.zeros(3))
+        self.register_buffer("classes", torch.arange(n_classes))
+
+    def encode(self, x, noise):
+        logits, context = super().encode(x, noise)
+        return logits, {**context, "number": torch.arange(len(x))}  # no gradient
+
+    def bound(self, y, x, noise, context):
+        assert len(context["number"]) == len(x)
+        weights = y if y.ndim > 1 else F.one_hot(y, self.n_classes).to(x.dtype)
+        own = torch.cat([expert(x) for expert in self.experts], 1)
+        return super().bound(y, x, noise, context) + (weights * own).sum(1)
+
+
+@pytest.fixture
+def experts(monkeypatch):
+    monkeypatch.setitem(MODELS, "experts", own.own_model("experts", Experts))
+    return "experts"
+
+
+@pytest.mark.parametrize("preset", ["default", "tuned"])
+@pytest.mark.parametrize("name", ["marginalize-streamed(chunk=2)", "sum-and-sample(mass=1.0)"])
+def test_parameters_that_only_some_classes_use_get_their_gradients_in_parts(name, preset, experts):
+    """Also if calls of f are counted before all else, without gradients."""
+    found = []
+    for estimator in (name, "marginalize"):
+        case = Case(settings(estimator, experts, dtype="float64", preset=preset))
+        case.calls_of_f()
+        case.bound()
+        gradients = {key: case.bk.gradient(p) for key, p in case.model.parameters.items()}
+        found.append({key: g.numpy() for key, g in gradients.items() if g is not None})
+    assert {f"experts.{k}.weight" for k in range(5)} <= set(found[1])
+    for key, expected in found[1].items():
+        np.testing.assert_allclose(found[0].get(key, 0 * expected), expected, rtol=1e-8, atol=1e-12, err_msg=key)
+
+
+def test_a_frozen_part_has_no_gradient_and_an_unused_one_no_part(experts):
+    case = Case(settings("score-function", experts), None)
+    assert not any(key.startswith("p_x_yz") for key in case.model.parameters)
+    point = Point(case.model, case.batch.x_unlabelled, total_draws=2)
+    assert point.parts == ("logits", "theta")  # phi would be the parameter that nothing uses
+    assert {key for key, role in case.model.roles.items() if role is Role.OTHER_RECOGNITION} == {"unused"}
+
+
+def test_a_part_that_the_user_put_to_evaluation_stays_there():
+    class Frozen(Normed):
+        def __init__(self, n_classes):
+            super().__init__(n_classes)
+            self.norm.eval()
+
+    model = own.own_model("frozen", Frozen)(settings().make_backend(), ModelConfig(n_classes=3, **SIZES))
+    with model.evaluating():
+        pass
+    assert model.module.inner.training
+    assert not model.module.inner.norm.training
+
+
+@pytest.mark.parametrize(
+    ("methods", "told"),
+    [
+        ({"encode": lambda self, x, noise: 1 / 0}, "encode of model 'broken', with x (2, 6), raises ZeroDivisionError"),
+        ({"bound": lambda self, y, x, noise, context: x @ x}, "bound of model 'broken', with x (2, 6), raises Runtime"),
+        ({"encode": lambda self, x, noise: (self.q_y_x(x), {"a": None})}, "'a' has a NoneType"),
+        ({"encode": lambda self, x, noise: (self.q_y_x(x), {"a": x[:1]})}, "'a' has shape (1, 6)"),
+    ],
+)
+def test_an_error_in_a_users_function_names_it(methods, told, monkeypatch):
+    monkeypatch.setitem(MODELS, "broken", broken(**methods))
+    with pytest.raises(ValueError, match="model 'broken'") as raised:
+        settings(model="broken")
+    assert told in str(raised.value)
+
+
+def test_a_module_without_parameters_and_wrong_sizes_of_noise_are_refused(monkeypatch):
+    with pytest.raises(ValueError, match="needs noise of sizes that are integers > 0 or tuples, got 0"):
+        own.own_model("no", type("No", (WrittenM2,), {"noise": {"z": 0}}))
+
+    class Still(WrittenM2):
+        def __init__(self, n_classes):
+            super().__init__(n_classes)
+            self.requires_grad_(False)
+
+    monkeypatch.setitem(MODELS, "still", own.own_model("still", Still))
+    with pytest.raises(ValueError, match="model 'still' has no parameter that requires a gradient"):
+        settings(model="still")
+
+
+def test_network_settings_are_not_for_a_users_model():
+    with pytest.raises(ValueError, match="the networks of model 'mixture' are a user's; they have no setting 'units'"):
+        settings(model="mixture", dataset="blobs", networks=(("units", 10),))
+
+
+def test_the_packages_models_take_no_x_beyond_0_to_1():
+    case = settings("marginalize", "m2", "blobs")
+    with pytest.raises(ValueError, match=r"model 'm2' needs x in \[0, 1\], because its p\(x\|…\) is Bernoulli"):
+        Case(case, load_dataset("blobs", 5))
+
+
+def test_few_classes_are_the_default_of_data_that_has_few(monkeypatch):
+    from gsbench.data import DATASETS
+
+    make = lambda k, n, rng: (rng.random((n, 2)), rng.integers(k, size=n))  # noqa: E731
+    monkeypatch.setitem(DATASETS, "few", own_data("few", make, n_inputs=2, most_classes=3))
+    assert load_dataset("few").n_classes == 3
+    assert not load_dataset("few").is_square

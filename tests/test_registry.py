@@ -97,7 +97,7 @@ NAMES = {"estimator": "enumerate", "model": "own", "dataset": "mirrored", "backe
 @pytest.fixture
 def registries(monkeypatch):
     """What a test registers is gone after it."""
-    monkeypatch.setattr(registry, "_loaded", [])
+    monkeypatch.setattr(registry, "_loaded", {})
     before = [(things, dict(things)) for things in (ESTIMATORS, MODELS, DATASETS, BACKENDS, FIGURES)]
     yield
     for things, own in before:
@@ -327,3 +327,12 @@ def test_the_benchmark_refuses_a_plugin_that_is_not_there(session):
     ended = session("--plugin", "nowhere/mine.py")
     assert ended.ret == 4
     assert "argument --plugin: the plug-in" in ended.stderr
+
+
+def test_a_plugin_that_was_changed_has_runs_of_its_own(plugin, monkeypatch):
+    load_plugins([plugin])
+    given = {"estimator": "enumerate", "preset": "small", "threads": 1}
+    first = make_run(given).key
+    assert make_run(given).key == first
+    monkeypatch.setitem(registry._loaded, plugin, "plugin.py 0123456789ab")
+    assert make_run(given).key != first

@@ -6,7 +6,7 @@ from core_fixtures import BATCH
 
 import gsbench
 from gsbench.estimators import ESTIMATORS, parse_estimator
-from gsbench.race import race
+from gsbench.racing import race
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
@@ -72,15 +72,19 @@ def test_a_seed_gives_the_same_numbers_and_a_generator_goes_on():
 def test_sums_in_parts_are_refused(name):
     f, *_, logits = parts()
     with pytest.raises(ValueError, match="sums in parts need all tensors on which f depends"):
-        gsbench.expectation(name, f, logits)
+        gsbench.expectation(name, f, logits, 0)
 
 
 def test_wrong_shapes_are_named():
     f, *_, logits = parts()
-    with pytest.raises(ValueError, match=r"logits must be a tensor \[B, K\] with K >= 2, got \(5,\)"):
+    with pytest.raises(ValueError, match=r"logits must be a tensor \[B, K\] with K >= 2, got Tensor \(5,\)"):
         gsbench.expectation("marginalize", f, logits[0])
     with pytest.raises(ValueError, match=r"f must return a value for each of its 4 rows, got \(\)"):
-        gsbench.expectation("gumbel-softmax", lambda y, rows: f(y, rows).sum(), logits)
+        gsbench.expectation("gumbel-softmax", lambda y, rows: f(y, rows).sum(), logits, 0)
+    with pytest.raises(ValueError, match="got ndarray"):
+        gsbench.expectation("marginalize", f, logits.detach().numpy())
+    with pytest.raises(ValueError, match="gumbel-softmax draws y: give rng"):
+        gsbench.expectation("gumbel-softmax", f, logits)
 
 
 def test_the_callers_precision_of_products_stays():

@@ -86,6 +86,8 @@ class Module(Protocol):
     def set_training(self, training: bool) -> None: ...
     def leaving_statistics(self) -> AbstractContextManager[None]:
         """Context after which the statistics are as before."""
+    def counting(self) -> AbstractContextManager[None]:
+        """Context with gradients, after which statistics and the framework's own generator are as before."""
     def call(self, method: str, replaced: Mapping[str, Tensor], *args: Any) -> Any:
         """The result of a method. `replaced` has other values for some parameters and statistics."""
     def counted(self, call: Callable[[], Tensor]) -> tuple[int, int]:

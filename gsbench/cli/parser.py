@@ -29,7 +29,8 @@ class CommandParser(argparse.ArgumentParser):
         passes_on: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(*args, **{"formatter_class": argparse.RawDescriptionHelpFormatter, **kwargs})
+        own = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
+        super().__init__(*args, **{**own, **kwargs})
         self._fill, self._passes_on = fill, passes_on
         self.set_defaults(parser=self)  # in the result: the parser of the command
         loudness = self.add_mutually_exclusive_group()

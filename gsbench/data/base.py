@@ -49,6 +49,11 @@ class Dataset:
         return self.images.dtype != np.float32
 
     @property
+    def is_square(self) -> bool:
+        """Whether the examples are square images."""
+        return self.is_pixels and self.images.shape[1] == self.images.shape[2]
+
+    @property
     def n_classes(self) -> int:
         """The number K of classes."""
         return len(self.class_names)

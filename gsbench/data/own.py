@@ -56,7 +56,7 @@ def own_data(
         name=name,
         load=load,
         count=lambda folder: most_classes,
-        default=lambda folder: default_classes,
+        default=lambda folder: min(default_classes, most_classes or default_classes),
         find=lambda folder: Whereabouts("made", "made by a function of yours"),
         doc=doc or make.__doc__ or "A data set of yours.",
         licence=licence,

@@ -121,6 +121,7 @@ def streamed(f: ClassBound, w: Tensor, parts: Iterable[Part]) -> tuple[Tensor, A
     zeros = functools.partial(xp.zeros, dtype=bk.wide_dtype, device=device(weights))
     f_y = zeros((n, n_classes, batch))
     totals: dict[str, Array] = {}
+    gradient = None  # where f depends on nothing
     for part in parts:
         leaves = {
             name: bk.leaf(bk.stop_gradient(x)[part.class_rows] if name in class_rows else x)

@@ -29,8 +29,21 @@ def to_device(bk: Backend, batch: Batch) -> Batch:
     return Batch(bk.array(batch.x_labelled), bk.integers(batch.y), bk.array(batch.x_unlabelled))
 
 
+def check_inputs(model: str, dataset: Dataset) -> None:
+    """Raises ValueError if the examples are not what p(x|…) of the model is for."""
+    if not MODELS[model].x_is_binary or dataset.is_pixels:
+        return
+    low, high = float(dataset.images.min()), float(dataset.images.max())
+    if low < 0 or high > 1:
+        raise ValueError(
+            f"model {model!r} needs x in [0, 1], because its p(x|…) is Bernoulli; data set {dataset.name!r} has "
+            f"{low:.3g} to {high:.3g}. Name another data set, or a model of your own"
+        )
+
+
 def make_batches(bk: Backend, settings: Settings, dataset: Dataset) -> Batches:
     """The minibatches of a run with these settings on `dataset`."""
+    check_inputs(settings.model, dataset)
     parts = split(dataset, settings.labelled_per_class, seed=settings.seed)
     return Batches(bk, dataset, parts, settings.batch, settings.seed, settings.binarize)
 
@@ -47,6 +60,7 @@ def make_training(
 
     labels_only   trains q(y|a,x) alone, on the labels alone
     """
+    check_inputs(settings.model, dataset)
     bk = settings.make_backend()
     if recipe.alpha is None:
         recipe = dataclasses.replace(recipe, alpha=papers_alpha(parts))

@@ -84,10 +84,8 @@ class Point:
     def parts(self) -> tuple[str, ...]:
         """The parts that have an exact gradient to compare with."""
         exact, _ = self.exact(MarginalizeStreamed() if self.model.config.norm == "none" else Marginalize())
-        named = [part for part in PARTS if exact[part]]
-        if self._norm(exact["logits"]) < LEAST_LOGITS * self._norm([self._entropy_gradient()]):
-            named.remove("logits")
-        return tuple(named)
+        least = {"logits": LEAST_LOGITS * self._norm([self._entropy_gradient()])}
+        return tuple(part for part in PARTS if self._norm(exact[part]) > least.get(part, 0.0))
 
     def _norm(self, arrays: list[Array]) -> float:
         return float(np.sqrt(sum(np.square(self.model.bk.to_numpy(a).astype(float)).sum() for a in arrays)))

@@ -36,6 +36,7 @@ from gsbench.models.network import Role
 METHODS = ("encode", "bound")
 BACKEND = "torch"
 FEW, MORE = 2, 4  # examples with which a model is counted
+AT_ONCE = 50  # classes, where f is tried at all of them
 
 
 def embed(y: Tensor, W: Tensor) -> Tensor:
@@ -59,10 +60,21 @@ class OwnBound(ClassBound):
 
     classes: Array = None
 
+    @property
+    def floating_context(self) -> dict[str, Tensor]:
+        """The context that may carry a gradient, without class numbers, masks and the like."""
+        floating = (self.bk.xp.float32, self.bk.xp.float64, self.bk.dtype)
+        return {name: value for name, value in self.context.items() if value.dtype in floating}
+
+    @property
+    def inputs(self) -> dict[str, Tensor]:
+        context = {f"context/{name}": value for name, value in self.floating_context.items()}
+        return {**self.model.parameters_of_f, **context}
+
     def with_inputs(self, inputs: Mapping[str, Tensor], classes: slice | Array | None = None) -> OwnBound:
-        found = super().with_inputs(inputs)
-        assert isinstance(found, OwnBound)
-        return found if classes is None else replace(found, classes=self.classes[classes])
+        context = {**self.context, **{name: inputs[f"context/{name}"] for name in self.floating_context}}
+        covered = self.classes if classes is None else self.classes[classes]
+        return replace(self, model=self.model.with_parameters(inputs), context=context, classes=covered)
 
     def at(self, draw: Array, example: Array) -> OwnBound:
         index = draw * self.noise.eps_z.shape[2] + example
@@ -89,6 +101,7 @@ class OwnModel(Model):
     module_class: ClassVar[Any]
     backends = (BACKEND,)
     draws_images = False
+    x_is_binary = False
     module: Module
 
     def _make_networks(self) -> None:
@@ -106,12 +119,13 @@ class OwnModel(Model):
     @classmethod
     def adapted(cls, config: ModelConfig) -> ModelConfig:
         """Batch norm in the module counts as the config's, because the same estimators are not defined for it."""
-        return replace(config, norm="batch" if _counted(cls, config).has_batch_norm else "none")
+        counted = _counted(cls, config.n_classes, config.n_pixels)
+        return replace(config, norm="batch" if counted.has_batch_norm else "none")
 
     @classmethod
     def of_shapes(cls, shapes: Backend, config: ModelConfig) -> Model:
-        twin = copy.copy(_counted(cls, config).model)
-        twin.bk = shapes
+        twin = copy.copy(_counted(cls, config.n_classes, config.n_pixels).model)
+        twin.bk, twin.config = shapes, config
         return twin
 
     # Parameters and state
@@ -133,7 +147,8 @@ class OwnModel(Model):
 
     @property
     def parameters_of_f(self) -> dict[str, Parameter]:
-        return {name: p for name, p in self.parameters.items() if name in self._counted.of_f}
+        """All of them, because f may use some for a few classes alone."""
+        return self.parameters
 
     @property
     def class_rows(self) -> frozenset[str]:
@@ -142,10 +157,23 @@ class OwnModel(Model):
     @property
     def roles(self) -> dict[str, Role]:
         """A parameter that f uses directly is generative, even if the logits depend on it too."""
-        counted = self._counted
         roles = dict.fromkeys(self.parameters, Role.OTHER_RECOGNITION)
-        roles.update(dict.fromkeys(counted.of_logits, Role.RECOGNITION_OF_Y))
-        return {**roles, **dict.fromkeys(counted.of_f, Role.GENERATIVE)}
+        roles.update(dict.fromkeys(self._counted.of_logits, Role.RECOGNITION_OF_Y))
+        return {**roles, **dict.fromkeys(self._of_f, Role.GENERATIVE)}
+
+    @functools.cached_property
+    def _of_f(self) -> frozenset[str]:
+        """The parameters on which f depends directly, at any class."""
+        bk, found = self.bk, frozenset[str]()
+        with self.module.counting():
+            noise = self.draw_noise(bk.generator(0), FEW)
+            f = self.class_bound(bk.array(_binary(FEW, self.config.n_pixels)), noise)
+            assert isinstance(f, OwnBound)
+            f = replace(f, context={k: bk.stop_gradient(v) for k, v in f.context.items()})
+            for start in range(0, self.config.n_classes, AT_ONCE):
+                part = replace(f, classes=f.classes[start : start + AT_ONCE])
+                found |= self.module.uses(bk.sum(part(AllClasses())))
+        return found
 
     @property
     def classifier_parameters(self) -> dict[str, Parameter]:
@@ -188,7 +216,7 @@ class OwnModel(Model):
         """x [E, D_x], the logits [N, B, K] and the context [E, …]"""
         n, _, batch, _ = noise.eps_z.shape
         rows = x if n == 1 else self.bk.concat([x] * n, axis=0)
-        found = self.module.call("encode", self._replaced, rows, dict(_draws(noise)))
+        found = self._call("encode", rows, rows, dict(_draws(noise)))
         logits, context = found if isinstance(found, tuple) and len(found) == 2 else (found, None)
         wanted = (n * batch, self.config.n_classes)
         if not isinstance(context, dict) or tuple(getattr(logits, "shape", ())) != wanted:
@@ -197,7 +225,27 @@ class OwnModel(Model):
                 f"encode of model {self.name!r} must return logits {wanted} and a dict of tensors, got {got} and "
                 f"{type(context).__name__}"
             )
+        for name, value in context.items():
+            shape = tuple(value.shape) if hasattr(value, "shape") else None
+            if not shape or shape[0] != n * batch:
+                got = f"shape {shape}" if shape is not None else f"a {type(value).__name__}"
+                raise ValueError(
+                    f"encode of model {self.name!r} must return a context of tensors with a row for each of the "
+                    f"{n * batch} examples; {name!r} has {got}"
+                )
         return rows, self.bk.reshape(self.bk.widen(logits), (n, batch, wanted[1])), context
+
+    def _call(self, method: str, x: Array, *arguments: Any) -> Any:
+        """A method of the user's. Raises ValueError that names it and the model, if it raises anything but a lack of
+        memory.
+        """
+        try:
+            return self.module.call(method, self._replaced, *arguments)
+        except Exception as error:
+            if self.bk.is_out_of_memory(error):
+                raise
+            told = f"{type(error).__name__}: {error}"
+            raise ValueError(f"{method} of model {self.name!r}, with x {tuple(x.shape)}, raises {told}") from error
 
     def class_logits(self, x: Array, noise: Noise) -> Tensor:
         return self._encode(x, noise)[1]
@@ -239,7 +287,7 @@ class OwnModel(Model):
             return bk.reshape(bk.broadcast_to(value, (count, *value.shape)), (count * examples, *value.shape[1:]))
 
         noise, context = ({k: rows(v) for k, v in values.items()} for values in (_draws(f.noise), f.context))
-        found = self.module.call("bound", self._replaced, y, rows(f.x), noise, context)
+        found = self._call("bound", f.x, y, rows(f.x), noise, context)
         if tuple(getattr(found, "shape", ())) != (count * examples,):
             got = tuple(found.shape) if hasattr(found, "shape") else type(found).__name__
             raise ValueError(f"bound of model {self.name!r} must return a number for each row, {(len(y),)}, got {got}")
@@ -255,7 +303,7 @@ class OwnModel(Model):
 
     @property
     def _counted(self) -> Counted:
-        return _counted(type(self), self.config)
+        return _counted(type(self), self.config.n_classes, self.config.n_pixels)
 
     @property
     def floats_per_row(self) -> int:
@@ -290,7 +338,7 @@ class OwnModel(Model):
 class Counted:
     """What was counted on a model of two and of four examples.
 
-    of_f, of_logits    parameters on which f depends directly, and those on which the logits depend
+    of_logits          parameters on which the logits depend
     floats_of_row      numbers that a row of `bound` keeps for its backward pass, with what it is given
     floats_of_example  the same of an example of `encode`
     floats_given       numbers that a row is given: x, noise and context
@@ -298,7 +346,6 @@ class Counted:
 
     model: OwnModel
     has_batch_norm: bool
-    of_f: frozenset[str]
     of_logits: frozenset[str]
     floats_of_row: int
     floats_of_example: int
@@ -311,34 +358,38 @@ def _sum(bk: Backend, function: Callable[..., Tensor], *arguments: Any) -> Tenso
     return bk.sum(function(*arguments))
 
 
-@functools.lru_cache(maxsize=64)
-def _counted(cls: type[OwnModel], config: ModelConfig) -> Counted:
+def _binary(batch: int, n_inputs: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(2, size=(batch, n_inputs)).astype(np.float32)
+
+
+@functools.lru_cache(maxsize=16)
+def _counted(cls: type[OwnModel], n_classes: int, n_inputs: int) -> Counted:
     bk = load_backend(BACKEND, "cpu", "float32")
-    model = cls(bk, config)
+    model = cls(bk, ModelConfig(n_classes, n_inputs))
     module, per = model.module, MORE - FEW
     found = []
-    with model.leaving_statistics():
+    with module.counting():
         for batch in (FEW, MORE):
             rng = bk.generator(0)
-            x = bk.array(np.random.default_rng(0).integers(2, size=(batch, config.n_pixels)).astype(np.float32))
+            x = bk.array(_binary(batch, n_inputs))
             noise = model.draw_noise(rng, batch)
             f = model.class_bound(x, noise)
             assert isinstance(f, OwnBound)
-            of_logits, leaves = module.uses(bk.sum(f.logits_y)), {k: bk.leaf(v) for k, v in f.context.items()}
+            of_logits = module.uses(bk.sum(f.logits_y))
+            leaves = {**f.context, **{k: bk.leaf(v) for k, v in f.floating_context.items()}}
             given = [f.x, *_draws(noise).values(), *f.context.values()]
             f = replace(f, context=leaves)
             labels = Labels(bk.integers(np.zeros(batch, np.int64)))
             encoding = module.counted(functools.partial(_sum, bk, model.class_logits, x, noise))
             bound = module.counted(functools.partial(_sum, bk, f, labels))
             found.append((encoding, bound, sum(math.prod(value.shape) for value in given)))
-        of_f = module.uses(bk.sum(f(labels)))
     (few_encoding, few_bound, few_given), (encoding, bound, given) = found
     numbers = round((given - few_given) / per)
     of_example, of_row = (
         [(b - a) / per for a, b in zip(*pair, strict=True)] for pair in ((few_encoding, encoding), (few_bound, bound))
     )
     return Counted(
-        model, module.has_batch_norm, of_f, of_logits, round(of_row[0]) + numbers, round(of_example[0]) + numbers,
+        model, module.has_batch_norm, of_logits, round(of_row[0]) + numbers, round(of_example[0]) + numbers,
         numbers, of_row[1], of_example[1],
     )  # fmt: skip
 
@@ -357,6 +408,9 @@ def own_model(name: str, module_class: Callable[[int], Any]) -> type[OwnModel]:
     if not isinstance(sizes, Mapping):
         example = "{'z': 20}"
         raise ValueError(f"the model {name!r} needs noise, a dict of names and sizes, such as {example}, got {sizes!r}")
+    for size in sizes.values():
+        if not all(isinstance(n, int) and n > 0 for n in (size if isinstance(size, tuple) else (size,))):
+            raise ValueError(f"the model {name!r} needs noise of sizes that are integers > 0 or tuples, got {size!r}")
     doc = getattr(module_class, "__doc__", None) or f"A model of yours, {name}."
     attributes = {"name": name, "module_class": staticmethod(module_class), "__doc__": doc,
                   "__module__": getattr(module_class, "__module__", __name__)}  # fmt: skip

@@ -179,6 +179,7 @@ def _shape(record: dict[str, Any], setup: dict[str, Any]) -> Shape:
     model = MODELS.get(own["model"])
     if model is not None and model.backends:  # a user's: its operations and bytes are counted on examples of its data
         own |= {"backend": model.backends[0], "dataset": record["dataset"]}
+        networks = {}
     return Shape.of({**own, "dtype": setup["dtype"], "device": setup["device"], **networks})
 
 

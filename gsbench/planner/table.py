@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
+from gsbench.models import MODELS
 from gsbench.planner.curve import HeldOut, Prediction
 from gsbench.planner.questions import Crossover, Largest
 from gsbench.planner.result import Plan
@@ -54,7 +55,8 @@ def heading(plan: Plan) -> str:
     sizes = f"{own.units} units, {own.layers} and {own.class_layers} layers, d_a {own.d_a}, d_z {own.d_z}"
     others = [n for n in OF_NETWORKS if n not in SIZES and getattr(own, n) != getattr(presets, n)]
     sizes += "".join(f", {name} {getattr(own, name)}" for name in others)
-    what = f"{model_name(s.model)}, preset {s.preset} ({sizes}), batch {s.batch}, n_mc {s.n_mc}"
+    networks = "" if MODELS[s.model].backends else f", preset {s.preset} ({sizes})"  # a user's has its own sizes
+    what = f"{model_name(s.model)}{networks}, batch {s.batch}, n_mc {s.n_mc}"
     return f"For {what}\nfrom records of {plan.setup}"
 
 

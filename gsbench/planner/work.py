@@ -32,6 +32,8 @@ class Shape(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         # Fill in the preset's values, so that a shape that names the same values compares as equal.
+        if MODELS[self.model].backends:  # a user's model has no such settings
+            return
         config = self.make_config()
         object.__setattr__(self, "networks", tuple((name, getattr(config, name)) for name in sorted(NETWORKS)))
 

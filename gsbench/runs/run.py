@@ -187,7 +187,7 @@ class _StoredRun(TrainingRun):
             self.figures.update(
                 test_accuracy=self.accuracy(test, settings.test_draws), test_examples=len(test.labels)
             )
-        if not settings.labels_only and self.training.model.draws_images:
+        if not settings.labels_only and self.training.model.draws_images and self.dataset.is_square:
             held_out = self.evaluation(self.parts.validation)
             grids = image_grids(self.training.evaluated, held_out.x, held_out.labels, settings.case.seed)
             write_images(self.store.run(self.key) / IMAGES, grids)

@@ -16,8 +16,9 @@ import numpy as np
 from gsbench.backends import DTYPES
 from gsbench.data import Dataset, split
 from gsbench.meters.case import make_training
-from gsbench.meters.estimate import estimate_step_bytes
+from gsbench.meters.estimate import estimate_step_bytes, model_of_shapes
 from gsbench.meters.measure import step_peak
+from gsbench.models import MODELS
 from gsbench.settings.run import RunSettings
 from gsbench.training.trainer import Evaluation, Progress, Training, training_progress
 
@@ -65,7 +66,10 @@ def run_step_bytes(settings: RunSettings) -> int:
     hidden = c.layers * (c.units + (c.classifier_units or c.units))
     kept = KEPT_BYTES * c.n_pixels * (labelled + case.batch)
     making = (MAKING_BYTES - KEPT_BYTES) * c.n_pixels * max(labelled, case.batch)  # one part after the other
-    if settings.labels_only:
+    if settings.labels_only and MODELS[case.model].backends:
+        of_examples = model_of_shapes(case.model, c).floats_of_examples(case.n_mc, labelled)
+        of_step = of_examples * wide + case.n_mc * labelled * 4 * of_logits
+    elif settings.labels_only:
         of_step = case.n_mc * labelled * (2 * hidden * itemsize + 4 * of_logits)
     else:
         of_step = estimate_step_bytes(case, labelled) - itemsize * c.n_pixels * (labelled + case.batch)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from gsbench.backends import BACKENDS, DTYPES, check_device, default_backend, load_backend
 from gsbench.backends.base import Backend
 from gsbench.data import DATASETS, count_classes
-from gsbench.estimators import Estimator, parse_estimator
+from gsbench.estimators import ESTIMATORS, Estimator, parse_estimator
 from gsbench.fields import check_all, recorded, setting, settings_of
 from gsbench.limits import available_cores
 from gsbench.models import MODELS, ModelConfig
@@ -76,6 +76,9 @@ class Settings:
         given = dict(self.networks)
         if unknown := sorted(set(given) - set(NETWORKS)):
             raise SettingError("", f"the networks have no setting {not_known(unknown[0], NETWORKS)}")
+        if given and MODELS[self.model].backends:
+            name = next(iter(given))
+            raise SettingError("", f"the networks of model {self.model!r} are a user's; they have no setting {name!r}")
         networks = sorted((name, NETWORKS[name].checked(value)) for name, value in given.items())
         object.__setattr__(self, "networks", tuple(networks))
         if self.threads > (cores := available_cores()):
@@ -94,6 +97,12 @@ class Settings:
             raise
         except ValueError as error:
             raise SettingError("{estimator}", f": {error}") from error
+
+    @property
+    def uses_plugins(self) -> bool:
+        """Whether one of its things comes from a plug-in."""
+        named = ((MODELS, self.model), (DATASETS, self.dataset), (BACKENDS, self.backend))
+        return any(name not in registry.own for registry, name in (*named, (ESTIMATORS, self.make_estimator().name)))
 
     @classmethod
     def of(cls: type[S], options: Mapping[str, Any]) -> S:

@@ -12,6 +12,7 @@ from typing import Any
 
 from gsbench.estimators import NO_FACTS, parse_estimator
 from gsbench.fields import Setting, check_all, recorded, setting, settings_of
+from gsbench.registry import plugin_versions
 from gsbench.settings.case import NETWORKS, Settings
 from gsbench.settings.presets import PRESETS
 from gsbench.settings.recipe import Recipe, steps_of
@@ -100,6 +101,8 @@ class RunSettings:
         """
         parts = (self.case, self.case.make_config(), self.case.make_estimator(), self.recipe, self)
         changed = [[type(part).__name__, _changed(part)] for part in parts]
+        if self.case.uses_plugins:  # so that a plug-in that was changed has runs of its own
+            changed.append(["plugins", plugin_versions(self.case.plugins)])
         digits = hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:8]
         case = self.case
         named = (case.dataset, f"k{case.n_classes}", case.model, case.preset, self.estimator, f"s{case.seed}", digits)

@@ -264,8 +264,10 @@ class TorchBackend(Backend):
         self._scaled(loss).backward()
 
     def gradients_by(self, loss: Tensor, variables: list[Tensor]) -> list[Array]:
-        found = torch.autograd.grad(self._scaled(loss), variables, allow_unused=True)
-        arrays = [torch.zeros_like(v) if g is None else g for v, g in zip(variables, found, strict=True)]
+        trained = [v for v in variables if v.requires_grad]  # a user's module may have frozen parts
+        found = iter(torch.autograd.grad(self._scaled(loss), trained, allow_unused=True) if trained else ())
+        gradients = [next(found) if v.requires_grad else None for v in variables]
+        arrays = [torch.zeros_like(v) if g is None else g for v, g in zip(variables, gradients, strict=True)]
         wide = [self.widen(g) for g in arrays]
         return wide if self.loss_scale is None else [g / self.loss_scale for g in wide]
 
@@ -273,6 +275,8 @@ class TorchBackend(Backend):
         return x.detach().requires_grad_()
 
     def gradients(self, output: Tensor, cotangent: Array, leaves: Mapping[str, Tensor]) -> dict[str, Array]:
+        if not output.requires_grad:
+            return {}
         found = torch.autograd.grad(output, list(leaves.values()), cotangent, allow_unused=True)
         owned: dict[str, Array] = {}
         taken = {cotangent.untyped_storage().data_ptr()}

@@ -42,6 +42,9 @@ class TorchModule(Module):
         self.inner = inner.to(device=device, dtype=wide)
         self._methods, self._device = _Methods(self.inner), device
         self._half = dtype if dtype != wide else None
+        self._modes = [(module, module.training) for module in self.inner.modules()]  # a part may be frozen
+        if not self.parameters:
+            raise ValueError("has no parameter that requires a gradient")
 
     @property
     def parameters(self) -> dict[str, Parameter]:
@@ -56,7 +59,13 @@ class TorchModule(Module):
         return any(isinstance(module, _BatchNorm) for module in self.inner.modules())
 
     def set_training(self, training: bool) -> None:
-        self.inner.train(training)
+        for module, mode in self._modes:
+            module.training = mode and training
+
+    @contextlib.contextmanager
+    def counting(self) -> Iterator[None]:
+        with torch.enable_grad(), torch.random.fork_rng(devices=[]), self.leaving_statistics():
+            yield
 
     @contextlib.contextmanager
     def leaving_statistics(self) -> Iterator[None]:

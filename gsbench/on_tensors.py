@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import numbers
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,27 +20,31 @@ from gsbench.models.labels import ClassValues
 F = Callable[[Tensor, Array], Tensor]  # (y [R] or [R, K], rows int [R]) → f [R]
 
 
-def expectation(estimator: str | Estimator, f: F, logits: Tensor, rng: int | Generator = 0) -> Estimate:
+def expectation(estimator: str | Estimator, f: F, logits: Tensor, rng: int | Generator | None = None) -> Estimate:
     """E_q[f] or its estimate, and H(q), for each example: [B] and [B], for q = softmax(logits) (sparsemax has its own).
 
     estimator  an estimator or its spelling, such as "sum-and-relax" or "gumbel-softmax(tau=0.5)"
     f          (y, rows) → [R]: the values of f at y for the examples `rows`, int64 [R], of the minibatch. y are class
                numbers, int64 [R], or points of the simplex, float [R, K]
     logits     a tensor [B, K], on a CPU or a CUDA device
-    rng        a seed; or a NumPy generator (CPU) or a torch.Generator (CUDA), which goes on
+    rng        a NumPy generator (CPU) or a torch.Generator (CUDA), which goes on; or a seed, which gives the same draws
+               at each call. An estimator that draws y needs one of these
 
     Sums in parts (`marginalize-streamed`, `sparsemax`, a `mass`) run backward passes of their own. They need to know
     all tensors on which f depends, as a model of `gsbench.models.own` tells them, and are refused here. Raises
     ValueError for these, for logits of another shape and for values of f of another shape.
     """
-    if len(getattr(logits, "shape", ())) != 2 or logits.shape[1] < 2:
-        got = tuple(logits.shape) if hasattr(logits, "shape") else type(logits).__name__
+    torch = importlib.import_module("torch")
+    if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
+        got = f"{type(logits).__name__} {tuple(logits.shape)}" if hasattr(logits, "shape") else type(logits).__name__
         raise ValueError(f"logits must be a tensor [B, K] with K >= 2, got {got}")
     made = parse_estimator(estimator) if isinstance(estimator, str) else estimator
+    if rng is None and made.draws_y:
+        raise ValueError(f"{made} draws y: give rng, a generator that goes on from call to call, or a seed")
     device = "cpu" if logits.device.type == "cpu" else f"cuda:{logits.device.index or 0}"
     with _own_precision():
         bk = load_backend("torch", device, str(logits.dtype).removeprefix("torch."))
-    generator = bk.generator(rng) if isinstance(rng, int) else rng
+    generator = bk.generator(int(rng)) if isinstance(rng, numbers.Integral) else rng
     noise = Noise(None, bk.array(np.zeros((1, 1, logits.shape[0], 0), np.float32)))
     of_f = _PlainBound(_Called(bk, f, ModelConfig(logits.shape[1])), None, noise, logits[None], {})  # type: ignore[arg-type]
     value, entropy = made(of_f, of_f.logits_y, generator)
@@ -48,8 +54,6 @@ def expectation(estimator: str | Estimator, f: F, logits: Tensor, rng: int | Gen
 @contextmanager
 def _own_precision() -> Iterator[None]:
     """Context after which PyTorch's precision of float32 products is what the caller had chosen."""
-    import importlib
-
     torch = importlib.import_module("torch")
     before = torch.get_float32_matmul_precision()
     try:
