@@ -6,7 +6,7 @@ from test_registry import PLUGIN, registries  # noqa: F401
 from gsbench import checks
 from gsbench.cli import main
 from gsbench.estimators import ESTIMATORS
-from gsbench.registry import Registry
+from gsbench.registry import Registry, load_plugins
 
 RIGHT = PLUGIN
 HEAD = """
@@ -154,3 +154,21 @@ def test_a_plugin_that_registers_nothing_is_exit_code_2(tmp_path, capsys, regist
     path.write_text("")
     assert main(["check", str(path)]) == 2
     assert "no estimator, model or data set is registered" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_estimators_are_checked_in_pytorch_alone_too(tmp_path, capsys, monkeypatch, registries):  # noqa: F811
+    """Its backward passes use up their graphs. What is declared biased is skipped, not passed."""
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    monkeypatch.setattr("gsbench.backends.default_backend", lambda: "torch")
+    body = "    biased = ('gradient',)\n"
+    code, failed, passed = checked(tmp_path, capsys, HEAD + ESTIMATOR.format(base="StraightThrough", body=body))
+    assert (code, failed, len(passed)) == (0, [], 7)
+
+
+@pytest.mark.parametrize("biased", ["'value'", "('values',)", "['value']"])
+def test_a_bias_is_declared_as_a_tuple(biased, tmp_path, registries):  # noqa: F811
+    path = tmp_path / "mine.py"
+    path.write_text(HEAD + ESTIMATOR.format(base="Marginalize", body=f"    biased = {biased}\n"))
+    with pytest.raises(ValueError, match=r'the estimator .wrong. needs biased = \("value",\)'):
+        load_plugins([str(path)])

@@ -31,7 +31,10 @@ pytestmark = pytest.mark.slow
 
 # Short runs of one K give no figure of class counts, and no images. A regression needs two runs, and a prediction the
 # networks of the reference curves.
-OTHERS = ("accuracy_by_time", "accuracy_by_classes", "time_to_accuracy", "training_memory", "image_grids", "regression")
+OTHERS = (
+    "accuracy_by_time", "accuracy_by_classes", "time_to_accuracy", "training_memory", "image_grids", "regression",
+    "price_by_step",
+)  # fmt: skip
 BENCH_FIGURES = [name for name in FIGURES if name not in OTHERS]
 FILES = ("report.html", "report.md", "summary.md", "tables.tex", "records.csv", "records.parquet")
 STEPS = [record for record in RUN if record["group"] == "step"]  # one figure, quickly drawn

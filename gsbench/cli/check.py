@@ -36,10 +36,14 @@ def run_check(arguments: argparse.Namespace) -> int:
         total += 1
         failed += bool(verdict.problem)
         thing = f"{verdict.kind} {verdict.name}"
-        line = f"FAILED  {thing} {verdict.problem}" if verdict.problem else f"ok      {thing} {verdict.check}"
-        print(line, flush=True)
+        word, told = ("FAILED", verdict.problem) if verdict.problem else ("ok", verdict.check)
+        if verdict.skipped:
+            word, told = "skipped", f"{verdict.check}: {verdict.skipped}"
+        print(f"{word:7} {thing} {told}", flush=True)
     if not total:
         names = ", ".join(arguments.plugins)
-        raise ValueError(f"{names}: no estimator, model or data set is registered; there is nothing to check")
+        raise ValueError(
+            f"{names}: no estimator, model or data set is registered; register one, such as with @ESTIMATORS.register"
+        )
     print(f"{total - failed} of {total} checks passed")
     return FAILED if failed else 0

@@ -30,7 +30,10 @@ def _fault(thing: Any) -> str:
     if fault := class_fault(Estimator)(thing):
         return fault
     bare = [field.name for field in dataclasses.fields(thing) if field.default is dataclasses.MISSING]
-    return f"needs a default for {', '.join(bare)}" if bare else ""
+    if bare:
+        return f"needs a default for {', '.join(bare)}"
+    known = isinstance(thing.biased, tuple) and set(thing.biased) <= {"value", "gradient"}
+    return "" if known else f'needs biased = ("value",), ("gradient",), both or (), got {thing.biased!r}'
 
 
 ESTIMATORS: Registry[type[Estimator]] = Registry(

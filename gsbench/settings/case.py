@@ -90,6 +90,12 @@ class Settings:
                 f"{{backend}} must be {', '.join(needed)} for model {self.model!r}", f", got {self.backend!r}"
             )
         try:
+            self.make_config()
+        except SettingError:
+            raise
+        except ValueError as error:  # of a user's model
+            raise SettingError("{model}", f": {error} (with data set {self.dataset!r})") from error
+        try:
             # One spelling for each estimator, so that records of the same case agree.
             object.__setattr__(self, "estimator", str(self.make_estimator()))
             self.make_estimator().check(self.make_config())
