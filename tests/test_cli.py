@@ -88,7 +88,7 @@ def test_a_wrong_command_line_is_exit_code_2(arguments, capsys):
         (["list", "estimator"], "; did you mean 'estimators'?"),
         (["list", "data_sets"], "; did you mean 'data-sets'?"),
         (["completion", "bsh"], "unknown shell 'bsh'; known: bash, zsh, tcsh; did you mean 'bash'?"),
-        (["gallery", "--tau", "1", "--clases", "3"], "unrecognized arguments: '--clases 3'; did you mean '--classes'?"),
+        (["gallery", "--clases", "3"], "unrecognized arguments: '--clases 3'; did you mean '--classes'?"),
         (["doctor", "--jsn=1"], "unrecognized arguments: '--jsn=1'; did you mean '--json'?"),
         (["doctor", "nonsense"], "unrecognized arguments: 'nonsense'"),
     ],

@@ -101,7 +101,8 @@ def check_device(name: str) -> None:
 
 def default_backend() -> str:
     """The first backend whose framework is installed, or the first of all if there is none."""
-    return next(iter([*installed_backends(), *BACKENDS]))
+    installed = (source.name for source in BACKENDS.values() if source.is_installed)
+    return next(installed, next(iter(BACKENDS)))
 
 
 def installed_backends() -> list[str]:

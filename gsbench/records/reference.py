@@ -6,6 +6,7 @@ multiplies these curves by the seconds a step that it measured.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import json
@@ -63,7 +64,8 @@ def takes_reference(row: Mapping[Any, Any]) -> bool:
 def _plain(value: Any) -> Any:
     """The value as JSON has it; null for nan. A frame has lists as text."""
     if isinstance(value, str) and value.startswith("["):
-        return json.loads(value)
+        with contextlib.suppress(ValueError):  # text that only looks like a list
+            return json.loads(value)
     return None if value is None or value != value else value
 
 
