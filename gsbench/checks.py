@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gsbench.backends import load_backend
+from gsbench.backends import default_backend, load_backend
 from gsbench.backends.base import Backend
 from gsbench.data import DATASETS, load_dataset, split
 from gsbench.estimators import ESTIMATORS, Estimator
@@ -32,6 +32,7 @@ WIDEST = 5.5  # standard errors: exceeded once in 10⁷ normal draws
 SAME = 1e-8  # relative; of sums in another order
 STEP = 1e-5  # of finite differences
 SLOPES = 0.01  # relative; a rectifier's kink may lie within a step
+WITH_NORM = "batch norm lets the rows of a minibatch interact"
 LOGITS = np.array([0.8, -0.4, 0.1, -1.0, 0.5])
 
 
@@ -75,8 +76,6 @@ def _require(holds: bool, problem: str) -> None:
 
 
 def _backend() -> Backend:
-    from gsbench.backends import default_backend
-
     return load_backend(default_backend(), "cpu", "float64")
 
 
@@ -191,14 +190,17 @@ def _errors(draws: np.ndarray, exact: Any) -> np.ndarray:
     return np.asarray(np.abs(draws.mean(axis=0) - exact) / np.maximum(spread, 1e-12 + SAME * np.abs(exact)))
 
 
-def _compare(what: str, draws: np.ndarray, exact: Any, estimator: Estimator) -> None:
-    """Raises Failed if draws [n, …] differ from the exact value in the mean, or at all for one without draws."""
+def _compare(what: str, draws: np.ndarray, exact: Any, estimator: Estimator, declared: str) -> None:
+    """Raises Failed if draws [n, …] differ from the exact value in the mean, or at all for one without draws.
+
+    declared   the entry of `biased` that would say so
+    """
     if not estimator.draws_y:
         off = float(np.max(np.abs(draws - exact)) / np.max(np.abs(exact)))
         _require(
             off < SAME,
             f"differs from the sum over all classes in its {what}, by {off:.2g} of it; if that is meant, declare it: "
-            f"biased = ({what.split()[0]!r},)",
+            f"biased = ({declared!r},)",
         )
         return
     mean, worst = draws.mean(axis=0), float(np.max(_errors(draws, exact)))
@@ -206,7 +208,7 @@ def _compare(what: str, draws: np.ndarray, exact: Any, estimator: Estimator) -> 
         bias = float(np.linalg.norm(mean - exact) / np.linalg.norm(exact))
         raise Failed(
             f"is declared unbiased in its {what}, but over {len(draws):,} draws the mean is off by {bias:.2g} of it, "
-            f"{worst:.0f} standard errors; declare it: biased = ({what.split()[0]!r},)"
+            f"{worst:.0f} standard errors; declare it: biased = ({declared!r},)"
         )
 
 
@@ -219,7 +221,7 @@ def _has_the_value(name: str) -> str:
     estimator, f = _copies(name)
     if "value" in estimator.biased:
         return "declared biased"
-    _compare("value", _estimated(estimator, f)[0][0], _exact(estimator, f)[0], estimator)
+    _compare("value", _estimated(estimator, f)[0][0], _exact(estimator, f)[0], estimator, "value")
     return ""
 
 
@@ -230,7 +232,7 @@ def _has_the_gradient(name: str) -> str:
     _require(bool(np.abs(gradient).max() > 0), "gives the logits no gradient: it is cut")
     if "gradient" in estimator.biased:
         return "declared biased"
-    _compare("gradient with respect to the logits", gradient, _exact(estimator, f)[1], estimator)
+    _compare("gradient with respect to the logits", gradient, _exact(estimator, f)[1], estimator, "gradient")
     return ""
 
 
@@ -263,7 +265,7 @@ def _has_the_gradient_of_f(name: str) -> str:
     batch = f.logits_y.shape[1]
     terms = [w[k] * bk.mean(f(Labels(bk.integers(np.full(batch, k))))[0]) for k in range(K)]
     exact = slopes(sum(terms[1:], terms[0]))
-    _compare("value", found, exact, estimator)
+    _compare("gradient with respect to the parameters of f", found, exact, estimator, "value")
     return ""
 
 
@@ -334,11 +336,11 @@ def _has_slopes(name: str) -> None:
         )
 
 
-def _is_streamed(name: str) -> None:
+def _is_streamed(name: str) -> str:
     """has the same gradients in the streamed sum as in one batch"""
     model, _ = _own(name)
     if model.config.norm == "batch":
-        return  # refused there
+        return WITH_NORM
     bk, rng = model.bk, np.random.default_rng(SEED)
     x = bk.array(rng.integers(2, size=(BATCH, model.config.n_pixels)).astype(float))
     both = []
@@ -348,13 +350,14 @@ def _is_streamed(name: str) -> None:
     for key, one, streamed, gathered in zip(model.parameters, *both, strict=True):
         off = max(np.abs(one - each).max() for each in (streamed, gathered)) / max(np.abs(one).max(), 1e-300)
         _require(off < 1e-6, f"has other gradients of {key} in the streamed sum than in one batch, by {off:.2g}")
+    return ""
 
 
-def _keeps_rows_apart(name: str) -> None:
+def _keeps_rows_apart(name: str) -> str:
     """treats each example by itself"""
     model, _ = _own(name)
     if model.config.norm == "batch":
-        return  # known to interact
+        return WITH_NORM
     rng = np.random.default_rng(SEED)
     x = rng.random((BATCH, model.config.n_pixels))
     noise = model.draw_noise(model.bk.generator(SEED), BATCH, 1)
@@ -364,6 +367,7 @@ def _keeps_rows_apart(name: str) -> None:
     for what, (before, after) in (("f", values), ("q(y|x)", logits)):
         same = np.allclose(before, after, rtol=SAME)
         _require(same, f"gives an example another {what} if the others of the minibatch change")
+    return ""
 
 
 # Data sets

@@ -14,8 +14,9 @@ import numpy as np
 from gsbench.backends import load_backend
 from gsbench.backends.base import Array, Backend, Generator, Tensor
 from gsbench.estimators import Estimate, Estimator, parse_estimator
-from gsbench.models import AllClasses, ClassBound, Draws, DrawsAndPoint, HardPoints, Labels, ModelConfig, Noise, Points
+from gsbench.models import ClassBound, DrawsAndPoint, ModelConfig, Noise
 from gsbench.models.labels import ClassValues
+from gsbench.models.own import in_rows
 
 F = Callable[[Tensor, Array], Tensor]  # (y [R] or [R, K], rows int [R]) → f [R]
 
@@ -70,9 +71,6 @@ class _PlainBound(ClassBound):
             "marginalize"
         )
 
-    def at(self, draw: Array, example: Array) -> ClassBound:
-        raise NotImplementedError  # `inputs` is asked for before
-
     def with_noise_for_each_class(self, rng: Generator) -> ClassBound:
         raise ValueError("class_noise='independent' is not defined for a function")
 
@@ -88,19 +86,11 @@ class _Called:
     floats_gathered: int = 1
 
     def bound_of(self, y: ClassValues, f: ClassBound) -> Tensor:
-        bk, xp = self.bk, self.bk.xp
+        bk = self.bk
         batch, n_classes = f.logits_y.shape[1:]
         if isinstance(y, DrawsAndPoint):
             return bk.concat([self.bound_of(part, f) for part in (y.draws, y.point)], axis=1)
-        if isinstance(y, AllClasses):
-            count, values = n_classes, xp.repeat(bk.integers(np.arange(n_classes)), batch)
-        elif isinstance(y, Labels):
-            count, values = 1, y.index
-        elif isinstance(y, Draws):
-            count, values = y.index.shape[1], bk.reshape(y.index, (-1,))
-        else:
-            assert isinstance(y, (Points, HardPoints))
-            count, values = y.y.shape[1], bk.reshape(y.y, (-1, n_classes))
+        count, values = in_rows(bk, y, bk.integers(np.arange(n_classes)), 1, batch)
         rows = bk.integers(np.tile(np.arange(batch), count))
         found = self.function(values, rows)
         if tuple(getattr(found, "shape", ())) != (count * batch,):

@@ -159,7 +159,7 @@ def test_every_measurement_is_a_record(finished):
     for row in by_group["step"]:
         assert row["step_seconds_min"] <= row["step_seconds_q1"] <= row["step_seconds"] <= row["step_seconds_q3"]
         assert row["examples_per_second"] == pytest.approx(5 / row["step_seconds"])
-        assert 0 < row["minibatch_seconds"] < row["step_seconds"] + 1
+        assert row["minibatch_seconds"] > 0
     for row in by_group["speedup"]:
         assert row["speedup_low"] <= row["speedup"] <= row["speedup_high"]
         assert row["baseline"] == "marginalize-streamed"

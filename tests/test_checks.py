@@ -26,37 +26,19 @@ CHANGED = """
         return Estimate({expectation}, entropy)
 """
 MODEL = """
-import math
-import torch
 from gsbench.data import DATASETS
 from gsbench.data.own import own_data
 from gsbench.models import MODELS
 from gsbench.models.own import embed, own_model
+from test_own import Mixture, blobs, torch
 
 
-class Mixture(torch.nn.Module):
-    noise = {{}}
-
-    def __init__(self, n_classes):
-        super().__init__()
-        self.mean = torch.nn.Parameter(torch.randn(n_classes, 2))
-
-    def log_joint(self, x, mean):
-        return -0.5 * ((x - mean) ** 2).sum(-1) - math.log(2 * math.pi * len(self.mean))
-
-    def encode(self, x, noise):
-        return self.log_joint(x[:, None], self.mean), {{}}
-
+class Changed(Mixture):
     def bound(self, y, x, noise, context):
         return {bound}
 
 
-def blobs(n_classes, size, rng):
-    y = rng.integers(n_classes, size=size)
-    return y[:, None] + rng.normal(size=(size, 2)), y
-
-
-MODELS.register(own_model("mixture", Mixture))
+MODELS.register(own_model("mixture", Changed))
 DATASETS.register(own_data("blobs", blobs, n_inputs=2))
 """
 JOINT = "self.log_joint(x, embed(y, self.mean))"
@@ -135,8 +117,8 @@ def test_a_wrong_estimator_fails_with_a_sentence(base, body, told, tmp_path, cap
         (JOINT, ""),
         (f"{JOINT}.detach()", "finite differences"),
         (f"{JOINT} + x.sum()", "gives an example another f"),
-        (f"{JOINT}\n\n    encode_alone = encode\n\n    def encode(self, x, noise):\n"
-         "        return self.encode_alone(x - x.mean(0), noise)", "gives an example another q(y|x)"),
+        (f"{JOINT}\n\n    def encode(self, x, noise):\n        return super().encode(x - x.mean(0), noise)",
+         "gives an example another q(y|x)"),
         (f"{JOINT} + torch.rand(len(x), dtype=x.dtype)", "draws by itself"),
         (f"{JOINT} * (1 if y.ndim == 1 else 1.01)", "has another f at class numbers than at the same corners"),
         ("self.mean.sum()", "must return a number for each row"),
@@ -160,7 +142,7 @@ def test_a_plugin_that_registers_nothing_is_exit_code_2(tmp_path, capsys, regist
 def test_estimators_are_checked_in_pytorch_alone_too(tmp_path, capsys, monkeypatch, registries):  # noqa: F811
     """Its backward passes use up their graphs. What is declared biased is skipped, not passed."""
     pytest.importorskip("torch", reason="PyTorch is not installed")
-    monkeypatch.setattr("gsbench.backends.default_backend", lambda: "torch")
+    monkeypatch.setattr("gsbench.checks.default_backend", lambda: "torch")
     body = "    biased = ('gradient',)\n"
     code, failed, passed = checked(tmp_path, capsys, HEAD + ESTIMATOR.format(base="StraightThrough", body=body))
     assert (code, failed, len(passed)) == (0, [], 7)

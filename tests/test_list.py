@@ -124,3 +124,13 @@ def test_the_readme_names_the_estimators_too():
     readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
     for name in ESTIMATORS:
         assert f"`{name}" in readme
+
+
+def test_the_readme_says_which_estimators_are_unbiased_as_they_declare():
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    said = dict(re.findall(r"^\| `([\w-]+)` \|.*\| ([\w ]+) \|$", readme, re.MULTILINE))
+    in_words = {(): "yes", ("gradient",): "value", ("value", "gradient"): "no"}
+    for name, made in ESTIMATORS.items():
+        estimator = made()
+        expected = "exact" if estimator.exact else "own bound" if estimator.own_bound else in_words[made.biased]
+        assert said[name] == expected, name

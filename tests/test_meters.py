@@ -2,6 +2,8 @@
 
 import dataclasses
 import gc
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +17,7 @@ import pytest
 
 from gsbench.estimators import ESTIMATORS
 from gsbench.limits import available_bytes
+from gsbench.meters import machine
 from gsbench.meters.case import Case
 from gsbench.meters.child import run_in_child
 from gsbench.meters.estimate import class_rows_bytes, estimate_step_bytes
@@ -350,3 +353,18 @@ def test_fresh_process_that_fails_says_why():
     result = run_in_child(settings, limit_bytes=available_bytes())
     assert result.status == "failed"
     assert "unknown model 'nonsense'" in result.reason
+
+
+def test_a_record_has_the_commit_of_the_clone_from_which_gsbench_is_imported(tmp_path, monkeypatch):
+    """Its .git lies beside the package."""
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed")
+    monkeypatch.setattr(machine, "__file__", str(tmp_path / "gsbench" / "meters" / "machine.py"))
+    assert machine.commit() is None
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    (tmp_path / "file").write_text("")
+    for words in (["init", "-q"], ["add", "file"], ["commit", "-qm", "a"]):
+        subprocess.run([*git, *words], check=True)
+    assert re.fullmatch("[0-9a-f]{12}", machine.commit())
+    (tmp_path / "file").write_text("changed")
+    assert machine.commit().endswith("-dirty")

@@ -9,6 +9,9 @@ import pytest
 from options import add_options
 
 from gsbench.cli import main, make_parser
+from gsbench.records.frame import make_curves, make_frame
+from gsbench.records.reading import read_files
+from gsbench.report.verdict import verdict_table, verdicts
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -66,3 +69,12 @@ def test_a_quick_command_that_is_shown_works(command, tmp_path, monkeypatch, cap
     monkeypatch.chdir(tmp_path)
     assert main(shlex.split(command)[1:]) == 0
     assert capsys.readouterr().out
+
+
+def test_the_verdict_of_the_readme_is_that_of_the_kept_report():
+    records = read_files([ROOT / "reports" / "verdict" / "run.jsonl"]).records
+    frame = make_frame(records)
+    table = verdict_table(frame, verdicts(frame, make_curves(records, frame)))
+    for (k,), (use,), _, *cells in table.rows:
+        told = [f"{time}, {memory.split(' (')[0]}, {accuracy}" for time, accuracy, memory in cells]
+        assert f"| {k} | `{use}` | {' | '.join(told)} |" in README

@@ -280,8 +280,8 @@ class Backend(Protocol):
         """
     def adam(self, parameters: Mapping[str, Parameter], learning_rate: float, beta1: float = 0.9) -> Optimizer: ...
     def module(self, make: Callable[[], Any], seed: int) -> Module:
-        """A user's module, which `make()` returns, with initial parameters from `seed`. Raises SettingError if this
-        backend has none, ValueError if `make` returns something else.
+        """A user's module, which `make()` returns, with initial parameters from `seed`. Raises ValueError if this
+        backend takes none, or if `make` returns something else.
         """
 
     # Device

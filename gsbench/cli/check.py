@@ -31,10 +31,11 @@ def run_check(arguments: argparse.Namespace) -> int:
     load_plugins(arguments.plugins)
     from gsbench.checks import check_registered
 
-    failed = total = 0
+    failed = skipped = total = 0
     for verdict in check_registered():
         total += 1
         failed += bool(verdict.problem)
+        skipped += bool(verdict.skipped)
         thing = f"{verdict.kind} {verdict.name}"
         word, told = ("FAILED", verdict.problem) if verdict.problem else ("ok", verdict.check)
         if verdict.skipped:
@@ -45,5 +46,5 @@ def run_check(arguments: argparse.Namespace) -> int:
         raise ValueError(
             f"{names}: no estimator, model or data set is registered; register one, such as with @ESTIMATORS.register"
         )
-    print(f"{total - failed} of {total} checks passed")
+    print(f"{total - failed - skipped} of {total} checks passed{f', {skipped} skipped' if skipped else ''}")
     return FAILED if failed else 0

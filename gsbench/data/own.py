@@ -1,4 +1,4 @@
-"""A user's own data: a function that makes examples, or arrays that a function returns.
+"""A user's own data, from a function that makes examples.
 
     def minibatch(n_classes, size, rng):
         y = rng.integers(n_classes, size=size)

@@ -44,6 +44,25 @@ def embed(y: Tensor, W: Tensor) -> Tensor:
     return y.to(W.dtype) @ W if y.ndim > 1 else W[y]
 
 
+def in_rows(bk: Backend, y: ClassValues, classes: Array, n: int, batch: int) -> tuple[int, Tensor]:
+    """C and y as C·N·B rows, draws after classes, examples last: class numbers int [R], or points [R, K].
+
+    classes   the numbers of the classes that f covers
+    """
+    xp, examples = bk.xp, n * batch
+    if isinstance(y, AllClasses):
+        return len(classes), xp.repeat(classes, examples)
+    if isinstance(y, Labels):
+        return 1, classes[xp.tile(y.index, (n,))]
+    if isinstance(y, Draws):
+        count = y.index.shape[1]
+        return count, classes[bk.reshape(xp.permute_dims(y.index, (1, 0, 2)), (count * examples,))]
+    if isinstance(y, (Points, HardPoints)):
+        _, count, _, n_classes = y.y.shape
+        return count, bk.reshape(bk.swap(y.y, 0, 1), (count * examples, n_classes))
+    raise ValueError(f"y of the form {type(y).__name__} has no rows")
+
+
 @dataclass(frozen=True)
 class OwnNoise(Noise):
     """The draws of a step by name, [N·B, …], for a user's model. `eps_z` [N, 1, B, 0] has their numbers alone."""
@@ -100,6 +119,7 @@ class OwnModel(Model):
 
     module_class: ClassVar[Any]
     backends = (BACKEND,)
+    is_configured = False
     draws_images = False
     x_is_binary = False
     module: Module
@@ -259,21 +279,8 @@ class OwnModel(Model):
         assert isinstance(f, OwnBound)
         if isinstance(y, DrawsAndPoint):
             return self.bk.concat([self.bound_of(part, f) for part in (y.draws, y.point)], axis=1)
-        bk, xp = self.bk, self.bk.xp
         n, _, batch, _ = f.noise.eps_z.shape
-        examples = n * batch
-        if isinstance(y, AllClasses):
-            count, values = len(f.classes), xp.repeat(f.classes, examples)
-        elif isinstance(y, Labels):
-            count, values = 1, f.classes[xp.tile(y.index, (n,))]
-        elif isinstance(y, Draws):
-            count = y.index.shape[1]
-            values = f.classes[bk.reshape(xp.permute_dims(y.index, (1, 0, 2)), (count * examples,))]
-        elif isinstance(y, (Points, HardPoints)):
-            count, last = y.y.shape[1], y.y.shape[3]
-            values = bk.reshape(bk.swap(y.y, 0, 1), (count * examples, last))
-        else:
-            raise ValueError(f"a model of your own takes no y of the form {type(y).__name__}")
+        count, values = in_rows(self.bk, y, f.classes, n, batch)
         return self._bound(f, values, count, n, batch)
 
     def _bound(self, f: OwnBound, y: Tensor, count: int, n: int, batch: int) -> Tensor:

@@ -177,7 +177,8 @@ def _shape(record: dict[str, Any], setup: dict[str, Any]) -> Shape:
     networks = {n: json.loads(v) if NETWORKS[n].kind is tuple else _plain(v) for n, v in there.items()}
     own = {name: _plain(record[name]) for name in OF_CASE}
     model = MODELS.get(own["model"])
-    if model is not None and model.backends:  # a user's: its operations and bytes are counted on examples of its data
+    # A user's: its operations and bytes are counted on examples of its data.
+    if model is not None and not model.is_configured:
         own |= {"backend": model.backends[0], "dataset": record["dataset"]}
         networks = {}
     return Shape.of({**own, "dtype": setup["dtype"], "device": setup["device"], **networks})

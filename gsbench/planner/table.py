@@ -55,7 +55,7 @@ def heading(plan: Plan) -> str:
     sizes = f"{own.units} units, {own.layers} and {own.class_layers} layers, d_a {own.d_a}, d_z {own.d_z}"
     others = [n for n in OF_NETWORKS if n not in SIZES and getattr(own, n) != getattr(presets, n)]
     sizes += "".join(f", {name} {getattr(own, name)}" for name in others)
-    networks = "" if MODELS[s.model].backends else f", preset {s.preset} ({sizes})"  # a user's has its own sizes
+    networks = f", preset {s.preset} ({sizes})" if MODELS[s.model].is_configured else ""
     what = f"{model_name(s.model)}{networks}, batch {s.batch}, n_mc {s.n_mc}"
     return f"For {what}\nfrom records of {plan.setup}"
 

@@ -32,7 +32,7 @@ class Shape(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         # Fill in the preset's values, so that a shape that names the same values compares as equal.
-        if MODELS[self.model].backends:  # a user's model has no such settings
+        if not MODELS[self.model].is_configured:
             return
         config = self.make_config()
         object.__setattr__(self, "networks", tuple((name, getattr(config, name)) for name in sorted(NETWORKS)))
@@ -48,7 +48,7 @@ class Shape(Settings):
     def to_dict(self) -> dict[str, Any]:
         """The fields that determine the cost, by name."""
         # Operations and bytes of a user's model are counted by its framework, on examples of its data.
-        counted = ("backend", "dataset") if MODELS[self.model].backends else ()
+        counted = () if MODELS[self.model].is_configured else ("backend", "dataset")
         own = {name: getattr(self, name) for name in (*OF_CASE, "dtype", "device", *counted)}
         return {**own, **{name: value for name, value in self.networks if name in OF_NETWORKS}}
 

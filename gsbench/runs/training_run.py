@@ -66,7 +66,7 @@ def run_step_bytes(settings: RunSettings) -> int:
     hidden = c.layers * (c.units + (c.classifier_units or c.units))
     kept = KEPT_BYTES * c.n_pixels * (labelled + case.batch)
     making = (MAKING_BYTES - KEPT_BYTES) * c.n_pixels * max(labelled, case.batch)  # one part after the other
-    if settings.labels_only and MODELS[case.model].backends:
+    if settings.labels_only and not MODELS[case.model].is_configured:
         of_examples = model_of_shapes(case.model, c).floats_of_examples(case.n_mc, labelled)
         of_step = of_examples * wide + case.n_mc * labelled * 4 * of_logits
     elif settings.labels_only:

@@ -76,7 +76,7 @@ class Settings:
         given = dict(self.networks)
         if unknown := sorted(set(given) - set(NETWORKS)):
             raise SettingError("", f"the networks have no setting {not_known(unknown[0], NETWORKS)}")
-        if given and MODELS[self.model].backends:
+        if given and not MODELS[self.model].is_configured:
             name = next(iter(given))
             raise SettingError("", f"the networks of model {self.model!r} are a user's; they have no setting {name!r}")
         networks = sorted((name, NETWORKS[name].checked(value)) for name, value in given.items())

@@ -56,7 +56,7 @@ class TorchModule(Module):
 
     @property
     def has_batch_norm(self) -> bool:
-        return any(isinstance(module, _BatchNorm) for module in self.inner.modules())
+        return any(isinstance(module, _BatchNorm) and mode for module, mode in self._modes)
 
     def set_training(self, training: bool) -> None:
         for module, mode in self._modes:
