@@ -87,7 +87,7 @@ def test_a_wrong_command_line_is_exit_code_2(arguments, capsys):
         (["list", "estimator"], "gsbench list: error: unknown kind 'estimator'; known: estimators, models"),
         (["list", "estimator"], "; did you mean 'estimators'?"),
         (["list", "data_sets"], "; did you mean 'data-sets'?"),
-        (["completion", "bsh"], "unknown shell 'bsh'; known: bash, zsh, tcsh; did you mean 'bash'?"),
+        (["completion", "bsh"], "unknown shell 'bsh'; known: bash, zsh, fish, tcsh; did you mean 'bash'?"),
         (["gallery", "--clases", "3"], "unrecognized arguments: '--clases 3'; did you mean '--classes'?"),
         (["doctor", "--jsn=1"], "unrecognized arguments: '--jsn=1'; did you mean '--json'?"),
         (["doctor", "nonsense"], "unrecognized arguments: 'nonsense'"),
@@ -297,7 +297,7 @@ def test_a_connection_that_breaks_is_an_error_and_no_closed_pipe(probe, capsys):
 # Completion
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "tcsh"])
 def test_completion_knows_commands_and_their_options(shell, capsys):
     assert main(["completion", shell]) == 0
     script = capsys.readouterr().out
@@ -305,7 +305,20 @@ def test_completion_knows_commands_and_their_options(shell, capsys):
         assert word in script, word
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+ASKING = {  # shell → commands that print how it would complete <words> after it has read <script>
+    "bash": """source <script>
+    COMP_WORDS=(<words>); COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+    $(complete -p gsbench | sed 's/.*-F \\([^ ]*\\).*/\\1/')
+    echo "${COMPREPLY[@]}"
+    """,
+    "fish": "source <script>; complete -C '<words>' | string replace -r '\\t.*' ''; true",
+}
+
+
+@pytest.mark.parametrize(
+    "shell",
+    [pytest.param(s, marks=pytest.mark.skipif(shutil.which(s) is None, reason=f"there is no {s}")) for s in ASKING],
+)
 @pytest.mark.parametrize(
     ("words", "completed"),
     [
@@ -323,18 +336,14 @@ def test_completion_knows_commands_and_their_options(shell, capsys):
         ("gsbench bench --preset tu", ["tuned"]),
     ],
 )
-def test_bash_completes(tmp_path, capsys, words, completed):
-    main(["completion", "bash"])
-    script = tmp_path / "gsbench.bash"
+def test_a_shell_completes(tmp_path, capsys, shell, words, completed):
+    main(["completion", shell])
+    script = tmp_path / f"gsbench.{shell}"
     script.write_text(capsys.readouterr().out)
     (tmp_path / "a.jsonl").touch()
-    ask = f"""source {script}
-    COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
-    $(complete -p gsbench | sed 's/.*-F \\([^ ]*\\).*/\\1/')
-    echo "${{COMPREPLY[@]}}"
-    """
+    ask = ASKING[shell].replace("<script>", str(script)).replace("<words>", words)
     options = {"capture_output": True, "text": True, "check": True, "timeout": 60, "cwd": tmp_path}
-    done = subprocess.run(["bash", "-c", ask], **options)
+    done = subprocess.run([shell, "-c", ask], **options)
     assert set(completed) <= set(done.stdout.split())
     assert "labels-only" not in done.stdout or "labels-only" in completed
     assert ("a.jsonl" in done.stdout) == ("a.jsonl" in completed)

@@ -8,11 +8,12 @@ from typing import Any
 
 from gsbench.cli.values import figure_path, path
 
-SHELLS = ("bash", "zsh", "tcsh")
+SHELLS = ("bash", "zsh", "fish", "tcsh")
 
 EXAMPLES = """examples:
   gsbench completion bash > ~/.local/share/bash-completion/completions/gsbench
   gsbench completion zsh > ~/.zfunc/_gsbench         (a folder of $fpath)
+  gsbench completion fish > ~/.config/fish/completions/gsbench.fish
   gsbench completion tcsh > ~/.gsbench.tcsh          (then source it from ~/.tcshrc)
 """
 
