@@ -63,6 +63,20 @@ def cache_folder(tmp_path_factory):
         os.environ["GSBENCH_CACHE"] = before
 
 
+@pytest.fixture(scope="session", autouse=True)
+def terminal_of_80_columns():
+    """Whatever the terminal is in which the tests run. Subprocesses inherit it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "80")
+        yield
+
+
+@pytest.fixture
+def wide_terminal(monkeypatch):
+    """Nothing is wrapped, so that a test can look for whole lines."""
+    monkeypatch.setenv("COLUMNS", "500")
+
+
 @pytest.fixture(scope="module")
 def loaded_once():
     """Runs of one process share what they read of the disk."""

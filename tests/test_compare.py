@@ -504,7 +504,7 @@ def test_a_condition_on_the_third_run_holds_too(tmp_path, capsys):
     assert main(["compare", *paths, "--fail-if", "step_seconds>1.5x"]) == 1
     out, err = capsys.readouterr()
     assert "commit cc" in err
-    assert "run" in out.splitlines()[3].split()
+    assert "run" in out.splitlines()[4].split()
 
 
 def test_a_condition_on_a_metric_that_a_new_run_lacks_is_an_error(tmp_path, capsys):

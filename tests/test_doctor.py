@@ -48,6 +48,7 @@ def test_all_that_gsbench_needs_is_found():
         assert f"data set {name}" in found
 
 
+@pytest.mark.usefixtures("wide_terminal")
 def test_a_line_each_and_exit_code_0(capsys):
     assert main(["doctor"]) == 0
     out, err = capsys.readouterr()
@@ -183,6 +184,7 @@ def test_a_backend_that_is_not_installed_is_missing_beside_another(monkeypatch):
         load_backend("torch")
 
 
+@pytest.mark.usefixtures("wide_terminal")
 def test_without_any_backend_gsbench_cannot_be_used_and_it_says_how_to_get_one(monkeypatch, capsys):
     for source in BACKENDS.values():
         monkeypatch.setitem(BACKENDS, source.name, source._replace(package="no_such_framework"))

@@ -211,6 +211,7 @@ def undrawn(monkeypatch):
     monkeypatch.setattr(command, "write_gallery", lambda gallery, folder: [folder / name for name in command.FILES])
 
 
+@pytest.mark.usefixtures("wide_terminal")
 def test_the_command_writes_figure_and_numbers_and_prints_a_table(tmp_path, capsys):
     folder = tmp_path / "made" / "here"
     assert main(["gallery", "--output", str(folder)]) == 0

@@ -279,14 +279,15 @@ def test_several_seeds_and_data_sets_of_a_cell_give_their_median():
     assert glance_table(make_frame(records))["marginalize", "step_seconds"].tolist() == [2.0]
 
 
+@pytest.mark.usefixtures("wide_terminal")
 def test_the_glance_text_has_a_row_for_each_k_and_a_column_for_each_estimator():
     shown = glance_text(RUN)
     adgm, m2, gradients = shown.split("\n\n")
     assert gradients.startswith("Gradient")
     assert adgm.startswith("ADGM\n")
     assert m2.startswith("M2\n")
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in adgm.splitlines() if "|" in line]
-    assert lines[0] == ["K", "", *ESTIMATORS, "labels-only"]
+    lines = [re.split("  +", line) for line in adgm.splitlines()]
+    assert lines[1] == ["K", *ESTIMATORS, "labels-only"]
     start = next(i for i, line in enumerate(lines) if line[0] == "100")
     assert lines[start] == ["100", "step", "220 ms", "120 ms", "20.0 ms", "25.0 ms", "–"]
     assert lines[start + 1][1:4] == ["speed-up", "0.545 × [0.507, 0.589]", "1 (baseline)"]
@@ -302,10 +303,10 @@ def test_each_table_of_the_glance_has_the_baseline_that_its_own_records_name():
     new = [make_record("speedup", estimator="marginalize", preset="small", **speedup_figures("step", 0.5))]
     new.append(make_record("step", estimator="marginalize-streamed", preset="small", **timing_figures("step", 0.1)))
     first, second = glance_text([*old, *new]).split("\n\n")
-    cells = [[cell.strip() for cell in line.split("|")] for line in (first + second).splitlines() if "speed-up" in line]
+    cells = [re.split("  +", line) for line in (first + second).splitlines() if "speed-up" in line]
     assert cells == [
-        ["", "", "speed-up", "1 (baseline)", "3.00 × [2.79, 3.24]", ""],
-        ["", "", "speed-up", "0.500 × [0.465, 0.540]", "1 (baseline)", ""],
+        ["", "speed-up", "1 (baseline)", "3.00 × [2.79, 3.24]"],
+        ["", "speed-up", "0.500 × [0.465, 0.540]", "1 (baseline)"],
     ]
 
 
@@ -332,7 +333,7 @@ def test_a_glance_without_records_is_empty():
 def test_a_speedup_without_its_interval_stands_alone():
     record = make_record("speedup", estimator="gumbel-softmax", **speedup_figures("step", 3.0))
     del record["speedup_low"], record["speedup_high"]
-    assert "| 3.00 × " in glance_text([record])
+    assert " 3.00 ×" in glance_text([record])
     assert "[" not in glance_text([record])
 
 
@@ -354,6 +355,7 @@ def test_the_streamed_sum_follows_the_sum_and_a_name_with_settings_its_name_with
     ]
 
 
+@pytest.mark.usefixtures("wide_terminal")
 def test_the_ratios_to_peers_stand_under_the_glance_with_a_column_for_each_peer():
     lost = {"n_classes": 20, "baseline": "plain-chainer", "timed": "unlabelled-step", "status": "out-of-memory"}
     shown = glance_text([*RUN, *peer_records([10]), make_record("peer", **lost)]).split("\n\n")[-2]

@@ -126,6 +126,7 @@ def test_the_state_makes_no_series_and_gradients_no_column_of_the_glance():
     assert glance_cells(frame).empty
 
 
+@pytest.mark.usefixtures("wide_terminal")
 def test_a_terminal_shows_bias_and_variance_of_each_state_by_k_and_estimator():
     title, states, headers, _, *lines = glance_text(RECORDS).splitlines()
     assert title.startswith("Gradient with respect to the logits")

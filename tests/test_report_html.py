@@ -34,7 +34,7 @@ from gsbench.report.drawing.sheet import Plot
 from gsbench.report.figures import FIGURES
 from gsbench.report.glance import glance_tables
 from gsbench.report.page import MORE, QUESTIONS, of_plot
-from gsbench.report.writers import html, latex, markdown, terminal
+from gsbench.report.writers import html, latex, markdown
 from gsbench.report.writers.html.svg import PAPER, contrast, in_the_dark
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -402,12 +402,6 @@ def test_the_writers_make_the_same_of_every_block():
     assert [e["text"] for e in found.all("summary")] == summaries
     assert found.all("p", **{"class": "notice"})[0]["text"] == "Notice. n < m"
     assert found.all("a", href="records.csv")[0]["text"] == "records.csv"
-
-
-def test_a_terminal_has_a_grid_where_cells_have_lines_and_no_hidden_character():
-    assert terminal.written(EVERY[4].blocks[0]) == "K    m\n---  ---\n10   –"
-    grid = "Title\\t\n+---------+\n| a\\x1b   |\n+=========+\n| 1       |\n| 2\\n     |\n+---------+"
-    assert terminal.written(Table(["a\x1b"], [[("1", "2\n")]], "Title\t")) == grid
 
 
 def test_a_table_has_the_title_of_the_heading_or_the_fold_above_it():

@@ -124,7 +124,7 @@ def test_every_help(printed, command, encoding):
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (["list"], 0, "sum_k q_k f(e_k), exactly, with all K*B rows in one batch"),
+        (["list"], 0, "sum_k q_k f(e_k), exactly, with all K*B rows in one"),
         (["list", "estimators"], 0, "softmax((log q + g)/tau)"),
         (["list", "presets"], 0, "a falling tau"),
         (["gallery", "--taus", "0.5", "--draws", "2"], 0, "mean at tau = 0.5"),

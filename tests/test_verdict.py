@@ -244,24 +244,24 @@ def test_the_sentence_and_the_table_say_the_same_and_the_page_begins_with_them(k
     assert "gumbel-softmax does not in 4,000 steps (it ends at 69 %)" in sentence
     assert [row[0] for row in table.rows] == [("10",), ("100",)]
     last = table.rows[-1]
-    assert last[1] == ("sum-and-relax",)
-    assert last[3][0] in sentence
-    assert last[3][1:] == ("88.5 %", "12.0 MiB")
-    assert last[4][2] == "10.0 MiB (marginalize-streamed)"
-    assert last[5] == ("not in 4,000 steps", "69.2 %", "11.0 MiB")
+    use, exact, draw = last[2:]
+    assert use[1] in sentence
+    assert (use[0], *use[2:]) == ("sum-and-relax", "88.5 %", "12.0 MiB")
+    assert (exact[0], exact[3]) == ("marginalize-streamed", "10.0 MiB")
+    assert draw == ("gumbel-softmax", "not in 4,000 steps", "69.2 %", "11.0 MiB")
     page = make_page("x", [], frame, curves, {})
     assert page.answer[0] == sentence
     assert page.verdict[0].rows == table.rows
     assert sentence in markdown.summary(page).replace("\\", "")
-    assert sentence in verdict_text([*a_session(10), *a_session(100)])
+    assert sentence in " ".join(verdict_text([*a_session(10), *a_session(100)]).split())
 
 
 def test_without_a_known_accuracy_there_is_no_verdict(known):
     records = a_session(100, preset="default", units=500)
     assert verdict_text(records).startswith("There is no verdict on accuracy. It needs two estimators")
-    assert "preset small, batch 100, K = 10 to 1000" in verdict_text(records)
     (why,) = make_page("x", [], *found(records), {}).verdict
-    assert why.text == verdict_text(records)
+    assert "preset small, batch 100, K = 10 to 1000" in why.text
+    assert verdict_text(records).split() == why.text.split()
     assert verdict_text([make_record("memory", live_peak_bytes=1.0)]) == ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from gsbench.report.blocks import Columns, Table
+
+OF_EACH = ("estimator", "K", "run", "base", "new", "ratio", "verdict")  # stand in each row, even if all are the same
 MOST_MISSING = 10  # printed lines about figures that only one run has
 UNTOLD = 3  # exit code if a condition cannot be judged
 
@@ -198,11 +202,28 @@ def _table(table: pd.DataFrame, in_markdown: bool) -> str:
         "interval from": text.cell("interval_from"),
         "verdict": text.cell("verdict"),
     }
-    found = Table.of(columns, table)
-    written = markdown.written([found]) if in_markdown else terminal.written(found)
+    if in_markdown:
+        written = markdown.written([Table.of(columns, table)])
+    else:
+        parts = [rows for _, rows in table.groupby(["group", "metric", "interval_from"], sort=False)]
+        written = "\n\n".join(terminal.written(_of_metric(columns, rows)) for rows in parts)
     write = markdown.escaped if in_markdown else visible
     base, runs = write(table["base_run"].iloc[0]), write(", ".join(dict.fromkeys(table["run"])))
     return f"base: {base}\nnew: {runs}\n\n{written}"
+
+
+def _of_metric(columns: Columns, rows: pd.DataFrame) -> Table:
+    """The table of one metric. What all its rows share stands in its title, so that the rest fits a terminal."""
+    from gsbench.report.blocks import Table
+
+    found = Table.of(columns, rows)
+    values = {header: [row[i] for row in found.rows] for i, header in enumerate(found.headers)}
+    shared = {header: own[0] for header, own in values.items() if header not in OF_EACH and len({*own}) == 1}
+    kept = [i for i, header in enumerate(found.headers) if header not in shared]
+    group, metric, source = (shared.pop(name, "") for name in ("group", "metric", "interval from"))
+    about = [metric, *(value for value in shared.values() if value != group)]
+    title = f"{group}: {', '.join(about)}" + (f" (interval from {source})" if source else "")
+    return dataclasses.replace(found.with_columns(kept), title=title)
 
 
 def _json(

@@ -111,7 +111,8 @@ def write_gallery(gallery: Gallery, folder: Path) -> list[Path]:
 
 def table(gallery: Gallery) -> str:
     """A row per class: its probability and its mean over the draws at each τ. The last rows measure the means."""
-    from tabulate import tabulate
+    from gsbench.report.blocks import Table
+    from gsbench.report.writers.terminal import wrapped, written
 
     order = sorted(range(gallery.n_classes), key=lambda k: -gallery.probabilities[k])[: LISTED - 1]
     if gallery.n_classes <= LISTED:
@@ -129,9 +130,10 @@ def table(gallery: Gallery) -> str:
     ):
         lines.append([name, "", *(f"{value:.3f}" for value in figures)])
     headers = ["class", "probability", *(f"mean at τ = {tau:g}" for tau in gallery.taus)]
-    written = tabulate(lines, headers, disable_numparse=True, colalign=("left", *("right" for _ in columns)))
+    shown = written(Table(headers, lines, keys=2))
     about = "Distance: total variation of the mean, from 0 to 1. Mean largest entry: 1 if all draws are one-hot."
-    return f"Mean of {gallery.draws:,} Gumbel-Softmax draws ({FOLLOWS})\n\n{written}\n\n{about}"
+    title = f"Mean of {gallery.draws:,} Gumbel-Softmax draws ({FOLLOWS})"
+    return f"{wrapped(title)}\n\n{shown}\n\n{wrapped(about)}"
 
 
 def as_json(gallery: Gallery) -> dict[str, Any]:

@@ -11,8 +11,7 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
-WIDTH = 110  # where there is no terminal to ask
-LEAST_COLUMNS = 60
+LEAST_COLUMNS, MOST_COLUMNS = 60, 110  # of the descriptions
 
 # The peers live in bench/, because only the benchmark uses them. gsbench does not import that folder.
 PEERS = {
@@ -51,12 +50,12 @@ def run_list(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps(listed, allow_nan=False))
         return
+    columns = max(LEAST_COLUMNS, shutil.get_terminal_size().columns)
     if arguments.kind:
-        print(f"{arguments.kind}:\n{in_paragraphs(listed[arguments.kind])}")
+        print(f"{arguments.kind}:\n{in_paragraphs(listed[arguments.kind], min(columns, MOST_COLUMNS))}")
         return
     from gsbench.cli.remarks import remark  # with tqdm, which --help does not need
 
-    columns = max(LEAST_COLUMNS, shutil.get_terminal_size((WIDTH, 24)).columns)
     print("\n\n".join(f"{kind}:\n{in_lines(entries, columns)}" for kind, entries in listed.items()), flush=True)
     remark("gsbench list KIND shows one of these whole, with settings and their defaults")
 
@@ -76,24 +75,24 @@ def in_lines(entries: list[Entry], columns: int) -> str:
     )
 
 
-def in_paragraphs(entries: list[Entry]) -> str:
+def in_paragraphs(entries: list[Entry], columns: int) -> str:
     """The name, and beside it the whole text and all other fields, wrapped."""
     indent = _indent(entries)
-    return "\n".join(_paragraph(entry, indent) for entry in entries)
+    return "\n".join(_paragraph(entry, indent, columns) for entry in entries)
 
 
 def _indent(entries: list[Entry]) -> int:
     return max(len(entry["name"]) for entry in entries) + 4
 
 
-def _paragraph(entry: Entry, indent: int) -> str:
+def _paragraph(entry: Entry, indent: int, columns: int) -> str:
     text = entry["text"]
     if entry.get("settings"):
         text += f" Settings: {', '.join(f'{name}={_short(value)}' for name, value in entry['settings'].items())}."
     if "most_classes" in entry:
         text += f" K: {entry['classes']}. Licence: {entry['licence']}."
     start = f"  {entry['name']}".ljust(indent)
-    return textwrap.fill(text, WIDTH, initial_indent=start, subsequent_indent=" " * indent, break_on_hyphens=False)
+    return textwrap.fill(text, columns, initial_indent=start, subsequent_indent=" " * indent, break_on_hyphens=False)
 
 
 def _short(value: Any) -> str:

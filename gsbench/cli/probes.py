@@ -20,7 +20,7 @@ OK, MISSING, PROBLEM = "ok", "missing", "problem"
 LEAST_BYTES = 2**30  # free memory below which even the quick benchmark may not fit
 OTHERS = (
     "array_api_compat", "filelock", "jinja2", "markupsafe", "platformdirs", "pluggy", "pooch", "psutil", "pyarrow",
-    "pytest", "pytest_benchmark", "shtab", "tabulate", "threadpoolctl", "tqdm",
+    "pytest", "pytest_benchmark", "rich", "shtab", "tabulate", "threadpoolctl", "tqdm",
 )  # fmt: skip
 SPEED_SECONDS = 0.02  # of products in each dtype
 SLOWER = 0.9  # share of float32's speed below which a dtype is reported as slower

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
-from tabulate import tabulate
 
 from gsbench.models import MODELS
 from gsbench.planner.curve import HeldOut, Prediction
@@ -16,6 +15,8 @@ from gsbench.planner.questions import Crossover, Largest
 from gsbench.planner.result import Plan
 from gsbench.planner.work import METRICS, OF_NETWORKS, Shape
 from gsbench.records.text import model_name, percent, seconds, size, three_digits
+from gsbench.report.blocks import Table
+from gsbench.report.writers.terminal import written
 
 TITLES = {"step": "training step", "bound": "bound", "memory": "live arrays", "process": "whole process"}
 WRITE: dict[str, Callable[[float], str]] = {"step": seconds, "bound": seconds, "memory": size, "process": size}
@@ -24,6 +25,10 @@ BEYOND = "*"  # marks an extrapolated prediction
 
 
 def _interval(value: float, low: float, high: float, write: Callable[[float], str]) -> str:
+    """`130 [116, 146] ms`, or with a unit at each number if they differ."""
+    at, start, end = (write(one).rpartition(" ") for one in (value, low, high))
+    if at[2] == start[2] == end[2]:
+        return f"{at[0]} [{start[0]}, {end[0]}] {at[2]}"
     return f"{write(value)} [{write(low)}, {write(high)}]"
 
 
@@ -68,7 +73,7 @@ def _predictions(plan: Plan) -> str:
         text = _interval(p.value, p.low, p.high, WRITE[p.metric])
         cells.setdefault((p.n_classes, p.estimator), {})[p.metric] = text + mark
     rows = [[f"{k:,}", name, *(found.get(m, "–") for m in metrics)] for (k, name), found in cells.items()]
-    return _table(["K", "estimator", *(TITLES[m] for m in metrics)], rows)
+    return written(Table(["K", "estimator", *(TITLES[m] for m in metrics)], rows, keys=2))
 
 
 def crossover_sentence(c: Crossover) -> str:
@@ -104,7 +109,7 @@ def _training(plan: Plan) -> str:
     for t in plan.training:
         time = _interval(t.seconds, t.low, t.high, duration) + _mark(t.extrapolates)
         rows.append([f"{t.n_classes:,}", t.estimator, f"{t.steps:,}", time])
-    return _table(["K", "estimator", "steps", "time"], rows) if rows else ""
+    return written(Table(["K", "estimator", "steps", "time"], rows)) if rows else ""
 
 
 def _held_out(plan: Plan) -> str:
@@ -119,7 +124,7 @@ def _held_out(plan: Plan) -> str:
         else:
             rows.append([TITLES[metric], name, counts, "–", "–"])
     headers = ["metric", "estimator", "measured K", "worst error at a left-out K", "largest K from the smaller half"]
-    return _table(headers, rows)
+    return written(Table(headers, rows))
 
 
 def _error(found: HeldOut, fitted: bool = False) -> str:
@@ -127,10 +132,6 @@ def _error(found: HeldOut, fitted: bool = False) -> str:
     sign = "+" if shown > 0 else "−" if shown < 0 else ""
     of = f" (from {found.fitted[0]:,} to {found.fitted[-1]:,})" if fitted else ""
     return f"{sign}{percent(abs(shown))} at K = {found.n_classes:,}{of}"
-
-
-def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True)
 
 
 def plan_frame(plan: Plan) -> pd.DataFrame:

@@ -56,11 +56,17 @@ class Items:
 
 @dataclass(frozen=True)
 class Table:
-    """Every row has as many cells as there are headers. Only a terminal can show headers of several lines."""
+    """Every row has as many cells as there are headers. Only a terminal can show headers of several lines.
+
+    keys       the number of columns, from the left, that name a row; a table that is too wide is split after them
+    together   the columns after the keys come in groups of so many, which are not parted
+    """
 
     headers: Sequence[Cell]
     rows: Sequence[Sequence[Cell]]
     title: str = ""
+    keys: int = 0
+    together: int = 1
 
     @classmethod
     def of(cls, columns: Columns, rows: pd.DataFrame, title: str = "") -> Table:
@@ -71,16 +77,24 @@ class Table:
     def used(self) -> Table:
         """The table without the columns in which every cell is ""."""
         used = [i for i in range(len(self.headers)) if any(row[i] != "" for row in self.rows)]
-        rows = [[row[i] for i in used] for row in self.rows]
-        return dataclasses.replace(self, headers=[self.headers[i] for i in used], rows=rows)
+        return dataclasses.replace(self.with_columns(used), keys=sum(i < self.keys for i in used))
 
-    def row_a_line(self) -> list[list[Cell]]:
-        """The rows, with each row of n lines split into n rows. A cell of one line is repeated in all of them."""
+    def with_columns(self, columns: Sequence[int]) -> Table:
+        """The table with these of its columns."""
+        rows = [[row[i] for i in columns] for row in self.rows]
+        return dataclasses.replace(self, headers=[self.headers[i] for i in columns], rows=rows)
+
+    def row_a_line(self, repeated: bool = True) -> list[list[Cell]]:
+        """The rows, with each row of n lines split into n rows.
+
+        repeated   whether a cell of one line stands in all of them, or only in the first
+        """
         rows = []
         for row in self.rows:
             cells = [cell if isinstance(cell, tuple) else (cell,) for cell in row]
             for i in range(max(map(len, cells))):
-                rows.append([cell[0] if len(cell) == 1 else cell[i] if i < len(cell) else "" for cell in cells])
+                first = [cell[0] if len(cell) == 1 and (repeated or not i) else "" for cell in cells]
+                rows.append([cell[i] if i < len(cell) else one for cell, one in zip(cells, first, strict=True)])
         return rows
 
 

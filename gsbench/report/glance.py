@@ -123,4 +123,4 @@ def _table(title: str, told: dict[tuple[int, str, str], str], baselines: set[str
         cells = [[(k, name, figure) for figure in own] for name in estimators]
         columns = [tuple(told.get(key, without.get(key, text.NOT_MEASURED)) for key in cell) for cell in cells]
         rows.append([(str(k),), names, *columns])
-    return Table(["K", "", *estimators], rows, title)
+    return Table(["K", "", *estimators], rows, title, keys=2)

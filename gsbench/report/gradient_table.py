@@ -45,7 +45,7 @@ def short_gradients(frame: pd.DataFrame) -> list[Table]:
         cells.append([series, subject, k, name, *(cell for state in states for cell in _short(of_state.get(state)))])
     figures = [("" if i else f"{state}:", name) for state in states for i, name in enumerate(SHORT)]
     title = "Gradient with respect to the logits of q(y|a,x), relative to the exact one; time: of the bound, both ways"
-    return [Table(["", "", ("", "K"), "", *figures], cells, title).used()]
+    return [Table(["", "", ("", "K"), "", *figures], cells, title, keys=4, together=len(SHORT)).used()]
 
 
 def _short(row: Any) -> list[str]:

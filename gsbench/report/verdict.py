@@ -16,14 +16,14 @@ from gsbench.report.answer import least_learnt
 from gsbench.report.blocks import Block, Fold, Paragraph, Table
 from gsbench.report.glance import KEY, glance_cells
 from gsbench.report.predicted import OWN, REFERENCE, percent_after, predictions, seconds_to
-from gsbench.report.writers.terminal import written
+from gsbench.report.writers.terminal import wrapped, written
 
 SAMPLER = "gumbel-softmax"
 SHARE = 0.95  # of the best final accuracy: the time until then decides
 SHARES = (0.5, 0.8, 0.9, 0.95)
 TIMES = {"1 min": 60.0, "5 min": 300.0, "30 min": 1800.0, "1 h": 3600.0}
 LEAST_SPREAD = 1.0  # percentage points; final accuracies as near as this are equal
-LINES = (f"time to {100 * SHARE:.0f} %", "final accuracy", "peak memory")  # of a cell of the table
+LINES = ("estimator", f"time to {100 * SHARE:.0f} %", "final accuracy", "peak memory")  # of a cell of the table
 
 
 @dataclass(frozen=True)
@@ -128,12 +128,14 @@ def verdict_table(frame: pd.DataFrame, found: list[Verdict]) -> Table:
         names = (one.use, one.exact, SAMPLER)
         memory = [cells.get((one.series, one.model, int(one.k), name, "peak_bytes"), math.nan) for name in names]
         sizes = [text.measure(size, text.size) for size in memory]
-        sizes[1] += f" ({one.exact})" if one.exact else ""  # which of the sums
-        columns = [(_time(one, n), _final(one, n), size) for n, size in zip(names, sizes, strict=True)]
-        where = ([one.series] if several else []) + [f"{one.k:,.0f}", one.use]
+        columns = [
+            (name or text.NOT_MEASURED, _time(one, name), _final(one, name), size)
+            for name, size in zip(names, sizes, strict=True)
+        ]
+        where = ([one.series] if several else []) + [f"{one.k:,.0f}"]
         rows.append([*((cell,) for cell in where), LINES, *columns])
-    head = ["series"] if several else []
-    return Table([*head, "K", "use", "", "with it", "with the sum", f"with {SAMPLER}"], rows, "Which estimator to use")
+    head = [*(["series"] if several else []), "K", ""]
+    return Table([*head, "use", "the sum", "a draw"], rows, "Which estimator to use", keys=len(head))
 
 
 def _time(verdict: Verdict, name: str | None) -> str:
@@ -156,8 +158,8 @@ def verdict_text(records: Sequence[Record]) -> str:
     frame = make_frame(records)
     found = verdicts(frame, make_curves(records, frame))
     if not found:
-        return without_verdict(frame)
-    return f"{verdict_sentence(found)}\n\n{written(verdict_table(frame, found))}"
+        return wrapped(without_verdict(frame))
+    return f"{wrapped(verdict_sentence(found))}\n\n{written(verdict_table(frame, found))}"
 
 
 def verdict_note(found: list[Verdict]) -> str:

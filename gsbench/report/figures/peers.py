@@ -136,7 +136,7 @@ def peer_ratios(frame: pd.DataFrame) -> list[Table]:
         lines.setdefault((series, k, estimator, timed), {})[peer] = ratio
     cells = [[*key, *(ratios.get(peer, text.NOT_MEASURED) for peer in peers)] for key, ratios in lines.items()]
     title = f"{TITLE}: how many times as fast as each of them"
-    return [Table(["", "K", "gsbench", "timed", *peers], cells, title).used()]
+    return [Table(["", "K", "gsbench", "timed", *peers], cells, title, keys=4).used()]
 
 
 def _memory(side: str) -> Callable[[Any], str]:
