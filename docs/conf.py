@@ -7,6 +7,7 @@ from gsbench import __version__
 
 sys.path.append(str(Path(__file__).parent))  # for `rendering`, here and in the page of the commands
 
+import mathml
 from rendering import docstring
 
 project = "gsbench"
@@ -14,9 +15,10 @@ author = copyright = "The gsbench authors"
 release = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "sphinx_copybutton", "sphinxarg.ext"]
-myst_enable_extensions = ["colon_fence", "deflist"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 smartquotes = False  # which would write --init as –init
+html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = "gsbench"
 html_copy_source = False
@@ -30,3 +32,4 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 
 def setup(app):
     app.connect("autodoc-process-docstring", docstring)
+    app.add_html_math_renderer("mathml", (mathml.inline, None), (mathml.block, None))

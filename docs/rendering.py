@@ -15,6 +15,9 @@ from gsbench.cli import make_parser
 from gsbench.cli.completion import filled, subparsers
 
 HEADS = ("exit codes:", "metrics:")  # of lines that begin a paragraph
+# "q_y", "Σ_{k ∈ C}", "p^{D−s}": a letter with an index. Names as `log_q_y` and n_classes have more letters before it.
+INDEX = re.compile(r"(?<![\w.])([^\W\d_]'?|[)\]}])([_^])(?:\{([^{}]*)\}|([^\W_]))(?!\w)")
+ROLES = {"_": "sub", "^": "sup"}
 ENTRY = re.compile(r"([\w.-]+(?:, [\w.-]+)*) {2,}(\S.*)")  # "name   text", a line of a table of settings
 
 
@@ -74,7 +77,10 @@ def _escaped(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"([\\*_|`])", r"\\\1", text)
+    """The text with indices below and above the line. Markup has to stand apart, which the backslashes allow."""
+    escaped = re.sub(r"([\\*|`])", r"\\\1", text)
+    indexed = INDEX.sub(lambda m: rf"{m[1]}\ :{ROLES[m[2]]}:`{m[3] or m[4]}`\ ", escaped)
+    return re.sub(r"_(?!`)", r"\_", indexed)
 
 
 def docstring(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:

@@ -1,5 +1,6 @@
 """The commands and options that the README and the pages name exist. (`pytest docs` runs the pages' Python.)"""
 
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -78,3 +79,12 @@ def test_the_verdict_of_the_readme_is_that_of_the_kept_report():
     for (k,), _, *cells in table.rows:
         told = [f"{time}, {memory}, {accuracy}" for _, time, accuracy, memory in cells]
         assert f"| {k} | `{cells[0][0]}` | {' | '.join(told)} |" in README
+
+
+def test_the_reference_sets_indices_below_and_above_the_line(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    rendered = importlib.import_module("rendering").rendered
+    formula = rendered("Σ_{k ∈ C} q_k f(e_k), p^{D−s}(S)").strip()
+    assert formula == r"Σ\ :sub:`k ∈ C`\  q\ :sub:`k`\  f(e\ :sub:`k`\ ), p\ :sup:`D−s`\ (S)"
+    assert rendered("log_q_y and n_classes, gsbench.x_y").strip() == r"log\_q\_y and n\_classes, gsbench.x\_y"
+    assert rendered("`q_y`").strip() == r"\ ``q_y``\"
