@@ -87,4 +87,4 @@ def test_the_reference_sets_indices_below_and_above_the_line(monkeypatch):
     formula = rendered("Σ_{k ∈ C} q_k f(e_k), p^{D−s}(S)").strip()
     assert formula == r"Σ\ :sub:`k ∈ C`\  q\ :sub:`k`\  f(e\ :sub:`k`\ ), p\ :sup:`D−s`\ (S)"
     assert rendered("log_q_y and n_classes, gsbench.x_y").strip() == r"log\_q\_y and n\_classes, gsbench.x\_y"
-    assert rendered("`q_y`").strip() == r"\ ``q_y``\"
+    assert rendered("`q_y`").strip("\n") == r"\ ``q_y``\ "
