@@ -24,6 +24,7 @@ from gsbench.records.busy import busy_notice
 from gsbench.registry import load_named_plugins
 from gsbench.report.glance import glance_text
 from gsbench.report.verdict import verdict_text
+from gsbench.report.writers.terminal import wrapped
 from gsbench.settings.case import Settings
 
 OPTIONS = pytest.StashKey[Options]()
@@ -261,7 +262,7 @@ def _summary(terminalreporter: Any, session: Session, unsaved: str) -> None:
     for told in filter(None, (verdict_text(session.records), glance_text(session.records))):
         terminalreporter.write_line(f"{told}\n")
     if notice := busy_notice(session.records):
-        terminalreporter.write_line(f"\n{notice}")
+        terminalreporter.write_line(f"\n{wrapped(notice)}")
     if len(session.records) > len(session.file.waiting):
         terminalreporter.write_line(f"\nRecords, as they came: {session.file.path}")
         terminalreporter.write_line(f"Figures and tables:     gsbench report {session.file.path}")

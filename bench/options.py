@@ -77,7 +77,7 @@ def add_options(parser: pytest.Parser) -> None:
         type=option(estimators),
         metavar="NAME,…",
         help=f"estimators, with settings if wanted, such as 'gumbel-softmax(tau=0.5)'; known: {listed(ESTIMATORS)} "
-        f"(default: {DEFAULT_ESTIMATORS}, and for the quality of gradients all, as far as the preset allows)",
+        f"(default: {DEFAULT_ESTIMATORS}; for the quality of gradients {DEFAULT_GRADED}, as far as the preset allows)",
     )
     add(
         "--models",

@@ -155,9 +155,9 @@ def test_an_option_that_cannot_be_read_is_exit_code_2(arguments, why, capsys):
         (["--model", "m3", "run.jsonl"], "unknown --model 'm3'; known: adgm, m2"),
         (["--preset", "smal", "run.jsonl"], "; did you mean 'small'?"),
         (["--dtype", "float64", "run.jsonl"], "no record of time or memory in run.jsonl, dtype float64"),
-        (["--model", "m2", "run.jsonl"], "was measured at two class counts; measure with --calibrate"),
+        (["--model", "m2", "run.jsonl"], "or measure with --calibrate"),
         (["--figure", "none/plan.png", "run.jsonl"], "there is no folder 'none'"),
-        (["few.jsonl"], "was measured at two class counts; measure with --calibrate"),
+        (["few.jsonl"], "or measure with --calibrate"),
     ],
 )
 def test_what_cannot_be_planned_is_said_in_a_line_and_exit_code_2(
@@ -192,22 +192,23 @@ def test_sentences_of_crossovers():
         return crossover_sentence(Crossover(*ends)).removeprefix("step: draw is 2.00 times cheaper than sum")
 
     even = Crossover("step", "draw", "sum", 1.0, "from", 12, 11, 14, 2, 1000, ())
-    assert crossover_sentence(even) == "step: draw is as cheap as sum from K = 12 on [11, 14]"
-    assert told("from", 12, 11, 14) == " from K = 12 on [11, 14]"
-    assert told("from", 12, 11, None, ("K",)) == " from K = 12 on [11, beyond 1,000] *"
+    assert crossover_sentence(even) == "step: draw is as cheap as sum from K = 12 on (95 % interval: 11 to 14)"
+    assert told("from", 12, 11, 14) == " from K = 12 on (95 % interval: 11 to 14)"
+    assert told("from", 12, 11, None, ("K",)) == " from K = 12 on (95 % interval: 11 to beyond 1,000) *"
     assert told("always", 2, 2, 2) == ": always for K = 2 to 1,000"
     assert told("always", 2, 2, 9) == ": always for K = 2 to 1,000; certain from K = 9"
     assert told("always", 2, 2, None) == ": always for K = 2 to 1,000; certain nowhere"
-    assert told("never", None, None, None) == ": never for K = 2 to 1,000"
-    assert told("never", None, 900, None) == ": never for K = 2 to 1,000; at best from K = 900"
+    nowhere = "step: nowhere from K = 2 to 1,000 is draw 2.00 times cheaper than sum"
+    assert told("never", None, None, None) == nowhere
+    assert told("never", None, 900, None) == f"{nowhere}; its interval allows it from K = 900 on"
 
 
 def test_sentences_of_what_fits():
     def told(low, at, high):
         return largest_sentence(Largest("process", "sum", 2**33, at, low, high))
 
-    assert told(90, 100, 1200) == "sum: up to K = 100 fits 8.00 GiB (whole process) [90, 1,200]"
-    assert told(0, 0, 3) == "sum: not even K = 2 fits 8.00 GiB (whole process) [0, 3]"
+    assert told(90, 100, 1200) == "sum: up to K = 100 fits 8.00 GiB (whole process) (95 % interval: 90 to 1,200)"
+    assert told(0, 0, 3) == "sum: not even K = 2 fits 8.00 GiB (whole process) (95 % interval: 0 to 3)"
     assert told(90, None, None).startswith("sum: up to K = more than 1,000,000 fits")
 
 

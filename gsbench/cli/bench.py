@@ -8,12 +8,14 @@ import json
 import runpy
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from gsbench.cli.parser import CommandParser
 from gsbench.cli.values import path
 from gsbench.process import STOPPED
+from gsbench.values import did_you_mean
 
 EXAMPLES = """examples:
   gsbench bench
@@ -27,7 +29,8 @@ is measured. The session is also saved there, as by --benchmark-autosave. No set
 exit codes: 0 done, 1 a case failed, 2 unusable arguments or no case of that name, 3 an error of pytest, 130 stopped by
 Ctrl-C
 """
-CODES = {2: STOPPED, 4: 2, 5: 2}  # pytest's exit codes: it was stopped, unusable arguments, no case
+UNUSABLE, NO_CASE = 4, 5  # pytest's exit codes
+CODES = {2: STOPPED, UNUSABLE: 2, NO_CASE: 2}  # 2: it was stopped
 
 
 def add_bench(commands: Any) -> None:
@@ -87,5 +90,20 @@ def run_bench(arguments: argparse.Namespace) -> int:
         runpy.run_module("pytest", run_name="__main__")
     except SystemExit as ended:
         code = int(ended.code or 0)
+        _explain(code, arguments.passed_on)
         return CODES.get(code, code)
     return 0
+
+
+def _explain(code: int, passed_on: Sequence[str]) -> None:
+    """What pytest does not say: which option was meant, and that no case has the name."""
+    from gsbench.cli.remarks import failure, remark  # with tqdm, which --help does not need
+
+    if code == NO_CASE:
+        remark("no case was chosen: gsbench bench --collect-only lists the cases, from whose names -k chooses")
+    if code == UNUSABLE:
+        known = [option["option"] for option in described()]
+        names = [text.partition("=")[0] for text in passed_on if text.startswith("--")]
+        for name in names:
+            if name not in known and (close := did_you_mean(name, known)):
+                failure(f"gsbench bench has no option {name!r}{close}")

@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from gsbench import registry
 from gsbench.values import did_you_mean, not_known, shown
 
+HEAD = re.compile(r"[a-z]+( [a-z]+)?: ")  # of a line that begins a paragraph: "exit codes: 0 done, …"
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Wraps the paragraphs of a description or an epilog. What is indented stays as it is."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n".join(self._filled(text.splitlines(), width))
+
+    def _filled(self, lines: Iterable[str], width: int) -> Iterator[str]:
+        paragraph: list[str] = []
+        for line in [*lines, ""]:
+            ends = line[:1] in ("", " ") or HEAD.match(line)
+            if paragraph and ends:
+                yield textwrap.fill(" ".join(paragraph), width, break_long_words=False, break_on_hyphens=False)
+                paragraph = []
+            if line[:1] in ("", " "):
+                yield line
+            else:
+                paragraph.append(line)
+
 
 class CommandParser(argparse.ArgumentParser):
-    """An ArgumentParser with --quiet, --verbose and --plugin, whose epilog is printed as it is written.
+    """An ArgumentParser with --quiet, --verbose and --plugin, whose texts are wrapped but for their examples.
 
     fill        adds the options, once, when the parser is used, so that the slow imports of one command do not delay
                 the --help of the others
@@ -29,7 +52,7 @@ class CommandParser(argparse.ArgumentParser):
         passes_on: bool = False,
         **kwargs: Any,
     ) -> None:
-        own = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
+        own = {"formatter_class": _Formatter, "allow_abbrev": False}
         super().__init__(*args, **{**own, **kwargs})
         self._fill, self._passes_on = fill, passes_on
         self.set_defaults(parser=self)  # in the result: the parser of the command

@@ -21,8 +21,9 @@ EXAMPLES = """examples:
   gsbench plan --calibrate --preset small --batch 256 --epochs 20 --examples 60000
   gsbench plan records.jsonl --classes 100,1000 --figure plan.svg --json
 
-Without FILE, the plan uses all records of this machine under --storage that agree in device, backend, number type and
-number of threads. If there are none, it measures a few small cases first, which takes about a minute.
+A plan needs records of two class counts or more. Without FILE, it uses all records of this machine under --storage that
+agree in device, backend, number type and number of threads. If there are none, it measures a few small cases first,
+which takes about a minute on a quiet machine.
 The table (with --json one JSON object) goes to stdout, everything else to stderr.
 exit codes: 0 done, 2 unusable arguments or files
 """

@@ -16,7 +16,7 @@ from gsbench.planner.result import Plan
 from gsbench.planner.work import METRICS, OF_NETWORKS, Shape
 from gsbench.records.text import model_name, percent, seconds, size, three_digits
 from gsbench.report.blocks import Table
-from gsbench.report.writers.terminal import written
+from gsbench.report.writers.terminal import wrapped, written
 
 TITLES = {"step": "training step", "bound": "bound", "memory": "live arrays", "process": "whole process"}
 WRITE: dict[str, Callable[[float], str]] = {"step": seconds, "bound": seconds, "memory": size, "process": size}
@@ -41,10 +41,10 @@ def duration(value: float) -> str:
 def plan_text(plan: Plan) -> str:
     """The plan as text for a terminal: the sections that are not empty, each under its heading."""
     sections = [
-        ("", heading(plan)),
+        ("", "\n".join(map(wrapped, heading(plan).splitlines()))),
         ("Predicted, with 95 % intervals", _predictions(plan)),
-        ("The exact sum compared with samplers", "\n".join(map(crossover_sentence, plan.crossovers))),
-        ("What fits", "\n".join(map(largest_sentence, plan.largest))),
+        ("The exact sum compared with samplers", _sentences(crossover_sentence, plan.crossovers)),
+        ("What fits", _sentences(largest_sentence, plan.largest)),
         ("A whole training run, without evaluations", _training(plan)),
         ("Errors of the predictions at class counts that were left out of the fit", _held_out(plan)),
     ]
@@ -76,19 +76,24 @@ def _predictions(plan: Plan) -> str:
     return written(Table(["K", "estimator", *(TITLES[m] for m in metrics)], rows, keys=2))
 
 
+def _sentences(sentence: Callable[[Any], str], of: Sequence[Any]) -> str:
+    return "\n".join(wrapped(sentence(one), indent=2) for one in of)
+
+
 def crossover_sentence(c: Crossover) -> str:
     what = {"step": "step", "bound": "bound", "memory": "peak of live arrays"}[c.metric]
     how = "as cheap as" if c.ratio == 1 else f"{three_digits(c.ratio)} times cheaper than"
     says = f"{what}: {c.estimator} is {how} {c.baseline}"
     span = f"K = {c.least:,} to {c.most:,}"
     if c.verdict == "never":
-        reach = f"; at best from K = {c.low:,}" if c.low is not None else ""
-        return f"{says}: never for {span}{reach}{_mark(c.extrapolates)}"
+        reach = f"; its interval allows it from K = {c.low:,} on" if c.low is not None else ""
+        pair = f"{c.estimator} {how} {c.baseline}"
+        return f"{what}: nowhere from {span} is {pair}{reach}{_mark(c.extrapolates)}"
     high = f"{c.high:,}" if c.high is not None else f"beyond {c.most:,}"
     if c.verdict == "always":
         sure = "" if c.high == c.least else f"; certain from K = {high}" if c.high else "; certain nowhere"
         return f"{says}: always for {span}{sure}{_mark(c.extrapolates)}"
-    return f"{says} from K = {c.n_classes:,} on [{c.low:,}, {high}]{_mark(c.extrapolates)}"
+    return f"{says} from K = {c.n_classes:,} on (95 % interval: {c.low:,} to {high}){_mark(c.extrapolates)}"
 
 
 def largest_sentence(found: Largest) -> str:
@@ -96,8 +101,8 @@ def largest_sentence(found: Largest) -> str:
     low, at, high = (f"{k:,}" if k is not None else "more than 1,000,000" for k in counts)
     what = f"{size(found.memory_bytes)} ({TITLES[found.metric]})"
     if found.n_classes == 0:
-        return f"{found.estimator}: not even K = 2 fits {what} [{low}, {high}]{_mark(found.extrapolates)}"
-    return f"{found.estimator}: up to K = {at} fits {what} [{low}, {high}]{_mark(found.extrapolates)}"
+        return f"{found.estimator}: not even K = 2 fits {what} (95 % interval: {low} to {high}){_mark(found.extrapolates)}"
+    return f"{found.estimator}: up to K = {at} fits {what} (95 % interval: {low} to {high}){_mark(found.extrapolates)}"
 
 
 def _mark(extrapolates: Sequence[str]) -> str:
@@ -123,7 +128,7 @@ def _held_out(plan: Plan) -> str:
             rows.append([TITLES[metric], name, counts, _error(worst), _error(larger[0], fitted=True)])
         else:
             rows.append([TITLES[metric], name, counts, "–", "–"])
-    headers = ["metric", "estimator", "measured K", "worst error at a left-out K", "largest K from the smaller half"]
+    headers = ["metric", "estimator", "measured K", "worst error", "error at the largest K, fitted to the smaller half"]
     return written(Table(headers, rows))
 
 

@@ -16,7 +16,7 @@ from gsbench.records.reading import TRAINING
 from gsbench.records.sessions import CASE
 from gsbench.report import gaps
 from gsbench.report.answer import answer
-from gsbench.report.blocks import Block, Figure, Items, Link, Notice, Page, Paragraph, Section, Table
+from gsbench.report.blocks import Block, Figure, Fold, Items, Link, Notice, Page, Paragraph, Section, Table
 from gsbench.report.drawing.sheet import Plot, figure_settings
 from gsbench.report.figures import FIGURES
 from gsbench.report.figures.gallery import draw_gallery
@@ -56,7 +56,7 @@ def make_page(
     head = [_runs(frame), *_joint_runs(frame), *map(Notice, notices)]
     found = verdicts(frame, curves)
     verdict = verdict_blocks(frame, found)
-    short = [*verdict[:2], *(glance_blocks(frame) or (trained.blocks if trained else [])), _machine(frame)]
+    short = [*(block for block in verdict if not isinstance(block, Fold)), *(glance_blocks(frame) or (trained.blocks if trained else [])), _machine(frame)]
     told = [*filter(None, [verdict_sentence(found)]), *answer(frame, bool(found))]
     return Page(name, told, verdict, head, make_sections(frame, curves, plots), short, gaps.records_table(frame))
 

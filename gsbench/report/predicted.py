@@ -85,12 +85,15 @@ def predictions(frame: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def _timed(frame: pd.DataFrame, rows: pd.DataFrame) -> dict[str, float]:
-    """Seconds of a step by estimator. Where it was timed in pairs with a baseline, it is the baseline's median divided
-    by the paired speed-up, because separate medians also differ by what other programs did.
+    """Seconds of a step by estimator. Where it was timed in pairs with a baseline, it is the baseline's seconds divided
+    by the paired speed-up, because separate medians also differ by what other programs did. Of the baseline's medians,
+    by itself and in the pairs, the least counts: other programs only add to a time.
     """
     medians = {str(name): float(of) for name, of in rows.groupby("estimator")["step_seconds"].median().items()}
     pairs = rows_of(frame, "speedup", "speedup", "step")
     pairs = pairs[(pairs[KEY] == rows[KEY].iloc[0]).all(axis=1) & pairs["baseline"].isin(medians)]
+    for baseline, seconds in pairs.groupby("baseline")["baseline_seconds"].min().dropna().items():
+        medians[baseline] = min(medians[baseline], float(seconds))
     ratios = pairs.groupby(["estimator", "baseline"])["speedup"].median()
     return medians | {name: medians[baseline] / ratio for (name, baseline), ratio in ratios.items() if name in medians}
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import pandas as pd
 
 from gsbench.records import text
+from gsbench.records.busy import crowded_rows
 from gsbench.records.frame import make_curves, make_frame, measured, names_with
 from gsbench.records.reading import Record
 from gsbench.records.reference import reference
 from gsbench.report.answer import least_learnt
-from gsbench.report.blocks import Block, Fold, Paragraph, Table
+from gsbench.report.blocks import Block, Fold, Notice, Paragraph, Table
 from gsbench.report.glance import KEY, glance_cells
 from gsbench.report.predicted import OWN, REFERENCE, percent_after, predictions, seconds_to
 from gsbench.report.writers.terminal import wrapped, written
@@ -134,7 +135,7 @@ def verdict_table(frame: pd.DataFrame, found: list[Verdict]) -> Table:
         ]
         where = ([one.series] if several else []) + [f"{one.k:,.0f}"]
         rows.append([*((cell,) for cell in where), LINES, *columns])
-    head = [*(["series"] if several else []), "K", ""]
+    head = [*(["series"] if several else []), "K", "quantity"]
     return Table([*head, "use", "the sum", "a draw"], rows, "Which estimator to use", keys=len(head))
 
 
@@ -146,11 +147,25 @@ def _final(verdict: Verdict, name: str | None) -> str:
     return f"{verdict.final(name):.1f} %" if name in verdict.points else text.NOT_MEASURED
 
 
+def unsure(frame: pd.DataFrame, found: list[Verdict]) -> str:
+    """A sentence for under the verdict if other programs computed while its steps were timed; else ""."""
+    judged = pd.DataFrame([(one.series, one.model, one.k) for one in found], columns=KEY)
+    timed = (frame["group"] == "step") | ((frame["group"] == "speedup") & (frame["timed"] == "step"))
+    rows = frame[timed & (frame["status"] == "ok")].merge(judged, on=KEY)
+    if not (crowded := sum(crowded_rows(rows))):
+        return ""
+    return (
+        f"Other programs computed while {crowded} of the {len(rows)} steps and pairs of steps behind this verdict were "
+        "timed. It may be wrong: measure again on a quiet machine."
+    )
+
+
 def verdict_blocks(frame: pd.DataFrame, found: list[Verdict]) -> list[Block]:
-    """The table, how it was made, and folded tables for each K; or why there is no verdict."""
+    """The table, how sure it is and how it was made, and folded tables for each K; or why there is no verdict."""
     if not found:
         return [Paragraph(why)] if (why := without_verdict(frame)) else []
-    return [verdict_table(frame, found), Paragraph(verdict_note(found)), *verdict_details(found)]
+    warned = [Notice(warning)] if (warning := unsure(frame, found)) else []
+    return [*warned, verdict_table(frame, found), Paragraph(verdict_note(found)), *verdict_details(found)]
 
 
 def verdict_text(records: Sequence[Record]) -> str:
@@ -159,7 +174,8 @@ def verdict_text(records: Sequence[Record]) -> str:
     found = verdicts(frame, make_curves(records, frame))
     if not found:
         return wrapped(without_verdict(frame))
-    return f"{wrapped(verdict_sentence(found))}\n\n{written(verdict_table(frame, found))}"
+    told = [wrapped(verdict_sentence(found)), wrapped(unsure(frame, found)), written(verdict_table(frame, found))]
+    return "\n\n".join(filter(None, told))
 
 
 def verdict_note(found: list[Verdict]) -> str:
@@ -167,8 +183,8 @@ def verdict_note(found: list[Verdict]) -> str:
     parts = [
         f"Time to {100 * SHARE:.0f} %: seconds of training until {100 * SHARE:.0f} % of the best final accuracy of the "
         f"estimators measured at this K. Of those that end within {LEAST_SPREAD:.0f} point of the best, or within the "
-        "spread of its seeds, the one to use takes the least time. The seconds of a step were measured here, "
-        "and also those of its minibatch if the records have them."
+        "spread of its seeds, the one to use takes the least time. The seconds of a step were measured here, in pairs "
+        "with the exact sum where there are pairs, and so were those of its minibatch if the records have them."
     ]
     known = reference()["conditions"]
     told = {

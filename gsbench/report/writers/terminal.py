@@ -38,10 +38,13 @@ def written(table: Table, width: int | None = None) -> str:
     return title + "\n\n".join(_drawn(part, width) for part in _split(table, width))
 
 
-def wrapped(text: str, width: int | None = None) -> str:
-    """A paragraph in lines of `width` characters at most, by default the terminal's."""
+def wrapped(text: str, width: int | None = None, indent: int = 0) -> str:
+    """A paragraph in lines of `width` characters at most, by default the terminal's.
+
+    indent   spaces before the second line and the following ones
+    """
     width = width or shutil.get_terminal_size().columns
-    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _split(table: Table, width: int) -> Iterator[Table]:
