@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 import pytest
-from records_fixture import make_record
+from records_fixture import make_record, speedup_figures
 
 from gsbench.records import reference as reference_module
 from gsbench.records.frame import make_curves, make_frame
@@ -98,6 +98,40 @@ def test_accuracy_by_second_is_accuracy_by_step_times_the_seconds_of_a_step(know
         expected = [100 * (accuracy(name, s, 100, 0) + accuracy(name, s, 100, 1)) / 2 for s in STEPS]
         np.testing.assert_allclose(own["percent"], expected, atol=0.006)  # four digits are kept
         assert (own["percent_high"] - own["percent_low"]).max() == pytest.approx(0.2, abs=0.02)
+
+
+def pair(name, k, times, baseline_seconds):
+    settings = Settings(name, preset="small", n_classes=k, threads=1)
+    figures = {**speedup_figures("step", times), "baseline_seconds": baseline_seconds}
+    return make_record("speedup", **{**settings.record_fields(), **figures})
+
+
+def step_seconds(records):
+    rows = predictions(*found(records))
+    return {name: own["seconds"].iloc[-1] / STEPS[-1] for name, own in rows.groupby("estimator")}
+
+
+def test_what_other_programs_add_to_the_sum_s_time_does_not_slow_those_paired_with_it(known):
+    """The sum was disturbed when it was timed alone, and in one of the pairs."""
+    pairs = [pair("gumbel-softmax", 100, 10.0, 1.0), pair("sum-and-relax", 100, 8.0, 2.5)]
+    seconds = step_seconds([*a_session(100, of_sum=9.0, of_draw=0.3), *pairs])
+    assert seconds == pytest.approx({"marginalize-streamed": 1.0, "gumbel-softmax": 0.1, "sum-and-relax": 1 / 8})
+    without = [{**record, "baseline_seconds": None} for record in pairs]  # as in older records
+    seconds = step_seconds([*a_session(100, of_sum=9.0), *without])
+    assert seconds == pytest.approx({"marginalize-streamed": 9.0, "gumbel-softmax": 0.9, "sum-and-relax": 9 / 8})
+
+
+def test_a_verdict_says_that_other_programs_computed(known):
+    quiet = a_session(100)
+    assert "Other programs" not in verdict_text(quiet)
+    crowded = [{**record, "other_cores": 2.0, "machine_cores": 2} for record in quiet[:2]]
+    records = [*crowded, *({**record, "other_cores": 0.0, "machine_cores": 2} for record in quiet[2:])]
+    told = "Other programs computed while 2 of the 3 steps and pairs of steps behind this verdict were timed."
+    assert told in " ".join(verdict_text(records).split())
+    page = make_page("x", [], *found(records), {})
+    assert page.verdict[0].text.startswith(told)
+    assert told in markdown.summary(page)
+    assert "Time to 95 %" in markdown.summary(page)
 
 
 def test_the_seconds_of_a_minibatch_are_added_to_each_step(known):

@@ -153,8 +153,8 @@ def _answer(
     if not curves:
         counts = ", ".join(f"{k:,.0f}" for k in sorted(used.rows["n_classes"].unique())) or "none"
         raise ValueError(
-            f"a plan needs two class counts of {', '.join(asked) or shape.model}; the records have K = {counts}. Measure "
-            "another count, or measure with --calibrate"
+            f"a plan needs two class counts of {', '.join(asked) or shape.model}; the records have K = {counts}. "
+            "Measure another count, or measure with --calibrate"
         )
     predictions = [c.predict(k) for k in sorted(set(classes)) for c in curves.values()]
     beyond = dict.fromkeys(text for p in predictions for text in p.extrapolates)

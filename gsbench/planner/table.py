@@ -100,9 +100,10 @@ def largest_sentence(found: Largest) -> str:
     counts = (found.low, found.n_classes, found.high)
     low, at, high = (f"{k:,}" if k is not None else "more than 1,000,000" for k in counts)
     what = f"{size(found.memory_bytes)} ({TITLES[found.metric]})"
+    reach = f"(95 % interval: {low} to {high}){_mark(found.extrapolates)}"
     if found.n_classes == 0:
-        return f"{found.estimator}: not even K = 2 fits {what} (95 % interval: {low} to {high}){_mark(found.extrapolates)}"
-    return f"{found.estimator}: up to K = {at} fits {what} (95 % interval: {low} to {high}){_mark(found.extrapolates)}"
+        return f"{found.estimator}: not even K = 2 fits {what} {reach}"
+    return f"{found.estimator}: up to K = {at} fits {what} {reach}"
 
 
 def _mark(extrapolates: Sequence[str]) -> str:

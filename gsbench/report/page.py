@@ -56,7 +56,8 @@ def make_page(
     head = [_runs(frame), *_joint_runs(frame), *map(Notice, notices)]
     found = verdicts(frame, curves)
     verdict = verdict_blocks(frame, found)
-    short = [*(block for block in verdict if not isinstance(block, Fold)), *(glance_blocks(frame) or (trained.blocks if trained else [])), _machine(frame)]
+    unfolded = [block for block in verdict if not isinstance(block, Fold)]
+    short = [*unfolded, *(glance_blocks(frame) or (trained.blocks if trained else [])), _machine(frame)]
     told = [*filter(None, [verdict_sentence(found)]), *answer(frame, bool(found))]
     return Page(name, told, verdict, head, make_sections(frame, curves, plots), short, gaps.records_table(frame))
 
