@@ -6,8 +6,10 @@ Everything is computed in float64 at small sizes. f of the estimators' checks is
 from __future__ import annotations
 
 import dataclasses
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from gsbench.estimators.marginalize import Marginalize
 from gsbench.estimators.marginalize_streamed import MarginalizeStreamed
 from gsbench.estimators.sum_and_sample import SumAndSample
 from gsbench.models import MODELS, ClassBound, Labels, Model, ModelConfig, Points
-from gsbench.registry import Registry
+from gsbench.registry import Registry, loaded_plugins
 from gsbench.training.objective import loss, unlabelled_bound
 
 K, BATCH, DRAWS, SEED = 5, 6, 2, 1
@@ -66,8 +68,15 @@ def _verdict(registry: Registry[Any], name: str, check: Callable[[str], str | No
     except Failed as failed:
         return Verdict(registry.kind, name, told, str(failed))
     except Exception as error:  # a user's code may raise anything
-        return Verdict(registry.kind, name, told, f"raises {type(error).__name__}: {error}")
+        return Verdict(registry.kind, name, told, f"raises {type(error).__name__}: {error}{_where(error)}")
     return Verdict(registry.kind, name, told, skipped=skipped or "")
+
+
+def _where(error: Exception) -> str:
+    """` (mine.py, line 12)`: the last line of a plug-in's file that ran; "" if there is none."""
+    files = {name for name in loaded_plugins() if name.endswith(".py")}
+    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
+    return f" ({Path(lines[-1].filename).name}, line {lines[-1].lineno})" if lines else ""
 
 
 def _require(holds: bool, problem: str) -> None:
@@ -147,10 +156,12 @@ def _follows_its_generator(name: str) -> None:
     first, again, other = (_estimated(estimator, f, seed)[0] for seed in (0, 0, 1))
     _require(np.array_equal(first, again), "gives other numbers for the same seed")
     differs = not np.array_equal(first, other)
-    says, does = ("draws", "draws no") if estimator.draws_y else ("draws no", "draws")
+    if differs and not estimator.draws_y:
+        raise Failed("says that it draws no y, but other seeds give other numbers; set draws_y = True")
     _require(
         differs == estimator.draws_y,
-        f"says that it {says} y, but it {does} y; set draws_y = {not estimator.draws_y}",
+        "says that it draws y, but all seeds give the same numbers: it draws from something else than `rng`, or it "
+        "draws nothing; then set draws_y = False",
     )
 
 
@@ -173,6 +184,26 @@ def _keeps_examples_apart(name: str) -> None:
     logits[:, 1:] *= -1
     after = _estimated(estimator, _with_logits(f, logits))[0][:, 0]
     _require(np.allclose(before, after, rtol=SAME), "gives an example another value if the logits of others change")
+
+
+def _has_the_entropy(name: str) -> None:
+    """gives the entropy of its distribution of y, and the entropy's gradient"""
+    estimator, f = ESTIMATORS[name](), _with_logits(_f(_m2(), BATCH), LOGITS)
+    bk = f.bk
+    found = estimator(f, f.logits_y, bk.generator(0)).entropy
+
+    def entropy(logits: np.ndarray) -> float:
+        w = bk.to_numpy(estimator.distribution(bk, bk.array(logits)))
+        return float(-(w[w > 0] * np.log(w[w > 0])).sum())
+
+    exact, given = entropy(LOGITS), bk.to_numpy(found)
+    same = np.allclose(given, exact, rtol=SAME)
+    _require(same, f"gives {given.flat[0]:.4g} nats as the entropy of y, which has {exact:.4g}")
+    (gradient,) = bk.gradients_by(bk.sum(found) + 0 * bk.sum(f.logits_y), [f.logits_y])
+    steps = STEP * np.eye(K)
+    slopes = [(entropy(LOGITS + step) - entropy(LOGITS - step)) / (2 * STEP) for step in steps]
+    same = np.allclose(bk.to_numpy(gradient), slopes, rtol=SLOPES, atol=1e-6)
+    _require(same, "gives the entropy another gradient with respect to the logits than finite differences: is it cut?")
 
 
 def _exact(estimator: Estimator, f: ClassBound) -> tuple[float, np.ndarray]:
@@ -199,16 +230,16 @@ def _compare(what: str, draws: np.ndarray, exact: Any, estimator: Estimator, dec
         off = float(np.max(np.abs(draws - exact)) / np.max(np.abs(exact)))
         _require(
             off < SAME,
-            f"differs from the sum over all classes in its {what}, by {off:.2g} of it; if that is meant, declare it: "
-            f"biased = ({declared!r},)",
+            f"differs from the sum over all classes in its {what}, by {off:.2%} of it. It may be wrong; if the bias is "
+            f"meant, declare it: biased = ({declared!r},)",
         )
         return
     mean, worst = draws.mean(axis=0), float(np.max(_errors(draws, exact)))
     if worst >= WIDEST:
         bias = float(np.linalg.norm(mean - exact) / np.linalg.norm(exact))
         raise Failed(
-            f"is declared unbiased in its {what}, but over {len(draws):,} draws the mean is off by {bias:.2g} of it, "
-            f"{worst:.0f} standard errors; declare it: biased = ({declared!r},)"
+            f"is declared unbiased in its {what}, but the mean over {len(draws):,} draws is off by {bias:.2%} of it, "
+            f"{worst:,.0f} standard errors. It may be wrong; if the bias is meant, declare it: biased = ({declared!r},)"
         )
 
 
@@ -397,8 +428,8 @@ _CHECKS: tuple[tuple[Registry[Any], tuple[Callable[[str], str | None], ...]], ..
     (
         ESTIMATORS,
         (
-            _has_shapes, _is_finite, _follows_its_generator, _counts_its_calls, _keeps_examples_apart, _has_the_value,
-            _has_the_gradient, _has_the_gradient_of_f,
+            _has_shapes, _is_finite, _follows_its_generator, _counts_its_calls, _keeps_examples_apart,
+            _has_the_entropy, _has_the_value, _has_the_gradient, _has_the_gradient_of_f,
         ),
     ),
     (MODELS, (_has_values_at_points, _gives_the_same_again, _keeps_rows_apart, _has_slopes, _is_streamed)),

@@ -125,8 +125,11 @@ def load_plugins(names: Iterable[str]) -> tuple[str, ...]:
     or registers an invalid thing.
     """
     whole = tuple(map(_absolute, names))
-    if not all(whole):
-        raise ValueError(f"a plug-in is a file or a module, got {''!r}")
+    for name in whole:
+        if name.endswith(".py") and not Path(name).is_file():
+            raise ValueError(f"the plug-in {name} cannot be loaded: there is no such file")
+        if not all(part.isidentifier() for part in name.split(".")) and not name.endswith(".py"):
+            raise ValueError(f"a plug-in is a file that ends in .py, or a module such as package.module, got {name!r}")
     for name in whole:
         if name not in _loaded:
             _import(name)

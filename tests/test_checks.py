@@ -1,5 +1,7 @@
 """`gsbench check`: plug-ins that are right pass, and each wrong one fails with a sentence that says why."""
 
+import re
+
 import pytest
 from test_registry import PLUGIN, registries  # noqa: F401
 
@@ -60,7 +62,7 @@ def test_an_estimator_a_model_and_a_data_set_that_are_right_pass(tmp_path, capsy
     assert (code, failed) == (0, [])
     kinds = {line.split("      ")[1].rsplit(" ", 1)[0].split(" ")[0] for line in passed}
     assert kinds == {"estimator", "model", "data"}
-    assert len(passed) == 8 + 5 + 2
+    assert len(passed) == 9 + 5 + 2
 
 
 @pytest.mark.newest
@@ -71,7 +73,7 @@ def test_the_packages_estimators_pass(name, monkeypatch):
     only[name] = ESTIMATORS[name]
     monkeypatch.setattr(checks, "_CHECKS", ((only, checks._CHECKS[0][1]),))
     found = list(checks.check_registered())
-    assert len(found) == 8
+    assert len(found) == 9
     assert [verdict for verdict in found if verdict.problem] == []
 
 
@@ -99,8 +101,28 @@ def test_the_packages_estimators_pass(name, monkeypatch):
         ("Marginalize", CHANGED.format(expectation="1.01 * expectation"), "differs from the sum over all classes"),
         ("Marginalize", CHANGED.format(expectation="expectation + bk.mean(logits_y)"), "gives an example another"),
         ("Marginalize", "    def calls(self, n_classes):\n        return 1\n", "says that it calls f 1 times for an"),
-        ("ScoreFunction", "    @property\n    def draws_y(self):\n        return False\n", "but it draws y"),
-        ("Marginalize", "    def __call__(self, f, logits_y, rng):\n        1 / 0\n", "raises ZeroDivisionError"),
+        ("ScoreFunction", "    @property\n    def draws_y(self):\n        return False\n", "other seeds give"),
+        (
+            "Marginalize",
+            "    def __call__(self, f, logits_y, rng):\n        1 / 0\n",
+            "raises ZeroDivisionError: division by zero (mine.py, line 14)",
+        ),
+        (
+            "Marginalize",
+            CHANGED.format(expectation="expectation").replace(", entropy)\n", ", -entropy)\n"),
+            "gives -1.449 nats as the entropy of y, which has 1.449",
+        ),
+        (
+            "Marginalize",
+            CHANGED.format(expectation="expectation").replace(", entropy)\n", ", bk.stop_gradient(entropy))\n"),
+            "gives the entropy another gradient",
+        ),
+        (
+            "ScoreFunction",
+            "    def __call__(self, f, logits_y, rng):\n"
+            "        return super().__call__(f, logits_y, f.bk.generator(0))\n",
+            "draws from something else than `rng`",
+        ),
     ],
 )
 def test_a_wrong_estimator_fails_with_a_sentence(base, body, told, tmp_path, capsys, registries):  # noqa: F811
@@ -145,7 +167,24 @@ def test_estimators_are_checked_in_pytorch_alone_too(tmp_path, capsys, monkeypat
     monkeypatch.setattr("gsbench.checks.default_backend", lambda: "torch")
     body = "    biased = ('gradient',)\n"
     code, failed, passed = checked(tmp_path, capsys, HEAD + ESTIMATOR.format(base="StraightThrough", body=body))
-    assert (code, failed, len(passed)) == (0, [], 7)
+    assert (code, failed, len(passed)) == (0, [], 8)
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("    name = 'uni(2)'\n", "needs a name of letters, digits, - and _, got 'uni(2)'"),
+        ("    sizes: tuple = (1, 2)\n", "needs settings that are int, float, str or bool, got sizes: <class 'tuple'>"),
+        ("    size: 'Nowhere' = 1\n", "has an annotation that cannot be read: name 'Nowhere' is not defined"),
+        ("    draws_y: bool = False\n", "write draws_y: ClassVar"),
+        ("    y_enters = 'drawn'\n", "needs one of classes, draws, hard, soft as y_enters, got 'drawn'"),
+    ],
+)
+def test_what_a_record_or_a_command_line_cannot_spell_is_refused(body, told, tmp_path, registries):  # noqa: F811
+    path = tmp_path / "mine.py"
+    path.write_text(HEAD + ESTIMATOR.format(base="Marginalize", body=body))
+    with pytest.raises(ValueError, match=f"cannot be loaded: .*the estimator .*{re.escape(told)}"):
+        load_plugins([str(path)])
 
 
 @pytest.mark.parametrize("biased", ["'value'", "('values',)", "['value']"])

@@ -219,9 +219,17 @@ def test_a_plugin_that_fails_is_named_with_what_was_wrong(text, told, tmp_path, 
     assert loaded_plugins() == ()
 
 
-@pytest.mark.parametrize("name", ["nowhere/mine.py", "nowhere_to_be_found"])
-def test_a_plugin_that_is_not_there_is_named(name, registries):
-    with pytest.raises(ValueError, match=f"the plug-in .*{name} cannot be loaded: .*"):
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("nowhere/mine.py", "the plug-in .*nowhere/mine.py cannot be loaded: there is no such file"),
+        ("nowhere_to_be_found", "the plug-in nowhere_to_be_found cannot be loaded: ModuleNotFoundError"),
+        ("../mine", "a plug-in is a file that ends in .py, or a module such as package.module, got '../mine'"),
+        ("", "a plug-in is a file that ends in .py, or a module such as package.module, got ''"),
+    ],
+)
+def test_a_plugin_that_is_not_there_is_named(name, told, registries):
+    with pytest.raises(ValueError, match=told):
         load_plugins([name])
 
 

@@ -113,3 +113,10 @@ def test_a_message_is_short_and_in_one_line():
     told = fault(make_record("step", batch=["\x1b[2J\n\u202e"] * 100))
     assert told.isprintable()
     assert len(told) < 150
+
+
+def test_a_plugin_s_setting_may_be_of_another_type_than_that_of_its_name():
+    record = {**make_record("step", estimator="mine(tau=cold)"), "estimator_tau": "cold", "estimator_m": -1.5}
+    assert fault(record) == ""
+    assert fault({**record, "estimator": "gumbel-softmax"}).startswith("estimator_tau must be a number")
+    assert fault({**record, "estimator_tau": [1]}).startswith("estimator_tau must be a finite number, text of")

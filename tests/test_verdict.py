@@ -134,6 +134,14 @@ def test_a_verdict_says_that_other_programs_computed(known):
     assert "Time to 95 %" in markdown.summary(page)
 
 
+def test_an_estimator_whose_accuracy_is_not_known_is_named(known):
+    assert "leaves out" not in verdict_text(a_session(100))
+    records = [*a_session(100), timed("zgr", 100, 0.1), timed("sparsemax", 100, 0.1), timed("reinmax", 5000, 0.1)]
+    told = "The verdict leaves out zgr and sparsemax, whose accuracy is not known."
+    assert told in " ".join(verdict_text(records).split())
+    assert told in markdown.summary(make_page("x", [], *found(records), {}))
+
+
 def test_the_seconds_of_a_minibatch_are_added_to_each_step(known):
     session = a_session(100)
     alone = predictions(*found(session))

@@ -13,8 +13,9 @@ EXAMPLES = """examples:
   gsbench check my_estimator.py
   gsbench check my_package.models my_data.py
 
-An estimator is compared with a loop over the classes, in value and gradients; a model with finite differences, and its
-streamed sum with the sum in one batch. An estimator with a bias declares it: biased = ("value", "gradient").
+An estimator is compared with a loop over the classes, in value, entropy and gradients; a model with finite
+differences, and its streamed sum with the sum in one batch. An estimator with a bias declares it:
+biased = ("value", "gradient"). Its checks run in the default backend; gsbench doctor says which one that is.
 exit codes: 0 all checks passed, 1 a check failed, 2 a plug-in cannot be loaded or registers nothing
 """
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import typing
 from collections.abc import Sequence
 from typing import Any
 
-from gsbench.estimators.base import FLAGS, NO_FACTS, ClassNumbers, Estimate, Estimator
+from gsbench.estimators.base import FLAGS, NO_FACTS, Y_ENTERS, ClassNumbers, Estimate, Estimator
 from gsbench.estimators.gumbel_rao import GumbelRao
 from gsbench.estimators.gumbel_softmax import GumbelSoftmax
 from gsbench.estimators.marginalize import Marginalize
@@ -21,19 +22,44 @@ from gsbench.estimators.sum_and_relax import SumAndRelax
 from gsbench.estimators.sum_and_sample import SumAndSample
 from gsbench.estimators.unordered_set import UnorderedSet
 from gsbench.estimators.zgr import Zgr
+from gsbench.fields import kind_of
 from gsbench.registry import Registry, class_fault
 from gsbench.values import BLANKS, did_you_mean, not_known, number, parts, shown, whole
+
+_NAME = re.compile(r"[\w-]+")
 
 
 def _fault(thing: Any) -> str:
     """What is wrong with a registered class. All settings need defaults, because a name alone spells an estimator."""
     if fault := class_fault(Estimator)(thing):
         return fault
-    bare = [field.name for field in dataclasses.fields(thing) if field.default is dataclasses.MISSING]
-    if bare:
+    if not _NAME.fullmatch(thing.name):
+        return f"needs a name of letters, digits, - and _, got {thing.name!r}"
+    if fault := _settings_fault(thing):
+        return fault
+    if not (isinstance(thing.biased, tuple) and set(thing.biased) <= {"value", "gradient"}):
+        return f'needs biased = ("value",), ("gradient",), both or (), got {thing.biased!r}'
+    if thing.y_enters not in Y_ENTERS:
+        return f"needs one of {', '.join(Y_ENTERS)} as y_enters, got {thing.y_enters!r}"
+    return ""
+
+
+def _settings_fault(thing: type[Estimator]) -> str:
+    """What is wrong with a setting. Settings are spelled on the command line and stand in records."""
+    settings = dataclasses.fields(thing)
+    if bare := [setting.name for setting in settings if setting.default is dataclasses.MISSING]:
         return f"needs a default for {', '.join(bare)}"
-    known = isinstance(thing.biased, tuple) and set(thing.biased) <= {"value", "gradient"}
-    return "" if known else f'needs biased = ("value",), ("gradient",), both or (), got {thing.biased!r}'
+    if taken := [setting.name for setting in settings if hasattr(Estimator, setting.name)]:
+        return f"has a setting named {taken[0]}, which is a fact of every estimator: write {taken[0]}: ClassVar[…]"
+    try:
+        hints = typing.get_type_hints(thing)
+    except NameError as error:
+        return f"has an annotation that cannot be read: {error}"
+    for setting in settings:
+        kind, _ = kind_of(hints[setting.name])
+        if kind not in (int, float, str, bool):
+            return f"needs settings that are int, float, str or bool, got {setting.name}: {setting.type}"
+    return ""
 
 
 ESTIMATORS: Registry[type[Estimator]] = Registry(
@@ -56,7 +82,7 @@ ESTIMATORS: Registry[type[Estimator]] = Registry(
     _fault,
 )
 
-_SPELLING = re.compile(r"([\w-]+)\s*(?:\((.*)\))?", re.DOTALL)
+_SPELLING = re.compile(rf"({_NAME.pattern})\s*(?:\((.*)\))?", re.DOTALL)
 _WORDS = {"None": None, "True": True, "False": False}
 
 

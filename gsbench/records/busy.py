@@ -20,9 +20,9 @@ def busy_notice(records: Sequence[Mapping[str, Any]]) -> str:
     if not crowded:
         return ""
     most = max(crowded, key=lambda record: record["other_cores"])
-    cases = f"{len(crowded)} of {len(told)} cases" if len(told) > 1 else "the one case"
+    cases = f"{len(crowded)} of {len(told)} cases were" if len(told) > 1 else "the one case was"
     return (
-        f"Other programs computed while {cases} were measured (up to {most['other_cores']:.1f} of "
+        f"Other programs computed while {cases} measured (up to {most['other_cores']:.1f} of "
         f"{plain(most['machine_cores'])} cores): those times are too long. Times of two cases "
         "that were not measured in pairs cannot be compared."
     )

@@ -117,16 +117,24 @@ def _of_setting(s: Setting) -> Kind:
     return {str: NAME, bool: FLAG, tuple: listed(number(-1.7e308, 1.7e308))}[s.kind]
 
 
+# A setting of a plug-in's estimator. It may have the name of another estimator's setting and be of another type.
+OF_PLUGIN = Kind(
+    f"a finite number, text of at most {LONGEST} characters, true or false",
+    lambda v: TEXT.holds(v) or FLAG.holds(v) or (_is_number(v) and abs(v) <= 1.7e308),
+)
+
+
 def _of_estimators() -> dict[str, Kind]:
-    """The values of the estimators' own settings in a record."""
+    """The values of the settings of the package's own estimators in a record."""
     kinds = {int: COUNT, float: FINITE, str: TEXT, bool: FLAG}
     return {
         f"estimator_{field.name}": kinds[kind_of(get_type_hints(made)[field.name])[0]]
-        for made in ESTIMATORS.values()
+        for made in (ESTIMATORS[name] for name in ESTIMATORS.own)
         for field in dataclasses.fields(made)
     }
 
 
+OF_ESTIMATORS = _of_estimators()
 REQUIRED = ("run_id", "group", "case", "status")  # every other field may be null
 
 # Every field that gsbench writes. A field that is not here may hold anything.
@@ -144,7 +152,7 @@ FIELDS: dict[str, Kind] = {
         for s in settings_of(declared).values()
     },
     "seed": whole(0, 1e38),  # older records have seeds too large for NumPy
-    **_of_estimators(),
+    **OF_ESTIMATORS,
     **dict.fromkeys((*FLAGS, "baseline_exact_sum"), FLAG),
     "work": TEXT,
     "plugins": listed(NAME),
@@ -221,8 +229,11 @@ def fault(record: Any) -> str:
     version = record.get("schema_version")
     if version != SCHEMA_VERSION or isinstance(version, bool):
         return f"it has schema_version {shown(version)}, this gsbench reads {SCHEMA_VERSION}"
+    is_own = str(record.get("estimator")).partition("(")[0] in ESTIMATORS.own
     for field, kind in FIELDS.items():
         value = record.get(field)
+        if field in OF_ESTIMATORS and not is_own:
+            kind = OF_PLUGIN
         if not (kind.holds(value) if value is not None else field not in REQUIRED):
             return f"{field} must be {kind.allowed}, got {shown(value)}"
     if deep := next((field for field, value in record.items() if not _is_flat(value, DEEPEST)), None):

@@ -11,6 +11,7 @@ import pandas as pd
 from gsbench.records import text
 from gsbench.records.busy import crowded_rows
 from gsbench.records.frame import make_curves, make_frame, measured, names_with
+from gsbench.records.order import by_estimator
 from gsbench.records.reading import Record
 from gsbench.records.reference import reference
 from gsbench.report.answer import least_learnt
@@ -160,11 +161,27 @@ def unsure(frame: pd.DataFrame, found: list[Verdict]) -> str:
     )
 
 
+def not_judged(frame: pd.DataFrame, found: list[Verdict]) -> str:
+    """A sentence on the estimators that were timed, but whose accuracy is not known; else ""."""
+    judged = pd.DataFrame(
+        [(one.series, one.model, one.k, name) for one in found for name in one.points], columns=[*KEY, "estimator"]
+    )
+    timed = measured(frame, "step", "step_seconds").merge(judged[KEY].drop_duplicates(), on=KEY)
+    left = timed.merge(judged, on=[*KEY, "estimator"], how="left", indicator=True)
+    names = by_estimator(left[left["_merge"] == "left_only"]["estimator"])
+    if not names:
+        return ""
+    return (
+        f"The verdict leaves out {text.listed(names)}, whose accuracy is not known. Make training runs of all that are "
+        "to be compared, by gsbench sweep, and report their folder together with these records."
+    )
+
+
 def verdict_blocks(frame: pd.DataFrame, found: list[Verdict]) -> list[Block]:
     """The table, how sure it is and how it was made, and folded tables for each K; or why there is no verdict."""
     if not found:
         return [Paragraph(why)] if (why := without_verdict(frame)) else []
-    warned = [Notice(warning)] if (warning := unsure(frame, found)) else []
+    warned = [Notice(told) for told in (unsure(frame, found), not_judged(frame, found)) if told]
     return [*warned, verdict_table(frame, found), Paragraph(verdict_note(found)), *verdict_details(found)]
 
 
@@ -174,8 +191,8 @@ def verdict_text(records: Sequence[Record]) -> str:
     found = verdicts(frame, make_curves(records, frame))
     if not found:
         return wrapped(without_verdict(frame))
-    told = [wrapped(verdict_sentence(found)), wrapped(unsure(frame, found)), written(verdict_table(frame, found))]
-    return "\n\n".join(filter(None, told))
+    sentences = (verdict_sentence(found), unsure(frame, found), not_judged(frame, found))
+    return "\n\n".join([*map(wrapped, filter(None, sentences)), written(verdict_table(frame, found))])
 
 
 def verdict_note(found: list[Verdict]) -> str:
