@@ -1,0 +1,82 @@
+"""The tables of docs/explanation/results.md say what the kept records say."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gsbench.records.reading import read_files
+from gsbench.records.reference import reference
+
+pytestmark = pytest.mark.newest
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "explanation" / "results.md").read_text(encoding="utf-8")
+COLUMNS = [*(("glyphs", k) for k in (10, 50, 100, 200, 500)), ("omniglot", 242), ("mnist", 10)]
+
+
+def table(name):
+    """The rows of the table that stands under the comment: its first cell, which is a name, and the others."""
+    text = PAGE.split(f"<!-- {name} -->")[1].split("<!-- end -->")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.strip().splitlines()[2:]]
+    return {cells[0].strip("`"): cells[1:] for cells in rows}
+
+
+def final_accuracies(name):
+    for column in COLUMNS:
+        ends = [
+            100 * run["accuracy"][-1]
+            for run in reference()["runs"]
+            if (run["dataset"], run["n_classes"], run["estimator"]) == (*column, name)
+        ]
+        spread = f"<br>{min(ends):.1f}–{max(ends):.1f}" if len(ends) > 1 else ""
+        yield f"{np.mean(ends):.1f}{spread}" if ends else "–"
+
+
+def test_final_accuracies_are_those_of_the_reference_curves():
+    shown = table("final accuracy")
+    seeds = shown.pop("seeds")
+    assert set(shown) == {run["estimator"] for run in reference()["runs"]}
+    for name, cells in shown.items():
+        assert cells == [*final_accuracies(name)], name
+    for column, told in zip(COLUMNS, seeds, strict=True):
+        runs = [run["estimator"] for run in reference()["runs"] if (run["dataset"], run["n_classes"]) == column]
+        counts = {runs.count(name) for name in runs}
+        assert told == (f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(*counts)), column
+
+
+def quality(record):
+    """`0.27, 5.9`: relative bias and variance, with two digits."""
+    low, high, square = (record[f"logits_squared_bias{end}"] or 0.0 for end in ("_low", "_high", ""))
+    bias = f"{math.sqrt(square):.2f}" if low > 0 else f"< {math.sqrt(high):.2f}" if high > 1e-4 else "0"
+    variance = record["logits_variance"]
+    return f"{bias}, {'< 0.001' if variance < 0.001 else f'{variance:.2g}' if variance < 10 else f'{variance:.0f}'}"
+
+
+@pytest.mark.parametrize(
+    ("name", "cases"),
+    [
+        ("gradients by training", [(100, steps) for steps in (0, 100, 400, 1500)]),
+        ("gradients by class count", [(k, 1500) for k in (10, 50, 200)]),
+    ],
+)
+def test_qualities_of_gradients_are_those_of_the_kept_records(name, cases):
+    records = read_files([ROOT / "reports" / "gradients" / "run.jsonl"]).records
+    found = {(r["estimator"], r["n_classes"], r["training_steps"]): r for r in records}
+    shown = table(name)
+    assert set(shown) == {estimator for estimator, *_ in found}
+    for estimator, cells in shown.items():
+        assert cells == [quality(found[(estimator, *case)]) for case in cases], estimator
+
+
+def test_the_columns_of_the_table_are_those_of_the_reference():
+    text = PAGE.split("<!-- final accuracy -->")[1]
+    head = text.strip().splitlines()[0]
+    assert [int(k) for k in re.findall(r"\d+", head)] == [k for _, k in COLUMNS]
+    assert {(run["dataset"], run["n_classes"]) for run in reference()["runs"]} == set(COLUMNS)
+    assert json.dumps(reference()["conditions"]["labelled_per_class"]) == "5"
