@@ -64,20 +64,21 @@ def default_threads() -> int:
 def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("gsbench", "gsbench: what is measured")
     add = group.addoption
-    listed = ",".join
+    listed = ", ".join
     add(
         "--classes",
         type=integers("class counts", 2, "10,50,333"),
         metavar="K,K,…",
         help="class counts, integers >= 2 (default: "
-        f"{listed(map(str, DEFAULT_CLASSES))}, as far as the data set has them)",
+        f"{','.join(map(str, DEFAULT_CLASSES))}, as far as the data set has them)",
     )
     add(
         "--estimators",
         type=option(estimators),
         metavar="NAME,…",
         help=f"estimators, with settings if wanted, such as 'gumbel-softmax(tau=0.5)'; known: {listed(ESTIMATORS)} "
-        f"(default: {DEFAULT_ESTIMATORS}; for the quality of gradients {DEFAULT_GRADED}, as far as the preset allows)",
+        f"(default: {listed(DEFAULT_ESTIMATORS.split(','))}; for the quality of gradients "
+        f"{listed(DEFAULT_GRADED.split(','))}, as far as the preset allows)",
     )
     add(
         "--models",
