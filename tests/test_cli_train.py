@@ -157,7 +157,7 @@ def test_help_names_every_option(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["train", "--help"])
     assert stop.value.code == 0
-    text = capsys.readouterr().out
+    text = " ".join(capsys.readouterr().out.split())
     for name in (*OF_CASE, *OF_EVALUATION, *OF_BUDGET, *vars(Recipe()), *NETWORKS):
         assert f"--{name.replace('_', '-')}" in text, name
     for preset in PRESETS:

@@ -614,6 +614,6 @@ def test_a_figure_is_written_on_request(tmp_path, capsys):
 def test_help_names_every_metric_and_says_that_runs_are_not_paired(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["compare", "--help"])
-    out = capsys.readouterr().out
+    out = " ".join(capsys.readouterr().out.split())
     assert all(metric in out for metric in METRICS)
     assert "not paired" in out

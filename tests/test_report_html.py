@@ -576,9 +576,9 @@ def test_training_runs_too_give_no_accuracy_that_was_not_learnt():
 @pytest.mark.parametrize(
     ("others", "threads", "cases"),
     [
-        ([1.0, 0.6, 0.1], 2, "2 of 3 cases"),
+        ([1.0, 0.6, 0.1], 2, "2 of 3 cases were"),
         ([1.0, 0.6, 0.1], 1, None),  # one core is left for one thread
-        ([1.5, None], 1, "the one case"),
+        ([1.5, None], 1, "the one case was"),
         ([0.2, 0.0], 2, None),
         ([None], 2, None),
     ],
@@ -588,7 +588,7 @@ def test_a_notice_names_cases_whose_cores_other_programs_took(others, threads, c
     told = busy_notice(records)
     assert bool(told) == bool(cases)
     if cases:
-        assert f"Other programs computed while {cases} were measured (up to {max(filter(None, others))} of 2" in told
+        assert f"Other programs computed while {cases} measured (up to {max(filter(None, others))} of 2" in told
 
 
 def test_no_notice_about_unmeasured_load():
