@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import json
 import math
 import re
@@ -17,7 +18,9 @@ pytestmark = pytest.mark.newest
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "explanation" / "results.md").read_text(encoding="utf-8")
-COLUMNS = [*(("glyphs", k) for k in (10, 50, 100, 200, 500)), ("omniglot", 242), ("mnist", 10)]
+RATES = (0.001, 0.003, 0.01)
+TRIALS = (("glyphs", 10, (0, 1, 2)), ("glyphs", 100, (0, 1, 2)), ("omniglot", 242, (0, 1)))
+COLUMNS = [*(("glyphs", k) for k in (10, 50, 100, 200)), ("omniglot", 242), ("mnist", 10)]
 
 
 def table(name):
@@ -27,27 +30,59 @@ def table(name):
     return {cells[0].strip("`"): cells[1:] for cells in rows}
 
 
-def final_accuracies(name):
-    for column in COLUMNS:
-        ends = [
-            100 * run["accuracy"][-1]
-            for run in reference()["runs"]
-            if (run["dataset"], run["n_classes"], run["estimator"]) == (*column, name)
-        ]
-        spread = f"<br>{min(ends):.1f}–{max(ends):.1f}" if len(ends) > 1 else ""
-        yield f"{np.mean(ends):.1f}{spread}" if ends else "–"
+def final_accuracies():
+    """(data set, K, estimator, learning rate) → seed → percent, of the reference and of the trials beside it."""
+    found = collections.defaultdict(dict)
+    for run in reference()["runs"]:
+        case = (run["dataset"], run["n_classes"], run["estimator"], reference()["conditions"]["learning_rate"])
+        found[case][run["seed"]] = 100 * run["accuracy"][-1]
+    for run in read_files([ROOT / "reports" / "reference-curves" / "trials.jsonl"]).records:
+        case = (run["dataset"], run["n_classes"], run["estimator"], run["learning_rate"])
+        found[case][run["seed"]] = 100 * run["validation_accuracy"]
+    return found
+
+
+def with_spread(found):
+    ends = [*found.values()]
+    spread = f"<br>{min(ends):.1f}–{max(ends):.1f}" if len(ends) > 1 else ""
+    return f"{np.mean(ends):.1f}{spread}" if ends else "–"
 
 
 def test_final_accuracies_are_those_of_the_reference_curves():
     shown = table("final accuracy")
     seeds = shown.pop("seeds")
     assert set(shown) == {run["estimator"] for run in reference()["runs"]}
+    found = final_accuracies()
     for name, cells in shown.items():
-        assert cells == [*final_accuracies(name)], name
+        assert cells == [with_spread(found[(*column, name, RATES[1])]) for column in COLUMNS], name
     for column, told in zip(COLUMNS, seeds, strict=True):
         runs = [run["estimator"] for run in reference()["runs"] if (run["dataset"], run["n_classes"]) == column]
         counts = {runs.count(name) for name in runs}
         assert told == (f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(*counts)), column
+
+
+def test_learning_rates_are_those_of_the_trials():
+    found, shown = final_accuracies(), table("learning rates")
+    assert set(shown) == {run["estimator"] for run in reference()["runs"]}
+    for name, cells in shown.items():
+        assert cells == [f"{found['glyphs', 50, name, rate][0]:.1f}" for rate in RATES], name
+        assert max(cells) == cells[1] or name == "gumbel-softmax"
+    three = [np.mean([found["glyphs", 50, "gumbel-softmax", rate][seed] for seed in range(3)]) for rate in RATES[1:]]
+    assert f"it ended lower: at {three[1]:.1f} %, compared with {three[0]:.1f} % for 0.003" in PAGE
+
+
+def of_settings(found, name):
+    """The means over the seeds of the trials."""
+    for dataset, k, seeds in TRIALS:
+        ends = found[dataset, k, name, RATES[1]]
+        yield f"{np.mean([ends[seed] for seed in seeds]):.1f}"
+
+
+def test_settings_of_sum_and_relax_are_those_of_the_trials():
+    found, shown = final_accuracies(), table("settings")
+    assert len(shown) > 4
+    for name, cells in shown.items():
+        assert cells == [*of_settings(found, name)], name
 
 
 def quality(record):
