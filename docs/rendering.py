@@ -13,8 +13,8 @@ from typing import Any
 
 from gsbench.cli import make_parser
 from gsbench.cli.completion import filled, subparsers
+from gsbench.cli.parser import HEADS
 
-HEADS = ("exit codes:", "metrics:")  # of lines that begin a paragraph
 # "q_y", "Σ_{k ∈ C}", "p^{D−s}": a letter with an index. Names as `log_q_y` and n_classes have more letters before it.
 INDEX = re.compile(r"(?<![\w.])([^\W\d_]'?|[)\]}])([_^])(?:\{([^{}]*)\}|([^\W_]))(?!\w)")
 ROLES = {"_": "sub", "^": "sup"}

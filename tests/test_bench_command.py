@@ -91,7 +91,9 @@ def test_the_cases_are_those_of_pytest_and_what_lies_in_the_folder_changes_nothi
 @pytest.mark.slow
 def test_what_is_wrong_with_an_argument_is_told(tmp_path):
     assert "class counts are integers >= 2 such as 10,50,333, got '1'" in bench(tmp_path, "--classes", "1", code=2)
-    assert "has no option '--class'; did you mean '--classes'?" in bench(tmp_path, "--class", "10", code=2)
+    told = bench(tmp_path, "--class", "10", "--tb", "short", "--durations=3", code=2)
+    assert "has no option '--class'; did you mean '--classes'?" in told
+    assert told.count("did you mean") == 1
     assert list(tmp_path.iterdir()) == []
     chosen = ["--preset", "small", "--classes", "2", "-k", "nosuch"]
     assert "no case was chosen: gsbench bench --collect-only lists the cases" in bench(tmp_path, *chosen, code=2)

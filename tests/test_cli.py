@@ -294,6 +294,17 @@ def test_a_connection_that_breaks_is_an_error_and_no_closed_pipe(probe, capsys):
     assert capsys.readouterr().err == "gsbench: error: the scheduler went away\n"
 
 
+def test_help_wraps_its_paragraphs_and_leaves_its_examples(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    with pytest.raises(SystemExit):
+        main(["compare", "--help"])
+    text = capsys.readouterr().out
+    paragraphs = text[text.index("conditions:") :]
+    assert all(len(line) < 60 for line in paragraphs.splitlines())
+    assert "\nmetrics: " in paragraphs
+    assert "\n  gsbench compare old/ new/ --fail-if 'validation_accuracy<90%' --require-all --json\n" in text
+
+
 # Completion
 
 

@@ -12,7 +12,7 @@ from options import add_options
 from gsbench.cli import main, make_parser
 from gsbench.records.frame import make_curves, make_frame
 from gsbench.records.reading import read_files
-from gsbench.report.verdict import verdict_table, verdicts
+from gsbench.report.verdict import verdict_sentence, verdict_table, verdicts
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -75,10 +75,12 @@ def test_a_quick_command_that_is_shown_works(command, tmp_path, monkeypatch, cap
 def test_the_verdict_of_the_readme_is_that_of_the_kept_report():
     records = read_files([ROOT / "reports" / "verdict" / "run.jsonl"]).records
     frame = make_frame(records)
-    table = verdict_table(frame, verdicts(frame, make_curves(records, frame)))
+    found = verdicts(frame, make_curves(records, frame))
+    table = verdict_table(frame, found)
     for (k,), _, *cells in table.rows:
         use, exact, draw = (f"{time}, {memory}, {accuracy}" for _, time, accuracy, memory in cells)
         assert f"| {k} | `{cells[0][0]}` | {use} | {exact} (`{cells[1][0]}`) | {draw} |" in README
+    assert verdict_sentence(found).partition(" (ADGM")[0] in " ".join(README.split())
 
 
 def test_the_reference_sets_indices_below_and_above_the_line(monkeypatch):

@@ -13,11 +13,13 @@ import pytest
 
 from gsbench.records.reading import read_files
 from gsbench.records.reference import reference
+from gsbench.report.verdict import LEAST_SPREAD
 
 pytestmark = pytest.mark.newest
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "explanation" / "results.md").read_text(encoding="utf-8")
+PRICED = (0, 100, 200, 400, 700, 1000, 1500)
 RATES = (0.001, 0.003, 0.01)
 TRIALS = (("glyphs", 10, (0, 1, 2)), ("glyphs", 100, (0, 1, 2)), ("omniglot", 242, (0, 1)))
 COLUMNS = [*(("glyphs", k) for k in (10, 50, 100, 200)), ("omniglot", 242), ("mnist", 10)]
@@ -42,19 +44,27 @@ def final_accuracies():
     return found
 
 
-def with_spread(found):
-    ends = [*found.values()]
-    spread = f"<br>{min(ends):.1f}–{max(ends):.1f}" if len(ends) > 1 else ""
-    return f"{np.mean(ends):.1f}{spread}" if ends else "–"
+def with_spread(found, column):
+    """The cells of a column by estimator. Those within the spread of the best one's seeds are bold, as in a verdict."""
+    names = {run["estimator"] for run in reference()["runs"]}
+    ends = {name: [*found[(*column, name, RATES[1])].values()] for name in names}
+    best = max(ends.values(), key=lambda own: np.mean(own) if own else 0)
+    least = min(np.mean(best) - LEAST_SPREAD, min(best))
+    cells = {}
+    for name, own in ends.items():
+        mean = f"{np.mean(own):.1f}" if own else "–"
+        spread = f"<br>{min(own):.1f}–{max(own):.1f}" if len(own) > 1 else ""
+        cells[name] = (f"**{mean}**" if own and np.mean(own) >= least else mean) + spread
+    return cells
 
 
 def test_final_accuracies_are_those_of_the_reference_curves():
     shown = table("final accuracy")
     seeds = shown.pop("seeds")
     assert set(shown) == {run["estimator"] for run in reference()["runs"]}
-    found = final_accuracies()
+    columns = [with_spread(final_accuracies(), column) for column in COLUMNS]
     for name, cells in shown.items():
-        assert cells == [with_spread(found[(*column, name, RATES[1])]) for column in COLUMNS], name
+        assert cells == [column[name] for column in columns], name
     for column, told in zip(COLUMNS, seeds, strict=True):
         runs = [run["estimator"] for run in reference()["runs"] if (run["dataset"], run["n_classes"]) == column]
         counts = {runs.count(name) for name in runs}
@@ -83,6 +93,29 @@ def test_settings_of_sum_and_relax_are_those_of_the_trials():
     assert len(shown) > 4
     for name, cells in shown.items():
         assert cells == [*of_settings(found, name)], name
+
+
+def calls(name, dataset, k):
+    """Calls of f for an example, mean over seeds, by training step."""
+    own = [r for r in reference()["runs"] if (r["dataset"], r["n_classes"], r["estimator"]) == (dataset, k, name)]
+    for step in PRICED:
+        yield f"{np.mean([run['calls_of_f'][run['step'].index(step)] for run in own]):.3g}"
+
+
+@pytest.mark.parametrize(
+    ("shown", "name"),
+    [("price", "sum-and-sample(mass=0.999)"), ("price with most", "sum-and-relax(mass=0.99,most=8)")],
+)
+def test_the_price_of_a_mass_is_that_of_the_reference_curves(shown, name):
+    rows = table(shown)
+    assert list(rows) == [told_column(column) for column in COLUMNS]
+    for column in COLUMNS:
+        assert rows[told_column(column)] == [*calls(name, *column)], column
+
+
+def told_column(column):
+    dataset, k = column
+    return f"{ {'mnist': 'MNIST', 'omniglot': 'Omniglot'}.get(dataset, dataset)}, K = {k}"
 
 
 def quality(record):

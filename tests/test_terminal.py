@@ -17,8 +17,6 @@ from gsbench.report.glance import glance_text
 from gsbench.report.verdict import verdict_text
 from gsbench.report.writers.terminal import wrapped, written
 
-pytestmark = pytest.mark.newest
-
 REPORTS = Path(__file__).parent.parent / "reports"
 NAMES = ["gumbel-softmax", "sum-and-relax(mass=0.99,most=8)", "marginalize-streamed"]
 LINES = ("step", "speed-up")
@@ -118,6 +116,25 @@ def test_what_a_command_prints_fits_80_columns(command, least, tmp_path, monkeyp
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) >= least
     assert [line for line in lines if cell_len(line) > 80] == []
+
+
+@pytest.mark.parametrize("variable", ["FORCE_COLOR", "JUPYTER_COLUMNS"])
+def test_the_environment_changes_nothing_but_the_width(monkeypatch, variable):
+    plain = written(WIDE, 50)
+    monkeypatch.setenv(variable, "1")
+    monkeypatch.setenv("TERM", "dumb")
+    assert written(WIDE, 50) == plain
+    assert "\x1b" not in plain
+
+
+def test_a_notebook_gets_the_text_too(monkeypatch):
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    assert written(Table(["K", "m"], [[10, "–"]])) == "K   m\n--- -\n10  –"
+
+
+def test_names_beside_a_long_header_stay_whole():
+    head = ["estimator", "a header of so many words that it is longer than what it stands above", "told"]
+    assert "marginalize-streamed" in written(Table(head, [["marginalize-streamed", "–", "some words " * 9]]), 60)
 
 
 def test_split_tables_keep_their_keys():

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import os
+import re
 import runpy
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -79,13 +82,11 @@ def folder() -> Path:
 def run_bench(arguments: argparse.Namespace) -> int:
     """Runs pytest in this process, so that Ctrl-C, standard streams and memory are as under the command `pytest`."""
     bench = folder()
-    # Cases have the same names everywhere, bench/test_step.py::…, because the folder above is pytest's root.
-    own = ["-c", str(bench / "benchmark.ini"), "--rootdir", str(bench.parent), "-p", "options", str(bench)]
     # A list of the cases has nothing to save, of which pytest-benchmark would warn.
     saving = [] if "--collect-only" in arguments.passed_on else ["--benchmark-autosave"]
     loudness = ["-q"] * arguments.quiet + ["-v"] * arguments.verbose
     sys.path.insert(0, str(bench))
-    sys.argv = ["gsbench bench", *own, *saving, *loudness, *arguments.passed_on]
+    sys.argv = ["gsbench bench", *_of_pytest(bench), *saving, *loudness, *arguments.passed_on]
     try:
         runpy.run_module("pytest", run_name="__main__")
     except SystemExit as ended:
@@ -102,8 +103,25 @@ def _explain(code: int, passed_on: Sequence[str]) -> None:
     if code == NO_CASE:
         remark("no case was chosen: gsbench bench --collect-only lists the cases, from whose names -k chooses")
     if code == UNUSABLE:
-        known = [option["option"] for option in described()]
+        known = _known_options()
         names = [text.partition("=")[0] for text in passed_on if text.startswith("--")]
         for name in names:
             if name not in known and (close := did_you_mean(name, known)):
                 failure(f"gsbench bench has no option {name!r}{close}")
+
+
+def _known_options() -> list[str]:
+    """The benchmark's own options, pytest's and those of its plug-ins, as pytest's help names them."""
+    bench = folder()
+    command = [sys.executable, "-m", "pytest", *_of_pytest(bench), "--help"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (bench, bench.parent)))}
+    with tempfile.TemporaryDirectory() as empty:  # pytest-benchmark makes a folder where it starts
+        done = subprocess.run(command, cwd=empty, env=environment, capture_output=True, text=True, check=False)
+    return sorted(set(re.findall(r"--[a-z][\w-]*", done.stdout)))
+
+
+def _of_pytest(bench: Path) -> list[str]:
+    """Arguments of pytest. Cases have the same names everywhere, bench/test_step.py::…, because the folder above the
+    benchmark is pytest's root.
+    """
+    return ["-c", str(bench / "benchmark.ini"), "--rootdir", str(bench.parent), "-p", "options", str(bench)]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import shutil
-import textwrap
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -15,8 +13,7 @@ from gsbench.cli.probes import OK, PROBES, PROBLEM, REINSTALL, Finding, Probe, d
 from gsbench.cli.values import path
 
 BROKEN = 1  # exit code
-LEAST_COLUMNS = 60
-INDENT = 9 * " "  # the width of a mark
+INDENT = 9  # the width of a mark
 
 EXAMPLES = """examples:
   gsbench doctor
@@ -51,9 +48,10 @@ def run_doctor(arguments: argparse.Namespace) -> int:
         found = [dataclasses.asdict(finding) for finding in findings]
         print(json.dumps({"usable": usable, "findings": found}, allow_nan=False))
     else:
-        columns = max(LEAST_COLUMNS, shutil.get_terminal_size().columns)
+        from gsbench.report.writers.terminal import wrapped
+
         for finding in findings:
-            print(textwrap.fill(str(finding), columns, subsequent_indent=INDENT, break_on_hyphens=False))
+            print(wrapped(str(finding), indent=INDENT))
         print(f"\ngsbench can{'' if usable else 'not'} be used here.")
     return 0 if usable else BROKEN
 

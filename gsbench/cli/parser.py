@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from gsbench import registry
 from gsbench.values import did_you_mean, not_known, shown
 
-HEAD = re.compile(r"[a-z]+( [a-z]+)?: ")  # of a line that begins a paragraph: "exit codes: 0 done, …"
+HEADS = ("exit codes:", "metrics:", "conditions:", "ok:")  # of lines that begin a paragraph
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -23,7 +22,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
     def _filled(self, lines: Iterable[str], width: int) -> Iterator[str]:
         paragraph: list[str] = []
         for line in [*lines, ""]:
-            ends = line[:1] in ("", " ") or HEAD.match(line)
+            ends = line[:1] in ("", " ") or line.startswith(HEADS)
             if paragraph and ends:
                 yield textwrap.fill(" ".join(paragraph), width, break_long_words=False, break_on_hyphens=False)
                 paragraph = []

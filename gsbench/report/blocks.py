@@ -92,7 +92,7 @@ class Table:
         rows = []
         for row in self.rows:
             cells = [cell if isinstance(cell, tuple) else (cell,) for cell in row]
-            for i in range(max(map(len, cells))):
+            for i in range(max(map(len, cells), default=1)):
                 first = [cell[0] if len(cell) == 1 and (repeated or not i) else "" for cell in cells]
                 rows.append([cell[i] if i < len(cell) else one for cell, one in zip(cells, first, strict=True)])
         return rows

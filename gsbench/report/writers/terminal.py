@@ -64,7 +64,7 @@ def _split(table: Table, width: int) -> Iterator[Table]:
 
 def _drawn(table: Table, width: int) -> str:
     grid = Grid(box=BOX, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    columns = zip(*table.rows, strict=True) if table.rows else [()] * len(table.headers)
+    columns = zip(table.headers, *table.rows, strict=True)
     words = [all(" " not in _line(line) for cell in column for line in _lines(cell)) for column in columns]
     of_words = sum(one + BETWEEN for one, is_word in zip(_widths(table), words, strict=True) if is_word)
     fits = width - of_words >= LEAST_WIDTH * words.count(False)
@@ -77,7 +77,11 @@ def _drawn(table: Table, width: int) -> str:
         if following is not None and len(lines) > 1:
             grid.add_section()
     file = io.StringIO()
-    Console(file=file, width=width, no_color=True, legacy_windows=False).print(grid)
+    # Plain text of the width that was asked for, whatever the environment says of colours, notebooks and widths.
+    console = Console(
+        file=file, width=width, color_system=None, force_terminal=False, force_jupyter=False, legacy_windows=False
+    )
+    console.print(grid)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 
