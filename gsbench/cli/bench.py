@@ -111,7 +111,7 @@ def _explain(code: int, passed_on: Sequence[str]) -> None:
 
 
 def _known_options() -> list[str]:
-    """The benchmark's own options, pytest's and those of its plug-ins, as pytest's help names them."""
+    """The options that pytest's help names: the benchmark's own, pytest's, and those of pytest's plug-ins."""
     bench = folder()
     command = [sys.executable, "-m", "pytest", *_of_pytest(bench), "--help"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (bench, bench.parent)))}

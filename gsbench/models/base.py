@@ -119,7 +119,7 @@ class Model(abc.ABC):
 
     name = ""
     backends: tuple[str, ...] = ()  # on which it runs; (): on all
-    is_configured = True  # its networks follow the settings of ModelConfig; those of a user's model do not
+    is_configured = True  # ModelConfig describes its networks; a user's model says False
     draws_images = True  # `decode` gives the logits of pixels
     x_is_binary = True  # p(x|…) is Bernoulli, for x in [0, 1]
     has_a = False  # whether q(y|a,x) depends on draws of a

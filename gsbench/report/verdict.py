@@ -200,8 +200,9 @@ def verdict_note(found: list[Verdict]) -> str:
     parts = [
         f"Time to {100 * SHARE:.0f} %: seconds of training until {100 * SHARE:.0f} % of the best final accuracy of the "
         f"estimators measured at this K. Of those that end within {LEAST_SPREAD:.0f} point of the best, or within the "
-        "spread of its seeds, the one to use takes the least time. The seconds of a step were measured here, in pairs "
-        "with the exact sum where there are pairs, and so were those of its minibatch if the records have them."
+        "spread of its seeds, the one to use takes the least time. The seconds of a step were measured here. They come "
+        "from pairs with the exact sum, where there are pairs. The seconds of a minibatch are added, where they are "
+        "known."
     ]
     known = reference()["conditions"]
     told = {
