@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.image import imread
 from records_fixture import (
@@ -24,7 +25,15 @@ from gsbench.report import gaps, make_report, read_runs
 from gsbench.report.drawing.sheet import figure_settings
 from gsbench.report.drawing.styles import make_look
 from gsbench.report.figures import FIGURES
-from gsbench.report.training_runs import crossing, mean_curve, over_seeds, seeds_sentence, subject_title, targets
+from gsbench.report.training_runs import (
+    crossing,
+    mean_curve,
+    over_seeds,
+    paired_by_seed,
+    seeds_sentence,
+    subject_title,
+    targets,
+)
 from gsbench.report.training_table import against_the_sum, training_section
 from gsbench.report.writers import markdown
 from gsbench.training.images import write_images
@@ -311,7 +320,7 @@ def test_one_seed_has_no_ends_and_no_test_part_no_column():
 def told_of(exact, sampler, name="gumbel-softmax"):
     """The sentences about these accuracies of the seeds."""
     records = [
-        training_record(estimator, seed=seed, validation_accuracy=accuracy)
+        training_record(estimator, seed=seed, validation_accuracy=accuracy, test_accuracy=None)
         for estimator, accuracies in (("marginalize", exact), (name, sampler))
         for seed, accuracy in enumerate(accuracies)
     ]
@@ -325,24 +334,76 @@ def told_of(exact, sampler, name="gumbel-softmax"):
     [
         (
             (0.91, 0.93), (0.930, 0.934),
-            "1.2 percentage points better than the sum (marginalize): 93.2 % (93.0 to 93.4 over 2 seeds) against "
-            "92.0 % (91.0 to 93.0 over 2 seeds); the ranges of the seeds overlap.",
+            "1.2 percentage points better than the sum (marginalize): 93.2 % (93.0 to 93.4 over 2 seeds) compared "
+            "with 92.0 % (91.0 to 93.0 over 2 seeds). Paired by seed (2 seeds), the mean difference lies, with 95 % "
+            "confidence, between 9.0 points worse and 11.4 points better.",
         ),
         (
-            (0.91, 0.93), (0.8, 0.8, 0.85),
-            "10.3 percentage points worse than the sum (marginalize): 81.7 % (80.0 to 85.0 over 3 seeds) against "
-            "92.0 % (91.0 to 93.0 over 2 seeds); the ranges of the seeds do not overlap.",
+            (0.91, 0.93, 0.92), (0.8, 0.82, 0.812),
+            "10.9 percentage points worse than the sum (marginalize): 81.1 % (80.0 to 82.0 over 3 seeds) compared "
+            "with 92.0 % (91.0 to 93.0 over 3 seeds). Paired by seed (3 seeds), the mean difference lies, with 95 % "
+            "confidence, between 11.2 points worse and 10.6 points worse.",
+        ),
+        (
+            (0.91, 0.93), (0.8,),
+            "12.0 percentage points worse than the sum (marginalize): 80.0 % (one seed) compared with 92.0 % (91.0 to "
+            "93.0 over 2 seeds); one seed does not show the spread between seeds.",
         ),
         (
             (0.92,), (0.9204,),
-            "as accurate as the sum (marginalize) to 0.1 percentage points: 92.0 % (one seed) against 92.0 % (one "
-            "seed); one seed does not show the spread between seeds.",
+            "as accurate as the sum (marginalize) to 0.1 percentage points: 92.0 % (one seed) compared with 92.0 % "
+            "(one seed); one seed does not show the spread between seeds.",
         ),
     ],
-    ids=["better", "worse", "same"],
+    ids=["better", "worse", "one seed", "same"],
 )  # fmt: skip
 def test_a_sampler_is_compared_with_the_sum_in_words_that_suit_either_sign(exact, sampler, expected):
     assert told_of(exact, sampler) == [f"gumbel-softmax: {expected}"]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "overlap"), [((0.90, 0.94), "overlap"), ((0.8, 0.85), "do not overlap")], ids=["overlap", "apart"]
+)
+def test_runs_without_a_common_seed_are_compared_by_their_ranges(seeds, overlap):
+    own = [training_record("marginalize", seed=seed, validation_accuracy=0.91 + seed / 50) for seed in (0, 1)]
+    others = [
+        {**training_record("gumbel-softmax", validation_accuracy=accuracy), "seed": seed}
+        for seed, accuracy in enumerate(seeds, start=2)
+    ]
+    frame = make_frame([*own, *others])
+    (told,) = against_the_sum(frame, over_seeds(frame, ["estimator"], ["validation_accuracy"]).set_index("estimator"))
+    assert told.endswith(f"; the ranges of the seeds {overlap}.")
+
+
+def test_the_difference_paired_by_seed_is_that_of_a_paired_t_test():
+    of_seed = {3: (0.924, 0.86), 0: (0.808, 0.823), 8: (0.9, 0.88), 1: (0.91, 0.87)}
+    records = [
+        {**training_record(estimator, test_accuracy=accuracy), "seed": seed}
+        for estimator, place, seeds in (("marginalize", 0, [0, 1, 3, 8]), ("gumbel-softmax", 1, [8, 3, 1, 0]))
+        for seed, accuracy in ((seed, of_seed[seed][place]) for seed in seeds)
+    ]
+    alone = [{**training_record("gumbel-softmax", test_accuracy=0.1), "seed": 9}]
+    earlier = [{**training_record("marginalize", test_accuracy=0.2), "seed": 8}]
+    rows = make_frame([*earlier, *records, *alone])
+    found = paired_by_seed(rows, "gumbel-softmax", "marginalize", "test_accuracy")
+    exact, draw = np.array([*of_seed.values()]).T
+    expected = scipy.stats.ttest_rel(draw, exact).confidence_interval(0.95)
+    assert found.pairs == 4
+    np.testing.assert_allclose(
+        [found.mean, found.low, found.high], [(draw - exact).mean(), expected.low, expected.high], rtol=1e-12
+    )
+
+
+def test_the_difference_in_test_accuracy_is_told_beside_that_in_validation_accuracy():
+    records = [
+        training_record(estimator, seed=seed, validation_accuracy=value, test_accuracy=value - 0.2 - 0.01 * seed * sign)
+        for estimator, sign, value in (("marginalize", 1, 0.9), ("gumbel-softmax", -1, 0.85))
+        for seed in range(2)
+    ]
+    frame = make_frame(records)
+    (told,) = against_the_sum(frame, over_seeds(frame, ["estimator"], ["validation_accuracy"]).set_index("estimator"))
+    assert "between 5.0 points worse and 5.0 points worse; in test accuracy, " in told
+    assert told.endswith("between 16.7 points worse and 8.7 points better.")
 
 
 def test_neither_labels_only_nor_another_bounds_sum_is_a_sampler_and_without_a_sum_nothing_is_said():

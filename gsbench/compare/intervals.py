@@ -129,7 +129,8 @@ def _around(value: float, half: float, source: str) -> Measured:
     return Measured(value, value * math.exp(-half), value * math.exp(half), source)
 
 
-def _student(confidence: float, degrees: float) -> float:
+def student(confidence: float, degrees: float) -> float:
+    """Half the width of the interval of a mean by Student's t, in standard errors."""
     return float(stdtrit(degrees, 0.5 + confidence / 2))
 
 
@@ -139,7 +140,7 @@ def _median(value: float, q1: float, q3: float, rounds: float, confidence: float
     """
     sigma = (math.log(q3) - math.log(q1)) / (2 * NormalDist().inv_cdf(0.75))
     error = math.sqrt(math.pi / 2 / rounds) * sigma
-    return _around(value, _student(confidence, rounds - 1) * error, "quartiles")
+    return _around(value, student(confidence, rounds - 1) * error, "quartiles")
 
 
 def _stored(value: float, low: float, high: float, level: float, confidence: float) -> Measured:
@@ -172,7 +173,7 @@ def of_repeats(repeats: Sequence[Measured], confidence: float = CONFIDENCE) -> M
         return _merged(repeats, mean, 0.0 if up >= 0 else math.nan, up, f"spread of {n}")
     if values.nunique() == 1 and math.isnan(up):
         return _merged(repeats, mean, math.nan, math.nan, NONE)
-    around = _around(mean, _student(confidence, n - 1) * float(values.sem()) / mean, f"spread of {n}")
+    around = _around(mean, student(confidence, n - 1) * float(values.sem()) / mean, f"spread of {n}")
     low, high = float(np.fmin(around.low, mean - down)), float(np.fmax(around.high, mean + up))
     return _merged(repeats, mean, max(low, 0.0), high, around.source)
 
@@ -196,7 +197,7 @@ def of_sessions(repeats: Sequence[Measured], metric: str, confidence: float = CO
     if between == 0 or (n == 1 and math.isnan(each[0].low)):
         return of_repeats(each, confidence)
     spread = max(between, float(np.log([one.value for one in each]).std(ddof=1)) if n > 1 else 0.0)
-    more = _student(confidence, n - 1 + KNOWN) * spread / n**0.5
+    more = student(confidence, n - 1 + KNOWN) * spread / n**0.5
     ends = [[math.log(end / one.value) for end in (one.low, one.high)] for one in each if one.low > 0]
     down, up = (math.hypot(more, math.hypot(*side) / n) for side in zip(*ends, strict=True)) if ends else (more, more)
     value = sum(one.value for one in each) / n

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from gsbench.compare.intervals import student
 from gsbench.records import text
 from gsbench.records.frame import measured
 from gsbench.records.reading import TRAINING, ends_at_a_step
@@ -16,6 +18,7 @@ from gsbench.settings.run import LABELS_ONLY
 
 SUBJECT = ["model", "task", "n_classes"]  # fields that identify a panel or a table
 RUN = ["run_id", "case"]  # fields that identify a training run
+CONFIDENCE = 0.95  # of a difference paired by seed
 SHARE_OF_WORST = 0.95  # the target of `times_to_target`, as a share of the lowest final accuracy
 Points = list[tuple[np.ndarray, np.ndarray]]  # (x, y) of each run
 
@@ -46,6 +49,35 @@ def over_seeds(rows: pd.DataFrame, by: Sequence[str], figures: Sequence[str]) ->
     parts = [groups[f].agg(["mean", "min", "max"]).set_axis([f, f"{f}_low", f"{f}_high"], axis=1) for f in figures]
     counts = pd.DataFrame({"runs": groups.size(), "seeds": groups["seed"].nunique()})
     return pd.concat([*parts, counts], axis=1).reset_index()
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The mean over `pairs` seeds of the difference of two estimators, and its interval at CONFIDENCE."""
+
+    pairs: int
+    mean: float
+    low: float
+    high: float
+
+
+def paired_by_seed(rows: pd.DataFrame, name: str, other: str, figure: str) -> Difference | None:
+    """The difference `name` minus `other` in `figure`, over the seeds that both have; None if these are fewer than two.
+
+    Two runs of one seed share labels, order of the minibatches and first parameters, so that their difference scatters
+    less than they do. The interval is Student's: mean ± t s / √n, with the standard deviation s of the n differences.
+    Of several runs of an estimator with one seed the last one counts.
+    """
+    known = rows.dropna(subset=[figure]).drop_duplicates(["estimator", "seed"], keep="last")
+    of_seed = {estimator: own.set_index("seed")[figure] for estimator, own in known.groupby("estimator")}
+    if name not in of_seed or other not in of_seed:
+        return None
+    differences = (of_seed[name] - of_seed[other]).dropna()
+    n, mean = len(differences), float(differences.mean())
+    if n < 2:
+        return None
+    half = student(CONFIDENCE, n - 1) * float(differences.std()) / n**0.5
+    return Difference(n, mean, mean - half, mean + half)
 
 
 def seeds_sentence(rows: pd.DataFrame, means: str = "mean", ends: str = "bars") -> str:

@@ -12,7 +12,16 @@ from gsbench.records.frame import names_with
 from gsbench.records.order import in_order
 from gsbench.records.reading import TRAINING
 from gsbench.report.blocks import Block, Columns, Heading, Items, Paragraph, Section, Table
-from gsbench.report.training_runs import SUBJECT, finished_runs, over_seeds, subject_title, training_rows
+from gsbench.report.training_runs import (
+    CONFIDENCE,
+    SUBJECT,
+    Difference,
+    finished_runs,
+    over_seeds,
+    paired_by_seed,
+    subject_title,
+    training_rows,
+)
 
 FIGURES = (
     "step", "validation_accuracy", "train_seconds", "wall_seconds", "steps_per_second", "peak_bytes", "test_accuracy",
@@ -103,21 +112,43 @@ NOT_FINISHED: Columns = {
 
 
 def against_the_sum(rows: pd.DataFrame, points: pd.DataFrame) -> list[str]:
-    """A sentence for each sampler: the difference between its mean validation accuracy and the exact sum's, and the
-    seeds of both. No sentences without an exact sum. `points` is `over_seeds` of the rows, indexed by estimator.
+    """Sentences for each sampler: how its validation accuracy differs from the exact sum's, and how sure that is. None
+    without an exact sum. `points` is `over_seeds` of the rows, indexed by estimator.
     """
     sums, samplers = names_with(rows, "exact_sum"), names_with(rows, "draws_y")
-    return [_compared(name, points.loc[name], sums[0], points.loc[sums[0]]) for name in samplers] if sums else []
+    return [_compared(name, points, sums[0], rows) for name in samplers] if sums else []
 
 
-def _compared(name: str, sampler: pd.Series, sum_name: str, exact: pd.Series) -> str:
+def _compared(name: str, points: pd.DataFrame, sum_name: str, rows: pd.DataFrame) -> str:
+    sampler, exact = points.loc[name], points.loc[sum_name]
     difference = sampler["validation_accuracy"] - exact["validation_accuracy"]
     if abs(difference) < SAME:
         told = f"as accurate as the sum ({sum_name}) to 0.1 percentage points"
     else:
-        word = "better" if difference > 0 else "worse"
-        told = f"{100 * abs(difference):.1f} percentage points {word} than the sum ({sum_name})"
-    return f"{name}: {told}: {_over_seeds(sampler)} against {_over_seeds(exact)}; {_overlap(sampler, exact)}."
+        told = f"{_points(abs(difference))} percentage points {_word(difference)} than the sum ({sum_name})"
+    both = f"{name}: {told}: {_over_seeds(sampler)} compared with {_over_seeds(exact)}"
+    validation, test = (paired_by_seed(rows, name, sum_name, f"{part}_accuracy") for part in ("validation", "test"))
+    if validation is None:
+        return f"{both}; {_overlap(sampler, exact)}."
+    tested = f"; in test accuracy, {_between(test)}" if test else ""
+    return (
+        f"{both}. Paired by seed ({validation.pairs} seeds), the mean difference lies, with {100 * CONFIDENCE:.0f} % "
+        f"confidence, {_between(validation)}{tested}."
+    )
+
+
+def _between(difference: Difference) -> str:
+    """`between 7.1 points worse and 2.1 points better`."""
+    low, high = difference.low, difference.high
+    return f"between {_points(abs(low))} points {_word(low)} and {_points(abs(high))} points {_word(high)}"
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def _word(difference: float) -> str:
+    return "better" if difference > 0 else "worse"
 
 
 def _over_seeds(point: pd.Series) -> str:
@@ -128,6 +159,7 @@ def _over_seeds(point: pd.Series) -> str:
 
 
 def _overlap(first: pd.Series, second: pd.Series) -> str:
+    """For runs that cannot be paired by seed."""
     if first["runs"] == 1 or second["runs"] == 1:
         return "one seed does not show the spread between seeds"
     low = max(first["validation_accuracy_low"], second["validation_accuracy_low"])
