@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gsbench.records.frame import make_frame
 from gsbench.records.reading import read_files
 from gsbench.records.reference import reference
+from gsbench.report.training_runs import finished_runs, paired_by_seed
 from gsbench.report.verdict import LEAST_SPREAD
 
 pytestmark = pytest.mark.newest
@@ -22,7 +24,7 @@ PAGE = (ROOT / "docs" / "explanation" / "results.md").read_text(encoding="utf-8"
 PRICED = (0, 100, 200, 400, 700, 1000, 1500)
 RATES = (0.001, 0.003, 0.01)
 TRIALS = (("glyphs", 10, (0, 1, 2)), ("glyphs", 100, (0, 1, 2)), ("omniglot", 242, (0, 1)))
-COLUMNS = [*(("glyphs", k) for k in (10, 50, 100, 200)), ("omniglot", 242), ("mnist", 10)]
+COLUMNS = [*(("glyphs", k) for k in (10, 50, 100, 200, 500)), ("omniglot", 242), ("mnist", 10)]
 
 
 def table(name):
@@ -140,6 +142,54 @@ def test_qualities_of_gradients_are_those_of_the_kept_records(name, cases):
     assert set(shown) == {estimator for estimator, *_ in found}
     for estimator, cells in shown.items():
         assert cells == [quality(found[(estimator, *case)]) for case in cases], estimator
+
+
+def blog_runs(backend):
+    """The kept runs of the source's experiment."""
+    records = read_files(sorted((ROOT / "reports" / "mnist-blog").rglob("*.jsonl"))).records
+    rows = finished_runs(make_frame([record for record in records if record["backend"] == backend]))
+    return rows.sort_values("seed")
+
+
+def test_the_pairs_of_the_sources_experiment_are_those_of_the_kept_records():
+    rows, shown = blog_runs("torch"), table("pairs of the source")
+    assert list(shown) == ["marginalize", "gumbel-softmax"]
+    for name, cells in shown.items():
+        own = rows[rows["estimator"] == name]
+        assert list(own["seed"]) == [0, 1, 2, 3, 4]
+        accuracies = 100 * own[["validation_accuracy", "test_accuracy"]].to_numpy()
+        assert cells == [f"{validation:.1f}, {test:.1f}" for validation, test in [*accuracies, accuracies.mean(0)]]
+    steps, seconds = (rows.groupby("estimator")[field].mean() for field in ("step", "train_seconds"))
+    assert set(steps) == {10_000}
+    assert 0.5 < seconds["gumbel-softmax"] / seconds["marginalize"] < 0.6  # little more than half
+
+
+def told_difference(part):
+    """How far the draw ended below the sum: the mean, and the interval's ends below and above. In points."""
+    found = paired_by_seed(blog_runs("torch"), "gumbel-softmax", "marginalize", f"{part}_accuracy")
+    assert found.pairs == 5
+    assert found.low < found.mean < 0 < found.high
+    return (f"{100 * abs(share):.1f}" for share in (found.mean, found.low, found.high))
+
+
+def test_the_sentence_to_quote_has_the_interval_of_the_pairs():
+    shown = " ".join(PAGE.replace("\n> ", "\n").split())
+    mean, below, above = told_difference("test")
+    assert f"ended {mean} points of test accuracy below the exact sum, as the mean of five pairs of runs" in shown
+    assert f"of runs (95 % interval: from {below} points below to {above} points above)" in shown
+    assert f"it is at most {below} points worse in the mean" in shown
+    mean, below, above = told_difference("validation")
+    assert f"the draw ended {mean} points below (from {below} below to {above} above)" in shown
+
+
+def test_another_backend_and_precision_changed_the_sources_experiment_by_less_than_two_points():
+    ends = {name: blog_runs(name).set_index(["estimator", "seed"])["test_accuracy"] for name in ("torch", "chainer")}
+    differences = (ends["torch"] - ends["chainer"]).dropna()
+    assert len(differences) == 4
+    assert differences.abs().max() < 0.02
+    names = ("marginalize", "gumbel-softmax")
+    told = [" % and ".join(f"{100 * end:.1f}" for end in ends["chainer"][name]) for name in names]
+    assert f"{told[0]} % for the sum, {told[1]} % for the draw" in " ".join(PAGE.split())
 
 
 def test_the_columns_of_the_table_are_those_of_the_reference():

@@ -207,7 +207,8 @@ def verdict_note(found: list[Verdict]) -> str:
     known = reference()["conditions"]
     told = {
         REFERENCE: f"gsbench's own training runs (backend {known['backend']}, {known['dtype']}). Each of them ended "
-        "where its accuracy no longer rose. Between their class counts the accuracy is interpolated",
+        f"where its accuracy no longer rose, or after {known['budget_steps']:,} steps. Between their class counts the "
+        "accuracy is interpolated",
         OWN: "the training runs in these records",
     }
     for source, whose in told.items():
