@@ -448,10 +448,17 @@ def test_the_price_of_a_step_has_the_calls_and_the_time_since_the_evaluation_bef
     plot = draw(PRICE, ALONE[PRICE])
     calls, times = (plot.points[plot.points["y_axis"].str.startswith(axis)] for axis in ("calls", "time"))
     of_mass = calls[(calls["name"] == "sum-and-sample(mass=0.999)") & calls["panel"].str.contains("K = 100,")]
-    assert of_mass[["x", "y"]].to_numpy().tolist() == [[100, 50], [200, 8], [300, 3], [400, 2]]
+    assert of_mass[["x", "y"]].to_numpy().tolist() == [[0, 100], [100, 50], [200, 8], [300, 3], [400, 2]]
     assert set(calls[calls["name"] == "marginalize"]["y"]) == {1}
     np.testing.assert_allclose(times["y"], 250.0)
-    assert len(times) == len(calls) > 8
+    assert len(times) > 8
+    assert len(calls) - len(times) == len(calls.groupby(["panel", "name"]))  # the first evaluation has calls alone
+
+
+def test_a_run_with_one_evaluation_has_calls_but_no_time_of_a_step():
+    once = [{**run, **{name: run[name][-1:] for name in run if name.startswith("curve_")}} for run in ALONE[PRICE]]
+    points = draw(PRICE, once).points
+    assert set(points["y_axis"]) == {"calls of f per example"}
 
 
 def test_without_calls_that_change_there_is_no_figure_of_prices():

@@ -28,8 +28,8 @@ STEP_TIME = Metric("time of a step (ms)", better=-1)
 
 
 def _rows(frame: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
-    """Each evaluation after the first of the finished runs: `step`, `calls` of f there, and `ms`, the mean time of a
-    step since the evaluation before. Only subjects with an estimator whose calls of f change.
+    """Each evaluation of the finished runs: `step`, `calls` of f there, and `ms`, the mean time of a step since the
+    evaluation before, nan for the first. Only subjects with an estimator whose calls of f change.
     """
     runs = finished_runs(frame)
     runs = runs[runs["estimator"] != LABELS_ONLY].rename(columns={"step": "last_step", "calls_of_f": "fixed_calls"})
@@ -43,7 +43,7 @@ def _rows(frame: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
         calls=found["calls_of_f"].fillna(found["fixed_calls"]),
     )  # fmt: skip
     found = found[found.groupby(SUBJECT)["changes"].transform("any")]
-    return found.dropna(subset=["ms", "calls"])
+    return found.dropna(subset=["calls"])
 
 
 def _points(rows: pd.DataFrame) -> pd.DataFrame:
@@ -53,7 +53,10 @@ def _points(rows: pd.DataFrame) -> pd.DataFrame:
         panel = textwrap.fill(subject_title(own.iloc[0]), 80)
         for (estimator, series), of in own.groupby(["estimator", "series"]):
             for column, (figure, metric) in enumerate((("calls", CALLS), ("ms", STEP_TIME))):
-                runs = [(run["step"].to_numpy(float), run[figure].to_numpy(float)) for _, run in of.groupby(RUN)]
+                known = of.dropna(subset=[figure]).groupby(RUN)
+                runs = [(run["step"].to_numpy(float), run[figure].to_numpy(float)) for _, run in known]
+                if not runs:  # a run with one evaluation has no time since another
+                    continue
                 line = mean_curve(runs)
                 ends = {"low": line["low"], "high": line["high"]} if len(runs) > 1 else {"low": np.nan, "high": np.nan}
                 found.append(pd.DataFrame({
