@@ -73,6 +73,17 @@ def test_final_accuracies_are_those_of_the_reference_curves():
         assert told == (f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(*counts)), column
 
 
+def test_the_words_on_500_classes_are_those_of_the_reference_curves():
+    runs = [run for run in reference()["runs"] if run["n_classes"] == 500]
+    ended = sum(run["step"][-1] == reference()["conditions"]["budget_steps"] for run in runs)
+    assert f"The limit of 5,000 steps ended {ended} of the runs there" in " ".join(PAGE.split())
+    found, cells = final_accuracies(), with_spread(final_accuracies(), ("glyphs", 500))
+    assert [name for name, cell in cells.items() if cell.startswith("**")] == ["sum-and-relax(mass=0.99,most=8)"]
+    ends = {name: np.mean([*found["glyphs", 500, name, RATES[1]].values()]) for name in cells}
+    for name in ("marginalize-streamed", "sum-and-relax", "sum-and-sample"):
+        assert 1 < ends["sum-and-relax(mass=0.99,most=8)"] - ends[name] < 2, name
+
+
 def test_learning_rates_are_those_of_the_trials():
     found, shown = final_accuracies(), table("learning rates")
     assert set(shown) == {run["estimator"] for run in reference()["runs"]}
