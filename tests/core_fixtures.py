@@ -15,7 +15,7 @@ from scipy import stats
 from gsbench.backends import load_backend
 from gsbench.backends.chainer.backend import ChainerBackend
 from gsbench.models import MODELS, ModelConfig, Noise
-from gsbench.training.objective import loss
+from gsbench.training.objective import loss, unlabelled_bound
 
 SIZES = {"n_pixels": 6, "d_a": 3, "d_z": 4, "units": 5}
 BATCH = 4
@@ -81,7 +81,7 @@ def z_score(draws: np.ndarray, expected: float) -> float:
 
 def clear_gradients(model: Any) -> None:
     for p in model.parameters.values():
-        p.cleargrad()
+        p.grad = None
 
 
 def check_gradients(
@@ -108,6 +108,25 @@ def check_gradients(
                 atol=rtol * abs(gradient).max() + 1e-9,
                 err_msg=name,
             )
+
+
+def bound_and_gradients(
+    model: Any, estimator: Any, n_mc: int = 1, batch: int = BATCH
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The unlabelled bound [N, B], and the gradient of its loss with respect to each parameter, by name."""
+    clear_gradients(model)
+    bk = model.bk
+    bound = unlabelled_bound(model, bk.array(make_pixels(batch)), estimator, bk.generator(1), n_mc)
+    bk.backward(loss(model, bound))
+    gradients = {key: bk.to_numpy(bk.gradient(p)).astype(np.float64) for key, p in model.parameters.items()}
+    return bk.to_numpy(bound), gradients
+
+
+def check_equal(got: Any, expected: Any, rtol: float = 1e-10) -> None:
+    """Two results of `bound_and_gradients`: each number of the bound, and each gradient as a whole."""
+    np.testing.assert_allclose(got[0], expected[0], rtol=rtol)
+    for key, gradient in expected[1].items():
+        assert np.linalg.norm(got[1][key] - gradient) <= rtol * np.linalg.norm(gradient), key
 
 
 def z_bound(n: int = 1, degrees: float = np.inf) -> float:

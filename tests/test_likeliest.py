@@ -7,9 +7,10 @@ import oracles
 import pytest
 from core_fixtures import (
     backend,
+    bound_and_gradients,
+    check_equal,
     gumbel_draws,
     make_model,
-    make_pixels,
     toy_bound,
     value_and_gradient,
     z_bound,
@@ -18,9 +19,9 @@ from core_fixtures import (
 )
 from test_family import soft_expectation
 
-from gsbench.estimators import parse_estimator
+from gsbench.estimators import parse_estimator, streaming
+from gsbench.estimators.streaming import ClassRange, Rows
 from gsbench.models import MODELS, ModelConfig
-from gsbench.training.objective import loss, unlabelled_bound
 
 BOTH_BACKENDS = pytest.mark.parametrize("backend_name", ["chainer", "torch"])
 K = 5
@@ -59,15 +60,49 @@ def test_gathered_rows_give_the_numbers_of_one_batch(model_name, name):
     for spelled in (f"{name}(m=2)", f"{name}(m=2,mass=0.9,most=2)"):
         model = make_model(model_name, 7, nonlinearity="elu")
         model.bk.chunk_bytes = 4000  # a few rows: several parts
-        x, bk = model.bk.array(make_pixels()), model.bk
-        bound = unlabelled_bound(model, x, parse_estimator(spelled), bk.generator(1), n_mc=2)
-        bk.backward(loss(model, bound))
-        gradients = {key: bk.to_numpy(bk.gradient(p)) for key, p in model.parameters.items()}
-        found.append((bk.to_numpy(bound), gradients))
-    (bound, gradients), (other, others) = found
-    np.testing.assert_allclose(other, bound, rtol=1e-12)
-    for key, gradient in gradients.items():
-        np.testing.assert_allclose(others[key], gradient, rtol=1e-9, atol=1e-12, err_msg=key)
+        found.append(bound_and_gradients(model, parse_estimator(spelled), n_mc=2))
+    check_equal(*found)
+
+
+# Rows of f that are gathered, or are of whole classes
+
+
+def wanted_with(share, n_classes=10):
+    """bool [2, 3, K], of which this share is True."""
+    wanted = np.zeros(6 * n_classes, dtype=bool)
+    wanted[: round(share * wanted.size)] = True
+    return np.random.default_rng(0).permutation(wanted).reshape(2, 3, n_classes)
+
+
+@pytest.mark.parametrize(
+    ("share", "rows", "kind"),
+    [(1.0, 600, ClassRange), (0.95, 60, ClassRange), (0.95, 6, ClassRange), (0.95, 5, Rows), (0.85, 600, Rows)],
+)
+def test_whole_classes_are_computed_where_nearly_all_entries_are_wanted_and_one_class_fits(share, rows, kind):
+    model, wanted = make_model("adgm", 10), wanted_with(share)
+    model.bk.chunk_bytes = rows * (model.floats_per_row + model.floats_gathered) * 8
+    parts, covered = [*streaming.rows_or_classes(model, wanted)], np.zeros((2, 10, 3), dtype=int)
+    assert {type(part) for part in parts} == {kind}
+    for part in parts:
+        covered[part.entries] += 1
+        assert np.zeros((2, 10, 3))[part.entries].size <= rows
+    assert covered.max() == 1
+    assert covered[wanted.transpose(0, 2, 1)].min() == 1
+
+
+@BOTH_BACKENDS
+@pytest.mark.parametrize("name", ["sum-and-sample(mass=0.8)", "sparsemax"])
+@pytest.mark.parametrize("model_name", list(MODELS))
+def test_whole_classes_give_the_numbers_of_gathered_rows(model_name, name, backend_name, monkeypatch):
+    """Also where few entries are wanted: the others have weight 0, in value and gradient."""
+    usable(backend_name)
+    found = []
+    for dense in (0.0, 1.0):
+        monkeypatch.setattr(streaming, "DENSE", dense)
+        model = make_model(model_name, 7, backend_name=backend_name, nonlinearity="elu")
+        model.bk.chunk_bytes = 10 * (model.floats_per_row + model.floats_gathered) * 8  # one class: several parts
+        found.append(bound_and_gradients(model, parse_estimator(name), n_mc=2))
+    check_equal(*found)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
-from gsbench.estimators import ESTIMATORS
+from gsbench.estimators import ESTIMATORS, streaming
 from gsbench.limits import available_bytes
 from gsbench.meters import machine
 from gsbench.meters.case import Case
@@ -225,9 +225,12 @@ CASES = [
 ]
 
 
-def measured_peak(settings):
-    """Live bytes of a step. Of sparsemax, whose estimate is the most that it can take, with a support of all classes:
-    its logits are nearly equal, and stay so."""
+def measured_peak(settings, gathers=True):
+    """Live bytes of a step. Where calls of f follow the logits, the estimate is the most that they can take: all
+    classes, whose rows are gathered. The logits are nearly equal, and stay so.
+
+    gathers   also where nearly all entries are wanted, as if they were a few less than `streaming.DENSE`
+    """
 
     def make_step():
         case = Case(settings)
@@ -240,7 +243,16 @@ def measured_peak(settings):
         return case.step
 
     Case(settings)  # what is imported and built once is no part of a step
-    return live_peak(make_step).peak_bytes
+    with pytest.MonkeyPatch.context() as patch:
+        if gathers:
+            patch.setattr(streaming, "DENSE", 1.0)
+        return live_peak(make_step).peak_bytes
+
+
+@pytest.mark.parametrize("name", ["sparsemax", "sum-and-sample(mass=0.999)"])
+def test_whole_classes_take_no_more_memory_than_gathered_rows(name):
+    settings = Settings(name, preset="small", n_classes=200, batch=30, n_mc=2, threads=1)
+    assert measured_peak(settings, gathers=False) < measured_peak(settings) < 1.15 * estimate_step_bytes(settings)
 
 
 @pytest.mark.parametrize("settings", CASES, ids=lambda s: f"{s.model}-{s.preset}-{s.estimator}-{s.dtype}")

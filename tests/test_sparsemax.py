@@ -12,6 +12,8 @@ import pytest
 from core_fixtures import (
     BATCH,
     backend,
+    bound_and_gradients,
+    check_equal,
     check_gradients,
     clear_gradients,
     make_model,
@@ -24,7 +26,7 @@ from gsbench.estimators import parse_estimator
 from gsbench.estimators.sparsemax import Sparsemax, SparsemaxOverClasses
 from gsbench.estimators.streaming import Rows
 from gsbench.models import MODELS, Labels
-from gsbench.training.objective import count_calls, labelled_bound, loss, training_loss, unlabelled_bound
+from gsbench.training.objective import count_calls, labelled_bound, training_loss, unlabelled_bound
 from gsbench.training.trainer import Evaluation
 
 BOTH = pytest.mark.parametrize("model_name", list(MODELS))
@@ -197,21 +199,6 @@ def sparse_model(model_name, n_classes=7, dtype="float64", **changes):
     model.parameters[f"{last}/W3"].array[...] *= by_weights
     model.parameters[f"{last}/b3"].array[...] *= by_bias
     return model
-
-
-def bound_and_gradients(model, estimator, n_mc=1, batch=BATCH):
-    clear_gradients(model)
-    x = model.bk.array(make_pixels(batch))
-    bound = unlabelled_bound(model, x, estimator, model.bk.generator(SEED), n_mc)
-    model.bk.backward(loss(model, bound))
-    gradients = {key: model.bk.gradient(p).astype(np.float64) for key, p in model.parameters.items()}
-    return model.bk.to_numpy(bound), gradients
-
-
-def check_equal(got, expected, rtol=1e-10):
-    np.testing.assert_allclose(got[0], expected[0], rtol=rtol)
-    for key, gradient in expected[1].items():
-        assert np.linalg.norm(got[1][key] - gradient) <= rtol * np.linalg.norm(gradient), key
 
 
 @pytest.mark.parametrize("n_mc", [1, 2, 3])

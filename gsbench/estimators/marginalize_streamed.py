@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from gsbench.backends.base import Backend, Generator, Tensor
 from gsbench.estimators.base import ClassNumbers, Estimate, Estimator, check_count
-from gsbench.estimators.streaming import ClassRange, check_rows_are_independent, streamed_sum
+from gsbench.estimators.streaming import check_rows_are_independent, class_ranges, streamed_sum
 from gsbench.models import ClassBound, Model, ModelConfig
 
 
@@ -43,8 +43,7 @@ class MarginalizeStreamed(Estimator):
         n, batch, n_classes = logits_y.shape
         log_q_y = bk.log_softmax(logits_y)  # [N, B, K]
         chunk = self.chunk_of(bk, n_classes, n * batch * f.floats_per_row)
-        chunks = (ClassRange(k, min(k + chunk, n_classes)) for k in range(0, n_classes, chunk))
-        return Estimate(streamed_sum(f, bk.exp(log_q_y), chunks), bk.entropy(log_q_y))
+        return Estimate(streamed_sum(f, bk.exp(log_q_y), class_ranges(n_classes, chunk)), bk.entropy(log_q_y))
 
     def chunk_of(self, bk: Backend, n_classes: int, floats_per_class: int) -> int:
         """Classes per chunk: `chunk`, or as many as fit, spread evenly over the chunks."""

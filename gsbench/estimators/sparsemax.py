@@ -8,9 +8,9 @@ from typing import ClassVar
 from gsbench.backends.base import Array, Backend, Generator, Tensor
 from gsbench.estimators.base import ClassNumbers, Estimate, Estimator
 from gsbench.estimators.streaming import (
-    ClassRange,
     check_rows_are_independent,
-    gathered_rows,
+    class_ranges,
+    rows_or_classes,
     rows_that_fit,
     streamed_sum,
 )
@@ -25,9 +25,9 @@ class Sparsemax(Estimator):
     gradient are exact. Because log w is −∞ off the support, the classifier's term is the sparsemax loss (Martins &
     Astudillo 2016, arXiv 1602.02068).
 
-    The rows of f are single triples (draw, example, class). They are computed in parts that fit `bk.chunk_bytes`, each
-    with its backward pass right after its forward pass. The conditions of `streamed_sum` apply: no batch norm, and a
-    loss that weights all examples alike.
+    The rows of f are single triples (draw, example, class), or whole classes where nearly all triples are needed. They
+    are computed in parts that fit `bk.chunk_bytes`, each with its backward pass right after its forward pass. The
+    conditions of `streamed_sum` apply: no batch norm, and a loss that weights all examples alike.
 
     Cost: as many evaluations of f per example as its support has classes, at most K; sorting the logits; on a CUDA
     device waits for the size of the support, and for the classes of each part.
@@ -42,7 +42,7 @@ class Sparsemax(Estimator):
     def __call__(self, f: ClassBound, logits_y: Tensor, rng: Generator) -> Estimate:
         bk = f.bk
         w = self.distribution(bk, logits_y)  # [N, B, K]
-        return Estimate(streamed_sum(f, w, gathered_rows(f.model, bk.stop_gradient(w) > 0)), bk.point_entropy(w))
+        return Estimate(streamed_sum(f, w, rows_or_classes(f.model, bk.stop_gradient(w) > 0)), bk.point_entropy(w))
 
     def distribution(self, bk: Backend, logits_y: Tensor) -> Tensor:
         return bk.sparsemax(logits_y)
@@ -104,4 +104,4 @@ class SparsemaxOverClasses(Sparsemax):
 
     def __call__(self, f: ClassBound, logits_y: Tensor, rng: Generator) -> Estimate:
         w = self.distribution(f.bk, logits_y)  # [N, B, K]
-        return Estimate(streamed_sum(f, w, (ClassRange(k, k + 1) for k in range(f.n_classes))), f.bk.point_entropy(w))
+        return Estimate(streamed_sum(f, w, class_ranges(f.n_classes, 1)), f.bk.point_entropy(w))
