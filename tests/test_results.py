@@ -11,20 +11,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gsbench.records.frame import make_frame
+from gsbench.records import text
+from gsbench.records.frame import make_curves, make_frame
 from gsbench.records.reading import read_files
 from gsbench.records.reference import reference
+from gsbench.report.predicted import percent_after, predictions
 from gsbench.report.training_runs import finished_runs, paired_by_seed
 from gsbench.report.verdict import LEAST_SPREAD
 
 pytestmark = pytest.mark.newest
 
 ROOT = Path(__file__).parent.parent
-PAGE = (ROOT / "docs" / "explanation" / "results.md").read_text(encoding="utf-8")
+EXPLANATIONS = ROOT / "docs" / "explanation"
+PAGE = (EXPLANATIONS / "results.md").read_text(encoding="utf-8")
 PRICED = (0, 100, 200, 400, 700, 1000, 1500)
 RATES = (0.001, 0.003, 0.01)
 TRIALS = (("glyphs", 10, (0, 1, 2)), ("glyphs", 100, (0, 1, 2)), ("omniglot", 242, (0, 1)))
-COLUMNS = [*(("glyphs", k) for k in (10, 50, 100, 200, 500)), ("omniglot", 242), ("mnist", 10)]
+COLUMNS = [*(("glyphs", k) for k in (10, 20, 50, 100, 200, 500)), ("omniglot", 242), ("mnist", 10)]
 
 
 def table(name):
@@ -60,6 +63,10 @@ def with_spread(found, column):
     return cells
 
 
+def cell_of(name, column):
+    return with_spread(final_accuracies(), column)[name]
+
+
 def test_final_accuracies_are_those_of_the_reference_curves():
     shown = table("final accuracy")
     seeds = shown.pop("seeds")
@@ -74,14 +81,37 @@ def test_final_accuracies_are_those_of_the_reference_curves():
 
 
 def test_the_words_on_500_classes_are_those_of_the_reference_curves():
+    shown, found = " ".join(PAGE.split()), final_accuracies()
     runs = [run for run in reference()["runs"] if run["n_classes"] == 500]
-    ended = sum(run["step"][-1] == reference()["conditions"]["budget_steps"] for run in runs)
-    assert f"The limit of 5,000 steps ended {ended} of the runs there" in " ".join(PAGE.split())
-    found, cells = final_accuracies(), with_spread(final_accuracies(), ("glyphs", 500))
-    assert [name for name, cell in cells.items() if cell.startswith("**")] == ["sum-and-relax(mass=0.99,most=8)"]
-    ends = {name: np.mean([*found["glyphs", 500, name, RATES[1]].values()]) for name in cells}
-    for name in ("marginalize-streamed", "sum-and-relax", "sum-and-sample"):
-        assert 1 < ends["sum-and-relax(mass=0.99,most=8)"] - ends[name] < 2, name
+    own = sorted((run["step"][-1], run["accuracy"][-1]) for run in runs if run["estimator"] == "sum-and-relax")
+    steps, ends = text.listed([f"{step:,}" for step, _ in own]), text.listed([f"{100 * end:.1f}" for _, end in own])
+    assert f"runs of `sum-and-relax` ended after {steps} steps, at {ends} %" in shown
+    assert max(run["step"][-1] for run in runs if run["estimator"] == "marginalize-streamed") < 5400
+    ours, of_sum = (
+        np.mean([*found["glyphs", 500, name, RATES[1]].values()]) for name in ("sum-and-relax", "marginalize-streamed")
+    )
+    assert f"the exact sum ends {ours - of_sum:.0f} points below" in shown
+
+
+def test_the_words_on_who_is_within_the_spread_are_those_of_the_reference_curves():
+    """Of the estimators that the words name: the columns of glyphs whose cell is bold."""
+    bold = {
+        name: [k for dataset, k in COLUMNS if dataset == "glyphs" and cell_of(name, (dataset, k)).startswith("**")]
+        for name in ("sum-and-relax", "marginalize-streamed", "sum-and-sample", "sum-and-sample(mass=0.999)")
+    }
+    assert bold == {
+        "sum-and-relax": [10, 20, 50, 100, 200, 500],
+        "marginalize-streamed": [10, 20, 50, 100, 200],
+        "sum-and-sample": [10, 20, 50, 100, 500],
+        "sum-and-sample(mass=0.999)": [10, 20, 50, 100],
+    }
+    assert cell_of("sum-and-relax", ("omniglot", 242)).startswith("**")
+
+
+def test_the_words_on_the_limit_are_those_of_the_reference_curves():
+    limit = reference()["conditions"]["budget_steps"]
+    assert sum(run["step"][-1] == limit for run in reference()["runs"]) == 3
+    assert f"or for {limit:,} steps, which three runs reached" in " ".join(PAGE.split())
 
 
 def test_learning_rates_are_those_of_the_trials():
@@ -209,3 +239,29 @@ def test_the_columns_of_the_table_are_those_of_the_reference():
     assert [int(k) for k in re.findall(r"\d+", head)] == [k for _, k in COLUMNS]
     assert {(run["dataset"], run["n_classes"]) for run in reference()["runs"]} == set(COLUMNS)
     assert json.dumps(reference()["conditions"]["labelled_per_class"]) == "5"
+
+
+def test_the_words_on_predicted_accuracy_are_those_of_the_kept_runs():
+    """Nine runs of sum-and-relax, and the accuracy by second that the session before them predicts."""
+    folder = ROOT / "reports" / "predicted"
+    frame = make_frame(session := read_files([folder / "session.jsonl"]).records)
+    rows = predictions(frame, make_curves(session, frame))
+    curves, ratios, off = collections.defaultdict(list), [], []
+    for run in read_files([folder / "runs.jsonl"]).records:
+        own = rows[(rows["estimator"] == run["estimator"]) & (rows["n_classes"] == run["n_classes"])]
+        seconds, percent = np.array(run["curve_seconds"]), 100 * np.array(run["curve_accuracy"])
+        ratios.append(seconds[-1] / np.interp(run["curve_step"][-1], own["step"], own["seconds"]))
+        off += [abs(reached - percent_after(own, at)) for at, reached in zip(seconds, percent, strict=True)]
+        curves[run["n_classes"]].append((own, seconds, percent))
+    means_off = []
+    for runs in curves.values():
+        own, times, _ = runs[0]
+        end = min(seconds[-1] for _, seconds, _ in runs)
+        for at in times[times <= end]:
+            mean = np.mean([np.interp(at, seconds, percent) for _, seconds, percent in runs])
+            means_off.append(abs(mean - percent_after(own, at)))
+    assert {k: len(runs) for k, runs in curves.items()} == {30: 3, 100: 3, 200: 3}
+    shown = " ".join((EXPLANATIONS / "measurement.md").read_text(encoding="utf-8").split())
+    assert f"They took {min(ratios):.2f} to {max(ratios):.2f} times the predicted time" in shown
+    assert f"their mean accuracy was within {max(means_off):.1f} points of the predicted one" in shown
+    assert f"A single run was up to {max(off):.1f} points off" in shown
