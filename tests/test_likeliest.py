@@ -6,11 +6,13 @@ import numpy as np
 import oracles
 import pytest
 from core_fixtures import (
+    BATCH,
     backend,
     bound_and_gradients,
     check_equal,
     gumbel_draws,
     make_model,
+    make_pixels,
     toy_bound,
     value_and_gradient,
     z_bound,
@@ -22,6 +24,7 @@ from test_family import soft_expectation
 from gsbench.estimators import parse_estimator, streaming
 from gsbench.estimators.streaming import ClassRange, Rows
 from gsbench.models import MODELS, ModelConfig
+from gsbench.training.objective import count_calls
 
 BOTH_BACKENDS = pytest.mark.parametrize("backend_name", ["chainer", "torch"])
 K = 5
@@ -103,6 +106,15 @@ def test_whole_classes_give_the_numbers_of_gathered_rows(model_name, name, backe
         model.bk.chunk_bytes = 10 * (model.floats_per_row + model.floats_gathered) * 8  # one class: several parts
         found.append(bound_and_gradients(model, parse_estimator(name), n_mc=2))
     check_equal(*found)
+
+
+@pytest.mark.parametrize(("most", "expected"), [(17, 18), (18, 19), (None, 20)])
+def test_whole_classes_are_no_more_than_most(most, expected):
+    model = make_model("adgm", 20)
+    estimator = parse_estimator(f"sum-and-sample(mass=1.0,most={most})")
+    noise = model.draw_noise(model.bk.generator(0), BATCH)
+    counted = count_calls(model, model.bk.array(make_pixels()), estimator, model.bk.generator(0), noise)
+    assert counted == expected == estimator.calls(20)
 
 
 @pytest.mark.parametrize(

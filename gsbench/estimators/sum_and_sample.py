@@ -9,7 +9,7 @@ from gsbench.backends.base import Array, Backend, Generator, Tensor
 from gsbench.categorical import gumbel, gumbel_max, one_hot
 from gsbench.estimators.base import ClassNumbers
 from gsbench.estimators.likeliest import Likeliest, at, log_sum
-from gsbench.estimators.streaming import rows_or_classes, streamed
+from gsbench.estimators.streaming import gathered_rows, rows_or_classes, streamed
 from gsbench.models import ClassBound, Draws
 
 
@@ -59,7 +59,8 @@ class SumAndSample(Likeliest):
         is_drawn = one_hot(bk, drawn, f.n_classes) > 0
         # w_k = q_k in C; at y' it is 1 − q_C with the gradient (1 − q_C) ∇log q(y'); elsewhere it is 0.
         w = bk.exp(log_q_y + xp.where(inside, 0, xp.where(is_drawn, log_of_rest - log_q, -xp.inf)))
-        total, values = streamed(f, w, rows_or_classes(f.model, inside | is_drawn))
+        parts = rows_or_classes if self.calls(f.n_classes) == f.n_classes else gathered_rows  # never above `most`
+        total, values = streamed(f, w, parts(f.model, inside | is_drawn))
         q = xp.where(inside, bk.stop_gradient(w), 0)
         baseline = xp.sum(q * values, axis=-1) / xp.sum(q, axis=-1)  # [N, B]
         sum_w = bk.sum(w, axis=-1)
