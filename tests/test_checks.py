@@ -142,6 +142,9 @@ def test_a_wrong_estimator_fails_with_a_sentence(base, body, told, tmp_path, cap
         (f"{JOINT}\n\n    def encode(self, x, noise):\n        return super().encode(x - x.mean(0), noise)",
          "gives an example another q(y|x)"),
         (f"{JOINT} + torch.rand(len(x), dtype=x.dtype)", "draws by itself"),
+        (f"{JOINT} * self.kept.repeat(-(-len(x) // len(self.kept)))[:len(x)]\n\n    def encode(self, x, noise):\n"
+         "        self.kept = x.mean(1)\n        return super().encode(x, noise)",
+         "in the streamed sum than in one batch"),  # right for whole classes, wrong for gathered rows
         (f"{JOINT} * (1 if y.ndim == 1 else 1.01)", "has another f at class numbers than at the same corners"),
         ("self.mean.sum()", "must return a number for each row"),
     ],

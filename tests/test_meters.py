@@ -226,8 +226,8 @@ CASES = [
 
 
 def measured_peak(settings, gathers=True):
-    """Live bytes of a step. Where calls of f follow the logits, the estimate is the most that they can take: all
-    classes, whose rows are gathered. The logits are nearly equal, and stay so.
+    """Live bytes of a step. Where calls of f follow the logits, the estimate is the most that they can take: as
+    many as there can be, whose rows are gathered. The logits are nearly equal, and stay so.
 
     gathers   also where nearly all entries are wanted, as if they were a few less than `streaming.DENSE`
     """
@@ -249,9 +249,8 @@ def measured_peak(settings, gathers=True):
         return live_peak(make_step).peak_bytes
 
 
-@pytest.mark.parametrize("name", ["sparsemax", "sum-and-sample(mass=0.999)"])
-def test_whole_classes_take_no_more_memory_than_gathered_rows(name):
-    settings = Settings(name, preset="small", n_classes=200, batch=30, n_mc=2, threads=1)
+def test_whole_classes_take_no_more_memory_than_gathered_rows():
+    settings = Settings("sum-and-sample(mass=0.999)", preset="small", n_classes=200, batch=30, n_mc=2, threads=1)
     assert measured_peak(settings, gathers=False) < measured_peak(settings) < 1.15 * estimate_step_bytes(settings)
 
 

@@ -348,7 +348,7 @@ def experts(monkeypatch):
 
 
 @pytest.mark.parametrize("preset", ["default", "tuned"])
-@pytest.mark.parametrize("name", ["marginalize-streamed(chunk=2)", "sum-and-sample(mass=1.0)"])
+@pytest.mark.parametrize("name", ["marginalize-streamed(chunk=2)", "sum-and-relax(mass=1.0)"])
 def test_parameters_that_only_some_classes_use_get_their_gradients_in_parts(name, preset, experts):
     """Also if calls of f are counted before all else, without gradients."""
     found = []

@@ -91,6 +91,12 @@ def test_the_words_on_500_classes_are_those_of_the_reference_curves():
         np.mean([*found["glyphs", 500, name, RATES[1]].values()]) for name in ("sum-and-relax", "marginalize-streamed")
     )
     assert f"the exact sum ends {ours - of_sum:.0f} points below" in shown
+    after = {
+        name: np.mean([100 * np.interp(4200, run["step"], run["accuracy"]) for run in runs if run["estimator"] == name])
+        for name in ("marginalize-streamed", "sum-and-relax")
+    }
+    told = " %, and `sum-and-relax` ".join(f"{percent:.1f}" for percent in after.values())
+    assert f"after 4,200 steps it has {told} %" in shown
 
 
 def test_the_words_on_who_is_within_the_spread_are_those_of_the_reference_curves():

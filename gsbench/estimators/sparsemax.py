@@ -10,7 +10,7 @@ from gsbench.estimators.base import ClassNumbers, Estimate, Estimator
 from gsbench.estimators.streaming import (
     check_rows_are_independent,
     class_ranges,
-    rows_or_classes,
+    gathered_rows,
     rows_that_fit,
     streamed_sum,
 )
@@ -25,9 +25,9 @@ class Sparsemax(Estimator):
     gradient are exact. Because log w is −∞ off the support, the classifier's term is the sparsemax loss (Martins &
     Astudillo 2016, arXiv 1602.02068).
 
-    The rows of f are single triples (draw, example, class), or whole classes where nearly all triples are needed. They
-    are computed in parts that fit `bk.chunk_bytes`, each with its backward pass right after its forward pass. The
-    conditions of `streamed_sum` apply: no batch norm, and a loss that weights all examples alike.
+    The rows of f are single triples (draw, example, class). They are computed in parts that fit `bk.chunk_bytes`, each
+    with its backward pass right after its forward pass. The conditions of `streamed_sum` apply: no batch norm, and a
+    loss that weights all examples alike.
 
     Cost: as many evaluations of f per example as its support has classes, at most K; sorting the logits; on a CUDA
     device waits for the size of the support, and for the classes of each part.
@@ -42,7 +42,7 @@ class Sparsemax(Estimator):
     def __call__(self, f: ClassBound, logits_y: Tensor, rng: Generator) -> Estimate:
         bk = f.bk
         w = self.distribution(bk, logits_y)  # [N, B, K]
-        return Estimate(streamed_sum(f, w, rows_or_classes(f.model, bk.stop_gradient(w) > 0)), bk.point_entropy(w))
+        return Estimate(streamed_sum(f, w, gathered_rows(f.model, bk.stop_gradient(w) > 0)), bk.point_entropy(w))
 
     def distribution(self, bk: Backend, logits_y: Tensor) -> Tensor:
         return bk.sparsemax(logits_y)

@@ -109,7 +109,7 @@ def gathered_rows(model: Model, wanted: Array) -> Iterator[Rows]:
 
 def rows_or_classes(model: Model, wanted: Array) -> Iterable[Part]:
     """Parts that fit and have all entries that are wanted, bool [N, B, K]: gathered rows, or whole classes where nearly
-    all entries are wanted. The weights of all other entries must be 0.
+    all entries are wanted. All other entries must have the weight 0 and a finite f.
     """
     n, batch, n_classes = wanted.shape
     chunk = rows_that_fit(model) // (n * batch)

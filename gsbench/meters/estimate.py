@@ -81,8 +81,8 @@ def estimate_step_bytes(settings: Settings, labelled: int | None = None) -> int:
     (`Estimator.class_numbers`), log q of both passes, and the logits or the gradients of log q. The minibatch and the
     networks that do not take y are live all the time.
 
-    Where calls of f follow the logits, the estimate assumes all classes, as gathered rows. tests/test_meters.py
-    compares it with tracemalloc.
+    Where calls of f follow the logits, the estimate assumes as many as there can be, as gathered rows.
+    tests/test_meters.py compares it with tracemalloc.
     """
     model, estimator = _model_of(settings), settings.make_estimator()
     labelled = settings.batch if labelled is None else labelled
