@@ -286,6 +286,9 @@ def agrees(own, seconds, percent):
 def test_the_words_on_predicted_time_are_those_of_the_kept_runs():
     assert f"They took {shares_of_time('session')} times the predicted time" in told_on_predictions()
     assert f"took {shares_of_time('slowed')} times the time that it predicted" in told_on_predictions()
+    slowed = read_files([PREDICTED / "slowed.jsonl"]).records
+    busiest = max(record.get("other_cores") or 0 for record in slowed)
+    assert f"(`other_cores` is at most {busiest:.2f})" in told_on_predictions()
 
 
 def test_the_words_on_predicted_accuracy_are_those_of_the_kept_runs():

@@ -24,8 +24,8 @@ class Likeliest(Estimator):
     If the rest has one class, the estimate is the exact sum. C depends on q, but has no part in the gradient.
 
     With mass 0, C has m classes in each example, and its rows are one batch. Otherwise |C| follows the entropy of q.
-    Then the rows of f are gathered, or those of whole classes. They are computed in parts that fit `bk.chunk_bytes`,
-    each with its backward pass right after its forward pass. The conditions of `streamed_sum` apply: no batch norm, and
+    Then f is computed for gathered rows or for whole classes. Both come in parts that fit `bk.chunk_bytes`. Each part
+    has its backward pass right after its forward pass. The conditions of `streamed_sum` apply: no batch norm, and
     a loss that weights all examples alike. A CUDA device waits for the number of rows, and for the classes of each
     part.
     """
